@@ -1,0 +1,2 @@
+//! Runs the shop and the sales.
+#![forbid(unsafe_code)]

@@ -1,0 +1,38 @@
+//! The seam to the stock ledger: how the mall asks it, wherever it lives.
+#![forbid(unsafe_code)]
+
+use std::future::Future;
+
+use contract::{
+    ActivityId,
+    activity::Terms,
+    ledger::{Counters, Outcome},
+    record::LedgerCommand,
+};
+
+/// The ledger did not answer. What was asked may have happened: ask again, every command bears it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the ledger is unavailable: {0}")]
+pub struct LedgerUnavailable(pub String);
+
+/// What order-core and admin ask of the ledgers. Gateways reserve by a shorter way.
+pub trait LedgerClient: Clone + Send + Sync + 'static {
+    /// Opens the ledger of `activity` unless it is open; its counters either way.
+    fn open(
+        &self,
+        activity: ActivityId,
+        stock: u64,
+        terms: Terms,
+    ) -> impl Future<Output = Result<Counters, LedgerUnavailable>> + Send;
+
+    /// Carries out `commands` in order; one answer for each. An activity whose ledger is not open
+    /// answers [`Outcome::UnknownOrder`].
+    fn act(&self, commands: Vec<LedgerCommand>)
+    -> impl Future<Output = Result<Vec<Outcome>, LedgerUnavailable>> + Send;
+
+    /// The counters at one instant; `None` where the ledger is not open.
+    fn counters(
+        &self,
+        activity: ActivityId,
+    ) -> impl Future<Output = Result<Option<Counters>, LedgerUnavailable>> + Send;
+}

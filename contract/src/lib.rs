@@ -1,0 +1,19 @@
+//! What two processes of the mall must agree on, and nothing else.
+//!
+//! Ids, money, tokens, the records on the log and the rules of the stock ledger.
+//! Nothing here reads a clock, a socket or a file: time, randomness and storage are arguments.
+#![forbid(unsafe_code)]
+
+pub mod activity;
+pub mod codec;
+pub mod ids;
+pub mod ledger;
+pub mod money;
+pub mod record;
+pub mod snowflake;
+pub mod token;
+pub mod topic;
+
+pub use activity::Activity;
+pub use ids::{ActivityId, CategoryId, OperationId, OrderId, ProductId, SkuId, UserId};
+pub use money::Cents;

@@ -1,0 +1,344 @@
+//! The records on the log. Each begins with a version byte and a kind byte; a reader that does not
+//! know either says so and changes nothing. The bytes are held by golden tests (`tests/golden.rs`).
+
+use crate::{
+    Activity, ActivityId, Cents, OperationId, OrderId, SkuId, UserId,
+    activity::Terms,
+    codec::{DecodeError, Reader, Writer},
+    ledger::{Command, Entry, Event, RequestKey, Reservation},
+};
+
+/// The version this build writes, and the only one it reads.
+pub const VERSION: u8 = 1;
+
+/// A value that travels on the log.
+pub trait Record: Sized {
+    /// Appends the record's bytes.
+    fn encode(&self, out: &mut Vec<u8>);
+
+    /// Reads the whole of `bytes`.
+    ///
+    /// # Errors
+    /// See [`DecodeError`].
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError>;
+
+    /// The record's bytes in a buffer of their own.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(96);
+        self.encode(&mut out);
+        out
+    }
+}
+
+/// The key under which an activity's records stay in order.
+pub fn activity_key(activity: ActivityId) -> [u8; 8] {
+    activity.as_i64().to_be_bytes()
+}
+
+/// The key under which an order's records stay in order.
+pub fn order_key(order: OrderId) -> [u8; 8] {
+    order.as_i64().to_be_bytes()
+}
+
+/// Something the mall asks of a ledger, on [`crate::topic::COMMANDS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerCommand {
+    /// Whose ledger.
+    pub activity: ActivityId,
+    /// What is asked; never a reservation, which only a gateway makes.
+    pub action: Action,
+}
+
+/// What the mall may ask of a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// The order was paid.
+    Settle(OrderId),
+    /// The order was closed unpaid.
+    Release(OrderId),
+    /// Units were added or taken by an admin.
+    Restock {
+        /// Applied at most once.
+        operation: OperationId,
+        /// Units; below zero, taken.
+        delta: i64,
+    },
+}
+
+impl From<Action> for Command {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Settle(order) => Self::Settle(order),
+            Action::Release(order) => Self::Release(order),
+            Action::Restock { operation, delta } => Self::Restock { operation, delta },
+        }
+    }
+}
+
+/// Where an order stands, as its owner may know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderStatus {
+    /// Written, waiting for payment.
+    Created,
+    /// Paid.
+    Paid,
+    /// Closed unpaid; the units went back.
+    Closed,
+    /// Could not be written; the units went back.
+    Failed,
+}
+
+impl OrderStatus {
+    /// The word in API answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Paid => "paid",
+            Self::Closed => "closed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// An order came to be or changed, on [`crate::topic::ORDER_EVENTS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderEvent {
+    /// Which order.
+    pub order: OrderId,
+    /// Its owner.
+    pub user: UserId,
+    /// Where it stands now.
+    pub status: OrderStatus,
+    /// Since when, epoch milliseconds.
+    pub at_ms: u64,
+}
+
+/// An order to look at again once it is due, on a topic of [`crate::topic::timeouts`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PaymentDeadline {
+    /// Which order.
+    pub order: OrderId,
+    /// First instant at which it may be closed unpaid, epoch milliseconds.
+    pub due_at_ms: u64,
+}
+
+/// A record nobody could use, on [`crate::topic::DEAD_LETTERS`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Where it stood.
+    pub topic: String,
+    /// Where it stood.
+    pub partition: u32,
+    /// Where it stood.
+    pub offset: u64,
+    /// Who gave up on it (a consumer group).
+    pub group: String,
+    /// Why.
+    pub reason: String,
+    /// The record as it was.
+    pub value: Vec<u8>,
+}
+
+fn header(bytes: &[u8]) -> Result<(u8, Reader<'_>), DecodeError> {
+    let mut reader = Reader::new(bytes);
+    match reader.u8()? {
+        VERSION => Ok((reader.u8()?, reader)),
+        version => Err(DecodeError::UnknownVersion(version)),
+    }
+}
+
+fn begin(out: &mut Vec<u8>, kind: u8) -> Writer<'_> {
+    let mut writer = Writer(out);
+    writer.u8(VERSION).u8(kind);
+    writer
+}
+
+fn only(kind: u8, expected: u8) -> Result<(), DecodeError> {
+    if kind == expected { Ok(()) } else { Err(DecodeError::UnknownKind(kind)) }
+}
+
+mod kind {
+    pub(super) const OPENED: u8 = 1;
+    pub(super) const HELD: u8 = 2;
+    pub(super) const SETTLED: u8 = 3;
+    pub(super) const RELEASED: u8 = 4;
+    pub(super) const RESTOCKED: u8 = 5;
+    pub(super) const SETTLE: u8 = 16;
+    pub(super) const RELEASE: u8 = 17;
+    pub(super) const RESTOCK: u8 = 18;
+    pub(super) const ACTIVITY: u8 = 32;
+    pub(super) const ORDER_EVENT: u8 = 48;
+    pub(super) const PAYMENT_DEADLINE: u8 = 49;
+    pub(super) const DEAD_LETTER: u8 = 64;
+}
+
+impl Record for Entry {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let kind = match self.event {
+            Event::Opened { .. } => kind::OPENED,
+            Event::Held(_) => kind::HELD,
+            Event::Settled { .. } => kind::SETTLED,
+            Event::Released { .. } => kind::RELEASED,
+            Event::Restocked { .. } => kind::RESTOCKED,
+        };
+        let mut writer = begin(out, kind);
+        writer.i64(self.activity.as_i64()).u64(self.epoch).u64(self.seq).u64(self.at_ms);
+        match self.event {
+            Event::Opened { stock, terms } => {
+                writer.u64(stock);
+                put_terms(&mut writer, &terms);
+            }
+            Event::Held(Reservation { order, user, request, quantity }) => {
+                writer.i64(order.as_i64()).i64(user.as_i64()).u32(quantity).u8(request.is_some().into());
+                if let Some(RequestKey(key)) = request {
+                    writer.bytes(&key);
+                }
+            }
+            Event::Settled { order, quantity } | Event::Released { order, quantity } => {
+                writer.i64(order.as_i64()).u32(quantity);
+            }
+            Event::Restocked { operation, delta } => {
+                writer.i64(operation.as_i64()).i64(delta);
+            }
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (kind, mut reader) = header(bytes)?;
+        let activity = reader.id(ActivityId::from_i64)?;
+        let (epoch, seq, at_ms) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        let event = match kind {
+            kind::OPENED => Event::Opened { stock: reader.u64()?, terms: terms(&mut reader)? },
+            kind::HELD => {
+                let (order, user) = (reader.id(OrderId::from_i64)?, reader.id(UserId::from_i64)?);
+                let quantity = reader.u32()?;
+                let request = if reader.flag()? { Some(RequestKey(reader.array()?)) } else { None };
+                Event::Held(Reservation { order, user, request, quantity })
+            }
+            kind::SETTLED => Event::Settled { order: reader.id(OrderId::from_i64)?, quantity: reader.u32()? },
+            kind::RELEASED => Event::Released { order: reader.id(OrderId::from_i64)?, quantity: reader.u32()? },
+            kind::RESTOCKED => Event::Restocked { operation: reader.id(OperationId::from_i64)?, delta: reader.i64()? },
+            other => return Err(DecodeError::UnknownKind(other)),
+        };
+        reader.end()?;
+        Ok(Self { activity, epoch, seq, at_ms, event })
+    }
+}
+
+fn put_terms(writer: &mut Writer<'_>, terms: &Terms) {
+    writer.u32(terms.per_user_limit).u64(terms.starts_at_ms).u64(terms.ends_at_ms);
+}
+
+fn terms(reader: &mut Reader<'_>) -> Result<Terms, DecodeError> {
+    Ok(Terms { per_user_limit: reader.u32()?, starts_at_ms: reader.u64()?, ends_at_ms: reader.u64()? })
+}
+
+impl Record for LedgerCommand {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let (kind, subject) = match self.action {
+            Action::Settle(order) => (kind::SETTLE, order.as_i64()),
+            Action::Release(order) => (kind::RELEASE, order.as_i64()),
+            Action::Restock { operation, .. } => (kind::RESTOCK, operation.as_i64()),
+        };
+        let mut writer = begin(out, kind);
+        writer.i64(self.activity.as_i64()).i64(subject);
+        if let Action::Restock { delta, .. } = self.action {
+            writer.i64(delta);
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (kind, mut reader) = header(bytes)?;
+        let activity = reader.id(ActivityId::from_i64)?;
+        let action = match kind {
+            kind::SETTLE => Action::Settle(reader.id(OrderId::from_i64)?),
+            kind::RELEASE => Action::Release(reader.id(OrderId::from_i64)?),
+            kind::RESTOCK => Action::Restock { operation: reader.id(OperationId::from_i64)?, delta: reader.i64()? },
+            other => return Err(DecodeError::UnknownKind(other)),
+        };
+        reader.end()?;
+        Ok(Self { activity, action })
+    }
+}
+
+impl Record for Activity {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let mut writer = begin(out, kind::ACTIVITY);
+        writer.i64(self.id.as_i64()).u64(self.version).i64(self.sku.as_i64());
+        writer.i64(self.price.get()).i64(self.original_price.get());
+        put_terms(&mut writer, &self.terms);
+        writer.text(&self.title);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (kind, mut reader) = header(bytes)?;
+        only(kind, kind::ACTIVITY)?;
+        let id = reader.id(ActivityId::from_i64)?;
+        let version = reader.u64()?;
+        let sku = reader.id(SkuId::from_i64)?;
+        let (price, original_price) = (Cents::new(reader.i64()?), Cents::new(reader.i64()?));
+        let terms = terms(&mut reader)?;
+        let title = reader.text()?;
+        reader.end()?;
+        Ok(Self { id, version, title, sku, price, original_price, terms })
+    }
+}
+
+impl Record for OrderEvent {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let status = match self.status {
+            OrderStatus::Created => 1,
+            OrderStatus::Paid => 2,
+            OrderStatus::Closed => 3,
+            OrderStatus::Failed => 4,
+        };
+        let mut writer = begin(out, kind::ORDER_EVENT);
+        writer.i64(self.order.as_i64()).i64(self.user.as_i64()).u8(status).u64(self.at_ms);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (kind, mut reader) = header(bytes)?;
+        only(kind, kind::ORDER_EVENT)?;
+        let (order, user) = (reader.id(OrderId::from_i64)?, reader.id(UserId::from_i64)?);
+        let status = match reader.u8()? {
+            1 => OrderStatus::Created,
+            2 => OrderStatus::Paid,
+            3 => OrderStatus::Closed,
+            4 => OrderStatus::Failed,
+            _ => return Err(DecodeError::OutOfRange),
+        };
+        let at_ms = reader.u64()?;
+        reader.end()?;
+        Ok(Self { order, user, status, at_ms })
+    }
+}
+
+impl Record for PaymentDeadline {
+    fn encode(&self, out: &mut Vec<u8>) {
+        begin(out, kind::PAYMENT_DEADLINE).i64(self.order.as_i64()).u64(self.due_at_ms);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (kind, mut reader) = header(bytes)?;
+        only(kind, kind::PAYMENT_DEADLINE)?;
+        let record = Self { order: reader.id(OrderId::from_i64)?, due_at_ms: reader.u64()? };
+        reader.end()?;
+        Ok(record)
+    }
+}
+
+impl Record for DeadLetter {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let mut writer = begin(out, kind::DEAD_LETTER);
+        writer.u32(self.partition).u64(self.offset).text(&self.topic).text(&self.group).text(&self.reason);
+        writer.bytes(&self.value);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (kind, mut reader) = header(bytes)?;
+        only(kind, kind::DEAD_LETTER)?;
+        let (partition, offset) = (reader.u32()?, reader.u64()?);
+        let (topic, group, reason) = (reader.text()?, reader.text()?, reader.text()?);
+        Ok(Self { topic, partition, offset, group, reason, value: reader.rest().to_vec() })
+    }
+}

@@ -1,0 +1,68 @@
+//! The topics of the log: their names, keys and what they keep.
+
+/// One topic. Partitions and retention are fixed when it is first created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// Name on the log.
+    pub name: String,
+    /// Records of one key stay in order; there are this many orders at once.
+    pub partitions: u32,
+    /// What may be forgotten.
+    pub retention: Retention,
+}
+
+/// When a record may be dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// Once it is older than this and every consumer group has passed it.
+    AgeMs(u64),
+    /// Once a newer record has the same key.
+    LatestPerKey,
+}
+
+const DAY_MS: u64 = 24 * 3600 * 1000;
+const WEEK_MS: u64 = 7 * DAY_MS;
+
+/// The ledger's journal: every entry of every activity in the order of its `seq`. Key: activity.
+pub const ORDERS: &str = "seckill.orders";
+/// What the mall asks of the ledger: settle, release. Key: activity.
+pub const COMMANDS: &str = "seckill.commands";
+/// Activities as their admins wrote them, the last version of each. Key: activity.
+pub const ACTIVITIES: &str = "mall.activities";
+/// State changes of orders. Key: order.
+pub const ORDER_EVENTS: &str = "mall.order-events";
+/// Records that can't be read after [`POISON_TRIES`]. Key: the record's own.
+pub const DEAD_LETTERS: &str = "mall.dead-letters";
+/// Every topic of unpaid-order deadlines begins so; the delay in milliseconds follows.
+pub const TIMEOUTS_PREFIX: &str = "mall.order-timeouts.";
+
+/// How often a record is tried before it goes to [`DEAD_LETTERS`].
+pub const POISON_TRIES: u32 = 3;
+
+/// The topic of orders that are due `delay_ms` after they were made. All records of one topic wait
+/// equally long, so a partition's head is always the next one due. Key: order.
+pub fn timeouts(delay_ms: u64) -> Topic {
+    Topic { name: format!("{TIMEOUTS_PREFIX}{delay_ms}"), partitions: 4, retention: Retention::AgeMs(WEEK_MS) }
+}
+
+/// The topics with fixed names.
+pub fn fixed() -> [Topic; 5] {
+    let topic = |name: &str, partitions, retention| Topic { name: name.to_owned(), partitions, retention };
+    [
+        topic(ORDERS, 4, Retention::AgeMs(WEEK_MS)),
+        topic(COMMANDS, 4, Retention::AgeMs(WEEK_MS)),
+        topic(ACTIVITIES, 1, Retention::LatestPerKey),
+        topic(ORDER_EVENTS, 4, Retention::AgeMs(DAY_MS)),
+        topic(DEAD_LETTERS, 1, Retention::AgeMs(4 * WEEK_MS)),
+    ]
+}
+
+/// The partition of `key` among `partitions`: FNV-1a, so that every writer agrees.
+///
+/// # Panics
+/// Where `partitions` is 0.
+pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
+    assert!(partitions > 0, "a topic has at least one partition");
+    let hash = key.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    hash % partitions
+}

@@ -1,0 +1,118 @@
+//! Every byte of every record, as it stands on disks and brokers. A change here is a new version.
+
+use contract::{
+    Activity, ActivityId, Cents, OperationId, OrderId, SkuId, UserId,
+    activity::Terms,
+    codec::DecodeError,
+    ledger::{Entry, Event, RequestKey, Reservation},
+    record::{Action, DeadLetter, LedgerCommand, OrderEvent, OrderStatus, PaymentDeadline, Record},
+};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The value has exactly these bytes, they read back as the value, and no shorter, longer or
+/// re-labelled form does.
+fn check<R: Record + PartialEq + std::fmt::Debug>(value: &R, golden: &str) {
+    let bytes = value.to_bytes();
+    assert_eq!(hex(&bytes), golden.replace([' ', '\n'], ""), "{value:?}");
+    assert_eq!(R::decode(&bytes).as_ref(), Ok(value));
+    assert_eq!(R::decode(&[]), Err(DecodeError::Truncated));
+    let mut other = bytes.clone();
+    other[0] = 2;
+    assert_eq!(R::decode(&other), Err(DecodeError::UnknownVersion(2)));
+    other[0] = 1;
+    other[1] = 255;
+    assert_eq!(R::decode(&other), Err(DecodeError::UnknownKind(255)));
+}
+
+/// For records of fixed fields: any cut and any addition is refused.
+fn check_closed<R: Record + PartialEq + std::fmt::Debug>(value: &R, golden: &str) {
+    check(value, golden);
+    let bytes = value.to_bytes();
+    for len in 0..bytes.len() {
+        assert_eq!(R::decode(&bytes[..len]), Err(DecodeError::Truncated), "cut at {len}");
+    }
+    assert_eq!(R::decode(&[bytes, vec![0]].concat()), Err(DecodeError::Trailing));
+}
+
+fn entry(event: Event) -> Entry {
+    Entry { activity: ActivityId::from_i64(0x0102).unwrap(), epoch: 3, seq: 4, at_ms: 5, event }
+}
+
+const ENTRY: &str = "0000000000000102 0000000000000003 0000000000000004 0000000000000005";
+
+#[test]
+fn entries() {
+    let order = OrderId::from_i64(0x0a0b).unwrap();
+    let terms = Terms { per_user_limit: 1, starts_at_ms: 2, ends_at_ms: 3 };
+    check_closed(
+        &entry(Event::Opened { stock: 1000, terms }),
+        &format!("0101 {ENTRY} 00000000000003e8 00000001 0000000000000002 0000000000000003"),
+    );
+    let user = UserId::from_i64(0x0c).unwrap();
+    let unnamed = Reservation { order, user, request: None, quantity: 2 };
+    check_closed(&entry(Event::Held(unnamed)), &format!("0102 {ENTRY} 0000000000000a0b 000000000000000c 00000002 00"));
+    let named = Reservation { request: Some(RequestKey([0xee; 16])), ..unnamed };
+    let key = "ee".repeat(16);
+    check_closed(
+        &entry(Event::Held(named)),
+        &format!("0102 {ENTRY} 0000000000000a0b 000000000000000c 00000002 01 {key}"),
+    );
+    check_closed(&entry(Event::Settled { order, quantity: 2 }), &format!("0103 {ENTRY} 0000000000000a0b 00000002"));
+    check_closed(&entry(Event::Released { order, quantity: 2 }), &format!("0104 {ENTRY} 0000000000000a0b 00000002"));
+    let operation = OperationId::from_i64(7).unwrap();
+    check_closed(
+        &entry(Event::Restocked { operation, delta: -2 }),
+        &format!("0105 {ENTRY} 0000000000000007 fffffffffffffffe"),
+    );
+}
+
+#[test]
+fn commands() {
+    let command = |action| LedgerCommand { activity: ActivityId::from_i64(1).unwrap(), action };
+    let order = OrderId::from_i64(2).unwrap();
+    check_closed(&command(Action::Settle(order)), "0110 0000000000000001 0000000000000002");
+    check_closed(&command(Action::Release(order)), "0111 0000000000000001 0000000000000002");
+    let operation = OperationId::from_i64(3).unwrap();
+    check_closed(
+        &command(Action::Restock { operation, delta: 4 }),
+        "0112 0000000000000001 0000000000000003 0000000000000004",
+    );
+}
+
+#[test]
+fn the_rest() {
+    let order = OrderId::from_i64(2).unwrap();
+    let activity = Activity {
+        id: ActivityId::from_i64(1).unwrap(),
+        version: 2,
+        title: "茶".to_owned(),
+        sku: SkuId::from_i64(3).unwrap(),
+        price: Cents::new(4),
+        original_price: Cents::new(5),
+        terms: Terms { per_user_limit: 6, starts_at_ms: 7, ends_at_ms: 8 },
+    };
+    check_closed(
+        &activity,
+        "0120 0000000000000001 0000000000000002 0000000000000003 0000000000000004 0000000000000005
+         00000006 0000000000000007 0000000000000008 00000003 e88cb6",
+    );
+    for (status, byte) in
+        [(OrderStatus::Created, 1), (OrderStatus::Paid, 2), (OrderStatus::Closed, 3), (OrderStatus::Failed, 4)]
+    {
+        let event = OrderEvent { order, user: UserId::from_i64(3).unwrap(), status, at_ms: 9 };
+        check_closed(&event, &format!("0130 0000000000000002 0000000000000003 {byte:02x} 0000000000000009"));
+    }
+    check_closed(&PaymentDeadline { order, due_at_ms: 9 }, "0131 0000000000000002 0000000000000009");
+    let letter = DeadLetter {
+        topic: "t".to_owned(),
+        partition: 1,
+        offset: 2,
+        group: "g".to_owned(),
+        reason: "r".to_owned(),
+        value: vec![0xff],
+    };
+    check(&letter, "0140 00000001 0000000000000002 00000001 74 00000001 67 00000001 72 ff");
+}

@@ -1,0 +1,2 @@
+//! The seeded simulation of the whole path of a sale.
+#![forbid(unsafe_code)]

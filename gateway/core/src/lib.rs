@@ -1,0 +1,2 @@
+//! Everything the gateway decides, without IO, clock or runtime.
+#![forbid(unsafe_code)]
