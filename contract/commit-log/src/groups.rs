@@ -86,6 +86,11 @@ impl Groups {
         }
     }
 
+    /// The next offset that `group` reads on `partition`; 0 where it has committed none.
+    pub fn committed_offset(&self, group: &str, partition: &Partition) -> u64 {
+        self.groups.get(group).and_then(|group| group.committed.get(partition)).copied().unwrap_or(0)
+    }
+
     /// The offset that every group which ever committed on `partition` has passed.
     pub fn passed_by_all(&self, partition: &Partition) -> Option<u64> {
         self.groups.values().filter_map(|group| group.committed.get(partition)).min().copied()
