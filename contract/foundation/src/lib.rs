@@ -2,5 +2,21 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod config;
+pub mod data_dir;
+pub mod health;
+pub mod ids;
+pub mod logs;
+pub mod metrics;
+pub mod rfc3339;
+pub mod shutdown;
+#[cfg(test)]
+mod testing;
+#[cfg(feature = "web")]
+pub mod web;
 
 pub use clock::{Clock, SystemClock};
+pub use config::{Config, Secret};
+pub use data_dir::DataDir;
+pub use health::Readiness;
+pub use ids::IdMaker;

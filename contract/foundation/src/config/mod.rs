@@ -1,0 +1,406 @@
+//! Settings: defaults, then a YAML file, then the environment (`MALL_A__B` is the key `a.b`).
+//!
+//! A key that does not exist is refused by name, and so is a value of the wrong type or out of range.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt,
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tracing_subscriber::EnvFilter;
+
+mod layers;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use layers::Layers;
+
+/// Text that no log shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// A secret.
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// What is wrong with the settings: one line for each fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError(Vec<String>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The settings of every service, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where everything that lasts is kept. Key `data_dir`.
+    pub data_dir: PathBuf,
+    /// Password of the first admin. Key `admin_password`.
+    pub admin_password: Option<Secret>,
+    /// Section `gateway`.
+    pub gateway: GatewayConfig,
+    /// Section `order_core`.
+    pub order_core: ServerConfig,
+    /// Section `admin`.
+    pub admin: ServerConfig,
+    /// Section `auth`.
+    pub auth: AuthConfig,
+    /// Section `orders`.
+    pub orders: OrdersConfig,
+    /// Section `database`.
+    pub database: DatabaseConfig,
+    /// Section `log`.
+    pub log: LogConfig,
+    /// What is allowed and unwise, to be logged once logs are open.
+    pub warnings: Vec<String>,
+}
+
+/// The flash-sale gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Threads; `None` (0 in the file) is one for each core.
+    pub threads: Option<NonZeroUsize>,
+    /// Open connections over all threads.
+    pub connections_max: NonZeroUsize,
+    /// Reservations of one thread that wait for the ledger; beyond it a request is refused.
+    pub queue_max: NonZeroUsize,
+    /// How long a request waits for the ledger before its answer is "unknown".
+    pub reply_timeout: Duration,
+    /// Of one client address; `None` (0 in the file) is no limit.
+    pub client_rate: Option<RateLimit>,
+    /// Of one user; `None` (0 in the file) is no limit.
+    pub user_rate: Option<RateLimit>,
+}
+
+/// Requests that one client or user may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Sustained.
+    pub per_s: NonZeroU32,
+    /// At once; 0 in the file is one second's worth.
+    pub burst: NonZeroU32,
+}
+
+/// One of the services on HTTP that are not the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Open connections; more wait to be accepted.
+    pub connections_max: NonZeroUsize,
+    /// From the head of a request to the head of its answer.
+    pub request_timeout: Duration,
+    /// A longer body is refused.
+    pub body_bytes_max: usize,
+}
+
+/// Who is who.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthConfig {
+    /// Key of the shoppers' tokens; made and kept in the data directory when absent.
+    pub shopper_secret: Option<Secret>,
+    /// Key of the admins' tokens; made and kept in the data directory when absent.
+    pub admin_secret: Option<Secret>,
+    /// Cost of a password's hash: 2^cost rounds.
+    pub bcrypt_cost: u32,
+}
+
+/// Orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrdersConfig {
+    /// An order that is not paid by then is closed.
+    pub pay_within: Duration,
+}
+
+/// The mall's database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseConfig {
+    /// Connections that only read; there is one that writes.
+    pub read_connections: NonZeroU32,
+    /// How long a query waits for a connection.
+    pub acquire_timeout: Duration,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged, and where to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Filter directives, such as `info` or `info,order_core=debug`.
+    pub level: String,
+    /// Where a file a day is written beside stderr.
+    pub directory: Option<PathBuf>,
+    /// Files that are kept.
+    pub keep_days: NonZeroUsize,
+}
+
+/// The path after `--config` (or in `--config=PATH`) among a program's arguments.
+///
+/// # Errors
+/// Where there is any other argument, or no path.
+pub fn path_from_args(args: impl IntoIterator<Item = OsString>) -> Result<Option<PathBuf>, ConfigError> {
+    let fault = |line: String| ConfigError(vec![line]);
+    let mut path = None;
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let text = arg.to_string_lossy();
+        if text == "--config" {
+            let value = args.next().ok_or_else(|| fault("--config: a path is missing after it".to_owned()))?;
+            path = Some(PathBuf::from(value));
+        } else if let Some(value) = text.strip_prefix("--config=") {
+            path = Some(PathBuf::from(value));
+        } else {
+            return Err(fault(format!("{text}: there is no such argument; the only one is --config PATH")));
+        }
+    }
+    Ok(path)
+}
+
+/// Reads the settings of this process: the file at `path` (or at `MALL_CONFIG`), then its environment.
+///
+/// # Errors
+/// Where the file can't be read, and as [`load`].
+pub fn read(path: Option<&Path>) -> Result<Config, ConfigError> {
+    let fault = |line: String| ConfigError(vec![line]);
+    let named = std::env::var_os(layers::CONFIG_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let file = match path.map(Path::to_path_buf).or(named) {
+        None => None,
+        Some(path) => {
+            let text = std::fs::read_to_string(&path)
+                .map_err(|error| fault(format!("{}: can't read the configuration: {error}", path.display())))?;
+            Some((path.display().to_string(), text))
+        }
+    };
+    let mut env = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        match value.into_string() {
+            Ok(value) => env.push((name, value)),
+            Err(_) if name.starts_with("MALL_") => return Err(fault(format!("{name}: the value is not UTF-8"))),
+            Err(_) => {}
+        }
+    }
+    load(file.as_ref().map(|(path, text)| (path.as_str(), text.as_str())), env.into_iter())
+}
+
+/// The settings that a YAML file (its path and text) and environment variables come to.
+///
+/// # Errors
+/// Every fault that was found, each with the key and who set it.
+pub fn load(yaml: Option<(&str, &str)>, env: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    let mut layers = Layers::new().map_err(|error| ConfigError(vec![error.to_string()]))?;
+    if let Some((path, text)) = yaml {
+        layers.merge_yaml(path, text);
+    }
+    for (name, text) in env {
+        layers.merge_env(&name, &text);
+    }
+    let (raw, sources) = layers.finish().map_err(ConfigError)?;
+    let mut check = Check { sources, errors: Vec::new(), warnings: Vec::new() };
+    let config = check.config(raw);
+    if check.errors.is_empty() { Ok(config) } else { Err(ConfigError(check.errors)) }
+}
+
+/// Turns what is written into what is meant. A fault is noted and a stand-in goes on, so that one
+/// start tells all of them.
+struct Check {
+    sources: BTreeMap<String, String>,
+    errors: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl Check {
+    fn config(&mut self, raw: raw::Raw) -> Config {
+        let elsewhere = [
+            ("redis.url", raw.redis.url),
+            ("database.url", raw.database.url),
+            ("kafka.brokers", raw.kafka.brokers),
+            ("search.url", raw.search.url),
+        ];
+        for (key, _) in elsewhere.iter().filter(|(_, value)| value.is_some()) {
+            self.fault(key, "this build has the embedded backends only; leave it out");
+        }
+        if raw.data_dir.is_empty() {
+            self.fault("data_dir", "expected a path, found nothing");
+        }
+        let bcrypt_cost = self.whole("auth.bcrypt_cost", raw.auth.bcrypt_cost, 4..=31);
+        let config = Config {
+            data_dir: raw.data_dir.into(),
+            admin_password: self.password(raw.admin_password),
+            gateway: self.gateway(&raw.gateway),
+            order_core: self.server("order_core", &raw.order_core),
+            admin: self.server("admin", &raw.admin),
+            auth: AuthConfig {
+                shopper_secret: self.key("auth.shopper_secret", raw.auth.shopper_secret),
+                admin_secret: self.key("auth.admin_secret", raw.auth.admin_secret),
+                bcrypt_cost: bcrypt_cost.get(),
+            },
+            orders: OrdersConfig {
+                pay_within: self.millis("orders.pay_within_ms", raw.orders.pay_within_ms, 100..=30 * 24 * 3_600_000),
+            },
+            database: DatabaseConfig {
+                read_connections: self.whole("database.read_connections", raw.database.read_connections, 1..=256),
+                acquire_timeout: self.millis(
+                    "database.acquire_timeout_ms",
+                    raw.database.acquire_timeout_ms,
+                    10..=600_000,
+                ),
+            },
+            log: self.log(raw.log),
+            warnings: Vec::new(),
+        };
+        if config.auth.shopper_secret.is_some() && config.auth.shopper_secret == config.auth.admin_secret {
+            self.fault("auth.admin_secret", "it is the same as auth.shopper_secret; shoppers would be admins");
+        }
+        Config { warnings: std::mem::take(&mut self.warnings), ..config }
+    }
+
+    fn gateway(&mut self, raw: &raw::Gateway) -> GatewayConfig {
+        let threads = self.within("gateway.threads", raw.threads, 0..=1024);
+        GatewayConfig {
+            listen: self.address("gateway.listen", &raw.listen),
+            threads: usize::try_from(threads).ok().and_then(NonZeroUsize::new),
+            connections_max: self.count("gateway.connections_max", raw.connections_max, 1..=10_000_000),
+            queue_max: self.count("gateway.queue_max", raw.queue_max, 1..=1_000_000),
+            reply_timeout: self.millis("gateway.reply_timeout_ms", raw.reply_timeout_ms, 10..=60_000),
+            client_rate: self.rate("gateway.client", raw.client_rate_per_s, raw.client_burst),
+            user_rate: self.rate("gateway.user", raw.user_rate_per_s, raw.user_burst),
+        }
+    }
+
+    fn server(&mut self, section: &str, raw: &raw::Server) -> ServerConfig {
+        let key = |name: &str| format!("{section}.{name}");
+        let bytes = self.count(&key("body_bytes_max"), raw.body_bytes_max, 1024..=1 << 30);
+        ServerConfig {
+            listen: self.address(&key("listen"), &raw.listen),
+            connections_max: self.count(&key("connections_max"), raw.connections_max, 1..=1_000_000),
+            request_timeout: self.millis(&key("request_timeout_ms"), raw.request_timeout_ms, 100..=600_000),
+            body_bytes_max: bytes.get(),
+        }
+    }
+
+    fn log(&mut self, raw: raw::Log) -> LogConfig {
+        let format = match raw.format.as_str() {
+            "pretty" => LogFormat::Pretty,
+            "json" => LogFormat::Json,
+            other => {
+                self.fault("log.format", &format!("expected pretty or json, found {other:?}"));
+                LogFormat::Pretty
+            }
+        };
+        if let Err(error) = EnvFilter::try_new(&raw.level) {
+            self.fault("log.level", &format!("expected a level such as info or info,order_core=debug: {error}"));
+        }
+        LogConfig {
+            format,
+            level: raw.level,
+            directory: raw.directory.map(PathBuf::from),
+            keep_days: self.count("log.keep_days", raw.keep_days, 1..=3_650),
+        }
+    }
+
+    fn rate(&mut self, prefix: &str, per_s: u64, burst: u64) -> Option<RateLimit> {
+        let per_s = self.within(&format!("{prefix}_rate_per_s"), per_s, 0..=1_000_000);
+        let burst = self.within(&format!("{prefix}_burst"), burst, 0..=1_000_000);
+        let per_s = u32::try_from(per_s).ok().and_then(NonZeroU32::new)?;
+        let burst = u32::try_from(burst).ok().and_then(NonZeroU32::new).unwrap_or(per_s);
+        Some(RateLimit { per_s, burst })
+    }
+
+    fn address(&mut self, key: &str, text: &str) -> SocketAddr {
+        text.parse().unwrap_or_else(|_| {
+            self.fault(key, &format!("expected address:port such as 127.0.0.1:8080, found {text:?}"));
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        })
+    }
+
+    /// RFC 7518 section 3.2 asks for 256 bits; a shorter key works, and is worth a warning.
+    fn key(&mut self, key: &str, text: Option<String>) -> Option<Secret> {
+        let text = text?;
+        if text.is_empty() {
+            self.fault(key, "expected a secret, found nothing; leave it out to have one made");
+        } else if text.len() < 32 {
+            let source = self.named(key);
+            self.warnings.push(format!("{source}: shorter than 32 bytes; a token's key should not be guessable"));
+        }
+        Some(Secret(text))
+    }
+
+    fn password(&mut self, text: Option<String>) -> Option<Secret> {
+        let text = text?;
+        // bcrypt reads 72 bytes and would ignore the rest.
+        if text.is_empty() || text.len() > 72 {
+            self.fault("admin_password", "expected 1 to 72 bytes; leave it out to have one made");
+        }
+        Some(Secret(text))
+    }
+
+    fn within(&mut self, key: &str, value: u64, range: RangeInclusive<u64>) -> u64 {
+        if range.contains(&value) {
+            return value;
+        }
+        self.fault(key, &format!("expected {} to {}, found {value}", range.start(), range.end()));
+        *range.end()
+    }
+
+    fn millis(&mut self, key: &str, value: u64, range: RangeInclusive<u64>) -> Duration {
+        Duration::from_millis(self.within(key, value, range))
+    }
+
+    fn count(&mut self, key: &str, value: u64, range: RangeInclusive<u64>) -> NonZeroUsize {
+        let value = self.within(key, value, range);
+        usize::try_from(value).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    fn whole(&mut self, key: &str, value: u64, range: RangeInclusive<u64>) -> NonZeroU32 {
+        let value = self.within(key, value, range);
+        u32::try_from(value).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
+    }
+
+    fn fault(&mut self, key: &str, problem: &str) {
+        let line = format!("{}: {problem}", self.named(key));
+        self.errors.push(line);
+    }
+
+    /// The key as whoever set it wrote it.
+    fn named(&self, key: &str) -> String {
+        self.sources.get(key).cloned().unwrap_or_else(|| key.to_owned())
+    }
+}

@@ -1,0 +1,115 @@
+//! The settings as they are written: every key with its default.
+//!
+//! The type of a default is the type of its key; `null` stands for text that may be absent. Numbers
+//! are whole and not negative.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Raw {
+    pub data_dir: String,
+    pub admin_password: Option<String>,
+    pub gateway: Gateway,
+    pub order_core: Server,
+    pub admin: Server,
+    pub auth: Auth,
+    pub orders: Orders,
+    pub database: Database,
+    pub redis: Url,
+    pub search: Url,
+    pub kafka: Kafka,
+    pub log: Log,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Gateway {
+    pub listen: String,
+    pub threads: u64,
+    pub connections_max: u64,
+    pub queue_max: u64,
+    pub reply_timeout_ms: u64,
+    pub client_rate_per_s: u64,
+    pub client_burst: u64,
+    pub user_rate_per_s: u64,
+    pub user_burst: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Server {
+    pub listen: String,
+    pub connections_max: u64,
+    pub request_timeout_ms: u64,
+    pub body_bytes_max: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Auth {
+    pub shopper_secret: Option<String>,
+    pub admin_secret: Option<String>,
+    pub bcrypt_cost: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Orders {
+    pub pay_within_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Database {
+    pub url: Option<String>,
+    pub read_connections: u64,
+    pub acquire_timeout_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Url {
+    pub url: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Kafka {
+    pub brokers: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Log {
+    pub format: String,
+    pub level: String,
+    pub directory: Option<String>,
+    pub keep_days: u64,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        let server = |listen: &str| Server {
+            listen: listen.to_owned(),
+            connections_max: 1024,
+            request_timeout_ms: 15_000,
+            body_bytes_max: 256 * 1024,
+        };
+        Self {
+            data_dir: "data".to_owned(),
+            admin_password: None,
+            gateway: Gateway {
+                listen: "127.0.0.1:8080".to_owned(),
+                threads: 0,
+                connections_max: 20_000,
+                queue_max: 16_384,
+                reply_timeout_ms: 5_000,
+                client_rate_per_s: 0,
+                client_burst: 0,
+                user_rate_per_s: 100,
+                user_burst: 200,
+            },
+            order_core: server("127.0.0.1:8081"),
+            admin: server("127.0.0.1:8082"),
+            auth: Auth { shopper_secret: None, admin_secret: None, bcrypt_cost: 12 },
+            orders: Orders { pay_within_ms: 30 * 60 * 1000 },
+            database: Database { url: None, read_connections: 4, acquire_timeout_ms: 5_000 },
+            redis: Url { url: None },
+            search: Url { url: None },
+            kafka: Kafka { brokers: None },
+            log: Log { format: "pretty".to_owned(), level: "info".to_owned(), directory: None, keep_days: 14 },
+        }
+    }
+}

@@ -1,0 +1,121 @@
+use super::*;
+
+const PATH: &str = "mall.yaml";
+
+fn loaded(yaml: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    load((!yaml.is_empty()).then_some((PATH, yaml)), env)
+}
+
+fn refused(yaml: &str, env: &[(&str, &str)], expect: &str) {
+    let found = loaded(yaml, env).map(|_| "accepted").map_err(|error| error.to_string());
+    assert_eq!(found, Err(expect.to_owned()), "{yaml} {env:?}");
+}
+
+#[test]
+fn defaults_are_good() {
+    let config = loaded("", &[("PATH", "/bin"), ("MALL_CONFIG", "x"), ("MALLET", "1")]).unwrap();
+    assert_eq!(config.gateway.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.order_core.listen.to_string(), "127.0.0.1:8081");
+    assert_eq!(config.admin.listen.to_string(), "127.0.0.1:8082");
+    assert_eq!(config.orders.pay_within, Duration::from_secs(1800));
+    assert_eq!(config.auth.bcrypt_cost, 12);
+    assert_eq!(config.gateway.threads, None);
+    assert_eq!(config.gateway.client_rate, None);
+    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!(loaded("# nothing\n", &[]).unwrap(), config);
+    assert_eq!(loaded("gateway:\n  # listen: 1\n", &[]).unwrap(), config);
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let yaml = "data_dir: /srv/mall\ngateway:\n  threads: 3\n  listen: 0.0.0.0:80\n";
+    let config = loaded(yaml, &[("MALL_GATEWAY__THREADS", "2"), ("MALL_GATEWAY__USER_RATE_PER_S", "9")]).unwrap();
+    assert_eq!(config.data_dir, Path::new("/srv/mall"));
+    assert_eq!(config.gateway.listen.to_string(), "0.0.0.0:80");
+    assert_eq!(config.gateway.threads.map(NonZeroUsize::get), Some(2));
+    assert_eq!(config.gateway.user_rate.map(|rate| (rate.per_s.get(), rate.burst.get())), Some((9, 200)));
+}
+
+#[test]
+fn text_of_digits_stays_text_and_is_never_shown() {
+    let config = loaded("", &[("MALL_ADMIN_PASSWORD", "007"), ("MALL_AUTH__SHOPPER_SECRET", "1e3")]).unwrap();
+    assert_eq!(config.admin_password.as_ref().map(Secret::expose), Some("007"));
+    assert_eq!(config.auth.shopper_secret.as_ref().map(Secret::expose), Some("1e3"));
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("007") && !shown.contains("1e3"), "{shown}");
+    assert_eq!(config.warnings.len(), 1);
+    refused(
+        "admin_password: 7654\n",
+        &[],
+        "mall.yaml: admin_password: expected text, found a number; put it in quotes",
+    );
+}
+
+#[test]
+fn unknown_keys_are_refused_by_name() {
+    let unknown = |source: &str, nearest: &str| format!("{source}: there is no such setting; did you mean {nearest}?");
+    refused("gatewy:\n  listen: x\n", &[], &unknown("mall.yaml: gatewy", "data_dir"));
+    refused("gateway:\n  lisen: x\n", &[], &unknown("mall.yaml: gateway.lisen", "gateway.listen"));
+    refused("gateway:\n  listen:\n    port: 1\n", &[], "mall.yaml: gateway.listen: expected text, found a section");
+    refused("", &[("MALL_GATEWAY__LISEN", "x")], &unknown("MALL_GATEWAY__LISEN", "MALL_GATEWAY__LISTEN"));
+    refused("", &[("MALL_GATEWAY_LISTEN", "x")], &unknown("MALL_GATEWAY_LISTEN", "MALL_GATEWAY__LISTEN"));
+    refused("", &[("MALL_ADMIN_PASWORD", "x")], &unknown("MALL_ADMIN_PASWORD", "MALL_ADMIN_PASSWORD"));
+}
+
+#[test]
+fn wrong_values_are_named_with_their_source() {
+    refused("", &[("MALL_GATEWAY__THREADS", "two")], "MALL_GATEWAY__THREADS: expected a whole number, found \"two\"");
+    refused("", &[("MALL_GATEWAY__THREADS", "-1")], "MALL_GATEWAY__THREADS: expected a whole number, found \"-1\"");
+    refused("", &[("MALL_AUTH__BCRYPT_COST", "3")], "MALL_AUTH__BCRYPT_COST: expected 4 to 31, found 3");
+    refused("auth:\n  bcrypt_cost: 99\n", &[], "mall.yaml: auth.bcrypt_cost: expected 4 to 31, found 99");
+    refused("gateway: 8080\n", &[], "mall.yaml: gateway: expected a section with settings, found a number");
+    refused("- gateway\n", &[], "mall.yaml: expected a section with settings, found a list");
+    refused("log:\n  format: xml\n", &[], "mall.yaml: log.format: expected pretty or json, found \"xml\"");
+    refused(
+        "",
+        &[("MALL_ADMIN__LISTEN", "8082")],
+        "MALL_ADMIN__LISTEN: expected address:port such as 127.0.0.1:8080, found \"8082\"",
+    );
+    refused("", &[("MALL_DATA_DIR", "")], "MALL_DATA_DIR: expected a path, found nothing");
+    refused(
+        "",
+        &[("MALL_AUTH__SHOPPER_SECRET", "same"), ("MALL_AUTH__ADMIN_SECRET", "same")],
+        "MALL_AUTH__ADMIN_SECRET: it is the same as auth.shopper_secret; shoppers would be admins",
+    );
+    refused(
+        "orders:\n  pay_within_ms: 1.5\n",
+        &[("MALL_ORDERS__PAY_WITHIN_MS", "x")],
+        "mall.yaml: orders.pay_within_ms: expected a whole number, found a number\n\
+         MALL_ORDERS__PAY_WITHIN_MS: expected a whole number, found \"x\"",
+    );
+}
+
+#[test]
+fn a_file_that_is_no_yaml_is_one_line() {
+    for yaml in ["gateway: [", "a: 1\na: 2\n", "gateway:\n\tlisten: x\n"] {
+        let error = loaded(yaml, &[]).unwrap_err().to_string();
+        assert!(error.starts_with("mall.yaml: ") && !error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn backends_that_this_build_lacks_are_refused() {
+    for name in ["MALL_REDIS__URL", "MALL_DATABASE__URL", "MALL_KAFKA__BROKERS", "MALL_SEARCH__URL"] {
+        refused("", &[(name, "x")], &format!("{name}: this build has the embedded backends only; leave it out"));
+        assert!(loaded("", &[(name, "")]).is_ok());
+    }
+}
+
+#[test]
+fn arguments() {
+    let check = |args: &[&str], expect: Result<Option<&str>, &str>| {
+        let found = path_from_args(args.iter().map(OsString::from)).map_err(|error| error.to_string());
+        assert_eq!(found, expect.map(|path| path.map(PathBuf::from)).map_err(str::to_owned), "{args:?}");
+    };
+    check(&[], Ok(None));
+    check(&["--config", "a.yaml"], Ok(Some("a.yaml")));
+    check(&["--config=a.yaml"], Ok(Some("a.yaml")));
+    check(&["--config"], Err("--config: a path is missing after it"));
+    check(&["serve"], Err("serve: there is no such argument; the only one is --config PATH"));
+}

@@ -1,0 +1,112 @@
+//! What handlers take apart requests with. Each refuses with a [`Problem`].
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use contract::token::{Claims, TokenKey};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::Problem;
+
+/// A JSON body. As an argument: 415 for another content type, 413 past the limit, 422 `invalid_body`
+/// for what is not exactly a `T`.
+#[derive(Debug, Clone, Copy)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let headers = request.headers().clone();
+        is_json(&headers)?;
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
+            let detail = rejection.body_text();
+            match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail),
+                status => Problem::new(status, "invalid_body", detail),
+            }
+        })?;
+        json_from(&headers, &body).map(Self)
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+/// Reads `body` as [`Json`] does, for handlers that need its bytes too.
+///
+/// # Errors
+/// As [`Json`].
+pub fn json_from<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+    is_json(headers)?;
+    serde_json::from_slice(body).map_err(|error| Problem::invalid_body(error.to_string()))
+}
+
+fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let stated = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = stated.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+        return Ok(());
+    }
+    let detail = "expected Content-Type: application/json";
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail))
+}
+
+/// Parameters of the path. What can't be one names nothing: 404 `not_found`.
+#[derive(Debug, Clone, Copy)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(rejection) if rejection.status().is_server_error() => Err(Problem::internal(&rejection)),
+            Err(_) => Err(Problem::not_found("there is nothing at this path")),
+        }
+    }
+}
+
+/// The query. What is not exactly a `T`: 422 `invalid_query`.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = axum::extract::Query::from_request_parts(parts, state).await;
+        query
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|rejection| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", rejection.body_text()))
+    }
+}
+
+/// Who asks, by the bearer token (RFC 6750) in `headers`.
+///
+/// # Errors
+/// 401 `invalid_token` with `WWW-Authenticate`.
+pub fn bearer(headers: &HeaderMap, key: &TokenKey, now_ms: u64) -> Result<Claims, Problem> {
+    let refused = |challenge: &'static str, detail: &str| {
+        Problem::new(StatusCode::UNAUTHORIZED, "invalid_token", detail)
+            .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+    };
+    let mut stated = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (stated.next(), stated.next()) else {
+        return Err(refused(r#"Bearer realm="mall""#, "expected one Authorization: Bearer header"));
+    };
+    let token = value.to_str().ok().and_then(|value| value.split_once(' '));
+    let claims = token
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .and_then(|(_, token)| key.verify(token.trim_start_matches(' '), now_ms / 1000).ok());
+    claims.ok_or_else(|| {
+        refused(r#"Bearer realm="mall", error="invalid_token""#, "the token is not valid or no longer valid")
+    })
+}

@@ -1,0 +1,13 @@
+//! HTTP for the services that run on axum: an accept loop with limits, problems, extractors, health.
+
+mod extract;
+mod health;
+mod problem;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+pub use extract::{Json, Path, Query, bearer, json_from};
+pub use health::{count_requests, health_routes};
+pub use problem::Problem;
+pub use serve::{harden, serve};

@@ -1,0 +1,225 @@
+use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    http::{HeaderMap, Request, StatusCode, header},
+    routing::{get, post},
+};
+use contract::{
+    UserId,
+    token::{Audience, TokenKey},
+};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::*;
+use crate::{
+    config::{Config, ServerConfig},
+    health::Readiness,
+    metrics::Registry,
+};
+
+fn config() -> ServerConfig {
+    let Config { order_core, .. } = crate::config::load(None, std::iter::empty()).unwrap();
+    ServerConfig { request_timeout: Duration::from_millis(200), body_bytes_max: 64, ..order_core }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item {
+    quantity: u32,
+}
+
+fn router() -> Router {
+    let readiness = Readiness::default();
+    readiness.part("database", "opening").ready();
+    readiness.part("log", "replaying");
+    let routes = Router::new()
+        .route("/items", post(|Json(item): Json<Item>| std::future::ready(item.quantity.to_string())))
+        .route("/items/{id}", get(|Path(id): Path<UserId>| std::future::ready(id.to_string())))
+        .route("/list", get(|Query(item): Query<Item>| std::future::ready(item.quantity.to_string())))
+        .route("/panic", get(|| async { panic!("secret detail") as String }))
+        .route("/slow", get(|| tokio::time::sleep(Duration::from_secs(60))))
+        .route(
+            "/short",
+            get(|| async {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                "done"
+            }),
+        );
+    routes.merge(health_routes(readiness, Registry::default()))
+}
+
+async fn ask(request: Request<Body>) -> (StatusCode, HeaderMap, Bytes) {
+    let response = harden(router(), &config()).oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    (parts.status, parts.headers, to_bytes(body, 1 << 20).await.unwrap())
+}
+
+/// Asks, and expects a problem of that status and code.
+async fn refused(request: Request<Body>, status: u16, code: &str) -> (HeaderMap, String) {
+    let (found, headers, body) = ask(request).await;
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    assert_eq!(found, status, "{text}");
+    assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json");
+    let problem: BTreeMap<String, Value> = serde_json::from_str(&text).unwrap();
+    let names: Vec<&str> = problem.keys().map(String::as_str).collect();
+    assert_eq!(names, ["code", "detail", "status", "title", "trace_id", "type"]);
+    assert_eq!((&problem["code"], &problem["status"]), (&Value::from(code), &Value::from(status)));
+    assert_eq!(problem["trace_id"].as_str().map(str::len), Some(32));
+    (headers, text)
+}
+
+fn get_request(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).unwrap()
+}
+
+fn post_request(content_type: &str, body: &str) -> Request<Body> {
+    Request::post("/items").header(header::CONTENT_TYPE, content_type).body(Body::from(body.to_owned())).unwrap()
+}
+
+#[tokio::test]
+async fn bodies() {
+    for content_type in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
+        let (status, _, body) = ask(post_request(content_type, r#"{"quantity":3}"#)).await;
+        assert_eq!((status, body.as_ref()), (StatusCode::OK, b"3".as_slice()));
+    }
+    for content_type in ["", "text/plain", "application/x-www-form-urlencoded"] {
+        refused(post_request(content_type, r#"{"quantity":3}"#), 415, "unsupported_media_type").await;
+    }
+    for body in [
+        "",
+        "{",
+        r#"{"quantity":"3"}"#,
+        r#"{"quantity":-3}"#,
+        r#"{"quantity":3,"quantity":3}"#,
+        r#"{"quantity":3,"more":1}"#,
+        r#"{"quantity":3} 4"#,
+        "{}",
+    ] {
+        refused(post_request("application/json", body), 422, "invalid_body").await;
+    }
+    refused(post_request("application/json", &" ".repeat(65)), 413, "body_too_large").await;
+}
+
+#[tokio::test]
+async fn paths_and_queries() {
+    assert_eq!(ask(get_request("/items/7")).await.2, "7");
+    refused(get_request("/items/07"), 404, "not_found").await;
+    refused(get_request("/items/%ff"), 404, "not_found").await;
+    assert_eq!(ask(get_request("/list?quantity=7")).await.2, "7");
+    for query in ["", "quantity=x", "quantity=1&quantity=2", "quantity=1&more=2"] {
+        refused(get_request(&format!("/list?{query}")), 422, "invalid_query").await;
+    }
+    refused(get_request("/nowhere"), 404, "not_found").await;
+    let (headers, _) = refused(get_request("/items"), 405, "method_not_allowed").await;
+    assert_eq!(headers[header::ALLOW], "POST");
+}
+
+#[tokio::test]
+async fn handlers_that_fail() {
+    let (_, text) = refused(get_request("/panic"), 500, "internal").await;
+    assert!(!text.contains("secret detail"));
+    let (headers, _) = refused(get_request("/slow"), 503, "timeout").await;
+    assert_eq!(headers[header::RETRY_AFTER], "1");
+}
+
+#[tokio::test]
+async fn health() {
+    assert_eq!(ask(get_request("/ping")).await.2, "pong");
+    assert_eq!(ask(get_request("/healthz")).await.0, StatusCode::OK);
+    let (status, _, body) = ask(get_request("/readyz")).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(body, r#"{"ready":false,"reasons":[{"part":"log","reason":"replaying"}]}"#);
+    let registry = Registry::default();
+    let counted = count_requests(health_routes(Readiness::default(), registry.clone()), &registry, "shop");
+    assert_eq!(counted.clone().oneshot(get_request("/readyz")).await.unwrap().status(), StatusCode::OK);
+    let body = counted.oneshot(get_request("/metrics")).await.unwrap().into_body();
+    let text = String::from_utf8(to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap();
+    assert!(text.contains("mall_http_requests_total{service=\"shop\",class=\"2xx\"} 1\n"), "{text}");
+}
+
+#[test]
+fn bearer_tokens() {
+    let key = TokenKey::new(b"a secret of the test", Audience::Shopper);
+    let token = key.sign(UserId::from_i64(42).unwrap(), None, 1_800_000_000, 60);
+    let check = |values: &[&str], good: bool| {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, value.parse().unwrap());
+        }
+        match bearer(&headers, &key, 1_800_000_001_000) {
+            Ok(claims) => assert!(good && claims.subject.as_i64() == 42, "{values:?}"),
+            Err(problem) => assert!(!good && problem.status() == StatusCode::UNAUTHORIZED, "{values:?}"),
+        }
+    };
+    check(&[&format!("Bearer {token}")], true);
+    check(&[&format!("bearer  {token}")], true);
+    check(&[], false);
+    check(&[&token], false);
+    check(&[&format!("Basic {token}")], false);
+    check(&[&format!("Bearer {token}x")], false);
+    check(&[&format!("Bearer {token}"), &format!("Bearer {token}")], false);
+}
+
+struct Server {
+    address: std::net::SocketAddr,
+    stop: CancellationToken,
+    ended: tokio::task::JoinHandle<()>,
+}
+
+async fn start(connections_max: usize) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = ServerConfig { connections_max: NonZeroUsize::new(connections_max).unwrap(), ..config() };
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    let ended = tokio::spawn(async move { serve(listener, router(), &config, token).await });
+    Server { address, stop, ended }
+}
+
+async fn send(stream: &mut TcpStream, path: &str) {
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+}
+
+async fn first_line(stream: &mut TcpStream) -> String {
+    let mut bytes = [0; 1024];
+    let count = stream.read(&mut bytes).await.unwrap();
+    String::from_utf8_lossy(&bytes[..count]).lines().next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_stop_lets_running_requests_finish() {
+    let server = start(8).await;
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    send(&mut idle, "/ping").await;
+    assert_eq!(first_line(&mut idle).await, "HTTP/1.1 200 OK");
+    let mut running = TcpStream::connect(server.address).await.unwrap();
+    send(&mut running, "/short").await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    server.stop.cancel();
+    assert_eq!(first_line(&mut running).await, "HTTP/1.1 200 OK");
+    assert_eq!(first_line(&mut idle).await, "", "an idle connection is closed");
+    tokio::time::timeout(Duration::from_secs(2), server.ended).await.unwrap().unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait() {
+    let server = start(1).await;
+    let mut first = TcpStream::connect(server.address).await.unwrap();
+    send(&mut first, "/ping").await;
+    assert_eq!(first_line(&mut first).await, "HTTP/1.1 200 OK");
+    let mut second = TcpStream::connect(server.address).await.unwrap();
+    send(&mut second, "/ping").await;
+    assert!(tokio::time::timeout(Duration::from_millis(100), first_line(&mut second)).await.is_err());
+    drop(first);
+    assert_eq!(first_line(&mut second).await, "HTTP/1.1 200 OK");
+}
