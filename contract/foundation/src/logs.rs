@@ -41,25 +41,22 @@ pub struct LogGuard {
 /// # Errors
 /// Where the files can't be written, or logs are open already.
 pub fn init(config: &LogConfig) -> Result<LogGuard, LogsError> {
-    let stderr = layer(config.format, std::io::stderr, std::io::stderr().is_terminal());
-    let (file, guard) = match &config.directory {
-        None => (None, None),
-        Some(directory) => {
-            let appender = RollingFileAppender::builder()
-                .rotation(Rotation::DAILY)
-                .filename_prefix("mall")
-                .filename_suffix("log")
-                .max_log_files(config.keep_days.get())
-                .build(directory)
-                .map_err(|error| LogsError::Directory { directory: directory.display().to_string(), error })?;
-            let (writer, guard) = tracing_appender::non_blocking(appender);
-            (Some(layer(config.format, writer, false)), Some(guard))
-        }
-    };
     let filter = EnvFilter::try_new(&config.level)?;
-    tracing::subscriber::set_global_default(
-        Registry::default().with(vec![stderr].into_iter().chain(file).collect::<Vec<_>>()).with(filter),
-    )?;
+    let mut layers = vec![layer(config.format, std::io::stderr, std::io::stderr().is_terminal())];
+    let mut guard = None;
+    if let Some(directory) = &config.directory {
+        let appender = RollingFileAppender::builder()
+            .rotation(Rotation::DAILY)
+            .filename_prefix("mall")
+            .filename_suffix("log")
+            .max_log_files(config.keep_days.get())
+            .build(directory)
+            .map_err(|error| LogsError::Directory { directory: directory.display().to_string(), error })?;
+        let (writer, worker) = tracing_appender::non_blocking(appender);
+        layers.push(layer(config.format, writer, false));
+        guard = Some(worker);
+    }
+    tracing::subscriber::set_global_default(Registry::default().with(layers).with(filter))?;
     Ok(LogGuard { _file: guard })
 }
 
