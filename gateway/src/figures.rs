@@ -27,9 +27,7 @@ pub(crate) fn register(metrics: &Registry, cores: &[Arc<Figures>]) {
         let cores = cores.to_vec();
         metrics.read_counter(name, help, move || cores.iter().map(|core| core.read(figure) as f64).sum());
     };
-    counter("mall_gateway_connections_opened_total", "Connections that were opened.", |stats| {
-        stats.connections_opened
-    });
+    counter("mall_gateway_connections_opened_total", "Connections that were opened.", |stats| stats.connections_opened);
     counter("mall_gateway_connections_refused_total", "Connections beyond the limit.", |stats| {
         stats.connections_refused
     });

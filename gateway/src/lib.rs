@@ -32,12 +32,7 @@ use gateway_core::{Config, Core, Now, Rate};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    control::Broadcast,
-    figures::Figures,
-    shard::Parts,
-    thread::CoreThread,
-};
+use crate::{control::Broadcast, figures::Figures, shard::Parts, thread::CoreThread};
 
 pub use link::ReserveLink;
 
@@ -118,7 +113,7 @@ impl Gateway {
 fn core<L>(ground: &Ground<'_, L>, cores: usize, started: Instant) -> Result<(Core, Lease)> {
     let now = Now { mono: started.elapsed(), wall_ms: SystemClock.now_ms() };
     let mut lease = ids::lease_worker(ground.ids, now.wall_ms)?;
-    let seed = getrandom::u64().context("no randomness")?;
+    let seed = getrandom::u64().map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
     let mut config = Config::new(ground.token_key.clone(), seed);
     let limits = ground.config;
     config.connections_max = limits.connections_max.get().div_ceil(cores);

@@ -22,7 +22,8 @@ async fn the_diagram_is_the_migrated_database() {
 
 /// The (table, column, type) triples of the first `erDiagram` in `text`.
 fn drawn(text: &str) -> BTreeSet<(String, String, String)> {
-    let diagram = text.split("```mermaid\nerDiagram\n").nth(1).expect("a diagram").split("```").next().expect("its end");
+    let diagram =
+        text.split("```mermaid\nerDiagram\n").nth(1).expect("a diagram").split("```").next().expect("its end");
     let mut columns = BTreeSet::new();
     let mut table = None;
     for line in diagram.lines() {
