@@ -10,7 +10,7 @@ const DIAGRAM: &str = "SCHEMA.md";
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_diagram_is_the_migrated_database() {
     let directory = tempfile::tempdir().unwrap();
-    let settings = Settings { pay_within_ms: 1000 };
+    let settings = Settings::new(1000);
     let ids = Ids::new(|| Ok::<_, String>(1));
     let store = Store::open(&directory.path().join("mall.db"), ids, settings).await.unwrap();
     let migrated: BTreeSet<_> = store.columns().await.unwrap().into_iter().collect();
@@ -22,7 +22,8 @@ async fn the_diagram_is_the_migrated_database() {
 
 /// The (table, column, type) triples of the first `erDiagram` in `text`.
 fn drawn(text: &str) -> BTreeSet<(String, String, String)> {
-    let diagram = text.split("```mermaid\nerDiagram\n").nth(1).expect("a diagram").split("```").next().expect("its end");
+    let diagram =
+        text.split("```mermaid\nerDiagram\n").nth(1).expect("a diagram").split("```").next().expect("its end");
     let mut columns = BTreeSet::new();
     let mut table = None;
     for line in diagram.lines() {
