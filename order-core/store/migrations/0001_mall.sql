@@ -217,3 +217,4 @@ CREATE TABLE idempotency (
     created_at_ms BIGINT NOT NULL,
     PRIMARY KEY (scope, request_key)
 );
+CREATE INDEX idempotency_by_age ON idempotency (created_at_ms);

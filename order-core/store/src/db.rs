@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use foundation::Config;
 use sqlx::{
     Pool, QueryBuilder, Row, SqlSafeStr, Transaction,
     migrate::{Migration, MigrationType, Migrator},
@@ -15,11 +16,11 @@ use crate::{StoreError, outgoing::Outgoing};
 pub(crate) type Db = sqlx::Sqlite;
 pub(crate) type DbRow = <Db as sqlx::Database>::Row;
 
-/// Connections that read; a writer never waits for them (WAL).
-const READERS_MAX: u32 = 8;
+/// Connections that read where the settings name no number; a writer never waits for them (WAL).
+const READERS_MAX: u32 = 4;
 /// SQLite has one writer: callers queue for its connection in order instead of polling the file's lock.
 const WRITERS_MAX: u32 = 1;
-/// How long a caller waits for a connection.
+/// How long a caller waits for a connection where the settings do not say.
 const ACQUIRE_TIMEOUT_MS: u64 = 30_000;
 /// How long a writer waits for another process.
 const BUSY_TIMEOUT_MS: u64 = 10_000;
@@ -59,6 +60,27 @@ impl Ids {
 pub struct Settings {
     /// How long an order waits for its payment, in milliseconds.
     pub pay_within_ms: u64,
+    /// Connections that only read.
+    pub read_connections: u32,
+    /// How long a query waits for a connection, in milliseconds.
+    pub acquire_timeout_ms: u64,
+}
+
+impl Settings {
+    /// The usual connections; orders wait `pay_within_ms` for their payment.
+    pub const fn new(pay_within_ms: u64) -> Self {
+        Self { pay_within_ms, read_connections: READERS_MAX, acquire_timeout_ms: ACQUIRE_TIMEOUT_MS }
+    }
+
+    /// Those of the mall's configuration.
+    pub fn of(config: &Config) -> Self {
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            pay_within_ms: ms(config.orders.pay_within),
+            read_connections: config.database.read_connections.get(),
+            acquire_timeout_ms: ms(config.database.acquire_timeout),
+        }
+    }
 }
 
 /// The database. Clones share its connections.
@@ -86,12 +108,12 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MS));
         let pool = |connections| {
-            let timeout = Duration::from_millis(ACQUIRE_TIMEOUT_MS);
+            let timeout = Duration::from_millis(settings.acquire_timeout_ms);
             SqlitePoolOptions::new().max_connections(connections).acquire_timeout(timeout)
         };
         let writer = pool(WRITERS_MAX).connect_with(options.clone()).await?;
         migrations().run(&writer).await?;
-        let readers = pool(READERS_MAX).connect_with(options).await?;
+        let readers = pool(settings.read_connections).connect_with(options).await?;
         Ok(Self { readers, writer, ids, bell: Arc::default(), settings })
     }
 
@@ -132,6 +154,11 @@ impl Store {
 
     pub(crate) fn readers(&self) -> &Pool<Db> {
         &self.readers
+    }
+
+    /// For one statement that writes.
+    pub(crate) fn writer(&self) -> &Pool<Db> {
+        &self.writer
     }
 
     /// A transaction that writes. Dropping it takes it back.

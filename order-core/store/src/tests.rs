@@ -13,7 +13,7 @@ pub(crate) fn counting_ids() -> Ids {
 
 pub(crate) async fn open(directory: &tempfile::TempDir) -> Store {
     let path = directory.path().join(format!("{}.db", fastrand()));
-    Store::open(&path, counting_ids(), Settings { pay_within_ms: PAY_WITHIN_MS }).await.unwrap()
+    Store::open(&path, counting_ids(), Settings::new(PAY_WITHIN_MS)).await.unwrap()
 }
 
 fn fastrand() -> i64 {
@@ -108,7 +108,7 @@ async fn what_was_committed_is_there_after_a_restart() {
     use contract::ledger::{Command, Ledger, Reservation};
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("mall.db");
-    let settings = Settings { pay_within_ms: PAY_WITHIN_MS };
+    let settings = Settings::new(PAY_WITHIN_MS);
     let store = Store::open(&path, counting_ids(), settings).await.unwrap();
     let activity = activity(1, 5);
     let (mut ledger, opened) = Ledger::open(activity.id, 500, activity.terms, conformance::NOW_MS);

@@ -10,7 +10,7 @@ const DIAGRAM: &str = "SCHEMA.md";
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_diagram_is_the_migrated_database() {
     let directory = tempfile::tempdir().unwrap();
-    let settings = Settings { pay_within_ms: 1000 };
+    let settings = Settings::new(1000);
     let ids = Ids::new(|| Ok::<_, String>(1));
     let store = Store::open(&directory.path().join("mall.db"), ids, settings).await.unwrap();
     let migrated: BTreeSet<_> = store.columns().await.unwrap().into_iter().collect();
