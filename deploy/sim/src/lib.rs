@@ -5,5 +5,11 @@
 //! wire) is the simulation's, and each of those can fail in the ways that the real one can.
 #![forbid(unsafe_code)]
 
+mod check;
+mod client;
+mod gateway;
+mod ledger;
 pub mod log;
+pub mod run;
+mod store;
 pub mod world;

@@ -13,7 +13,7 @@ use crate::world::World;
 
 /// The database of one run. What a call did stands, whoever dies.
 #[derive(Clone)]
-pub struct SimStore {
+pub(crate) struct SimStore {
     world: World,
     model: ModelStore,
     /// One call in this many fails before its work, and one in as many after it; 0: none.
@@ -22,7 +22,7 @@ pub struct SimStore {
 
 impl SimStore {
     /// Wraps the database that outlives everything.
-    pub fn new(world: World, model: ModelStore, fails_in: u64) -> Self {
+    pub(crate) fn new(world: World, model: ModelStore, fails_in: u64) -> Self {
         Self { world, model, fails_in }
     }
 

@@ -106,6 +106,9 @@ impl Clock for World {
             if inner.now_ms >= at_ms {
                 return Poll::Ready(());
             }
+            if at_ms == u64::MAX {
+                return Poll::Pending;
+            }
             let id = inner.next_timer;
             inner.next_timer += 1;
             inner.timers.insert((at_ms, id), context.waker().clone());
