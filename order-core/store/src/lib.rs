@@ -1,2 +1,40 @@
 //! The mall's database: domain types, state machines, SQL and migrations.
+//!
+//! [`SaleStore`] is the sale's part of it, with two implementations: [`Store`] in SQL and
+//! [`model::ModelStore`] in memory. [`conformance`] is the suite that both pass.
 #![forbid(unsafe_code)]
+
+mod accounts;
+mod activities;
+mod catalogue;
+pub mod conformance;
+mod db;
+mod error;
+mod idempotency;
+pub mod model;
+pub mod order_state;
+mod orders;
+mod outgoing;
+mod page;
+mod plan;
+mod sale;
+mod sale_sql;
+mod seed;
+mod sessions;
+mod skus;
+mod take_in;
+
+pub use accounts::{Credentials, LOCKED_MS, Realm, User, WRONG_TRIES_MAX};
+pub use activities::{AddedSale, NewSale, Sale, SalePatch};
+pub use catalogue::{
+    Attributes, Category, CategoryPatch, NewCategory, NewProduct, NewSku, Product, ProductPatch, Sku, SkuPatch,
+};
+pub use db::{Ids, Settings, Store};
+pub use error::StoreError;
+pub use idempotency::Begun;
+pub use orders::{Order, OrderLine};
+pub use page::{Changed, Listed, PAGE_MAX, Page};
+pub use sale::{DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, SaleStore, StatusUnits, TAKE_IN_MAX, TakenIn};
+
+#[cfg(test)]
+mod tests;

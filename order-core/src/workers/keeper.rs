@@ -1,0 +1,95 @@
+//! What the mall asks of the ledgers.
+
+use commit_log::{Consumer, Log, Record, next_offsets};
+use contract::{
+    ledger::Outcome,
+    record::{LedgerCommand, Record as _},
+    topic,
+};
+use foundation::Clock;
+use ledger::LedgerClient;
+
+use super::{Worker, WorkerError, bury, commit, rewind};
+
+const GROUP: &str = "order-core.keeper";
+const BATCH_MAX: usize = 256;
+/// Between two tries of commands whose order the ledger does not know: it may be about to be opened.
+const UNKNOWN_PAUSE_MS: u64 = 1_000;
+
+/// Carries out settles, releases and restocks. A command is committed once the ledger has answered, and
+/// one that the ledger can't carry out goes to the dead letters.
+#[derive(Debug)]
+pub struct Keeper<L: Log, K, C> {
+    log: L,
+    consumer: L::Consumer,
+    ledgers: K,
+    clock: C,
+}
+
+impl<L: Log, K: LedgerClient, C: Clock> Keeper<L, K, C> {
+    /// Joins the keepers.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub async fn join(log: L, ledgers: K, clock: C) -> Result<Self, WorkerError> {
+        let consumer = log.join(GROUP, &[topic::COMMANDS]).await?;
+        Ok(Self { log, consumer, ledgers, clock })
+    }
+
+    async fn carry_out(&mut self, records: &[Record]) -> Result<(), WorkerError> {
+        let mut asked: Vec<(&Record, LedgerCommand)> = Vec::with_capacity(records.len());
+        let mut dead = Vec::new();
+        for record in records {
+            match LedgerCommand::decode(&record.value) {
+                Ok(command) => asked.push((record, command)),
+                Err(error) => dead.push((record.clone(), error.to_string())),
+            }
+        }
+        for tries_left in (0..topic::POISON_TRIES).rev() {
+            let commands = asked.iter().map(|(_, command)| *command).collect();
+            let outcomes = self.ledgers.act(commands).await?;
+            assert_eq!(outcomes.len(), asked.len(), "the ledger answers each command");
+            let mut unknown = Vec::new();
+            for ((record, command), outcome) in asked.into_iter().zip(outcomes) {
+                match outcome {
+                    Outcome::Done => {}
+                    Outcome::UnknownOrder if tries_left > 0 => unknown.push((record, command)),
+                    other @ (Outcome::Held { .. }
+                    | Outcome::SoldOut
+                    | Outcome::LimitReached
+                    | Outcome::NotStarted
+                    | Outcome::Ended
+                    | Outcome::KeyReused
+                    | Outcome::UnknownOrder
+                    | Outcome::Conflict
+                    | Outcome::Refused) => {
+                        dead.push((record.clone(), format!("the ledger answered {other:?} to {command:?}")))
+                    }
+                }
+            }
+            asked = unknown;
+            if asked.is_empty() {
+                break;
+            }
+            self.clock.sleep_until(self.clock.now_ms() + UNKNOWN_PAUSE_MS).await;
+        }
+        bury(&self.log, GROUP, dead).await?;
+        Ok(())
+    }
+}
+
+impl<L: Log, K: LedgerClient, C: Clock> Worker for Keeper<L, K, C> {
+    const NAME: &'static str = "keeper";
+
+    async fn step(&mut self) -> Result<(), WorkerError> {
+        let records = self.consumer.poll(BATCH_MAX).await?;
+        let result = match self.carry_out(&records).await {
+            Ok(()) => commit(&mut self.consumer, next_offsets(&records)).await,
+            Err(error) => Err(error),
+        };
+        if result.is_err() {
+            rewind(&mut self.consumer, &records);
+        }
+        result
+    }
+}

@@ -1,0 +1,230 @@
+use std::{
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use contract::{
+    OrderId, UserId,
+    ledger::{Outcome, Reservation},
+    record::{Action, Record as _},
+};
+use store::{
+    SaleStore,
+    conformance::{PAY_WITHIN_MS, activity},
+    model::ModelStore,
+    order_state::{Fulfilment, OrderState},
+};
+
+use ledger::LedgerClient;
+
+use super::*;
+use crate::testing::{HandClock, MemoryLedgers, MemoryLog};
+
+/// Polls `future` until it waits; no runtime.
+fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}
+
+struct Mall {
+    log: MemoryLog,
+    clock: HandClock,
+    ledgers: MemoryLedgers,
+    store: ModelStore,
+    journal: Journal<MemoryLog, ModelStore, HandClock>,
+    relay: Relay<MemoryLog, ModelStore, HandClock>,
+    timeouts: Timeouts<MemoryLog, ModelStore, HandClock>,
+    keeper: Keeper<MemoryLog, MemoryLedgers, HandClock>,
+}
+
+const STOCK: u64 = 10;
+
+impl Mall {
+    fn new() -> Self {
+        let clock = HandClock::new();
+        let log = now(MemoryLog::with_topics(PAY_WITHIN_MS)).unwrap();
+        let ledgers = MemoryLedgers::new(log.clone(), clock.clone());
+        let store = ModelStore::new(PAY_WITHIN_MS);
+        let sale = activity(1, 999);
+        store.put_activity(&sale);
+        now(ledgers.open(sale.id, STOCK, sale.terms)).unwrap().unwrap();
+        let workers = Self::workers(&log, &clock, &ledgers, &store);
+        let (journal, relay, timeouts, keeper) = workers;
+        Self { log, clock, ledgers, store, journal, relay, timeouts, keeper }
+    }
+
+    #[expect(clippy::type_complexity, reason = "the four workers of one test mall")]
+    fn workers(
+        log: &MemoryLog,
+        clock: &HandClock,
+        ledgers: &MemoryLedgers,
+        store: &ModelStore,
+    ) -> (
+        Journal<MemoryLog, ModelStore, HandClock>,
+        Relay<MemoryLog, ModelStore, HandClock>,
+        Timeouts<MemoryLog, ModelStore, HandClock>,
+        Keeper<MemoryLog, MemoryLedgers, HandClock>,
+    ) {
+        (
+            now(Journal::join(log.clone(), store.clone(), clock.clone())).unwrap().unwrap(),
+            Relay::new(log.clone(), store.clone(), clock.clone()),
+            now(Timeouts::join(log.clone(), store.clone(), clock.clone())).unwrap().unwrap(),
+            now(Keeper::join(log.clone(), ledgers.clone(), clock.clone())).unwrap().unwrap(),
+        )
+    }
+
+    /// Every worker is killed and made anew.
+    fn restart(&mut self) {
+        (self.journal, self.relay, self.timeouts, self.keeper) =
+            Self::workers(&self.log, &self.clock, &self.ledgers, &self.store);
+    }
+
+    fn buy(&self, id: i64) -> Outcome {
+        let asked = Reservation { order: order(id), user: UserId::from_i64(id).unwrap(), request: None, quantity: 1 };
+        now(self.ledgers.reserve(activity(1, 999).id, asked)).unwrap()
+    }
+
+    /// Steps each worker until all wait for something.
+    fn settle_down(&mut self) {
+        loop {
+            let busy = [
+                now(self.journal.step()).is_some(),
+                now(self.relay.step()).is_some(),
+                now(self.timeouts.step()).is_some(),
+                now(self.keeper.step()).is_some(),
+            ];
+            if busy == [false; 4] {
+                return;
+            }
+        }
+    }
+
+    fn dead_letters(&self) -> Vec<DeadLetter> {
+        let records = self.log.records(topic::DEAD_LETTERS);
+        records.iter().map(|record| DeadLetter::decode(&record.value).unwrap()).collect()
+    }
+
+    fn append(&self, topic: &str, key: &[u8], value: Vec<u8>) {
+        now(self.log.append(vec![NewRecord { topic: topic.into(), key: key.to_vec(), value }])).unwrap().unwrap();
+    }
+}
+
+fn order(id: i64) -> OrderId {
+    OrderId::from_i64(id).unwrap()
+}
+
+#[test]
+fn a_hold_becomes_an_order_and_goes_back_unpaid() {
+    let mut mall = Mall::new();
+    for id in 1..=3 {
+        assert!(matches!(mall.buy(id), Outcome::Held { .. }));
+    }
+    mall.settle_down();
+    assert_eq!(mall.store.order_states(), [1, 2, 3].map(|id| (order(id), OrderState::PendingPayment)));
+
+    now(mall.store.mark_paid(order(2), mall.clock.now_ms())).unwrap().unwrap();
+    mall.clock.advance(PAY_WITHIN_MS - 1);
+    mall.settle_down();
+    assert_eq!(mall.store.order_state(order(1)), Some(OrderState::PendingPayment));
+    mall.clock.advance(1);
+    mall.restart();
+    mall.settle_down();
+    assert_eq!(mall.store.order_state(order(1)), Some(OrderState::Closed));
+    assert_eq!(mall.store.order_state(order(2)), Some(OrderState::Bought(Fulfilment::Paid)));
+
+    let counters = now(mall.ledgers.counters(activity(1, 999).id)).unwrap().unwrap().unwrap();
+    assert_eq!((counters.available, counters.held, counters.sold), (STOCK - 1, 0, 1));
+    let counts = now(mall.store.audit_counts(activity(1, 999).id)).unwrap().unwrap().unwrap();
+    assert_eq!((counts.stock_left, counts.by_hold.sold, counts.seq), (STOCK - 1, 1, counters.seq));
+    assert!(mall.dead_letters().is_empty());
+    for (group, topic) in [("order-core", topic::ORDERS), ("order-core.keeper", topic::COMMANDS)] {
+        assert_eq!(mall.log.lag(group, topic), 0);
+    }
+}
+
+#[test]
+fn a_worker_that_is_killed_anywhere_loses_nothing_and_repeats_nothing() {
+    let mut mall = Mall::new();
+    for id in 1..=5 {
+        mall.buy(id);
+    }
+    // Dropped after the database's commit and before the log's: a new worker reads it all again.
+    let entries: Vec<_> = mall
+        .log
+        .records(topic::ORDERS)
+        .iter()
+        .map(|record| contract::ledger::Entry::decode(&record.value).unwrap())
+        .collect();
+    now(mall.store.take_in(&entries, mall.clock.now_ms())).unwrap().unwrap();
+    mall.restart();
+    // The relay dies after its append: the log has every record twice.
+    let rows = now(mall.store.outbox(1000)).unwrap().unwrap();
+    for row in rows {
+        mall.append(&row.topic, &row.key, row.value);
+    }
+    mall.settle_down();
+    mall.clock.advance(PAY_WITHIN_MS);
+    mall.settle_down();
+    assert!(mall.store.order_states().iter().all(|(_, state)| *state == OrderState::Closed));
+    let counters = now(mall.ledgers.counters(activity(1, 999).id)).unwrap().unwrap().unwrap();
+    assert_eq!((counters.available, counters.held, counters.sold), (STOCK, 0, 0));
+    assert!(mall.dead_letters().is_empty());
+}
+
+#[test]
+fn what_cannot_be_read_is_buried_and_the_rest_goes_on() {
+    let mut mall = Mall::new();
+    let timeouts = topic::timeouts(PAY_WITHIN_MS).name;
+    for topic in [topic::ORDERS, topic::COMMANDS, &timeouts] {
+        mall.append(topic, b"key", b"\x01\xff nonsense".to_vec());
+        mall.append(topic, b"key", Vec::new());
+    }
+    mall.buy(1);
+    mall.settle_down();
+    assert_eq!(mall.store.order_state(order(1)), Some(OrderState::PendingPayment));
+    let letters = mall.dead_letters();
+    assert_eq!(letters.len(), 6);
+    assert!(letters.iter().any(|letter| letter.group == "order-core.timeouts" && letter.value.is_empty()));
+}
+
+#[test]
+fn what_the_ledger_does_not_know_is_tried_thrice_and_buried() {
+    let Mall { mut keeper, log, clock, .. } = Mall::new();
+    let command = contract::record::LedgerCommand { activity: activity(1, 9).id, action: Action::Release(order(77)) };
+    let record = NewRecord { topic: topic::COMMANDS.into(), key: b"key".to_vec(), value: command.to_bytes() };
+    now(log.append(vec![record])).unwrap().unwrap();
+    {
+        let mut step = pin!(keeper.step());
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 1..topic::POISON_TRIES {
+            assert!(step.as_mut().poll(&mut context).is_pending());
+            clock.advance(1_000);
+        }
+        assert!(step.as_mut().poll(&mut context).is_ready());
+    }
+    assert_eq!(log.records(topic::DEAD_LETTERS).len(), 1);
+    assert_eq!(log.lag("order-core.keeper", topic::COMMANDS), 0);
+}
+
+#[test]
+fn a_gap_stops_its_partition_only() {
+    let mut mall = Mall::new();
+    let behind = activity(2, 999);
+    let partition =
+        |activity: &contract::Activity| topic::partition_of(&contract::record::activity_key(activity.id), 4);
+    assert_ne!(partition(&activity(1, 999)), partition(&behind), "the test needs two partitions");
+    let (mut ledger, _) = contract::ledger::Ledger::open(behind.id, 5, behind.terms, 0);
+    let mut journal = Vec::new();
+    let asked = Reservation { order: order(500), user: UserId::from_i64(1).unwrap(), request: None, quantity: 1 };
+    ledger.apply(contract::ledger::Command::Reserve(asked), mall.clock.now_ms(), &mut journal);
+    mall.append(topic::ORDERS, &contract::record::activity_key(behind.id), journal[0].to_bytes());
+    mall.buy(1);
+    mall.settle_down();
+    assert_eq!(mall.store.order_state(order(1)), Some(OrderState::PendingPayment));
+    assert_eq!(mall.store.order_state(order(500)), None);
+    assert_eq!(mall.log.lag("order-core", topic::ORDERS), 1);
+    assert!(mall.dead_letters().is_empty());
+}

@@ -1,0 +1,208 @@
+//! People who sign in: shoppers and admins. Passwords come and go as hashes.
+
+use contract::UserId;
+use sqlx::Row;
+
+use crate::{
+    StoreError,
+    db::{DbRow, Store, big, count, id, is_taken},
+};
+
+/// Wrong passwords in a row that lock an account.
+pub const WRONG_TRIES_MAX: u32 = 5;
+/// For how long it is locked then, in milliseconds.
+pub const LOCKED_MS: u64 = 5 * 60_000;
+
+/// Which accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Realm {
+    /// The mall's users.
+    Shoppers,
+    /// Those who run it.
+    Admins,
+}
+
+/// A shopper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The token's `sub`.
+    pub id: UserId,
+    /// As it was registered.
+    pub username: String,
+    /// As it was given.
+    pub phone: Option<String>,
+    /// When it was registered, epoch milliseconds.
+    pub created_at_ms: u64,
+}
+
+/// What a sign-in is checked against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Whose.
+    pub id: UserId,
+    /// What the password must hash to.
+    pub password_hash: String,
+    /// An admin's role; shoppers have none.
+    pub role: Option<String>,
+    /// The shop does not let this one in.
+    pub blocked: bool,
+    /// No sign-in before this, epoch milliseconds.
+    pub locked_until_ms: u64,
+}
+
+/// Two names that differ only in case are one name.
+fn username_key(username: &str) -> String {
+    username.to_lowercase()
+}
+
+impl Store {
+    /// Registers a shopper; `None` where the name is taken.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn add_user(
+        &self,
+        username: &str,
+        password_hash: &str,
+        phone: Option<&str>,
+        now_ms: u64,
+    ) -> Result<Option<User>, StoreError> {
+        let new = self.next_id()?;
+        let mut tx = self.begin_write().await?;
+        let inserted = sqlx::query(
+            "INSERT INTO users (id, username, username_key, password_hash, phone, blocked, failed_sign_ins, \
+             locked_until_ms, version, created_at_ms) VALUES (?, ?, ?, ?, ?, 0, 0, 0, 1, ?)",
+        )
+        .bind(new)
+        .bind(username)
+        .bind(username_key(username))
+        .bind(password_hash)
+        .bind(phone)
+        .bind(big(now_ms)?)
+        .execute(&mut *tx)
+        .await;
+        match inserted {
+            Err(error) if is_taken(&error) => return Ok(None),
+            inserted => inserted?,
+        };
+        tx.commit().await?;
+        let id = UserId::from_i64(new).ok_or_else(|| StoreError::Ids(format!("{new}")))?;
+        let (username, phone) = (username.to_owned(), phone.map(str::to_owned));
+        Ok(Some(User { id, username, phone, created_at_ms: now_ms }))
+    }
+
+    /// A shopper.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn user(&self, user: UserId) -> Result<Option<User>, StoreError> {
+        let row = sqlx::query("SELECT id, username, phone, created_at_ms FROM users WHERE id = ?")
+            .bind(user.as_i64())
+            .fetch_optional(self.readers())
+            .await?;
+        let read = |row: DbRow| {
+            let (id, created_at_ms) = (id(&row, "id", UserId::from_i64)?, count(&row, "created_at_ms")?);
+            Ok(User { id, username: row.try_get("username")?, phone: row.try_get("phone")?, created_at_ms })
+        };
+        row.map(read).transpose()
+    }
+
+    /// Makes an admin unless there is one of that name; whether it was made.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn ensure_admin(
+        &self,
+        username: &str,
+        password_hash: &str,
+        role: &str,
+        now_ms: u64,
+    ) -> Result<bool, StoreError> {
+        let inserted = sqlx::query(
+            "INSERT INTO admins (id, username, password_hash, role, failed_sign_ins, locked_until_ms, created_at_ms) \
+             VALUES (?, ?, ?, ?, 0, 0, ?)",
+        )
+        .bind(self.next_id()?)
+        .bind(username_key(username))
+        .bind(password_hash)
+        .bind(role)
+        .bind(big(now_ms)?)
+        .execute(self.writer())
+        .await;
+        match inserted {
+            Err(error) if is_taken(&error) => Ok(false),
+            inserted => Ok(inserted?.rows_affected() == 1),
+        }
+    }
+
+    /// What a sign-in as `username` is checked against.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn credentials(&self, realm: Realm, username: &str) -> Result<Option<Credentials>, StoreError> {
+        let sql = match realm {
+            Realm::Shoppers => {
+                "SELECT id, password_hash, blocked, locked_until_ms, NULL AS role FROM users WHERE username_key = ?"
+            }
+            Realm::Admins => {
+                "SELECT id, password_hash, 0 AS blocked, locked_until_ms, role FROM admins WHERE username = ?"
+            }
+        };
+        let row = sqlx::query(sql).bind(username_key(username)).fetch_optional(self.readers()).await?;
+        let read = |row: DbRow| {
+            Ok(Credentials {
+                id: id(&row, "id", UserId::from_i64)?,
+                password_hash: row.try_get("password_hash")?,
+                role: row.try_get("role")?,
+                blocked: count(&row, "blocked")? != 0,
+                locked_until_ms: count(&row, "locked_until_ms")?,
+            })
+        };
+        row.map(read).transpose()
+    }
+
+    /// Counts a sign-in before its password is looked at, so that tries made at once count too; `false`
+    /// where the account is locked. The last of [`WRONG_TRIES_MAX`] tries locks it.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn count_try(&self, realm: Realm, account: UserId, now_ms: u64) -> Result<bool, StoreError> {
+        // MySQL assigns from left to right: the lock looks at the count before it is moved.
+        let sql = match realm {
+            Realm::Shoppers => {
+                "UPDATE users SET \
+                 locked_until_ms = CASE WHEN failed_sign_ins + 1 >= ? THEN ? ELSE locked_until_ms END, \
+                 failed_sign_ins = CASE WHEN failed_sign_ins + 1 >= ? THEN 0 ELSE failed_sign_ins + 1 END \
+                 WHERE id = ? AND locked_until_ms <= ?"
+            }
+            Realm::Admins => {
+                "UPDATE admins SET \
+                 locked_until_ms = CASE WHEN failed_sign_ins + 1 >= ? THEN ? ELSE locked_until_ms END, \
+                 failed_sign_ins = CASE WHEN failed_sign_ins + 1 >= ? THEN 0 ELSE failed_sign_ins + 1 END \
+                 WHERE id = ? AND locked_until_ms <= ?"
+            }
+        };
+        let counted = sqlx::query(sql)
+            .bind(i64::from(WRONG_TRIES_MAX))
+            .bind(big(now_ms + LOCKED_MS)?)
+            .bind(i64::from(WRONG_TRIES_MAX))
+            .bind(account.as_i64())
+            .bind(big(now_ms)?)
+            .execute(self.writer())
+            .await?;
+        Ok(counted.rows_affected() == 1)
+    }
+
+    /// The password was right: the tries are forgotten.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn forget_tries(&self, realm: Realm, account: UserId) -> Result<(), StoreError> {
+        let sql = match realm {
+            Realm::Shoppers => "UPDATE users SET failed_sign_ins = 0, locked_until_ms = 0 WHERE id = ?",
+            Realm::Admins => "UPDATE admins SET failed_sign_ins = 0, locked_until_ms = 0 WHERE id = ?",
+        };
+        sqlx::query(sql).bind(account.as_i64()).execute(self.writer()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+//! Flash sales as their admins write them.
+
+use contract::{Activity, ActivityId, Cents, SkuId, activity::Terms};
+use sqlx::{Row, Transaction};
+
+use crate::{
+    StoreError,
+    db::{Db, DbRow, Store, big, count, id, quantity},
+    outgoing::Outgoing,
+    page::{Changed, Listed, Page},
+};
+
+/// A flash sale and its stock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sale {
+    /// What the gateways know.
+    pub activity: Activity,
+    /// Units that were carved out of the SKU's stock for it.
+    pub stock: u64,
+    /// When it was written, epoch milliseconds.
+    pub created_at_ms: u64,
+    /// Its ledger has been opened, as far as the journal was taken in.
+    pub ledger_open: bool,
+}
+
+/// A new flash sale, checked: price not below zero, an end after the start, a limit of at least 1.
+#[derive(Debug, Clone)]
+pub struct NewSale {
+    /// Shown to shoppers.
+    pub title: String,
+    /// What is sold.
+    pub sku: SkuId,
+    /// Price of one unit.
+    pub price: Cents,
+    /// Units to carve out of the SKU's stock.
+    pub stock: u64,
+    /// When, and how much one user may buy.
+    pub terms: Terms,
+}
+
+/// What became of a new flash sale.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddedSale {
+    /// It is written, and the gateways will hear of it.
+    Added(Sale),
+    /// There is no such SKU.
+    UnknownSku,
+    /// The SKU has only so much.
+    InsufficientStock(u64),
+}
+
+/// Changes of a flash sale that has not begun; what is absent stays.
+#[derive(Debug, Clone, Default)]
+pub struct SalePatch {
+    /// Shown to shoppers.
+    pub title: Option<String>,
+    /// Price of one unit.
+    pub price: Option<Cents>,
+    /// Units; the difference moves between the sale and its SKU.
+    pub stock: Option<u64>,
+    /// Units one user may have.
+    pub per_user_limit: Option<u32>,
+    /// First instant.
+    pub starts_at_ms: Option<u64>,
+    /// First instant after it.
+    pub ends_at_ms: Option<u64>,
+}
+
+const SELECT: &str = "SELECT a.*, CASE WHEN l.activity_id IS NULL THEN 0 ELSE 1 END AS ledger_open \
+     FROM activities a LEFT JOIN ledgers l ON l.activity_id = a.id WHERE a.id = ?";
+
+impl Store {
+    /// Writes a flash sale and carves its stock out of the SKU's, in one transaction.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn add_sale(&self, new: NewSale, now_ms: u64) -> Result<AddedSale, StoreError> {
+        let number = self.next_id()?;
+        let id = ActivityId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))?;
+        let mut tx = self.begin_write().await?;
+        let left = move_stock(&mut tx, new.sku, new.stock, 0).await?;
+        let row = sqlx::query("SELECT price_cents, stock FROM skus WHERE id = ?").bind(new.sku.as_i64());
+        let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(AddedSale::UnknownSku) };
+        if !left {
+            return Ok(AddedSale::InsufficientStock(count(&row, "stock")?));
+        }
+        let activity = Activity {
+            id,
+            version: 1,
+            title: new.title,
+            sku: new.sku,
+            price: new.price,
+            original_price: Cents::new(row.try_get("price_cents")?),
+            terms: new.terms,
+        };
+        sqlx::query(
+            "INSERT INTO activities (id, version, title, sku_id, price_cents, original_price_cents, stock, \
+             per_user_limit, starts_at_ms, ends_at_ms, created_at_ms) VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(number)
+        .bind(&activity.title)
+        .bind(activity.sku.as_i64())
+        .bind(activity.price.get())
+        .bind(activity.original_price.get())
+        .bind(big(new.stock)?)
+        .bind(i64::from(new.terms.per_user_limit))
+        .bind(big(new.terms.starts_at_ms)?)
+        .bind(big(new.terms.ends_at_ms)?)
+        .bind(big(now_ms)?)
+        .execute(&mut *tx)
+        .await?;
+        self.send(&mut tx, vec![Outgoing::activity(&activity)]).await?;
+        tx.commit().await?;
+        self.bell.notify_one();
+        Ok(AddedSale::Added(Sale { activity, stock: new.stock, created_at_ms: now_ms, ledger_open: false }))
+    }
+
+    /// A flash sale.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn sale(&self, activity: ActivityId) -> Result<Option<Sale>, StoreError> {
+        let row = sqlx::query(SELECT).bind(activity.as_i64()).fetch_optional(self.readers()).await?;
+        row.as_ref().map(sale_of).transpose()
+    }
+
+    /// Flash sales, the newest first.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn sales(&self, page: Page) -> Result<Listed<Sale>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT a.*, CASE WHEN l.activity_id IS NULL THEN 0 ELSE 1 END AS ledger_open \
+             FROM activities a LEFT JOIN ledgers l ON l.activity_id = a.id WHERE a.id < ? ORDER BY a.id DESC LIMIT ?",
+        )
+        .bind(page.before)
+        .bind(page.rows())
+        .fetch_all(self.readers())
+        .await?;
+        let rows = rows.iter().map(sale_of).collect::<Result<_, _>>()?;
+        Ok(page.cut(rows, |sale: &Sale| sale.activity.id.as_i64()))
+    }
+
+    /// Sales whose ledger is not open yet, that start within `lead_ms` or have started, and are not over.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn sales_to_open(&self, now_ms: u64, lead_ms: u64) -> Result<Vec<Sale>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT a.*, 0 AS ledger_open FROM activities a WHERE a.starts_at_ms <= ? AND a.ends_at_ms > ? \
+             AND NOT EXISTS (SELECT 1 FROM ledgers l WHERE l.activity_id = a.id) ORDER BY a.starts_at_ms",
+        )
+        .bind(big(now_ms.saturating_add(lead_ms))?)
+        .bind(big(now_ms)?)
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(sale_of).collect()
+    }
+
+    /// Changes a sale that has `version`, unless it starts before `changeable_until_ms` or its ledger is open.
+    ///
+    /// # Errors
+    /// Where the database fails, or the patched sale would break the rules of [`NewSale`].
+    pub async fn patch_sale(
+        &self,
+        activity: ActivityId,
+        version: u64,
+        patch: SalePatch,
+        changeable_until_ms: u64,
+    ) -> Result<Changed<Sale>, StoreError> {
+        let mut tx = self.begin_write().await?;
+        let row = sqlx::query(SELECT).bind(activity.as_i64()).fetch_optional(&mut *tx).await?;
+        let Some(row) = row else { return Ok(Changed::Unknown) };
+        let mut sale = sale_of(&row)?;
+        if sale.activity.version != version {
+            return Ok(Changed::VersionIs(sale.activity.version));
+        }
+        if sale.ledger_open || sale.activity.terms.starts_at_ms <= changeable_until_ms {
+            return Ok(Changed::TooLate);
+        }
+        let stock = patch.stock.unwrap_or(sale.stock);
+        if !move_stock(&mut tx, sale.activity.sku, stock, sale.stock).await? {
+            let row = sqlx::query("SELECT stock FROM skus WHERE id = ?").bind(sale.activity.sku.as_i64());
+            return Ok(Changed::InsufficientStock(count(&row.fetch_one(&mut *tx).await?, "stock")?));
+        }
+        let row = &mut sale.activity;
+        row.version += 1;
+        row.title = patch.title.unwrap_or_else(|| std::mem::take(&mut row.title));
+        row.price = patch.price.unwrap_or(row.price);
+        row.terms = Terms {
+            per_user_limit: patch.per_user_limit.unwrap_or(row.terms.per_user_limit),
+            starts_at_ms: patch.starts_at_ms.unwrap_or(row.terms.starts_at_ms),
+            ends_at_ms: patch.ends_at_ms.unwrap_or(row.terms.ends_at_ms),
+        };
+        if row.terms.ends_at_ms <= row.terms.starts_at_ms {
+            return Ok(Changed::UnknownReference("ends_at"));
+        }
+        sqlx::query(
+            "UPDATE activities SET version = ?, title = ?, price_cents = ?, stock = ?, per_user_limit = ?, \
+             starts_at_ms = ?, ends_at_ms = ? WHERE id = ? AND version = ?",
+        )
+        .bind(big(row.version)?)
+        .bind(&row.title)
+        .bind(row.price.get())
+        .bind(big(stock)?)
+        .bind(i64::from(row.terms.per_user_limit))
+        .bind(big(row.terms.starts_at_ms)?)
+        .bind(big(row.terms.ends_at_ms)?)
+        .bind(row.id.as_i64())
+        .bind(big(version)?)
+        .execute(&mut *tx)
+        .await?;
+        self.send(&mut tx, vec![Outgoing::activity(&sale.activity)]).await?;
+        tx.commit().await?;
+        self.bell.notify_one();
+        Ok(Changed::Done(Sale { stock, ..sale }))
+    }
+}
+
+/// Takes `wanted` units out of the SKU's stock and puts `given` back; `false` where it has not that much.
+async fn move_stock(tx: &mut Transaction<'_, Db>, sku: SkuId, wanted: u64, given: u64) -> Result<bool, StoreError> {
+    let moved = sqlx::query("UPDATE skus SET stock = stock + ? - ? WHERE id = ? AND stock >= ? - ?")
+        .bind(big(given)?)
+        .bind(big(wanted)?)
+        .bind(sku.as_i64())
+        .bind(big(wanted)?)
+        .bind(big(given)?)
+        .execute(&mut **tx)
+        .await?;
+    Ok(moved.rows_affected() == 1)
+}
+
+fn sale_of(row: &DbRow) -> Result<Sale, StoreError> {
+    let activity = Activity {
+        id: id(row, "id", ActivityId::from_i64)?,
+        version: count(row, "version")?,
+        title: row.try_get("title")?,
+        sku: id(row, "sku_id", SkuId::from_i64)?,
+        price: Cents::new(row.try_get("price_cents")?),
+        original_price: Cents::new(row.try_get("original_price_cents")?),
+        terms: Terms {
+            per_user_limit: quantity(row, "per_user_limit")?,
+            starts_at_ms: count(row, "starts_at_ms")?,
+            ends_at_ms: count(row, "ends_at_ms")?,
+        },
+    };
+    let ledger_open = count(row, "ledger_open")? != 0;
+    Ok(Sale { activity, stock: count(row, "stock")?, created_at_ms: count(row, "created_at_ms")?, ledger_open })
+}

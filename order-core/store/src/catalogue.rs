@@ -1,0 +1,393 @@
+//! Categories, products and SKUs.
+
+use std::collections::BTreeMap;
+
+use contract::{CategoryId, Cents, ProductId, SkuId};
+use serde::{Deserialize, Serialize};
+use sqlx::{Row, Transaction};
+
+use crate::{
+    StoreError,
+    db::{Db, DbRow, Store, big, count, id, id_or_none},
+    page::{Changed, Listed, Page},
+};
+
+/// A category of products.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Category {
+    /// Its id.
+    pub category_id: CategoryId,
+    /// The category that it is part of.
+    pub parent_id: Option<CategoryId>,
+    /// Its name.
+    pub name: String,
+    /// Smaller comes first.
+    pub sort_order: i64,
+    /// Grows with every change.
+    pub version: u64,
+    /// When it was made, epoch milliseconds.
+    #[serde(with = "foundation::rfc3339")]
+    pub created_at: u64,
+}
+
+/// A product (SPU).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Product {
+    /// Its id.
+    pub product_id: ProductId,
+    /// Where it is found.
+    pub category_id: CategoryId,
+    /// Its name.
+    pub title: String,
+    /// What stands under the name.
+    pub subtitle: String,
+    /// All about it.
+    pub description: String,
+    /// Its pictures.
+    pub image_ids: Vec<String>,
+    /// Shoppers see it.
+    pub on_shelf: bool,
+    /// Grows with every change.
+    pub version: u64,
+    /// When it was made, epoch milliseconds.
+    #[serde(with = "foundation::rfc3339")]
+    pub created_at: u64,
+}
+
+/// What tells the SKUs of a product apart: `{"颜色": "黑"}`.
+pub type Attributes = BTreeMap<String, String>;
+
+/// A stock keeping unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sku {
+    /// Its id.
+    pub sku_id: SkuId,
+    /// The product it is one of.
+    pub product_id: ProductId,
+    /// What tells it from the product's others.
+    pub attributes: Attributes,
+    /// What one costs.
+    pub price_cents: Cents,
+    /// Units that are in no flash sale and in no order.
+    pub stock: u64,
+    /// Grows with every change.
+    pub version: u64,
+    /// When it was made, epoch milliseconds.
+    #[serde(with = "foundation::rfc3339")]
+    pub created_at: u64,
+}
+
+/// A new category, checked.
+#[derive(Debug, Clone)]
+pub struct NewCategory {
+    /// The category that it is part of.
+    pub parent: Option<CategoryId>,
+    /// Its name.
+    pub name: String,
+    /// Smaller comes first.
+    pub sort_order: i64,
+}
+
+/// A new product, checked. It starts off the shelf.
+#[derive(Debug, Clone)]
+pub struct NewProduct {
+    /// Where it is found.
+    pub category: CategoryId,
+    /// Its name.
+    pub title: String,
+    /// What stands under the name.
+    pub subtitle: String,
+    /// All about it.
+    pub description: String,
+    /// Its pictures.
+    pub image_ids: Vec<String>,
+}
+
+/// A new SKU, checked.
+#[derive(Debug, Clone)]
+pub struct NewSku {
+    /// The product it is one of.
+    pub product: ProductId,
+    /// What tells it from the product's others.
+    pub attributes: Attributes,
+    /// What one costs; not below zero.
+    pub price: Cents,
+    /// Units.
+    pub stock: u64,
+}
+
+/// Changes of a category; what is absent stays.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CategoryPatch {
+    /// Its name.
+    pub name: Option<String>,
+    /// Smaller comes first.
+    pub sort_order: Option<i64>,
+}
+
+/// Changes of a product; what is absent stays.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProductPatch {
+    /// Its name.
+    pub title: Option<String>,
+    /// What stands under the name.
+    pub subtitle: Option<String>,
+    /// All about it.
+    pub description: Option<String>,
+    /// Where it is found.
+    pub category_id: Option<CategoryId>,
+}
+
+/// Changes of a SKU; what is absent stays. Not its stock: that moves by guarded steps only.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SkuPatch {
+    /// What tells it from the product's others.
+    pub attributes: Option<Attributes>,
+    /// What one costs.
+    pub price_cents: Option<Cents>,
+}
+
+impl Store {
+    /// Makes a category; `None` where its parent does not exist.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn add_category(&self, new: NewCategory, now_ms: u64) -> Result<Option<Category>, StoreError> {
+        let id = self.next_id()?;
+        let mut tx = self.begin_write().await?;
+        if let Some(parent) = new.parent
+            && !exists(&mut tx, "SELECT 1 FROM categories WHERE id = ?", parent.as_i64()).await?
+        {
+            return Ok(None);
+        }
+        sqlx::query(
+            "INSERT INTO categories (id, parent_id, name, sort_order, version, created_at_ms) VALUES (?, ?, ?, ?, 1, ?)",
+        )
+        .bind(id)
+        .bind(new.parent.map(CategoryId::as_i64))
+        .bind(&new.name)
+        .bind(new.sort_order)
+        .bind(big(now_ms)?)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        let category_id = CategoryId::from_i64(id).ok_or_else(|| StoreError::Ids(id.to_string()))?;
+        let NewCategory { parent: parent_id, name, sort_order } = new;
+        Ok(Some(Category { category_id, parent_id, name, sort_order, version: 1, created_at: now_ms }))
+    }
+
+    /// A category.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn category(&self, category: CategoryId) -> Result<Option<Category>, StoreError> {
+        let row = sqlx::query("SELECT * FROM categories WHERE id = ?").bind(category.as_i64());
+        row.fetch_optional(self.readers()).await?.as_ref().map(category_of).transpose()
+    }
+
+    /// Categories, the newest first.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn categories(&self, page: Page) -> Result<Listed<Category>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM categories WHERE id < ? ORDER BY id DESC LIMIT ?")
+            .bind(page.before)
+            .bind(page.rows())
+            .fetch_all(self.readers())
+            .await?;
+        let rows = rows.iter().map(category_of).collect::<Result<_, _>>()?;
+        Ok(page.cut(rows, |category: &Category| category.category_id.as_i64()))
+    }
+
+    /// Changes a category that has `version`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn patch_category(
+        &self,
+        category: CategoryId,
+        version: u64,
+        patch: CategoryPatch,
+    ) -> Result<Changed<Category>, StoreError> {
+        let mut tx = self.begin_write().await?;
+        let row = sqlx::query("SELECT * FROM categories WHERE id = ?").bind(category.as_i64());
+        let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(Changed::Unknown) };
+        let mut row = category_of(&row)?;
+        if row.version != version {
+            return Ok(Changed::VersionIs(row.version));
+        }
+        row.version += 1;
+        row.name = patch.name.unwrap_or(row.name);
+        row.sort_order = patch.sort_order.unwrap_or(row.sort_order);
+        sqlx::query("UPDATE categories SET name = ?, sort_order = ?, version = ? WHERE id = ? AND version = ?")
+            .bind(&row.name)
+            .bind(row.sort_order)
+            .bind(big(row.version)?)
+            .bind(category.as_i64())
+            .bind(big(version)?)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(Changed::Done(row))
+    }
+
+    /// Makes a product; `None` where its category does not exist.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn add_product(&self, new: NewProduct, now_ms: u64) -> Result<Option<Product>, StoreError> {
+        let id = self.next_id()?;
+        let mut tx = self.begin_write().await?;
+        if !exists(&mut tx, "SELECT 1 FROM categories WHERE id = ?", new.category.as_i64()).await? {
+            return Ok(None);
+        }
+        sqlx::query(
+            "INSERT INTO products (id, category_id, title, subtitle, description, image_ids, on_shelf, version, \
+             created_at_ms) VALUES (?, ?, ?, ?, ?, ?, 0, 1, ?)",
+        )
+        .bind(id)
+        .bind(new.category.as_i64())
+        .bind(&new.title)
+        .bind(&new.subtitle)
+        .bind(&new.description)
+        .bind(to_json(&new.image_ids)?)
+        .bind(big(now_ms)?)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        let NewProduct { category: category_id, title, subtitle, description, image_ids } = new;
+        let product_id = ProductId::from_i64(id).ok_or_else(|| StoreError::Ids(id.to_string()))?;
+        let (on_shelf, version, created_at) = (false, 1, now_ms);
+        Ok(Some(Product {
+            product_id,
+            category_id,
+            title,
+            subtitle,
+            description,
+            image_ids,
+            on_shelf,
+            version,
+            created_at,
+        }))
+    }
+
+    /// A product.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn product(&self, product: ProductId) -> Result<Option<Product>, StoreError> {
+        let row = sqlx::query("SELECT * FROM products WHERE id = ?").bind(product.as_i64());
+        row.fetch_optional(self.readers()).await?.as_ref().map(product_of).transpose()
+    }
+
+    /// Products, the newest first.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn products(&self, page: Page) -> Result<Listed<Product>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM products WHERE id < ? ORDER BY id DESC LIMIT ?")
+            .bind(page.before)
+            .bind(page.rows())
+            .fetch_all(self.readers())
+            .await?;
+        let rows = rows.iter().map(product_of).collect::<Result<_, _>>()?;
+        Ok(page.cut(rows, |product: &Product| product.product_id.as_i64()))
+    }
+
+    /// Changes a product that has `version`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn patch_product(
+        &self,
+        product: ProductId,
+        version: u64,
+        patch: ProductPatch,
+    ) -> Result<Changed<Product>, StoreError> {
+        let mut tx = self.begin_write().await?;
+        let row = sqlx::query("SELECT * FROM products WHERE id = ?").bind(product.as_i64());
+        let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(Changed::Unknown) };
+        let mut row = product_of(&row)?;
+        if row.version != version {
+            return Ok(Changed::VersionIs(row.version));
+        }
+        row.version += 1;
+        row.title = patch.title.unwrap_or(row.title);
+        row.subtitle = patch.subtitle.unwrap_or(row.subtitle);
+        row.description = patch.description.unwrap_or(row.description);
+        row.category_id = patch.category_id.unwrap_or(row.category_id);
+        if !exists(&mut tx, "SELECT 1 FROM categories WHERE id = ?", row.category_id.as_i64()).await? {
+            return Ok(Changed::UnknownReference("category_id"));
+        }
+        sqlx::query(
+            "UPDATE products SET title = ?, subtitle = ?, description = ?, category_id = ?, version = ? \
+             WHERE id = ? AND version = ?",
+        )
+        .bind(&row.title)
+        .bind(&row.subtitle)
+        .bind(&row.description)
+        .bind(row.category_id.as_i64())
+        .bind(big(row.version)?)
+        .bind(product.as_i64())
+        .bind(big(version)?)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(Changed::Done(row))
+    }
+
+    /// Puts a product on the shelf or takes it off; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn shelve(&self, product: ProductId, on_shelf: bool) -> Result<Option<Product>, StoreError> {
+        // What stands there already keeps its version.
+        sqlx::query("UPDATE products SET on_shelf = ?, version = version + 1 WHERE id = ? AND on_shelf <> ?")
+            .bind(i64::from(on_shelf))
+            .bind(product.as_i64())
+            .bind(i64::from(on_shelf))
+            .execute(self.writer())
+            .await?;
+        self.product(product).await
+    }
+}
+
+pub(crate) async fn exists(tx: &mut Transaction<'_, Db>, sql: &'static str, id: i64) -> Result<bool, StoreError> {
+    Ok(sqlx::query(sql).bind(id).fetch_optional(&mut **tx).await?.is_some())
+}
+
+pub(crate) fn to_json(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::contradiction(error.to_string()))
+}
+
+pub(crate) fn from_json<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::contradiction(error.to_string()))
+}
+
+fn category_of(row: &DbRow) -> Result<Category, StoreError> {
+    Ok(Category {
+        category_id: id(row, "id", CategoryId::from_i64)?,
+        parent_id: id_or_none(row, "parent_id", CategoryId::from_i64)?,
+        name: row.try_get("name")?,
+        sort_order: row.try_get("sort_order")?,
+        version: count(row, "version")?,
+        created_at: count(row, "created_at_ms")?,
+    })
+}
+
+fn product_of(row: &DbRow) -> Result<Product, StoreError> {
+    Ok(Product {
+        product_id: id(row, "id", ProductId::from_i64)?,
+        category_id: id(row, "category_id", CategoryId::from_i64)?,
+        title: row.try_get("title")?,
+        subtitle: row.try_get("subtitle")?,
+        description: row.try_get("description")?,
+        image_ids: from_json(row.try_get("image_ids")?)?,
+        on_shelf: count(row, "on_shelf")? != 0,
+        version: count(row, "version")?,
+        created_at: count(row, "created_at_ms")?,
+    })
+}

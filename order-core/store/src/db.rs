@@ -1,0 +1,246 @@
+//! The connection to the database. What differs between databases stands here; the SQL elsewhere is portable.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use foundation::Config;
+use sqlx::{
+    Pool, QueryBuilder, Row, SqlSafeStr, Transaction,
+    migrate::{Migration, MigrationType, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::sync::Notify;
+
+use crate::{StoreError, outgoing::Outgoing};
+
+/// The database that is built in.
+pub(crate) type Db = sqlx::Sqlite;
+pub(crate) type DbRow = <Db as sqlx::Database>::Row;
+
+/// Connections that read where the settings name no number; a writer never waits for them (WAL).
+const READERS_MAX: u32 = 4;
+/// SQLite has one writer: callers queue for its connection in order instead of polling the file's lock.
+const WRITERS_MAX: u32 = 1;
+/// How long a caller waits for a connection where the settings do not say.
+const ACQUIRE_TIMEOUT_MS: u64 = 30_000;
+/// How long a writer waits for another process.
+const BUSY_TIMEOUT_MS: u64 = 10_000;
+/// Rows of one INSERT; more is slower.
+pub(crate) const INSERT_ROWS_MAX: usize = 500;
+
+/// Every step of the schema, oldest first. A step that was released never changes.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "mall", include_str!("../migrations/0001_mall.sql"))];
+
+/// Makes the ids of new rows.
+#[derive(Clone)]
+pub struct Ids(Arc<dyn Fn() -> Result<i64, String> + Send + Sync>);
+
+impl std::fmt::Debug for Ids {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ids")
+    }
+}
+
+impl Ids {
+    /// Ids from `next`; each greater than the one before.
+    pub fn new<E: std::fmt::Display>(next: impl Fn() -> Result<i64, E> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move || next().map_err(|error| error.to_string())))
+    }
+
+    /// The next id.
+    ///
+    /// # Errors
+    /// [`StoreError::Ids`] where none can be made now.
+    pub fn next(&self) -> Result<i64, StoreError> {
+        (self.0)().map_err(StoreError::Ids)
+    }
+}
+
+/// What the store must know beside the database's address.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How long an order waits for its payment, in milliseconds.
+    pub pay_within_ms: u64,
+    /// Connections that only read.
+    pub read_connections: u32,
+    /// How long a query waits for a connection, in milliseconds.
+    pub acquire_timeout_ms: u64,
+}
+
+impl Settings {
+    /// The usual connections; orders wait `pay_within_ms` for their payment.
+    pub const fn new(pay_within_ms: u64) -> Self {
+        Self { pay_within_ms, read_connections: READERS_MAX, acquire_timeout_ms: ACQUIRE_TIMEOUT_MS }
+    }
+
+    /// Those of the mall's configuration.
+    pub fn of(config: &Config) -> Self {
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            pay_within_ms: ms(config.orders.pay_within),
+            read_connections: config.database.read_connections.get(),
+            acquire_timeout_ms: ms(config.database.acquire_timeout),
+        }
+    }
+}
+
+/// The database. Clones share its connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    readers: Pool<Db>,
+    writer: Pool<Db>,
+    ids: Ids,
+    pub(crate) bell: Arc<Notify>,
+    pub(crate) settings: Settings,
+}
+
+impl Store {
+    /// Opens the SQLite database at `path`, makes it where it is not there, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// Where the file can't be opened or migrated.
+    pub async fn open(path: &Path, ids: Ids, settings: Settings) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A commit is on the disk when it answers: offsets are committed on the strength of it.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MS));
+        let pool = |connections| {
+            let timeout = Duration::from_millis(settings.acquire_timeout_ms);
+            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(timeout)
+        };
+        let writer = pool(WRITERS_MAX).connect_with(options.clone()).await?;
+        migrations().run(&writer).await?;
+        let readers = pool(settings.read_connections).connect_with(options).await?;
+        Ok(Self { readers, writer, ids, bell: Arc::default(), settings })
+    }
+
+    /// Closes every connection, after what runs has ended.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// Answers where the database does.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        Ok(())
+    }
+
+    /// Every table's columns, as (table, column, type in lower case without a length).
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn columns(&self) -> Result<Vec<(String, String, String)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT t.name, c.name, c.type FROM sqlite_master t JOIN pragma_table_info(t.name) c \
+             WHERE t.type = 'table' AND t.name NOT LIKE '\\_sqlx%' ESCAPE '\\' AND t.name NOT LIKE 'sqlite%' \
+             ORDER BY t.name, c.cid",
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        let column = |row: &DbRow| {
+            let kind: String = row.try_get(2)?;
+            let kind = kind.split('(').next().unwrap_or_default().to_ascii_lowercase();
+            Ok((row.try_get(0)?, row.try_get(1)?, kind))
+        };
+        rows.iter().map(column).collect()
+    }
+
+    pub(crate) fn readers(&self) -> &Pool<Db> {
+        &self.readers
+    }
+
+    /// For one statement that writes.
+    pub(crate) fn writer(&self) -> &Pool<Db> {
+        &self.writer
+    }
+
+    /// A transaction that writes. Dropping it takes it back.
+    pub(crate) async fn begin_write(&self) -> Result<Transaction<'static, Db>, StoreError> {
+        // A transaction that begins by reading and then writes fails under contention, whatever the timeout.
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// A transaction whose reads all see one instant.
+    pub(crate) async fn begin_read(&self) -> Result<Transaction<'static, Db>, StoreError> {
+        Ok(self.readers.begin().await?)
+    }
+
+    pub(crate) fn next_id(&self) -> Result<i64, StoreError> {
+        self.ids.next()
+    }
+
+    /// Puts `records` into the outbox. Ring [`Store::bell`] once `tx` is committed.
+    pub(crate) async fn send(&self, tx: &mut Transaction<'_, Db>, records: Vec<Outgoing>) -> Result<(), StoreError> {
+        for records in records.chunks(INSERT_ROWS_MAX) {
+            let ids: Vec<i64> = records.iter().map(|_| self.next_id()).collect::<Result<_, _>>()?;
+            let mut insert = QueryBuilder::<Db>::new("INSERT INTO outbox (id, topic, record_key, record) ");
+            insert.push_values(ids.into_iter().zip(records), |mut row, (id, record)| {
+                row.push_bind(id).push_bind(&record.topic).push_bind(&record.key[..]).push_bind(&record.value);
+            });
+            insert.build().execute(&mut **tx).await?;
+        }
+        Ok(())
+    }
+}
+
+fn migrations() -> Migrator {
+    let step = |(version, name, sql): (i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(MIGRATIONS.map(step).into())
+}
+
+/// A count or an instant as the database's BIGINT.
+pub(crate) fn big(value: u64) -> Result<i64, StoreError> {
+    i64::try_from(value).map_err(|_| StoreError::contradiction(format!("{value} is no BIGINT")))
+}
+
+/// A BIGINT that is a count or an instant.
+pub(crate) fn count(row: &DbRow, column: &str) -> Result<u64, StoreError> {
+    let value: i64 = row.try_get(column)?;
+    u64::try_from(value).map_err(|_| StoreError::contradiction(format!("{column} is {value}")))
+}
+
+/// A BIGINT that is a quantity.
+pub(crate) fn quantity(row: &DbRow, column: &str) -> Result<u32, StoreError> {
+    let value: i64 = row.try_get(column)?;
+    u32::try_from(value).map_err(|_| StoreError::contradiction(format!("{column} is {value}")))
+}
+
+/// A BIGINT that is an id.
+pub(crate) fn id<T>(row: &DbRow, column: &str, from: impl Fn(i64) -> Option<T>) -> Result<T, StoreError> {
+    let value: i64 = row.try_get(column)?;
+    from(value).ok_or_else(|| StoreError::contradiction(format!("{column} is {value}")))
+}
+
+/// A BIGINT that is an id, or NULL.
+pub(crate) fn id_or_none<T>(
+    row: &DbRow,
+    column: &str,
+    from: impl Fn(i64) -> Option<T>,
+) -> Result<Option<T>, StoreError> {
+    let value: Option<i64> = row.try_get(column)?;
+    value.map(|value| from(value).ok_or_else(|| StoreError::contradiction(format!("{column} is {value}")))).transpose()
+}
+
+/// `column IN (?, ?, ...)`; never for no values at all.
+pub(crate) fn push_in(query: &mut QueryBuilder<Db>, values: impl IntoIterator<Item = i64>) {
+    query.push(" IN (");
+    let mut list = query.separated(", ");
+    for value in values {
+        list.push_bind(value);
+    }
+    query.push(")");
+}
+
+/// Whether the database refused a row because another one has its key.
+pub(crate) fn is_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}

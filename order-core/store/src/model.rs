@@ -1,0 +1,224 @@
+//! The sale's part of the database in memory: for the simulation, and as the measure of the SQL.
+//! Its futures are ready at once and need no runtime; ids count from 1.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use contract::{
+    Activity, ActivityId, OperationId, OrderId,
+    ledger::{Entry, HoldState, Snapshot},
+    record::Action,
+};
+use tokio::sync::Notify;
+
+use crate::{
+    StoreError,
+    order_state::{Happening, OrderState},
+    outgoing::Outgoing,
+    plan::{HoldRow, Known, LedgerRow, Offer, OrderRow, Plan},
+    sale::{DatabaseCounts, OutboxRow, PaidOutcome, SaleStore, TAKE_IN_MAX, TakenIn},
+};
+
+/// The database in memory. Clones are the same database.
+#[derive(Debug, Clone)]
+pub struct ModelStore {
+    tables: Arc<Mutex<Tables>>,
+    bell: Arc<Notify>,
+    pay_within_ms: u64,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    offers: BTreeMap<ActivityId, Offer>,
+    ledgers: BTreeMap<ActivityId, LedgerRow>,
+    holds: BTreeMap<OrderId, HoldRow>,
+    orders: BTreeMap<OrderId, OrderRow>,
+    restocks: BTreeSet<(ActivityId, OperationId)>,
+    outbox: BTreeMap<i64, OutboxRow>,
+    last_id: i64,
+}
+
+impl ModelStore {
+    /// An empty database whose orders wait `pay_within_ms` for their payment.
+    pub fn new(pay_within_ms: u64) -> Self {
+        Self { tables: Arc::default(), bell: Arc::default(), pay_within_ms }
+    }
+
+    /// Writes an activity, so that its holds become orders.
+    pub fn put_activity(&self, activity: &Activity) {
+        let Activity { sku, price, .. } = *activity;
+        self.tables().offers.insert(activity.id, Offer { sku, title: activity.title.clone(), price });
+    }
+
+    /// Where `order` stands.
+    pub fn order_state(&self, order: OrderId) -> Option<OrderState> {
+        self.tables().orders.get(&order).map(|row| row.state)
+    }
+
+    /// Every order and where it stands, by id.
+    pub fn order_states(&self) -> Vec<(OrderId, OrderState)> {
+        self.tables().orders.iter().map(|(id, row)| (*id, row.state)).collect()
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        // Each call writes only once it can no longer fail, so a panic elsewhere leaves whole tables.
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_in_now(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
+        assert!(entries.len() <= TAKE_IN_MAX, "{} entries at once", entries.len());
+        let mut tables = self.tables();
+        let known = Known {
+            ledgers: tables.ledgers.clone(),
+            offers: tables.offers.clone(),
+            holds: entries.iter().flat_map(|entry| tables.hold_of(entry)).collect(),
+        };
+        let plan = Plan::new(&known, entries, self.pay_within_ms, now_ms)?;
+        let taken = plan.taken;
+        tables.write(plan)?;
+        self.ring(&tables);
+        Ok(taken)
+    }
+
+    fn close_now(&self, orders: &[OrderId], now_ms: u64) -> usize {
+        let mut tables = self.tables();
+        let mut closed = 0;
+        for order in orders {
+            let Some(row) = tables.orders.get_mut(order) else { continue };
+            let Ok(next) = row.state.apply(Happening::Close) else { continue };
+            if row.expires_at_ms > now_ms {
+                continue;
+            }
+            row.state = next;
+            closed += 1;
+            let (activity, user) = (row.activity, row.user);
+            tables.send(Outgoing::command(activity, Action::Release(*order)));
+            tables.send(Outgoing::event(*order, user, next, now_ms));
+        }
+        self.ring(&tables);
+        closed
+    }
+
+    fn pay_now(&self, order: OrderId, now_ms: u64) -> PaidOutcome {
+        let mut tables = self.tables();
+        let Some(row) = tables.orders.get_mut(&order) else { return PaidOutcome::UnknownOrder };
+        let Ok(next) = row.state.apply(Happening::Pay) else { return PaidOutcome::Refused(row.state) };
+        row.state = next;
+        let (activity, user) = (row.activity, row.user);
+        tables.send(Outgoing::command(activity, Action::Settle(order)));
+        tables.send(Outgoing::event(order, user, next, now_ms));
+        self.ring(&tables);
+        PaidOutcome::Paid
+    }
+
+    fn ring(&self, tables: &Tables) {
+        if !tables.outbox.is_empty() {
+            self.bell.notify_one();
+        }
+    }
+}
+
+impl Tables {
+    fn hold_of(&self, entry: &Entry) -> Option<(OrderId, HoldRow)> {
+        use contract::ledger::Event;
+        let order = match entry.event {
+            Event::Held(asked) => asked.order,
+            Event::Settled { order, .. } | Event::Released { order, .. } => order,
+            Event::Opened { .. } | Event::Restocked { .. } => return None,
+        };
+        self.holds.get(&order).map(|row| (order, row.clone()))
+    }
+
+    fn write(&mut self, plan: Plan) -> Result<(), StoreError> {
+        if plan.restocks.iter().any(|restock| self.restocks.contains(restock)) {
+            return Err(StoreError::contradiction("a restock is applied twice"));
+        }
+        self.restocks.extend(plan.restocks);
+        self.ledgers.extend(plan.ledgers.into_iter().map(|(activity, (_, row))| (activity, row)));
+        self.holds.extend(plan.holds);
+        for (order, state) in plan.turned {
+            if let Some(row) = self.holds.get_mut(&order) {
+                row.hold.state = state;
+            }
+        }
+        self.orders.extend(plan.orders.into_iter().map(|row| (row.id, row)));
+        plan.outgoing.into_iter().for_each(|record| self.send(record));
+        Ok(())
+    }
+
+    fn send(&mut self, record: Outgoing) {
+        self.last_id += 1;
+        let row = OutboxRow { id: self.last_id, topic: record.topic, key: record.key.to_vec(), value: record.value };
+        self.outbox.insert(row.id, row);
+    }
+
+    fn snapshot(&self, activity: ActivityId, row: &LedgerRow) -> Snapshot {
+        Snapshot {
+            activity,
+            terms: row.terms,
+            total: row.total,
+            epoch: row.epoch,
+            seq: row.seq,
+            holds: self.holds.values().filter(|hold| hold.activity == activity).map(|row| row.hold).collect(),
+            restocks: self.restocks.iter().filter(|restock| restock.0 == activity).map(|restock| restock.1).collect(),
+        }
+    }
+
+    fn counts(&self, activity: ActivityId) -> Option<DatabaseCounts> {
+        let LedgerRow { epoch, seq, total, stock_left, .. } = *self.ledgers.get(&activity)?;
+        let mut counts = DatabaseCounts { epoch, seq, total, stock_left, ..DatabaseCounts::default() };
+        for (order, row) in self.holds.iter().filter(|(_, row)| row.activity == activity) {
+            let units = u64::from(row.hold.reservation.quantity);
+            let state = self.orders.get(order).map(|order| order.state);
+            counts.by_status.add(state, units);
+            counts.orders += u64::from(state.is_some());
+            match row.hold.state {
+                HoldState::Held => counts.by_hold.held += units,
+                HoldState::Sold => counts.by_hold.sold += units,
+                HoldState::Released => counts.by_hold.released += units,
+            }
+        }
+        Some(counts)
+    }
+}
+
+impl SaleStore for ModelStore {
+    async fn take_in(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
+        self.take_in_now(entries, now_ms)
+    }
+
+    async fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> Result<usize, StoreError> {
+        Ok(self.close_now(orders, now_ms))
+    }
+
+    async fn mark_paid(&self, order: OrderId, now_ms: u64) -> Result<PaidOutcome, StoreError> {
+        Ok(self.pay_now(order, now_ms))
+    }
+
+    async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+        Ok(self.tables().outbox.values().take(limit).cloned().collect())
+    }
+
+    async fn outbox_sent(&self, ids: &[i64]) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        for id in ids {
+            tables.outbox.remove(id);
+        }
+        Ok(())
+    }
+
+    fn outbox_bell(&self) -> &Notify {
+        &self.bell
+    }
+
+    async fn snapshots(&self) -> Result<Vec<Snapshot>, StoreError> {
+        let tables = self.tables();
+        Ok(tables.ledgers.iter().map(|(activity, row)| tables.snapshot(*activity, row)).collect())
+    }
+
+    async fn audit_counts(&self, activity: ActivityId) -> Result<Option<DatabaseCounts>, StoreError> {
+        Ok(self.tables().counts(activity))
+    }
+}

@@ -1,0 +1,150 @@
+//! The sale's part of the database: the trait, and what its calls answer.
+
+use std::future::Future;
+
+use contract::{
+    ActivityId, OrderId,
+    ledger::{Entry, Snapshot},
+};
+use tokio::sync::Notify;
+
+use crate::{StoreError, order_state::OrderState};
+
+/// The most entries that [`SaleStore::take_in`] takes at once; a transaction of 500 rows is the knee.
+pub const TAKE_IN_MAX: usize = 500;
+
+/// What the sale's workers ask of the database. Each call is one transaction: all of it or nothing.
+pub trait SaleStore: Clone + Send + Sync + 'static {
+    /// Takes up to [`TAKE_IN_MAX`] entries of the journal into the database. Entries it already has
+    /// change nothing; those of one activity stand in the order of their `seq`.
+    ///
+    /// An entry that can't become an order as it should (its activity is unknown, its price does not
+    /// fit, the mirror has no stock left for it) becomes a `failed` order and the release of its units.
+    fn take_in(&self, entries: &[Entry], now_ms: u64) -> impl Future<Output = Result<TakenIn, StoreError>> + Send;
+
+    /// Closes those of `orders` that are sales, unpaid and due; how many that were. Their units are released.
+    fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> impl Future<Output = Result<usize, StoreError>> + Send;
+
+    /// Marks `order` as paid unless its state says no.
+    fn mark_paid(&self, order: OrderId, now_ms: u64) -> impl Future<Output = Result<PaidOutcome, StoreError>> + Send;
+
+    /// Up to `limit` records that wait for the log, oldest first.
+    fn outbox(&self, limit: usize) -> impl Future<Output = Result<Vec<OutboxRow>, StoreError>> + Send;
+
+    /// These rows are durable on the log: forget them.
+    fn outbox_sent(&self, ids: &[i64]) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Rings after a commit that wrote to the outbox.
+    fn outbox_bell(&self) -> &Notify;
+
+    /// Every ledger as of the last entry taken in, for a ledger that must go on from it.
+    fn snapshots(&self) -> impl Future<Output = Result<Vec<Snapshot>, StoreError>> + Send;
+
+    /// Counts at one instant; `None` where the ledger was never opened.
+    fn audit_counts(
+        &self,
+        activity: ActivityId,
+    ) -> impl Future<Output = Result<Option<DatabaseCounts>, StoreError>> + Send;
+}
+
+/// What became of a batch of entries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TakenIn {
+    /// Entries that were new.
+    pub applied: usize,
+    /// Entries the database already had.
+    pub skipped: usize,
+    /// Orders written as `failed`, with the release of their units.
+    pub failed: usize,
+}
+
+/// What became of a payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PaidOutcome {
+    /// The order is paid now.
+    Paid,
+    /// It stands in this state and can't be paid (again).
+    Refused(OrderState),
+    /// There is no such order.
+    UnknownOrder,
+}
+
+/// A record that waits for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// For [`SaleStore::outbox_sent`].
+    pub id: i64,
+    /// The topic's name.
+    pub topic: String,
+    /// The record's key.
+    pub key: Vec<u8>,
+    /// The record's bytes.
+    pub value: Vec<u8>,
+}
+
+/// What the database says of one activity, as of entry `seq` of its journal. All counts are units
+/// but `orders`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DatabaseCounts {
+    /// The ledger's epoch.
+    pub epoch: u64,
+    /// The last entry taken in.
+    pub seq: u64,
+    /// Units under the ledger.
+    pub total: u64,
+    /// Units nobody has.
+    pub stock_left: u64,
+    /// By the state of their orders.
+    pub by_status: StatusUnits,
+    /// By the state of their reservations.
+    pub by_hold: HoldUnits,
+    /// Orders of any state.
+    pub orders: u64,
+}
+
+/// Units by the state of their orders.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StatusUnits {
+    /// Waiting for payment.
+    pub pending_payment: u64,
+    /// Paid, shipped, completed, or being refunded.
+    pub paid: u64,
+    /// Closed unpaid.
+    pub closed: u64,
+    /// Money given back.
+    pub refunded: u64,
+    /// Compensated: never became an order.
+    pub failed: u64,
+    /// Reserved without any order: a bug wherever it is not 0.
+    pub missing: u64,
+}
+
+impl StatusUnits {
+    /// Units that were accepted, whatever became of them.
+    pub const fn all(&self) -> u64 {
+        self.pending_payment + self.paid + self.closed + self.refunded + self.failed
+    }
+
+    pub(crate) const fn add(&mut self, state: Option<OrderState>, units: u64) {
+        let count = match state {
+            Some(OrderState::PendingPayment) => &mut self.pending_payment,
+            Some(OrderState::Bought(_) | OrderState::Refunding(_)) => &mut self.paid,
+            Some(OrderState::Closed) => &mut self.closed,
+            Some(OrderState::Refunded) => &mut self.refunded,
+            Some(OrderState::Failed) => &mut self.failed,
+            None => &mut self.missing,
+        };
+        *count += units;
+    }
+}
+
+/// Units by the state of their reservations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HoldUnits {
+    /// Waiting for payment.
+    pub held: u64,
+    /// Paid for.
+    pub sold: u64,
+    /// Given back.
+    pub released: u64,
+}

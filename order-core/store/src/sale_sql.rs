@@ -1,0 +1,208 @@
+//! The sale's part of the database in SQL.
+
+use std::collections::BTreeMap;
+
+use contract::{
+    ActivityId, OperationId, OrderId, UserId,
+    ledger::{Entry, Hold, HoldState, Snapshot},
+    record::Action,
+};
+use sqlx::{QueryBuilder, Row};
+use tokio::sync::Notify;
+
+use crate::{
+    StoreError,
+    db::{Db, DbRow, INSERT_ROWS_MAX, Store, big, count, id, id_or_none, push_in},
+    order_state::{Fulfilment, Happening, OrderState},
+    outgoing::Outgoing,
+    sale::{DatabaseCounts, OutboxRow, PaidOutcome, SaleStore, TakenIn},
+    take_in::{RESTOCK, hold_row, hold_state, ledger_row},
+};
+
+impl SaleStore for Store {
+    async fn take_in(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
+        self.take_in_entries(entries, now_ms).await
+    }
+
+    async fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> Result<usize, StoreError> {
+        let mut closed = 0;
+        for orders in orders.chunks(INSERT_ROWS_MAX) {
+            closed += self.close_chunk(orders, now_ms).await?;
+        }
+        Ok(closed)
+    }
+
+    async fn mark_paid(&self, order: OrderId, now_ms: u64) -> Result<PaidOutcome, StoreError> {
+        let mut tx = self.begin_write().await?;
+        let paid = sqlx::query("UPDATE orders SET status = ?, updated_at_ms = ? WHERE id = ? AND status = ?")
+            .bind(OrderState::Bought(Fulfilment::Paid).as_str())
+            .bind(big(now_ms)?)
+            .bind(order.as_i64())
+            .bind(OrderState::PendingPayment.as_str())
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+        let row = sqlx::query("SELECT user_id, activity_id, status, refund_from FROM orders WHERE id = ?")
+            .bind(order.as_i64())
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(row) = row else { return Ok(PaidOutcome::UnknownOrder) };
+        let state = order_state(&row)?;
+        if paid == 0 {
+            return Ok(PaidOutcome::Refused(state));
+        }
+        let mut records = Vec::new();
+        if let Some(activity) = id_or_none(&row, "activity_id", ActivityId::from_i64)? {
+            records.push(Outgoing::command(activity, Action::Settle(order)));
+        }
+        records.push(Outgoing::event(order, id(&row, "user_id", UserId::from_i64)?, state, now_ms));
+        self.send(&mut tx, records).await?;
+        tx.commit().await?;
+        self.bell.notify_one();
+        Ok(PaidOutcome::Paid)
+    }
+
+    async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+        let rows = sqlx::query("SELECT id, topic, record_key, record FROM outbox ORDER BY id LIMIT ?")
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(self.readers())
+            .await?;
+        let read = |row: &DbRow| {
+            let (id, topic) = (row.try_get("id")?, row.try_get("topic")?);
+            Ok(OutboxRow { id, topic, key: row.try_get("record_key")?, value: row.try_get("record")? })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    async fn outbox_sent(&self, ids: &[i64]) -> Result<(), StoreError> {
+        for ids in ids.chunks(INSERT_ROWS_MAX) {
+            let mut tx = self.begin_write().await?;
+            let mut delete = QueryBuilder::<Db>::new("DELETE FROM outbox WHERE id");
+            push_in(&mut delete, ids.iter().copied());
+            delete.build().execute(&mut *tx).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    fn outbox_bell(&self) -> &Notify {
+        &self.bell
+    }
+
+    async fn snapshots(&self) -> Result<Vec<Snapshot>, StoreError> {
+        let mut tx = self.begin_read().await?;
+        let ledgers = sqlx::query("SELECT * FROM ledgers ORDER BY activity_id").fetch_all(&mut *tx).await?;
+        let holds = sqlx::query("SELECT * FROM reservations ORDER BY order_id").fetch_all(&mut *tx).await?;
+        let restocks = sqlx::query("SELECT subject_id, message_id FROM inbox WHERE source = ? ORDER BY message_id")
+            .bind(RESTOCK)
+            .fetch_all(&mut *tx)
+            .await?;
+        tx.commit().await?;
+
+        let mut holds_of: BTreeMap<ActivityId, Vec<Hold>> = BTreeMap::new();
+        for row in &holds {
+            let row = hold_row(row)?;
+            holds_of.entry(row.activity).or_default().push(row.hold);
+        }
+        let mut restocks_of: BTreeMap<ActivityId, Vec<OperationId>> = BTreeMap::new();
+        for row in &restocks {
+            let operation = id(row, "message_id", OperationId::from_i64)?;
+            restocks_of.entry(id(row, "subject_id", ActivityId::from_i64)?).or_default().push(operation);
+        }
+        let mut snapshot = |row: &DbRow| {
+            let activity = id(row, "activity_id", ActivityId::from_i64)?;
+            let row = ledger_row(row)?;
+            let holds = holds_of.remove(&activity).unwrap_or_default();
+            let restocks = restocks_of.remove(&activity).unwrap_or_default();
+            let (total, epoch, seq) = (row.total, row.epoch, row.seq);
+            Ok(Snapshot { activity, terms: row.terms, total, epoch, seq, holds, restocks })
+        };
+        ledgers.iter().map(&mut snapshot).collect()
+    }
+
+    async fn audit_counts(&self, activity: ActivityId) -> Result<Option<DatabaseCounts>, StoreError> {
+        let mut tx = self.begin_read().await?;
+        let ledger = sqlx::query("SELECT * FROM ledgers WHERE activity_id = ?")
+            .bind(activity.as_i64())
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(ledger) = ledger else { return Ok(None) };
+        let ledger = ledger_row(&ledger)?;
+        let groups = sqlx::query(
+            "SELECT r.state AS state, o.status AS status, o.refund_from AS refund_from, COUNT(o.id) AS orders, \
+             CAST(SUM(r.quantity) AS SIGNED) AS units \
+             FROM reservations r LEFT JOIN orders o ON o.id = r.order_id AND o.activity_id = r.activity_id \
+             WHERE r.activity_id = ? GROUP BY r.state, o.status, o.refund_from",
+        )
+        .bind(activity.as_i64())
+        .fetch_all(&mut *tx)
+        .await?;
+        tx.commit().await?;
+
+        let mut counts = DatabaseCounts {
+            epoch: ledger.epoch,
+            seq: ledger.seq,
+            total: ledger.total,
+            stock_left: ledger.stock_left,
+            ..DatabaseCounts::default()
+        };
+        for row in &groups {
+            let units = count(row, "units")?;
+            let status: Option<&str> = row.try_get("status")?;
+            counts.by_status.add(status.map(|_| order_state(row)).transpose()?, units);
+            counts.orders += count(row, "orders")?;
+            match hold_state(row.try_get("state")?)? {
+                HoldState::Held => counts.by_hold.held += units,
+                HoldState::Sold => counts.by_hold.sold += units,
+                HoldState::Released => counts.by_hold.released += units,
+            }
+        }
+        Ok(Some(counts))
+    }
+}
+
+impl Store {
+    async fn close_chunk(&self, orders: &[OrderId], now_ms: u64) -> Result<usize, StoreError> {
+        let closed = OrderState::PendingPayment
+            .apply(Happening::Close)
+            .map_err(|error| StoreError::contradiction(error.to_string()))?;
+        let mut tx = self.begin_write().await?;
+        let mut query = QueryBuilder::<Db>::new("SELECT id, user_id, activity_id FROM orders WHERE status = ");
+        query.push_bind(OrderState::PendingPayment.as_str());
+        query.push(" AND activity_id IS NOT NULL AND expires_at_ms <= ").push_bind(big(now_ms)?).push(" AND id");
+        push_in(&mut query, orders.iter().map(|order| order.as_i64()));
+        let due = query.build().fetch_all(&mut *tx).await?;
+
+        let mut records = Vec::with_capacity(2 * due.len());
+        let mut changed = 0;
+        for row in &due {
+            let (order, user) = (id(row, "id", OrderId::from_i64)?, id(row, "user_id", UserId::from_i64)?);
+            let guarded = sqlx::query("UPDATE orders SET status = ?, updated_at_ms = ? WHERE id = ? AND status = ?")
+                .bind(closed.as_str())
+                .bind(big(now_ms)?)
+                .bind(order.as_i64())
+                .bind(OrderState::PendingPayment.as_str())
+                .execute(&mut *tx)
+                .await?;
+            if guarded.rows_affected() == 1 {
+                changed += 1;
+                let activity = id(row, "activity_id", ActivityId::from_i64)?;
+                records.push(Outgoing::command(activity, Action::Release(order)));
+                records.push(Outgoing::event(order, user, closed, now_ms));
+            }
+        }
+        if changed > 0 {
+            self.send(&mut tx, records).await?;
+            tx.commit().await?;
+            self.bell.notify_one();
+        }
+        Ok(changed)
+    }
+}
+
+/// The state that a row's `status` and `refund_from` name.
+pub(crate) fn order_state(row: &DbRow) -> Result<OrderState, StoreError> {
+    let status: &str = row.try_get("status")?;
+    OrderState::parse(status, row.try_get("refund_from")?)
+        .ok_or_else(|| StoreError::contradiction(format!("an order is {status:?}")))
+}

@@ -1,0 +1,246 @@
+//! Journal entries into the database: what a plan needs is read, what it says is written, in one transaction.
+
+use std::collections::BTreeSet;
+
+use contract::{
+    ActivityId, Cents, OrderId, SkuId, UserId,
+    activity::Terms,
+    ledger::{Entry, Hold, HoldState, RequestKey, Reservation},
+};
+use sqlx::{QueryBuilder, Row, Transaction};
+
+use crate::{
+    StoreError,
+    db::{Db, DbRow, INSERT_ROWS_MAX, Store, big, count, id, push_in, quantity},
+    plan::{HoldRow, Known, LedgerRow, Offer, OrderRow, Plan, turned_orders},
+    sale::{TAKE_IN_MAX, TakenIn},
+};
+
+/// `inbox.source` of an admin's restocks.
+pub(crate) const RESTOCK: &str = "restock";
+
+impl Store {
+    pub(crate) async fn take_in_entries(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
+        assert!(entries.len() <= TAKE_IN_MAX, "{} entries at once", entries.len());
+        if entries.is_empty() {
+            return Ok(TakenIn::default());
+        }
+        let mut tx = self.begin_write().await?;
+        let known = known(&mut tx, entries).await?;
+        let plan = Plan::new(&known, entries, self.settings.pay_within_ms, now_ms)?;
+        let (taken, rings) = (plan.taken, !plan.outgoing.is_empty());
+        if taken.applied > 0 {
+            self.write_plan(&mut tx, plan, now_ms).await?;
+            tx.commit().await?;
+        }
+        if rings {
+            self.bell.notify_one();
+        }
+        Ok(taken)
+    }
+
+    async fn write_plan(&self, tx: &mut Transaction<'_, Db>, plan: Plan, now_ms: u64) -> Result<(), StoreError> {
+        for (activity, (seq_before, row)) in &plan.ledgers {
+            match seq_before {
+                None => insert_ledger(tx, *activity, row).await?,
+                Some(seq) => move_ledger(tx, *activity, *seq, row).await?,
+            }
+        }
+        let holds: Vec<&HoldRow> = plan.holds.values().collect();
+        for rows in holds.chunks(INSERT_ROWS_MAX) {
+            insert_holds(tx, rows).await?;
+        }
+        for rows in plan.orders.chunks(INSERT_ROWS_MAX) {
+            insert_orders(tx, rows).await?;
+        }
+        for to in [HoldState::Sold, HoldState::Released] {
+            let turned = plan.turned.iter().filter(|(_, state)| **state == to).map(|(order, _)| *order);
+            turn_holds(tx, turned.collect(), to).await?;
+        }
+        for (activity, operation) in plan.restocks {
+            sqlx::query("INSERT INTO inbox (source, subject_id, message_id, at_ms) VALUES (?, ?, ?, ?)")
+                .bind(RESTOCK)
+                .bind(activity.as_i64())
+                .bind(operation.as_i64())
+                .bind(big(now_ms)?)
+                .execute(&mut **tx)
+                .await?;
+        }
+        self.send(tx, plan.outgoing).await
+    }
+}
+
+async fn known(tx: &mut Transaction<'_, Db>, entries: &[Entry]) -> Result<Known, StoreError> {
+    let activities: BTreeSet<ActivityId> = entries.iter().map(|entry| entry.activity).collect();
+    let ids = || activities.iter().map(|activity| activity.as_i64());
+    let mut known = Known::default();
+
+    let mut query = QueryBuilder::<Db>::new("SELECT * FROM ledgers WHERE activity_id");
+    push_in(&mut query, ids());
+    for row in query.build().fetch_all(&mut **tx).await? {
+        known.ledgers.insert(id(&row, "activity_id", ActivityId::from_i64)?, ledger_row(&row)?);
+    }
+    let mut query = QueryBuilder::<Db>::new("SELECT id, sku_id, title, price_cents FROM activities WHERE id");
+    push_in(&mut query, ids());
+    for row in query.build().fetch_all(&mut **tx).await? {
+        let (sku, price) = (id(&row, "sku_id", SkuId::from_i64)?, Cents::new(row.try_get("price_cents")?));
+        let offer = Offer { sku, title: row.try_get("title")?, price };
+        known.offers.insert(id(&row, "id", ActivityId::from_i64)?, offer);
+    }
+    let turned = turned_orders(entries);
+    if !turned.is_empty() {
+        let mut query = QueryBuilder::<Db>::new("SELECT * FROM reservations WHERE order_id");
+        push_in(&mut query, turned.iter().map(|order| order.as_i64()));
+        for row in query.build().fetch_all(&mut **tx).await? {
+            let row = hold_row(&row)?;
+            known.holds.insert(row.hold.reservation.order, row);
+        }
+    }
+    Ok(known)
+}
+
+async fn insert_ledger(tx: &mut Transaction<'_, Db>, activity: ActivityId, row: &LedgerRow) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO ledgers (activity_id, epoch, seq, total, stock_left, per_user_limit, starts_at_ms, ends_at_ms, \
+         opened_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(activity.as_i64())
+    .bind(big(row.epoch)?)
+    .bind(big(row.seq)?)
+    .bind(big(row.total)?)
+    .bind(big(row.stock_left)?)
+    .bind(i64::from(row.terms.per_user_limit))
+    .bind(big(row.terms.starts_at_ms)?)
+    .bind(big(row.terms.ends_at_ms)?)
+    .bind(big(row.opened_at_ms)?)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The guard on the old `seq` makes the whole batch count once, whoever else has taken it in.
+async fn move_ledger(
+    tx: &mut Transaction<'_, Db>,
+    activity: ActivityId,
+    seq_before: u64,
+    row: &LedgerRow,
+) -> Result<(), StoreError> {
+    let moved = sqlx::query(
+        "UPDATE ledgers SET epoch = ?, seq = ?, total = ?, stock_left = ? WHERE activity_id = ? AND seq = ?",
+    )
+    .bind(big(row.epoch)?)
+    .bind(big(row.seq)?)
+    .bind(big(row.total)?)
+    .bind(big(row.stock_left)?)
+    .bind(activity.as_i64())
+    .bind(big(seq_before)?)
+    .execute(&mut **tx)
+    .await?;
+    if moved.rows_affected() == 1 {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable(format!("activity {activity}: somebody else moved the mirror past {seq_before}")))
+}
+
+async fn insert_holds(tx: &mut Transaction<'_, Db>, rows: &[&HoldRow]) -> Result<(), StoreError> {
+    let mut insert = QueryBuilder::<Db>::new(
+        "INSERT INTO reservations (order_id, activity_id, user_id, request_key, quantity, state, stock_taken, seq) ",
+    );
+    let seqs: Vec<i64> = rows.iter().map(|row| big(row.seq)).collect::<Result<_, _>>()?;
+    insert.push_values(rows.iter().zip(seqs), |mut values, (row, seq)| {
+        let asked = &row.hold.reservation;
+        values.push_bind(asked.order.as_i64()).push_bind(row.activity.as_i64()).push_bind(asked.user.as_i64());
+        values.push_bind(asked.request.map(|key| key.0.to_vec())).push_bind(i64::from(asked.quantity));
+        values.push_bind(hold_word(row.hold.state)).push_bind(i64::from(row.stock_taken)).push_bind(seq);
+    });
+    insert.build().execute(&mut **tx).await?;
+    Ok(())
+}
+
+async fn insert_orders(tx: &mut Transaction<'_, Db>, rows: &[OrderRow]) -> Result<(), StoreError> {
+    let mut insert = QueryBuilder::<Db>::new(
+        "INSERT INTO orders (id, user_id, activity_id, status, total_cents, created_at_ms, expires_at_ms, \
+         updated_at_ms) ",
+    );
+    let times = |row: &OrderRow| Ok::<_, StoreError>((big(row.created_at_ms)?, big(row.expires_at_ms)?));
+    let times: Vec<(i64, i64)> = rows.iter().map(times).collect::<Result<_, _>>()?;
+    insert.push_values(rows.iter().zip(times), |mut values, (row, (created_at, expires_at))| {
+        values.push_bind(row.id.as_i64()).push_bind(row.user.as_i64()).push_bind(row.activity.as_i64());
+        values.push_bind(row.state.as_str()).push_bind(row.total.get());
+        values.push_bind(created_at).push_bind(expires_at).push_bind(created_at);
+    });
+    insert.build().execute(&mut **tx).await?;
+
+    let lines: Vec<(&OrderRow, &Offer)> =
+        rows.iter().filter_map(|row| row.offer.as_ref().map(|offer| (row, offer))).collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let mut insert =
+        QueryBuilder::<Db>::new("INSERT INTO order_lines (order_id, line_no, sku_id, title, price_cents, quantity) ");
+    insert.push_values(lines, |mut values, (row, offer)| {
+        values.push_bind(row.id.as_i64()).push_bind(1_i64).push_bind(offer.sku.as_i64());
+        values.push_bind(&offer.title).push_bind(offer.price.get()).push_bind(i64::from(row.quantity));
+    });
+    insert.build().execute(&mut **tx).await?;
+    Ok(())
+}
+
+async fn turn_holds(tx: &mut Transaction<'_, Db>, orders: Vec<OrderId>, to: HoldState) -> Result<(), StoreError> {
+    for orders in orders.chunks(INSERT_ROWS_MAX) {
+        let mut update = QueryBuilder::<Db>::new("UPDATE reservations SET state = ");
+        update.push_bind(hold_word(to)).push(" WHERE state = ").push_bind(hold_word(HoldState::Held));
+        update.push(" AND order_id");
+        push_in(&mut update, orders.iter().map(|order| order.as_i64()));
+        let turned = update.build().execute(&mut **tx).await?.rows_affected();
+        if turned != orders.len() as u64 {
+            return Err(StoreError::contradiction(format!("{turned} of {} holds became {to:?}", orders.len())));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) const fn hold_word(state: HoldState) -> &'static str {
+    match state {
+        HoldState::Held => "held",
+        HoldState::Sold => "sold",
+        HoldState::Released => "released",
+    }
+}
+
+pub(crate) fn hold_state(word: &str) -> Result<HoldState, StoreError> {
+    [HoldState::Held, HoldState::Sold, HoldState::Released]
+        .into_iter()
+        .find(|state| hold_word(*state) == word)
+        .ok_or_else(|| StoreError::contradiction(format!("a reservation is {word:?}")))
+}
+
+pub(crate) fn ledger_row(row: &DbRow) -> Result<LedgerRow, StoreError> {
+    let terms = Terms {
+        per_user_limit: quantity(row, "per_user_limit")?,
+        starts_at_ms: count(row, "starts_at_ms")?,
+        ends_at_ms: count(row, "ends_at_ms")?,
+    };
+    let (epoch, seq) = (count(row, "epoch")?, count(row, "seq")?);
+    let (total, stock_left) = (count(row, "total")?, count(row, "stock_left")?);
+    Ok(LedgerRow { terms, epoch, seq, total, stock_left, opened_at_ms: count(row, "opened_at_ms")? })
+}
+
+pub(crate) fn hold_row(row: &DbRow) -> Result<HoldRow, StoreError> {
+    let request: Option<Vec<u8>> = row.try_get("request_key")?;
+    let request = request.map(|bytes| <[u8; 16]>::try_from(bytes).map(RequestKey)).transpose();
+    let reservation = Reservation {
+        order: id(row, "order_id", OrderId::from_i64)?,
+        user: id(row, "user_id", UserId::from_i64)?,
+        request: request.map_err(|_| StoreError::contradiction("a request key is not 16 bytes"))?,
+        quantity: quantity(row, "quantity")?,
+    };
+    let hold = Hold { reservation, state: hold_state(row.try_get("state")?)? };
+    let stock_taken: i64 = row.try_get("stock_taken")?;
+    Ok(HoldRow {
+        activity: id(row, "activity_id", ActivityId::from_i64)?,
+        hold,
+        seq: count(row, "seq")?,
+        stock_taken: stock_taken != 0,
+    })
+}
