@@ -162,13 +162,19 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what has come; `false` where the server has closed.
-    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+    /// Reads what has come; `false` where the server has closed. A read that does not fill the buffer has
+    /// emptied the socket (epoll(7), question 9), except that a close may stand behind it.
+    fn fill(&mut self, buffer: &mut [u8], to_close: bool) -> io::Result<bool> {
         let Some(stream) = &mut self.stream else { return Ok(false) };
         loop {
             match stream.read(buffer) {
                 Ok(0) => return Ok(false),
-                Ok(count) => self.input.extend_from_slice(&buffer[..count]),
+                Ok(count) => {
+                    self.input.extend_from_slice(&buffer[..count]);
+                    if count < buffer.len() && !to_close {
+                        return Ok(true);
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -315,7 +321,7 @@ impl Client {
             },
             State::Idle | State::Busy { .. } => {
                 let flushed = !event.is_writable() || connection.flush().is_ok();
-                flushed && (!event.is_readable() || self.read(index, script))
+                flushed && (!event.is_readable() || self.read(index, event.is_read_closed(), script))
             }
         };
         if !good {
@@ -324,9 +330,9 @@ impl Client {
     }
 
     /// Reads and passes an answer on; `false` where the connection is of no more use.
-    fn read(&mut self, index: usize, script: &mut impl Script) -> bool {
+    fn read(&mut self, index: usize, to_close: bool, script: &mut impl Script) -> bool {
         let connection = &mut self.connections[index];
-        let open = connection.fill(&mut self.buffer).unwrap_or(false);
+        let open = connection.fill(&mut self.buffer, to_close).unwrap_or(false);
         let State::Busy { job, intended_ns, sent_ns } = connection.state else {
             return open && connection.input.is_empty();
         };
