@@ -197,11 +197,13 @@ impl Core {
 
     /// A connection whose driver must poll it.
     pub fn poll_ready(&mut self) -> Option<ConnId> {
-        let id = self.ready.pop_front()?;
-        if let Some(connection) = self.connections.get_mut(id) {
-            connection.announced = false;
+        while let Some(id) = self.ready.pop_front() {
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.announced = false;
+                return Some(id);
+            }
         }
-        Some(id)
+        None
     }
 
     /// Something the process told all cores.

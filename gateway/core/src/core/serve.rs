@@ -126,9 +126,11 @@ impl Core {
                 Ok(Received::Whole { head, body, used: request_bytes, interim }) => {
                     out.extend_from_slice(if interim { CONTINUE } else { b"" });
                     let exchange = self.exchange(&head);
-                    let phase = self.answer(*peer, &mut Turn { id, exchange, head: &head, body, out });
+                    let mut turn = Turn { id, exchange, head: &head, body, out };
+                    let phase = self.answer(*peer, &mut turn);
+                    let last = turn.exchange.persist == Persist::Close;
                     used += request_bytes;
-                    connection.closing = matches!(phase, Phase::Receiving) && exchange.persist == Persist::Close;
+                    connection.closing = last && matches!(phase, Phase::Receiving);
                     connection.phase = phase;
                     connection.receiver.restart();
                     connection.deadline_for = None;
@@ -213,7 +215,7 @@ impl Core {
     fn options(&mut self, turn: &mut Turn<'_, '_>, allow: &'static str) -> Phase {
         self.stats.count(Answer::Preflight);
         let headers = Headers { allow: Some(allow), ..Headers::default() };
-        respond(turn.out, &turn.exchange, Answer::Preflight, &headers, b"");
+        respond(turn.out, &turn.exchange, Answer::Preflight, &headers, &[]);
         Phase::Receiving
     }
 
@@ -227,7 +229,7 @@ impl Core {
     ) -> Phase {
         self.stats.count(answer);
         let headers = Headers { content_type: Some(content_type), ..Headers::default() };
-        respond(turn.out, &turn.exchange, answer, &headers, body);
+        respond(turn.out, &turn.exchange, answer, &headers, &[body]);
         Phase::Receiving
     }
 

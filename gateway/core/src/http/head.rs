@@ -172,12 +172,13 @@ fn origin_form(target: &str, method: Method) -> Result<&str, Answer> {
 /// httparse stopped at the version: is it HTTP at all (RFC 9112 section 2.3)?
 fn unknown_version(head: &[u8]) -> Answer {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    match line.rsplit(|byte| *byte == b' ').next() {
-        Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+    let mut words = line.split(|byte| *byte == b' ');
+    match (words.next(), words.next(), words.next(), words.next()) {
+        (Some(_), Some(_), Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]), None)
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
             Answer::VersionNotSupported
         }
-        Some(_) | None => Answer::BadRequest,
+        _ => Answer::BadRequest,
     }
 }
