@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use super::{
-    HEADERS_MAX, Limits,
+    HEADERS_MAX, Limits, Request,
     fields::{self, Fields},
 };
 use crate::answer::Answer;
@@ -95,10 +95,25 @@ impl<'b> Head<'b> {
         let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
             return Err(Answer::BadRequest);
         };
-        let http_1_0 = version == 0;
+        Self::check(method, target, version == 0, request.headers, limits)
+    }
+
+    /// Takes a head that somebody else has parsed.
+    pub(crate) fn from_request(request: &Request<'b>, limits: &Limits) -> Result<Self, Answer> {
+        let head = Self::check(request.method, request.target, request.http_1_0, request.headers, limits)?;
+        if head.framing == Framing::Length(request.body.len()) { Ok(head) } else { Err(Answer::BadRequest) }
+    }
+
+    fn check(
+        method: &str,
+        target: &'b str,
+        http_1_0: bool,
+        headers: &[httparse::Header<'b>],
+        limits: &Limits,
+    ) -> Result<Self, Answer> {
         let method = known_method(method)?;
         let target = origin_form(target, method)?;
-        let fields = Fields::read(request.headers, http_1_0)?;
+        let fields = Fields::read(headers, http_1_0)?;
         let framing = framing(&fields, method, http_1_0, limits)?;
         Ok(Self { method, target, http_1_0, framing, fields })
     }

@@ -1,6 +1,6 @@
 //! Raw requests and what they must get. `.` after the statuses: the connection closes.
 
-use gateway_core::Next;
+use gateway_core::{Header, Next, Request};
 
 use crate::world::{World, statuses};
 
@@ -252,6 +252,47 @@ fn what_head_and_options_say() {
     assert_eq!(ask("OPTIONS /api/v1/seckill/orders").header("allow"), "POST, OPTIONS");
     assert_eq!(ask("OPTIONS *").header("allow"), "GET, HEAD, POST, OPTIONS");
     assert_eq!(ask("GET /nothing").code(), "not_found");
+}
+
+/// The door of drivers that parse by themselves has the same policy behind it, to the byte.
+#[test]
+fn the_request_door_gives_the_same_bytes() {
+    let requests = [
+        ping(""),
+        ping("Host: mall\r\n"),
+        post("Content-Length: 32\r\n", GOOD),
+        crate::world::buy(7, "a"),
+        crate::world::get_as(7, "/api/v1/seckill/orders/1"),
+        "BREW /ping HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+        post("", GOOD),
+        post("Transfer-Encoding: chunked\r\nContent-Length: 32\r\n", GOOD),
+        "GET /ping HTTP/1.0\r\n\r\n".to_owned(),
+    ];
+    for text in requests {
+        let (mut stream, mut door) = (World::new(1), World::new(1));
+        let (a, b) = (stream.open(), door.open());
+        stream.send(a, &text);
+        let mut headers = [Header { name: "", value: b"" }; 16];
+        let mut parsed = httparse::Request::new(&mut headers);
+        let head_len = parsed.parse(text.as_bytes()).unwrap().unwrap();
+        let request = Request {
+            method: parsed.method.unwrap(),
+            target: parsed.path.unwrap(),
+            http_1_0: parsed.version == Some(0),
+            headers: parsed.headers,
+            body: &text.as_bytes()[head_len..],
+        };
+        door.core.handle_request(b, &request, door.now);
+        stream.settle();
+        door.settle();
+        assert_eq!(door.receive(b), stream.receive(a), "{text}");
+    }
+    let mut world = World::new(1);
+    let id = world.open();
+    let headers = [Header { name: "Host", value: b"a" }, Header { name: "Content-Length", value: b"3" }];
+    let request = Request { method: "POST", target: "/", http_1_0: false, headers: &headers, body: b"four" };
+    world.core.handle_request(id, &request, world.now);
+    assert_eq!(statuses(&world.receive(id).0), ["400"], "a body of another length");
 }
 
 #[test]
