@@ -131,3 +131,17 @@ pub(crate) const fn reason(status: u16) -> &'static str {
         _ => "Unknown",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_is_told_as_it_is() {
+        for answer in Answer::ALL {
+            let words = [reason(answer.status()), answer.as_str(), answer.detail()];
+            assert!(words.iter().all(|word| !word.contains(['"', '\\'])), "{answer:?} would need escapes in JSON");
+            assert_ne!(words[0], "Unknown", "{answer:?}");
+        }
+    }
+}

@@ -55,10 +55,15 @@ fn is_json(content_type: &[u8]) -> bool {
     media_type.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
+/// 1 to [`IDEMPOTENCY_KEY_BYTES_MAX`] visible ASCII characters.
+pub(crate) fn is_idempotency_key(key: &[u8]) -> bool {
+    (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic)
+}
+
 /// The digest under which the ledger knows a user's request: SHA-256 over a domain tag, the user and
 /// the `Idempotency-Key`, cut to 16 bytes. `None` where `key` is none.
 pub fn request_key(user: UserId, key: &[u8]) -> Option<RequestKey> {
-    if !(1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) || !key.iter().all(u8::is_ascii_graphic) {
+    if !is_idempotency_key(key) {
         return None;
     }
     let digest = Sha256::new()

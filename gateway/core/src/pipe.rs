@@ -12,6 +12,9 @@ use contract::{
 
 use crate::core::ConnId;
 
+/// Empty lanes that keep their memory.
+const LANES_KEPT_MAX: usize = 64;
+
 /// Reservations in one batch at most.
 pub const BATCH_MAX: usize = 128;
 
@@ -62,7 +65,7 @@ struct Lane {
 /// All lanes.
 #[derive(Debug)]
 pub(crate) struct Pipe {
-    /// Only lanes with something in them.
+    /// Every lane with something in it, and a few without.
     lanes: BTreeMap<ActivityId, Lane>,
     /// Lanes that may send, each once, in the order in which they became able to.
     sendable: VecDeque<ActivityId>,
@@ -130,7 +133,7 @@ impl Pipe {
                 }
             }
             if sent.is_empty() {
-                self.lanes.remove(&activity);
+                self.forget_lane(activity);
                 continue;
             }
             let id = BatchId { activity, serial: self.next_serial };
@@ -149,11 +152,17 @@ impl Pipe {
         let (_, sent) = lane.in_flight.take_if(|(serial, _)| *serial == id.serial)?;
         self.waiting -= sent.len();
         if lane.waiting.is_empty() {
-            self.lanes.remove(&id.activity);
+            self.forget_lane(id.activity);
         } else {
             self.sendable.push_back(id.activity);
         }
         Some(sent)
+    }
+
+    fn forget_lane(&mut self, empty: ActivityId) {
+        if self.lanes.len() > LANES_KEPT_MAX {
+            self.lanes.remove(&empty);
+        }
     }
 
     /// The batches that are in flight.

@@ -106,7 +106,8 @@ impl Sale {
         }
         let said = |outcome| reply.outcomes.contains(&outcome);
         if counters.available == 0 && counters.epoch >= self.epoch && said(Outcome::SoldOut) {
-            self.sold_out = Some(SoldOut { epoch: counters.epoch, seq: counters.seq });
+            // Nothing can be held in the same epoch any more: the flag's first `seq` is read to soonest.
+            self.sold_out.get_or_insert(SoldOut { epoch: counters.epoch, seq: counters.seq });
         }
         if said(Outcome::Ended) {
             self.ended_at_seq = Some(counters.seq);

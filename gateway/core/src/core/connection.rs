@@ -110,6 +110,13 @@ impl Connection {
         }
     }
 
+    /// Goes on from an answered request. `last`: it closes once nothing is left to wait for.
+    pub(super) fn enter(&mut self, phase: Phase, last: bool) {
+        self.closing = last && matches!(phase, Phase::Receiving);
+        self.phase = phase;
+        self.deadline_for = None;
+    }
+
     /// Hands the answer over: appended to `out`, or in exchange for its empty buffer.
     pub(super) fn take_out(&mut self, out: &mut Vec<u8>) {
         if out.is_empty() {

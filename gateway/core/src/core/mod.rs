@@ -9,8 +9,7 @@ mod streams;
 mod timers;
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
     sync::Arc,
     time::Duration,
@@ -86,7 +85,8 @@ pub struct Core {
     board: Board,
     pipe: Pipe,
     ids: Snowflake,
-    timers: BinaryHeap<Reverse<(Duration, ConnId)>>,
+    /// One for each connection that has a deadline.
+    timers: BTreeSet<(Duration, ConnId)>,
     ready: VecDeque<ConnId>,
     metrics_asked: VecDeque<ConnId>,
     watchers: BTreeMap<OrderId, Vec<ConnId>>,
@@ -110,7 +110,7 @@ impl Core {
             ids,
             now,
             connections: Connections::default(),
-            timers: BinaryHeap::new(),
+            timers: BTreeSet::new(),
             ready: VecDeque::new(),
             metrics_asked: VecDeque::new(),
             watchers: BTreeMap::new(),
@@ -174,9 +174,11 @@ impl Core {
 
     /// Forgets a connection. What it waited for goes on without it.
     pub fn close(&mut self, id: ConnId) {
-        if let Some(connection) = self.connections.remove(id)
-            && let Phase::Streaming(streaming) = connection.phase
-        {
+        let Some(connection) = self.connections.remove(id) else { return };
+        if let Some(at) = connection.timer_at {
+            self.timers.remove(&(at, id));
+        }
+        if let Phase::Streaming(streaming) = connection.phase {
             self.unwatch(id, streaming.order);
         }
     }
@@ -197,11 +199,13 @@ impl Core {
 
     /// A connection whose driver must poll it.
     pub fn poll_ready(&mut self) -> Option<ConnId> {
-        let id = self.ready.pop_front()?;
-        if let Some(connection) = self.connections.get_mut(id) {
-            connection.announced = false;
+        while let Some(id) = self.ready.pop_front() {
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.announced = false;
+                return Some(id);
+            }
         }
-        Some(id)
+        None
     }
 
     /// Something the process told all cores.

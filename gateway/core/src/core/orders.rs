@@ -23,7 +23,7 @@ impl Core {
         self.stats.count(Answer::Read);
         let retry_after_s = (status == Status::Queued).then_some(1);
         let headers = Headers { content_type: Some("application/json"), retry_after_s, ..Headers::default() };
-        respond(turn.out, &turn.exchange, Answer::Read, &headers, status_json(order, status).as_bytes());
+        respond(turn.out, &turn.exchange, Answer::Read, &headers, &[status_json(order, status).as_bytes()]);
         Phase::Receiving
     }
 

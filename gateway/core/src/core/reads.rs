@@ -83,7 +83,7 @@ impl Core {
         let content_type = (!same).then_some("application/json");
         let headers = Headers { content_type, etag: Some(&etag), public_1_s: true, ..Headers::default() };
         self.stats.count(answer);
-        respond(turn.out, &turn.exchange, answer, &headers, if same { b"" } else { body });
+        respond(turn.out, &turn.exchange, answer, &headers, &[if same { b"" } else { body }]);
         Phase::Receiving
     }
 
@@ -102,7 +102,7 @@ impl Core {
         let retry_after_s = (!ready).then_some(1);
         let headers = Headers { content_type: Some("application/json"), retry_after_s, ..Headers::default() };
         self.stats.count(answer);
-        respond(turn.out, &turn.exchange, answer, &headers, body.as_bytes());
+        respond(turn.out, &turn.exchange, answer, &headers, &[body.as_bytes()]);
         Phase::Receiving
     }
 
@@ -118,7 +118,7 @@ impl Core {
             let Phase::Metrics(exchange) = connection.phase else { return };
             core.stats.count(Answer::Read);
             let headers = Headers { content_type: Some("text/plain; version=0.0.4"), ..Headers::default() };
-            respond(&mut connection.out, &exchange, Answer::Read, &headers, text);
+            respond(&mut connection.out, &exchange, Answer::Read, &headers, &[text]);
             core.resume(id, connection, &exchange);
             core.announce(id, connection);
         });

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     Answer, Now,
-    http::{Headers, problem, put_decimal, respond},
-    order_request::{OrderRequest, request_key},
+    http::{Headers, Persist, problem, put_decimal, respond},
+    order_request::{OrderRequest, is_idempotency_key, request_key},
     pipe::{self, BatchId, Unavailable, Waiting},
 };
 
@@ -37,11 +37,10 @@ impl Core {
             return self.refuse_turn(turn, Answer::UnknownActivity);
         }
         let Ok(user) = self.authorize(turn) else { return Phase::Receiving };
-        let request = match turn.head.fields.idempotency_key.map(|key| request_key(user, key)) {
-            None => None,
-            Some(Some(key)) => Some(key),
-            Some(None) => return self.refuse_turn(turn, Answer::InvalidIdempotencyKey),
-        };
+        let key = turn.head.fields.idempotency_key;
+        if key.is_some_and(|key| !is_idempotency_key(key)) {
+            return self.refuse_turn(turn, Answer::InvalidIdempotencyKey);
+        }
         if let Some(answer) = self.board.refusal(activity, user, self.now.wall_ms) {
             self.stats.refused_locally += 1;
             return self.refuse_turn(turn, answer);
@@ -50,6 +49,7 @@ impl Core {
             Some(order) if !self.pipe.is_full() => order,
             Some(_) | None => return self.refuse_turn(turn, Answer::Unavailable),
         };
+        let request = key.and_then(|key| request_key(user, key));
         let reservation = Reservation { order, user, request, quantity: asked.quantity };
         match self.pipe.submit(activity, turn.id, reservation) {
             Ok(ticket) => {
@@ -118,11 +118,14 @@ impl Core {
     fn conclude(&mut self, waiting: &Waiting, outcome: Option<Outcome>) {
         let mut waited_for = false;
         self.with(waiting.conn, |core, connection| {
-            let Phase::Reserving(reserving) = connection.phase else { return };
+            let Phase::Reserving(mut reserving) = connection.phase else { return };
             if reserving.ticket != waiting.ticket {
                 return;
             }
             waited_for = true;
+            if core.draining {
+                reserving.exchange.persist = Persist::Close;
+            }
             core.tell(&reserving, outcome, &mut connection.out);
             core.resume(waiting.conn, connection, &reserving.exchange);
             core.announce(waiting.conn, connection);
@@ -158,7 +161,7 @@ impl Core {
         put_decimal(body, reserving.quantity.into());
         body.extend_from_slice(br#","status":"queued"}"#);
         let headers = Headers { content_type: Some("application/json"), location: Some(order), ..Headers::default() };
-        respond(out, &reserving.exchange, Answer::Accepted, &headers, body);
+        respond(out, &reserving.exchange, Answer::Accepted, &headers, &[body]);
     }
 
     /// Whether `id` waits for the ledger.

@@ -1,12 +1,14 @@
 //! Bytes in, answers out.
 
+use std::net::IpAddr;
+
 use super::{
     ConnId, Core, Next,
     connection::{Connection, Phase},
 };
 use crate::{
     Answer, Now,
-    http::{Exchange, Head, Headers, Method, Persist, Received, problem, respond},
+    http::{Exchange, Head, Headers, Method, Persist, Received, Request, problem, respond},
     limit::Limited,
     route::Route,
 };
@@ -125,17 +127,45 @@ impl Core {
                 }
                 Ok(Received::Whole { head, body, used: request_bytes, interim }) => {
                     out.extend_from_slice(if interim { CONTINUE } else { b"" });
-                    let exchange = self.exchange(&head);
-                    let phase = self.answer(*peer, &mut Turn { id, exchange, head: &head, body, out });
+                    let (phase, last) = self.serve(id, *peer, &head, body, out);
                     used += request_bytes;
-                    connection.closing = matches!(phase, Phase::Receiving) && exchange.persist == Persist::Close;
-                    connection.phase = phase;
                     connection.receiver.restart();
-                    connection.deadline_for = None;
+                    connection.enter(phase, last);
                 }
                 Err(answer) => self.reject(connection, answer),
             }
         }
+    }
+
+    /// A whole request came, on a connection whose driver owns the parser. The answer is polled for like
+    /// any other.
+    ///
+    /// # Panics
+    /// Where the request before it is not answered yet.
+    pub fn handle_request(&mut self, id: ConnId, request: &Request<'_>, now: Now) {
+        self.now = now;
+        self.with(id, |core, connection| {
+            assert!(matches!(connection.phase, Phase::Receiving), "{id:?} has a request already");
+            if connection.closing {
+                return;
+            }
+            match Head::from_request(request, &core.config.http) {
+                Ok(head) => {
+                    let (phase, last) = core.serve(id, connection.peer, &head, request.body, &mut connection.out);
+                    connection.enter(phase, last);
+                }
+                Err(answer) => core.reject(connection, answer),
+            }
+            core.arm(id, connection);
+        });
+    }
+
+    /// Answers a request: what the connection is at afterwards, and whether it was its last.
+    fn serve(&mut self, id: ConnId, peer: IpAddr, head: &Head<'_>, body: &[u8], out: &mut Vec<u8>) -> (Phase, bool) {
+        let exchange = self.exchange(head);
+        let mut turn = Turn { id, exchange, head, body, out };
+        let phase = self.answer(peer, &mut turn);
+        (phase, turn.exchange.persist == Persist::Close)
     }
 
     fn exchange(&mut self, head: &Head<'_>) -> Exchange {
@@ -171,7 +201,7 @@ impl Core {
     }
 
     /// Answers one request. What the connection is at afterwards.
-    fn answer(&mut self, peer: std::net::IpAddr, turn: &mut Turn<'_, '_>) -> Phase {
+    fn answer(&mut self, peer: IpAddr, turn: &mut Turn<'_, '_>) -> Phase {
         let method = turn.head.method;
         if turn.head.target == "*" {
             return self.options(turn, "GET, HEAD, POST, OPTIONS");
@@ -213,7 +243,7 @@ impl Core {
     fn options(&mut self, turn: &mut Turn<'_, '_>, allow: &'static str) -> Phase {
         self.stats.count(Answer::Preflight);
         let headers = Headers { allow: Some(allow), ..Headers::default() };
-        respond(turn.out, &turn.exchange, Answer::Preflight, &headers, b"");
+        respond(turn.out, &turn.exchange, Answer::Preflight, &headers, &[]);
         Phase::Receiving
     }
 
@@ -227,7 +257,7 @@ impl Core {
     ) -> Phase {
         self.stats.count(answer);
         let headers = Headers { content_type: Some(content_type), ..Headers::default() };
-        respond(turn.out, &turn.exchange, answer, &headers, body);
+        respond(turn.out, &turn.exchange, answer, &headers, &[body]);
         Phase::Receiving
     }
 

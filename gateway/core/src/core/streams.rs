@@ -25,7 +25,7 @@ impl Core {
         self.stats.count(Answer::Stream);
         turn.exchange.persist = Persist::Close;
         let headers = Headers { content_type: Some("text/event-stream"), streams: true, ..Headers::default() };
-        respond(turn.out, &turn.exchange, Answer::Stream, &headers, b"");
+        respond(turn.out, &turn.exchange, Answer::Stream, &headers, &[]);
         let http_1_0 = turn.exchange.http_1_0;
         if turn.exchange.head_only {
             return Phase::Receiving;

@@ -1,7 +1,7 @@
 //! Deadlines. A timer that was set stays set: when it fires, the connection's deadline is looked at.
 //! Deadlines move with every request, timers hardly ever.
 
-use std::{cmp::Reverse, time::Duration};
+use std::time::Duration;
 
 use super::{
     ConnId, Core,
@@ -15,20 +15,17 @@ const STREAM_UNREAD_BYTES_MAX: usize = 4 * 1024;
 impl Core {
     /// When to call [`Core::handle_timeout`], on the clock of [`Now::mono`].
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.timers.peek().map(|Reverse((at, _))| *at)
+        self.timers.first().map(|(at, _)| *at)
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Now) {
         self.now = now;
-        while let Some(Reverse((at, id))) = self.timers.peek().copied()
+        while let Some((at, id)) = self.timers.first().copied()
             && at <= now.mono
         {
-            self.timers.pop();
+            self.timers.pop_first();
             self.with(id, |core, connection| {
-                if connection.timer_at != Some(at) {
-                    return;
-                }
                 connection.timer_at = None;
                 match connection.deadline {
                     Some(deadline) if deadline <= now.mono => core.expire(id, connection),
@@ -60,9 +57,11 @@ impl Core {
     }
 
     fn set_timer(&mut self, id: ConnId, connection: &mut Connection, at: Duration) {
-        if connection.timer_at.is_none_or(|earlier| at < earlier) {
-            connection.timer_at = Some(at);
-            self.timers.push(Reverse((at, id)));
+        if connection.timer_at.is_none_or(|set| at < set) {
+            if let Some(later) = connection.timer_at.replace(at) {
+                self.timers.remove(&(later, id));
+            }
+            self.timers.insert((at, id));
         }
     }
 

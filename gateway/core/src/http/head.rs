@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use super::{
-    HEADERS_MAX, Limits,
+    HEADERS_MAX, Limits, Request,
     fields::{self, Fields},
 };
 use crate::answer::Answer;
@@ -95,10 +95,25 @@ impl<'b> Head<'b> {
         let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
             return Err(Answer::BadRequest);
         };
-        let http_1_0 = version == 0;
+        Self::check(method, target, version == 0, request.headers, limits)
+    }
+
+    /// Takes a head that somebody else has parsed.
+    pub(crate) fn from_request(request: &Request<'b>, limits: &Limits) -> Result<Self, Answer> {
+        let head = Self::check(request.method, request.target, request.http_1_0, request.headers, limits)?;
+        if head.framing == Framing::Length(request.body.len()) { Ok(head) } else { Err(Answer::BadRequest) }
+    }
+
+    fn check(
+        method: &str,
+        target: &'b str,
+        http_1_0: bool,
+        headers: &[httparse::Header<'b>],
+        limits: &Limits,
+    ) -> Result<Self, Answer> {
         let method = known_method(method)?;
         let target = origin_form(target, method)?;
-        let fields = Fields::read(request.headers, http_1_0)?;
+        let fields = Fields::read(headers, http_1_0)?;
         let framing = framing(&fields, method, http_1_0, limits)?;
         Ok(Self { method, target, http_1_0, framing, fields })
     }
@@ -172,12 +187,13 @@ fn origin_form(target: &str, method: Method) -> Result<&str, Answer> {
 /// httparse stopped at the version: is it HTTP at all (RFC 9112 section 2.3)?
 fn unknown_version(head: &[u8]) -> Answer {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    match line.rsplit(|byte| *byte == b' ').next() {
-        Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+    let mut words = line.split(|byte| *byte == b' ');
+    match (words.next(), words.next(), words.next(), words.next()) {
+        (Some(_), Some(_), Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]), None)
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
             Answer::VersionNotSupported
         }
-        Some(_) | None => Answer::BadRequest,
+        _ => Answer::BadRequest,
     }
 }

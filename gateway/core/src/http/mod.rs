@@ -6,6 +6,8 @@ mod head;
 mod receive;
 mod respond;
 
+pub use httparse::Header;
+
 pub(crate) use fields::list;
 pub(crate) use head::{Head, Method};
 pub(crate) use receive::{Received, Receiver};
@@ -15,6 +17,22 @@ pub(crate) use respond::{Exchange, Headers, Persist, RateState, chunk, chunks_en
 pub const HEADERS_MAX: usize = 64;
 /// Bytes of a chunked body as it travels, sizes and extensions counted; beyond it 413.
 pub const CHUNKED_WIRE_BYTES_MAX: usize = 64 * 1024;
+
+/// A request that somebody else has parsed, for drivers that own the parser. The body must be what
+/// its one `Content-Length` says; chunked bodies are refused, because who decoded them is not known.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'b> {
+    /// As it came.
+    pub method: &'b str,
+    /// As it came.
+    pub target: &'b str,
+    /// The version is 1.0, not 1.1.
+    pub http_1_0: bool,
+    /// All of them, as they came.
+    pub headers: &'b [Header<'b>],
+    /// All of it.
+    pub body: &'b [u8],
+}
 
 /// What a request may measure, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -51,8 +51,8 @@ pub(crate) struct Headers<'a> {
     pub(crate) streams: bool,
 }
 
-/// Appends an answer.
-pub(crate) fn respond(out: &mut Vec<u8>, exchange: &Exchange, answer: Answer, headers: &Headers<'_>, body: &[u8]) {
+/// Appends an answer whose body is `body`, part by part.
+pub(crate) fn respond(out: &mut Vec<u8>, exchange: &Exchange, answer: Answer, headers: &Headers<'_>, body: &[&[u8]]) {
     let status = answer.status();
     put(out, b"HTTP/1.1 ");
     put_decimal(out, u64::from(status));
@@ -67,7 +67,7 @@ pub(crate) fn respond(out: &mut Vec<u8>, exchange: &Exchange, answer: Answer, he
             put(out, b"transfer-encoding: chunked\r\n");
         }
     } else if status != 204 && status != 304 {
-        put_number(out, b"content-length: ", body.len() as u64);
+        put_number(out, b"content-length: ", body.iter().map(|part| part.len() as u64).sum());
     }
     let cache: &[u8] = if headers.public_1_s { b"public, max-age=1" } else { b"no-store" };
     put_line(out, b"cache-control: ", cache);
@@ -94,7 +94,9 @@ pub(crate) fn respond(out: &mut Vec<u8>, exchange: &Exchange, answer: Answer, he
     }
     put(out, b"\r\n");
     if !exchange.head_only {
-        put(out, body);
+        for part in body {
+            put(out, part);
+        }
     }
 }
 
@@ -118,28 +120,33 @@ pub(crate) fn problem(
     headers: &Headers<'_>,
 ) {
     let status = answer.status();
-    let body = serde_json::to_vec(&Problem {
-        r#type: "about:blank",
-        title: reason(status),
-        status,
-        detail: detail.unwrap_or(answer.detail()),
-        code: answer.as_str(),
-        trace_id: &format!("{:032x}", exchange.trace_id),
-    })
-    .unwrap_or_default();
+    let digits = [100, 10, 1].map(|unit| DIGITS[usize::from(status / unit % 10)]);
+    let mut trace_id = [0; 32];
+    for (at, digit) in trace_id.iter_mut().rev().enumerate() {
+        *digit = DIGITS[(exchange.trace_id >> (4 * at)) as usize & 15];
+    }
+    // Only what a client may have had a part in can hold a character to escape.
+    let escaped = detail.and_then(|detail| serde_json::to_string(detail).ok());
+    let inside_quotes = escaped.as_deref().and_then(|quoted| quoted.get(1..quoted.len() - 1));
+    let detail = inside_quotes.unwrap_or(answer.detail());
+    let body: [&[u8]; 11] = [
+        br#"{"type":"about:blank","title":""#,
+        reason(status).as_bytes(),
+        br#"","status":"#,
+        &digits,
+        br#","detail":""#,
+        detail.as_bytes(),
+        br#"","code":""#,
+        answer.as_str().as_bytes(),
+        br#"","trace_id":""#,
+        &trace_id,
+        br#""}"#,
+    ];
     let headers = Headers { content_type: Some("application/problem+json"), ..*headers };
     respond(out, exchange, answer, &headers, &body);
 }
 
-#[derive(serde::Serialize)]
-struct Problem<'a> {
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: &'a str,
-    code: &'static str,
-    trace_id: &'a str,
-}
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends one piece of a streamed body: a chunk, or for HTTP/1.0 the bare bytes.
 pub(crate) fn chunk(out: &mut Vec<u8>, http_1_0: bool, piece: &[u8]) {
@@ -182,7 +189,7 @@ pub(crate) fn put_decimal(out: &mut Vec<u8>, mut value: u64) {
     let mut at = digits.len();
     loop {
         at -= 1;
-        digits[at] = b"0123456789"[(value % 10) as usize];
+        digits[at] = DIGITS[(value % 10) as usize];
         value /= 10;
         if value == 0 {
             break;

@@ -1,0 +1,97 @@
+//! Deadlines, caps, and the end of the process.
+
+use std::time::Duration;
+
+use gateway_core::{Control, Next, Refused};
+
+use crate::world::{TERMS, World, buy, get, statuses};
+
+#[test]
+fn a_request_that_takes_too_long_is_told_so() {
+    for (part, ms) in
+        [("GET /pi", 5_000), ("POST /api/v1/seckill/orders HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{", 10_000)]
+    {
+        let mut world = World::new(1);
+        let id = world.open();
+        world.send(id, get("/ping", "") + part);
+        assert_eq!(world.receive(id).1, Next::Read);
+        assert_eq!(world.core.client_deadline(id), Some(world.now.mono + Duration::from_millis(ms)));
+        world.pass(ms / 2);
+        // A byte now and then wins no time.
+        world.send(id, "1");
+        world.pass(ms / 2 - 1);
+        assert_eq!(world.core.poll_ready(), None);
+        world.pass(1);
+        assert_eq!(world.core.poll_ready(), Some(id));
+        let (out, next) = world.receive(id);
+        assert_eq!((statuses(&out), next), (vec!["408".to_owned()], Next::Close));
+    }
+}
+
+#[test]
+fn an_idle_connection_closes_without_a_word() {
+    let mut world = World::new(1);
+    let id = world.open();
+    world.pass(59_999);
+    world.send(id, get("/ping", ""));
+    assert_eq!(world.receive(id).1, Next::Read);
+    world.pass(59_999);
+    assert_eq!(world.core.poll_ready(), None);
+    world.pass(1);
+    assert_eq!(world.core.poll_ready(), Some(id));
+    assert_eq!(world.receive(id), (Vec::new(), Next::Close));
+    world.core.close(id);
+    assert_eq!(world.core.poll_timeout(), None);
+    for _ in 0..3 {
+        let id = world.open();
+        world.core.close(id);
+    }
+    assert_eq!(world.core.poll_timeout(), None, "what is closed leaves no timer");
+}
+
+#[test]
+fn timers_stay_few() {
+    let mut world = World::new(1);
+    let id = world.open();
+    for _ in 0..1_000 {
+        world.send(id, get("/ping", ""));
+        assert_eq!(world.receive(id).1, Next::Read);
+        world.pass(10);
+    }
+    let fires = (0..1_000).filter(|_| world.core.poll_timeout().is_some_and(|at| at <= world.now.mono)).count();
+    assert_eq!(fires, 0);
+    assert!(world.core.poll_timeout().unwrap() > world.now.mono);
+}
+
+#[test]
+fn connections_are_bounded() {
+    let mut world = World::with(1, TERMS, |config| config.connections_max = 2);
+    let (first, _) = (world.open(), world.open());
+    assert_eq!(world.core.open(world.client, world.now), Err(Refused));
+    world.core.close(first);
+    world.core.close(first);
+    let third = world.open();
+    assert_ne!(first, third);
+    assert_eq!(world.core.open(world.client, world.now), Err(Refused));
+    assert_eq!((world.core.connections(), world.core.stats().connections_refused), (2, 2));
+}
+
+#[test]
+fn draining_finishes_what_was_begun() {
+    let mut world = World::new(1);
+    let (idle, busy, part) = (world.open(), world.open(), world.open());
+    world.send(busy, buy(1, "a"));
+    world.send(part, "GET /ping HTTP/1.1\r\n");
+    world.control(Control::Drain);
+    assert_eq!(world.core.poll_ready(), Some(idle));
+    assert_eq!(world.receive(idle), (Vec::new(), Next::Close));
+    world.settle();
+    let (out, next) = world.receive(busy);
+    assert_eq!((statuses(&out), next), (vec!["202".to_owned()], Next::Close));
+    world.send(part, "Host: a\r\n\r\n");
+    let (out, next) = world.receive(part);
+    assert!(String::from_utf8(out).unwrap().contains("connection: close\r\n"));
+    assert_eq!(next, Next::Close);
+    assert_eq!(world.core.open(world.client, world.now), Err(Refused));
+    assert!(!world.core.is_ready());
+}
