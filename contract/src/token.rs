@@ -97,9 +97,7 @@ struct Header {
 impl TokenKey {
     /// The key of one audience.
     pub fn new(secret: &[u8], audience: Audience) -> Self {
-        let Ok(mac) = Hmac::new_from_slice(secret) else {
-            unreachable!("HMAC takes a key of any length (RFC 2104)");
-        };
+        let Ok(mac) = Hmac::new_from_slice(secret) else { unreachable!("HMAC takes a key of any length (RFC 2104)") };
         Self { mac, audience }
     }
 

@@ -1,4 +1,5 @@
 //! Every byte of every record, as it stands on disks and brokers. A change here is a new version.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use contract::{
     Activity, ActivityId, Cents, OperationId, OrderId, SkuId, UserId,

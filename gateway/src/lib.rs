@@ -1,1 +1,149 @@
-//! The thread-per-core shell around gateway-core.
+//! The thread-per-core shell around `gateway_core`: sockets, clocks and threads, and nothing decided.
+#![forbid(unsafe_code)]
+
+mod control;
+mod driver;
+mod figures;
+mod link;
+mod mailbox;
+mod session;
+mod shard;
+mod thread;
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    sync::Arc,
+    thread::{Builder, JoinHandle},
+    time::Instant,
+};
+
+use anyhow::{Context, Result};
+use commit_log::Log;
+use contract::token::TokenKey;
+use foundation::{
+    Clock, SystemClock,
+    config::{GatewayConfig, RateLimit},
+    ids::{self, Lease},
+    metrics::Registry,
+};
+use gateway_core::{Config, Core, Now, Rate};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio_util::sync::CancellationToken;
+
+use crate::{control::Broadcast, figures::Figures, shard::Parts, thread::CoreThread};
+
+pub use link::ReserveLink;
+
+/// What the gateway stands on.
+pub struct Ground<'a, L> {
+    /// Its section of the configuration.
+    pub config: &'a GatewayConfig,
+    /// Verifies shoppers' tokens.
+    pub token_key: TokenKey,
+    /// Where worker ids are leased.
+    pub ids: &'a Path,
+    /// What the cores follow.
+    pub log: &'a L,
+    /// The way to the ledger.
+    pub link: Arc<dyn ReserveLink>,
+    /// What `/metrics` shows; the gateway adds its own.
+    pub metrics: Registry,
+    /// Cancelled to stop.
+    pub stop: CancellationToken,
+}
+
+/// A gateway that runs.
+pub struct Gateway {
+    /// Where it listens.
+    pub address: SocketAddr,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Gateway {
+    /// Starts the core threads. They listen once each has been given all that stands on the log, so
+    /// the first answer is already right. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// Where the port is taken, a worker id can't be leased, or the log can't be read.
+    pub async fn start<L: Log>(ground: Ground<'_, L>) -> Result<Self> {
+        let Ground { config, log, ref stop, .. } = ground;
+        let address = probe(config.listen)?;
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = config.threads.map_or(cpus, usize::from);
+        let (started, open) = (Instant::now(), CancellationToken::new());
+        let (mut threads, mut figures, mut leases, mut controls) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for index in 0..count {
+            let (core, lease) = core(&ground, count, started)?;
+            let (sender, mailbox) = mailbox::mailbox();
+            let figure = Arc::new(Figures::default());
+            let (link, metrics) = (ground.link.clone(), ground.metrics.clone());
+            let parts = Parts { core, link, mailbox: sender.letters, figures: figure.clone(), metrics, started };
+            // A thread for each processor stays on its own; more of them are left to the scheduler.
+            let cpu = (count <= cpus).then_some(index);
+            let (open, stop) = (open.clone(), stop.clone());
+            let thread = CoreThread { cpu, socket: bind(address)?, open, parts, mailbox, stop };
+            let name = format!("gateway-{index}");
+            threads.push(Builder::new().name(name).spawn(move || driver::on_monoio::run(thread))?);
+            figures.push(figure);
+            leases.push(lease);
+            controls.push(sender.controls);
+        }
+        figures::register(&ground.metrics, &figures);
+        let cores = Broadcast(controls);
+        control::follow(log, &cores, stop.clone()).await.context("the gateway can't read the log")?;
+        tokio::spawn(control::keep_leases(leases, cores, stop.clone()));
+        open.cancel();
+        Ok(Self { address, threads })
+    }
+
+    /// Waits for the threads to end, which they do once they are stopped and drained.
+    ///
+    /// # Errors
+    /// Where a thread failed or panicked.
+    pub fn join(self) -> Result<()> {
+        for thread in self.threads {
+            thread.join().map_err(|_| anyhow::anyhow!("a gateway thread panicked"))??;
+        }
+        Ok(())
+    }
+}
+
+fn core<L>(ground: &Ground<'_, L>, cores: usize, started: Instant) -> Result<(Core, Lease)> {
+    let now = Now { mono: started.elapsed(), wall_ms: SystemClock.now_ms() };
+    let mut lease = ids::lease_worker(ground.ids, now.wall_ms)?;
+    let seed = getrandom::u64().map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+    let mut config = Config::new(ground.token_key.clone(), seed);
+    let limits = ground.config;
+    config.connections_max = limits.connections_max.get().div_ceil(cores);
+    config.waiting_max = limits.queue_max.get();
+    config.timeouts.reply = limits.reply_timeout;
+    config.gate.client = rate(limits.client_rate);
+    config.gate.user = rate(limits.user_rate);
+    let ids = lease.snowflake(now.wall_ms)?;
+    Ok((Core::new(config, ids, now), lease))
+}
+
+/// No limit is a rate of 0.
+fn rate(limit: Option<RateLimit>) -> Rate {
+    let parts = limit.map(|RateLimit { per_s, burst }| (per_s.get(), burst.get()));
+    let (per_second, burst) = parts.unwrap_or_default();
+    Rate { per_second, burst }
+}
+
+/// Whether the address is free, and which port stands for 0. The cores' sockets share the port with
+/// each other, and would share it with a stranger's too.
+fn probe(address: SocketAddr) -> Result<SocketAddr> {
+    let free = TcpListener::bind(address).and_then(|listener| listener.local_addr());
+    free.with_context(|| format!("gateway.listen: {address} can't be listened on"))
+}
+
+/// A socket of one core, bound but not yet listening: until then clients are refused, not kept waiting.
+fn bind(address: SocketAddr) -> Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into()).with_context(|| format!("gateway.listen: {address} can't be listened on"))?;
+    Ok(socket)
+}

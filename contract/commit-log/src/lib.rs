@@ -6,9 +6,15 @@
 //! that every backend passes.
 #![forbid(unsafe_code)]
 
+pub mod conformance;
+pub mod groups;
+mod local;
+
 use std::{future::Future, sync::Arc};
 
 use contract::topic::Topic;
+
+pub use local::{LocalConsumer, LocalLog, OpenError};
 
 /// A record to append. Records of one key stay in order.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! The seam to the stock ledger: how the mall asks it, wherever it lives.
 #![forbid(unsafe_code)]
 
+pub mod house;
+pub mod local;
+
 use std::future::Future;
 
 use contract::{

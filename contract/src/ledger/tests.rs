@@ -141,30 +141,21 @@ fn odd_quantities_hold_nothing() {
     );
 }
 
-/// A history: some of its orders come back as settles and releases, some of its keys repeat.
-fn history() -> impl Strategy<Value = Vec<(Command, u64)>> {
-    let reserve =
-        (0_i64..8, prop::option::of(0_u8..4), 1_u32..4).prop_map(|(user, key, quantity)| (user, key, quantity));
-    let step = prop_oneof![
-        6 => reserve.prop_map(|(user, key, quantity)| (0_u8, user, key, quantity)),
-        2 => (0_i64..60).prop_map(|at| (1, at, None, 0)),
-        2 => (0_i64..60).prop_map(|at| (2, at, None, 0)),
-        1 => (0_i64..6, 0_u32..9).prop_map(|(operation, delta)| (3, operation, None, delta)),
+/// One step of a history, with the instant it happens at. Reservations get the order id `at`, so that
+/// later settles and releases hit some of them; users and keys are few, so that they repeat.
+fn step(at: i64) -> impl Strategy<Value = (Command, u64)> {
+    let restock = |(operation, delta)| Command::Restock { operation: OperationId::from_i64(operation).unwrap(), delta };
+    let command = prop_oneof![
+        6 => (0_i64..8, prop::option::of(0_u8..4), 1_u32..4).prop_map(move |(user, key, units)| asks(at, user, key, units)),
+        2 => (0..=at).prop_map(|id| Command::Settle(order(id))),
+        2 => (0..=at).prop_map(|id| Command::Release(order(id))),
+        1 => (0_i64..6, -4_i64..5).prop_map(restock),
     ];
-    prop::collection::vec((step, 0_u64..12_000), 1..60).prop_map(|steps| {
-        let command = |(at, ((kind, who, key, quantity), now_ms)): (usize, ((u8, i64, Option<u8>, u32), u64))| {
-            let command = match kind {
-                0 => asks(i64::try_from(at).unwrap(), who, key, quantity),
-                1 => Command::Settle(order(who)),
-                2 => Command::Release(order(who)),
-                _ => {
-                    Command::Restock { operation: OperationId::from_i64(who).unwrap(), delta: i64::from(quantity) - 4 }
-                }
-            };
-            (command, now_ms)
-        };
-        steps.into_iter().enumerate().map(command).collect()
-    })
+    (command, 0_u64..12_000)
+}
+
+fn history() -> impl Strategy<Value = Vec<(Command, u64)>> {
+    (1_i64..60).prop_flat_map(|steps| (0..steps).map(step).collect::<Vec<_>>())
 }
 
 proptest! {

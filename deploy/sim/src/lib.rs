@@ -1,2 +1,9 @@
-//! The seeded simulation of the whole path of a sale.
+//! The whole path of a sale under one seed: clients, gateway cores, ledger, log, relay and order
+//! workers, in virtual time, without threads and without sockets.
+//!
+//! The parts are the very ones that run in production; only what they stand on (clock, log, database,
+//! wire) is the simulation's, and each of those can fail in the ways that the real one can.
 #![forbid(unsafe_code)]
+
+pub mod log;
+pub mod world;

@@ -1,2 +1,45 @@
 //! Everything the gateway decides, without IO, clock or runtime.
+//!
+//! [`Core`] is the whole of it: bytes of clients go in, bytes to them come out; batches of
+//! reservations come out, the ledger's replies go in; what the log says goes in. One core per thread,
+//! nothing shared. Given the same configuration, seed and calls it does the same, to the byte.
 #![forbid(unsafe_code)]
+
+mod answer;
+mod board;
+mod config;
+mod core;
+mod gate;
+mod http;
+mod limit;
+mod order_request;
+mod pipe;
+mod recent;
+mod route;
+mod screen;
+mod stats;
+mod tokens;
+
+use std::time::Duration;
+
+pub use answer::Answer;
+pub use board::BoardLimits;
+pub use config::{Cidr, Config, GateLimits, InvalidCidr, Timeouts};
+pub use core::{ConnId, Control, Core, Next, Refused};
+pub use http::{CHUNKED_WIRE_BYTES_MAX, HEADERS_MAX, Limits};
+pub use limit::Rate;
+pub use order_request::{IDEMPOTENCY_KEY_BYTES_MAX, QUANTITY_MAX, request_key};
+pub use pipe::{BATCH_MAX, Batch, BatchId, Unavailable};
+pub use stats::Stats;
+
+/// An instant, as the shell's clocks tell it. It is always the last argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Since any fixed point; never goes back.
+    pub mono: Duration,
+    /// Epoch milliseconds; may go back.
+    pub wall_ms: u64,
+}
+
+const fn is_send<T: Send>() {}
+const _: () = is_send::<Core>();

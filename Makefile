@@ -1,0 +1,27 @@
+# Each target is one line that calls the real thing.
+.DEFAULT_GOAL := help
+SEED ?= 1
+ARGS ?=
+
+.PHONY: help run sale test sim fmt clean
+
+help: ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
+
+run: ## the whole mall in one process, on 127.0.0.1:8080 to 8082, data in ./data
+	cargo run --locked --profile quick -p standalone -- $(ARGS)
+
+sale: ## sell out a flash sale against `make run` and audit it
+	cargo run --locked --profile quick -p bench -- sale $(ARGS)
+
+test: ## format, lints, every test
+	bash deploy/test.sh
+
+sim: ## replay one seed of the simulation: make sim SEED=n
+	cargo run --locked -p sim -- $(SEED)
+
+fmt: ## format the code
+	cargo fmt --all
+
+clean: ## remove what was built; ./data stays
+	cargo clean

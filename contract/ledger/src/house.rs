@@ -1,0 +1,261 @@
+//! The ledgers that live in this process: the pure state machines of `contract`, made durable by the
+//! log before anybody hears yes.
+//!
+//! The house has no thread and no clock; [`crate::local`] gives it both, the simulation others.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use commit_log::{Consumer, Log, LogError, NewRecord};
+use contract::{
+    ActivityId,
+    activity::Terms,
+    codec::DecodeError,
+    ledger::{BatchReply, Command, Counters, Entry, Event, Ledger, Outcome, Reservation, RestoreError, Snapshot},
+    record::{LedgerCommand, Record, activity_key},
+    topic,
+};
+
+use crate::LedgerUnavailable;
+
+/// Entries in one append at most.
+const APPEND_ENTRIES_MAX: usize = 4096;
+/// Records read at a time while the journal is folded.
+const FOLD_RECORDS_MAX: usize = 4096;
+
+/// Takes the answer to one request.
+pub type Reply<T> = Box<dyn FnOnce(Result<T, LedgerUnavailable>) + Send>;
+
+/// What the ledgers are asked.
+pub enum Request {
+    /// A gateway's batch for one activity.
+    Reserve {
+        /// Whose ledger.
+        activity: ActivityId,
+        /// Answered in this order.
+        reservations: Vec<Reservation>,
+        /// Unavailable where the ledger is not open.
+        reply: Reply<BatchReply>,
+    },
+    /// See [`crate::LedgerClient::open`].
+    Open {
+        /// Whose ledger.
+        activity: ActivityId,
+        /// Units.
+        stock: u64,
+        /// The rules.
+        terms: Terms,
+        /// The counters, whether it was open before or not.
+        reply: Reply<Counters>,
+    },
+    /// See [`crate::LedgerClient::act`].
+    Act {
+        /// Carried out in this order.
+        commands: Vec<LedgerCommand>,
+        /// One answer for each.
+        reply: Reply<Vec<Outcome>>,
+    },
+    /// See [`crate::LedgerClient::counters`].
+    Counters {
+        /// Whose ledger.
+        activity: ActivityId,
+        /// `None` where it is not open.
+        reply: Reply<Option<Counters>>,
+    },
+}
+
+/// What the ledgers are rebuilt on: the state of each as the database has it.
+pub trait SnapshotSource: Send + 'static {
+    /// One snapshot of every activity whose `Opened` entry the database has taken in.
+    fn snapshots(&self) -> impl Future<Output = Result<Vec<Snapshot>, String>> + Send;
+}
+
+/// Why the ledgers can't be rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// The database did not answer.
+    #[error("the database can't be read: {0}")]
+    Snapshots(String),
+    /// The log did not answer.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The journal and the database contradict each other.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The journal holds bytes that are no entry.
+    #[error("offset {offset} of the journal is no entry: {reason}")]
+    Poison {
+        /// Where.
+        offset: u64,
+        /// Why.
+        reason: DecodeError,
+    },
+}
+
+/// Counts since the start.
+#[derive(Debug, Default)]
+pub struct Stats {
+    commits: AtomicU64,
+    reservations: AtomicU64,
+}
+
+impl Stats {
+    /// Appends that carried at least one hold: each is one sync of the log.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Holds that were made durable.
+    pub fn reservations(&self) -> u64 {
+        self.reservations.load(Ordering::Relaxed)
+    }
+}
+
+/// The ledgers of this process.
+pub struct LedgerHouse<L, S> {
+    log: L,
+    snapshots: S,
+    /// `None` while memory and log may differ: nothing is answered until they are one again.
+    ledgers: Option<HashMap<ActivityId, Ledger>>,
+    stats: Arc<Stats>,
+}
+
+/// An answer that waits for the log.
+type Answer = Box<dyn FnOnce(Result<(), LedgerUnavailable>) + Send>;
+
+fn answer<T: Send + 'static>(reply: Reply<T>, value: T) -> Answer {
+    Box::new(move |durable| reply(durable.map(|()| value)))
+}
+
+impl<L: Log, S: SnapshotSource> LedgerHouse<L, S> {
+    /// A house that rebuilds its ledgers before it answers.
+    pub fn new(log: L, snapshots: S) -> Self {
+        Self { log, snapshots, ledgers: None, stats: Arc::default() }
+    }
+
+    /// Shared with whoever shows the figures.
+    pub fn stats(&self) -> Arc<Stats> {
+        self.stats.clone()
+    }
+
+    /// The ledgers as database and journal have them: snapshots, and the entries after them.
+    ///
+    /// # Errors
+    /// See [`RebuildError`]; nothing is answered until a rebuild succeeds.
+    pub async fn rebuild(&mut self) -> Result<(), RebuildError> {
+        self.ledgers = None;
+        let snapshots = self.snapshots.snapshots().await.map_err(RebuildError::Snapshots)?;
+        let mut ledgers = HashMap::with_capacity(snapshots.len());
+        for snapshot in &snapshots {
+            ledgers.insert(snapshot.activity, Ledger::restore(snapshot)?);
+        }
+        let mut left: u64 = 0;
+        let mut ends = HashMap::new();
+        for (partition, end) in self.log.ends(topic::ORDERS).await? {
+            if end > 0 {
+                left += 1;
+                ends.insert(partition, end);
+            }
+        }
+        let mut journal = self.log.follow(&[topic::ORDERS]).await?;
+        while left > 0 {
+            for record in journal.poll(FOLD_RECORDS_MAX).await? {
+                let entry = Entry::decode(&record.value)
+                    .map_err(|reason| RebuildError::Poison { offset: record.offset, reason })?;
+                Ledger::fold(&mut ledgers, &entry)?;
+                left -= u64::from(ends.get(&record.partition) == Some(&(record.offset + 1)));
+            }
+        }
+        tracing::info!(ledgers = ledgers.len(), "ledgers rebuilt from the database and the journal");
+        self.ledgers = Some(ledgers);
+        Ok(())
+    }
+
+    /// Answers `requests` in order. What they change is on the log, in one append, before any of
+    /// them is answered; if the log fails, all are answered unavailable and the ledgers are rebuilt
+    /// before the next.
+    pub async fn serve(&mut self, requests: Vec<Request>, now_ms: u64) {
+        if self.ledgers.is_none()
+            && let Err(error) = self.rebuild().await
+        {
+            tracing::error!(%error, "the ledgers can't be rebuilt");
+        }
+        let mut journal = Vec::new();
+        let answers: Vec<Answer> = match &mut self.ledgers {
+            Some(ledgers) => {
+                requests.into_iter().map(|request| apply(ledgers, request, now_ms, &mut journal)).collect()
+            }
+            None => requests.into_iter().map(|request| refuse(request, "the ledgers are being rebuilt")).collect(),
+        };
+        let durable = self.persist(&journal).await;
+        if durable.is_err() {
+            self.ledgers = None;
+        }
+        for answer in answers {
+            answer(durable.clone());
+        }
+    }
+
+    async fn persist(&self, journal: &[Entry]) -> Result<(), LedgerUnavailable> {
+        let topic: Arc<str> = topic::ORDERS.into();
+        for entries in journal.chunks(APPEND_ENTRIES_MAX) {
+            let record = |entry: &Entry| NewRecord {
+                topic: topic.clone(),
+                key: activity_key(entry.activity).to_vec(),
+                value: entry.to_bytes(),
+            };
+            let appended = self.log.append(entries.iter().map(record).collect()).await;
+            appended.map_err(|error| LedgerUnavailable(error.to_string()))?;
+            let holds = entries.iter().filter(|entry| matches!(entry.event, Event::Held(_))).count() as u64;
+            self.stats.reservations.fetch_add(holds, Ordering::Relaxed);
+            self.stats.commits.fetch_add(u64::from(holds > 0), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+fn apply(ledgers: &mut HashMap<ActivityId, Ledger>, request: Request, now_ms: u64, journal: &mut Vec<Entry>) -> Answer {
+    match request {
+        Request::Reserve { activity, reservations, reply } => match ledgers.get_mut(&activity) {
+            None => refuse(Request::Reserve { activity, reservations, reply }, "the activity's ledger is not open"),
+            Some(ledger) => {
+                let reserve = |asked| ledger.apply(Command::Reserve(asked), now_ms, journal);
+                let outcomes = reservations.into_iter().map(reserve).collect();
+                answer(reply, BatchReply { outcomes, counters: ledger.counters() })
+            }
+        },
+        Request::Open { activity, stock, terms, reply } => {
+            let ledger = ledgers.entry(activity).or_insert_with(|| {
+                let (ledger, opened) = Ledger::open(activity, stock, terms, now_ms);
+                journal.push(opened);
+                ledger
+            });
+            answer(reply, ledger.counters())
+        }
+        Request::Act { commands, reply } => {
+            let act = |LedgerCommand { activity, action }| match ledgers.get_mut(&activity) {
+                None => Outcome::UnknownOrder,
+                Some(ledger) => ledger.apply(action.into(), now_ms, journal),
+            };
+            let outcomes = commands.into_iter().map(act).collect();
+            answer(reply, outcomes)
+        }
+        Request::Counters { activity, reply } => answer(reply, ledgers.get(&activity).map(Ledger::counters)),
+    }
+}
+
+fn refuse(request: Request, reason: &'static str) -> Answer {
+    let unavailable = LedgerUnavailable(reason.to_owned());
+    match request {
+        Request::Reserve { reply, .. } => Box::new(move |_| reply(Err(unavailable))),
+        Request::Open { reply, .. } => Box::new(move |_| reply(Err(unavailable))),
+        Request::Act { reply, .. } => Box::new(move |_| reply(Err(unavailable))),
+        Request::Counters { reply, .. } => Box::new(move |_| reply(Err(unavailable))),
+    }
+}

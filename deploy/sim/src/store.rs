@@ -1,0 +1,91 @@
+//! A database that answers late, sometimes not at all, and whose answers can be lost after it did the
+//! work.
+
+use contract::{
+    ActivityId, OrderId,
+    ledger::{Entry, Snapshot},
+};
+use ledger::house::SnapshotSource;
+use store::{DatabaseCounts, OutboxRow, PaidOutcome, SaleStore, StoreError, TakenIn, model::ModelStore};
+use tokio::sync::Notify;
+
+use crate::world::World;
+
+/// The database of one run. What a call did stands, whoever dies.
+#[derive(Clone)]
+pub struct SimStore {
+    world: World,
+    model: ModelStore,
+    /// One call in this many fails before its work, and one in as many after it; 0: none.
+    fails_in: u64,
+}
+
+impl SimStore {
+    /// Wraps the database that outlives everything.
+    pub fn new(world: World, model: ModelStore, fails_in: u64) -> Self {
+        Self { world, model, fails_in }
+    }
+
+    async fn fault(&self) -> Result<(), StoreError> {
+        self.world.pause().await;
+        if self.fails_in > 0 && self.world.one_in(self.fails_in) {
+            return Err(StoreError::Unavailable("the connection was lost".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// The futures of the model are ready at once, so that a call's work can't be cut in two.
+impl SaleStore for SimStore {
+    async fn take_in(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
+        self.fault().await?;
+        let done = self.model.take_in(entries, now_ms).await?;
+        self.fault().await?;
+        Ok(done)
+    }
+
+    async fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> Result<usize, StoreError> {
+        self.fault().await?;
+        let done = self.model.close_unpaid(orders, now_ms).await?;
+        self.fault().await?;
+        Ok(done)
+    }
+
+    async fn mark_paid(&self, order: OrderId, now_ms: u64) -> Result<PaidOutcome, StoreError> {
+        self.fault().await?;
+        let done = self.model.mark_paid(order, now_ms).await?;
+        self.fault().await?;
+        Ok(done)
+    }
+
+    async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+        self.fault().await?;
+        self.model.outbox(limit).await
+    }
+
+    async fn outbox_sent(&self, ids: &[i64]) -> Result<(), StoreError> {
+        self.fault().await?;
+        self.model.outbox_sent(ids).await?;
+        self.fault().await
+    }
+
+    fn outbox_bell(&self) -> &Notify {
+        self.model.outbox_bell()
+    }
+
+    async fn snapshots(&self) -> Result<Vec<Snapshot>, StoreError> {
+        self.fault().await?;
+        self.model.snapshots().await
+    }
+
+    async fn audit_counts(&self, activity: ActivityId) -> Result<Option<DatabaseCounts>, StoreError> {
+        self.fault().await?;
+        self.model.audit_counts(activity).await
+    }
+}
+
+impl SnapshotSource for SimStore {
+    async fn snapshots(&self) -> Result<Vec<Snapshot>, String> {
+        SaleStore::snapshots(self).await.map_err(|error| error.to_string())
+    }
+}

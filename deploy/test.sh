@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change lands: format, lints, every test. Ends with one line that
+# adds up what the test runner said.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cargo fmt --all --check
+cargo clippy --locked --workspace --all-targets -- -D warnings
+
+out=$(mktemp)
+trap 'rm -f "$out"' EXIT
+status=0
+cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$out" || status=$?
+
+skips=$(grep -c '^SKIPPED' "$out" || true)
+if [ "$skips" -gt 0 ]; then
+    grep '^SKIPPED' "$out"
+    if [ -n "${CI:-}" ]; then
+        echo "$skips skipped: every test runs here" >&2
+        status=1
+    fi
+fi
+awk '/^test result:/ { passed += $4; failed += $6 } END { printf "cargo: %d passed, %d failed\n", passed, failed }' "$out"
+exit "$status"

@@ -1,0 +1,252 @@
+//! The rules of the repository. A rule that isn't checked is a wish.
+#![expect(clippy::unwrap_used, reason = "a test may end so, its helpers too")]
+
+mod repo;
+mod source;
+
+use std::{fmt::Display, sync::LazyLock};
+
+use repo::{Package, Repo};
+
+/// Lines of a Rust file, at most. Beyond 500 there is a reason at its head.
+const FILE_LINES_MAX: usize = 800;
+/// Lines of a function, at most. Beyond 70 there is a reason at its head.
+const FUNCTION_LINES_MAX: usize = 100;
+
+/// What a package of the workspace may be built from.
+enum Uses {
+    /// These packages of the workspace.
+    Only(&'static [&'static str]),
+    /// Any of them: it puts the services together.
+    All,
+}
+
+const PACKAGES: &[(&str, Uses)] = &[
+    ("contract", Uses::Only(&[])),
+    ("commit-log", Uses::Only(&["contract"])),
+    ("foundation", Uses::Only(&["contract"])),
+    ("ledger", Uses::Only(&["contract", "commit-log", "foundation"])),
+    ("gateway-core", Uses::Only(&["contract"])),
+    ("gateway", Uses::Only(&["contract", "commit-log", "foundation", "gateway-core", "ledger"])),
+    ("store", Uses::Only(&["contract", "foundation"])),
+    ("order-core", Uses::Only(&["contract", "commit-log", "foundation", "ledger", "store"])),
+    ("admin", Uses::Only(&["contract", "commit-log", "foundation", "ledger", "store"])),
+    ("bench", Uses::Only(&["contract", "foundation"])),
+    ("standalone", Uses::All),
+    ("sim", Uses::All),
+    ("tidy", Uses::Only(&[])),
+];
+
+/// Packages that the tests of every other package may use as well.
+const LIBRARIES: &[&str] = &["contract", "commit-log", "foundation", "ledger", "store"];
+
+/// What a package without IO may not be built from.
+const RUNTIMES: &[&str] =
+    &["tokio", "tokio-util", "monoio", "glommio", "may", "may_minihttp", "mio", "redis", "hyper", "axum", "async-std"];
+const SANS_IO: &[&str] = &["contract", "gateway-core"];
+
+/// Pins threads, and says at each place why that is sound.
+const MAY_BE_UNSAFE: &[&str] = &["gateway"];
+
+const INHERITED: &[&str] = &["version", "edition", "rust-version", "license", "publish"];
+
+/// A word that no Rust file has, and what to do instead. In two pieces, since this is a Rust file.
+const WORDS: &[(&str, &str, &str)] = &[
+    ("to", "do!", "write it"),
+    ("unimple", "mented!", "write it"),
+    ("FIX", "ME", "fix it, or open an issue"),
+    ("X", "XX", "fix it, or open an issue"),
+    ("#[ign", "ore", "a test that isn't run proves nothing: make it run, or delete it"),
+];
+
+/// Directories of one machine, which no other has. In two pieces, since this file is tracked.
+const MACHINE_PATHS: &[(&str, &str)] = &[("/wo", "rk/"), ("/ho", "me/"), ("/ro", "ot/")];
+
+static REPO: LazyLock<Repo> = LazyLock::new(Repo::read);
+
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn add(&mut self, path: &str, line: usize, what: impl Display) {
+        self.0.push(format!("{path}:{line}: {what}"));
+    }
+}
+
+/// Fails with every fault that `rule` finds.
+fn hold(rule: impl FnOnce(&Repo, &mut Faults)) {
+    let mut faults = Faults(Vec::new());
+    rule(&REPO, &mut faults);
+    assert!(faults.0.is_empty(), "\n{}\n", faults.0.join("\n"));
+}
+
+#[test]
+fn files_are_short() {
+    hold(|repo, faults| {
+        for file in repo.files.iter().filter(|file| file.is_rust()) {
+            let lines = file.text.lines().count();
+            if lines > FILE_LINES_MAX {
+                faults.add(&file.path, lines, format!("over {FILE_LINES_MAX} lines: split it at a seam"));
+            }
+        }
+    });
+}
+
+#[test]
+fn functions_are_short() {
+    hold(|repo, faults| {
+        for file in repo.files.iter().filter(|file| file.is_rust()) {
+            for function in source::functions(&file.text) {
+                if function.lines > FUNCTION_LINES_MAX {
+                    let (name, lines) = (function.name, function.lines);
+                    let what = format!("fn {name} has {lines} lines, over {FUNCTION_LINES_MAX}: take a step out of it");
+                    faults.add(&file.path, function.line, what);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    hold(|repo, faults| {
+        let in_workspace = |name: &&String| repo.packages.iter().any(|package| package.name == **name);
+        for package in &repo.packages {
+            let Some((_, uses)) = PACKAGES.iter().find(|(name, _)| *name == package.name) else {
+                let what = "a package that the rules don't know: say in deploy/tidy what it may be built from";
+                faults.add(&package.manifest, line_of(repo, package, "name"), what);
+                continue;
+            };
+            let Uses::Only(allowed) = uses else { continue };
+            for name in package.dependencies.iter().filter(in_workspace) {
+                if !allowed.contains(&name.as_str()) {
+                    let what = format!("{} may not be built from {name}: {allowed:?} it may", package.name);
+                    faults.add(&package.manifest, line_of(repo, package, name), what);
+                }
+            }
+            for name in package.dev_dependencies.iter().filter(in_workspace) {
+                if !allowed.contains(&name.as_str()) && !LIBRARIES.contains(&name.as_str()) {
+                    let what =
+                        format!("a test of {} with {name} belongs in deploy/standalone or deploy/sim", package.name);
+                    faults.add(&package.manifest, line_of(repo, package, name), what);
+                }
+            }
+        }
+    });
+}
+
+/// The line of a manifest that begins with `key`; 1 where none does.
+fn line_of(repo: &Repo, package: &Package, key: &str) -> usize {
+    let text = repo.text(&package.manifest);
+    let found = text
+        .lines()
+        .position(|line| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.starts_with([' ', '.', '='])));
+    found.map_or(1, |at| at + 1)
+}
+
+#[test]
+fn what_decides_has_no_runtime() {
+    hold(|repo, faults| {
+        for package in repo.packages.iter().filter(|package| SANS_IO.contains(&package.name.as_str())) {
+            for name in package.dependencies.iter().filter(|name| RUNTIMES.contains(&name.as_str())) {
+                let what =
+                    format!("{} decides without IO: what needs {name} belongs in a shell around it", package.name);
+                faults.add(&package.manifest, line_of(repo, package, name), what);
+            }
+        }
+    });
+}
+
+#[test]
+fn packages_are_safe_and_inherit() {
+    hold(|repo, faults| {
+        for package in &repo.packages {
+            for root in &package.roots {
+                let forbids = repo.text(root).lines().any(|line| line == "#![forbid(unsafe_code)]");
+                if !forbids && !MAY_BE_UNSAFE.contains(&package.name.as_str()) {
+                    faults.add(root, 1, "add #![forbid(unsafe_code)]");
+                }
+            }
+            let text = repo.text(&package.manifest);
+            if !text.contains("\n[lints]\nworkspace = true\n") {
+                faults.add(&package.manifest, 1, "add the section [lints] with workspace = true");
+            }
+            for key in INHERITED {
+                let inherited = format!("{key}.workspace = true");
+                if !text.lines().any(|line| line == inherited) {
+                    faults.add(&package.manifest, line_of(repo, package, key), format!("write {inherited}"));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    hold(|repo, faults| {
+        for file in repo.files.iter().filter(|file| file.is_rust()) {
+            for (head, tail, instead) in WORDS {
+                let word = format!("{head}{tail}");
+                for (at, line) in file.text.lines().enumerate().filter(|(_, line)| has_word(line, &word)) {
+                    faults.add(&file.path, at + 1, format!("{}: {instead}", line.trim()));
+                }
+            }
+        }
+    });
+}
+
+/// Whether `word` stands in `line` with no letter, digit or dash before or letter after it.
+fn has_word(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| {
+        let inner = |c: char| c.is_alphanumeric() || c == '_';
+        !line[..at].ends_with(|c: char| inner(c) || c == '-') && !line[at + word.len()..].starts_with(inner)
+    })
+}
+
+#[test]
+fn no_file_knows_a_machine() {
+    hold(|repo, faults| {
+        for file in &repo.files {
+            for (head, tail) in MACHINE_PATHS {
+                let path = format!("{head}{tail}");
+                for (at, line) in file.text.lines().enumerate().filter(|(_, line)| has_path(line, &path)) {
+                    let line: String = line.trim().chars().take(120).collect();
+                    faults.add(&file.path, at + 1, format!("{line}: a directory of one machine; make it relative"));
+                }
+            }
+        }
+    });
+}
+
+/// Whether an absolute path in `line` begins with `path`.
+fn has_path(line: &str, path: &str) -> bool {
+    let goes_on = |c: char| c.is_alphanumeric() || "_-./}".contains(c);
+    line.match_indices(path).any(|(at, _)| !line[..at].ends_with(goes_on))
+}
+
+#[test]
+fn the_architecture_names_every_package() {
+    hold(|repo, faults| {
+        let Some(file) = repo.files.iter().find(|file| file.path == "ARCHITECTURE.md") else { return };
+        for package in &repo.packages {
+            if !has_word(&file.text, &package.dir) && !has_word(&file.text, &format!("{}/", package.dir)) {
+                faults.add(&file.path, 1, format!("say what {} is for", package.dir));
+            }
+        }
+    });
+}
+
+#[test]
+fn the_rules_find_what_they_look_for() {
+    for (head, tail, _) in WORDS {
+        let word = format!("{head}{tail}");
+        assert!(has_word(&format!("    {word}(\"later\")"), &word), "{word}");
+        assert!(!has_word(&format!("a{word}"), &word), "{word}");
+    }
+    assert!(!has_word("mktemp XXXXXX", &["X", "XX"].concat()));
+    for (head, tail) in MACHINE_PATHS {
+        let path = format!("{head}{tail}");
+        assert!(has_path(&format!("open(\"{path}x\")"), &path), "{path}");
+        assert!(!has_path(&format!("https://example.com{path}x"), &path), "{path}");
+        assert!(!has_path(&format!("$DIR{path} .{path} ${{DIR}}{path}"), &path), "{path}");
+    }
+}

@@ -1,0 +1,133 @@
+//! Every answer that the gateway gives, by the word that programs tell it by.
+
+macro_rules! answers {
+    ($($(#[$doc:meta])* $name:ident $status:literal $word:literal $detail:literal;)*) => {
+        /// What a client is told. [`Answer::as_str`] is the `code` of a problem and the label of a counter.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Answer {
+            $(#[doc = $detail] $(#[$doc])* $name,)*
+        }
+
+        impl Answer {
+            /// All of them, in the order of their discriminants.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The HTTP status (RFC 9110 section 15, RFC 6585).
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
+            /// The word for programs.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+
+            /// The sentence for people.
+            pub const fn detail(self) -> &'static str {
+                match self { $(Self::$name => $detail,)* }
+            }
+        }
+    };
+}
+
+answers! {
+    Read 200 "ok" "what was asked for";
+    Stream 200 "stream" "a stream of events";
+    Accepted 202 "accepted" "units are held";
+    Preflight 204 "options" "what may be asked here";
+    NotModified 304 "not_modified" "the client's copy is good";
+    BadRequest 400 "bad_request" "the bytes are no HTTP request";
+    InvalidToken 401 "invalid_token" "a valid bearer token is needed";
+    NotStarted 403 "not_started" "the sale has not begun";
+    Ended 403 "ended" "the sale is over";
+    NotFound 404 "not_found" "there is nothing at this path";
+    UnknownActivity 404 "unknown_activity" "there is no such activity";
+    UnknownOrder 404 "unknown_order" "you have no such order";
+    MethodNotAllowed 405 "method_not_allowed" "this path does not take this method";
+    RequestTimeout 408 "request_timeout" "the request did not arrive in time";
+    SoldOut 409 "sold_out" "fewer units are left than were asked for";
+    LimitReached 409 "limit_reached" "you would have more units than one user may";
+    LengthRequired 411 "length_required" "the request needs a Content-Length";
+    BodyTooLarge 413 "body_too_large" "the body is too large";
+    TargetTooLong 414 "uri_too_long" "the request line is too long";
+    UnsupportedMediaType 415 "unsupported_media_type" "the body must be application/json";
+    ExpectationFailed 417 "expectation_failed" "the only expectation that is met is 100-continue";
+    InvalidBody 422 "invalid_body" "the body is not what this path takes";
+    InvalidQuery 422 "invalid_query" "the query is not what this path takes";
+    InvalidIdempotencyKey 422 "invalid_idempotency_key" "Idempotency-Key must be 1 to 255 visible ASCII characters";
+    IdempotencyKeyReused 422 "idempotency_key_reused" "this Idempotency-Key was used for another request";
+    RateLimited 429 "rate_limited" "too many requests; slow down";
+    HeadTooLarge 431 "head_too_large" "the header section is too large";
+    NotImplemented 501 "not_implemented" "the method or transfer coding is unknown";
+    Unavailable 503 "unavailable" "not answered now; the same request may be sent again";
+    NotReady 503 "not_ready" "not ready to serve";
+    VersionNotSupported 505 "http_version_not_supported" "HTTP/1.1 and HTTP/1.0 are spoken here";
+}
+
+impl Answer {
+    /// The bytes that follow can't be told from a request any more: the connection closes.
+    pub const fn closes(self) -> bool {
+        match self {
+            Self::BadRequest
+            | Self::RequestTimeout
+            | Self::LengthRequired
+            | Self::BodyTooLarge
+            | Self::TargetTooLong
+            | Self::ExpectationFailed
+            | Self::HeadTooLarge
+            | Self::NotImplemented
+            | Self::VersionNotSupported => true,
+            Self::Read
+            | Self::Stream
+            | Self::Accepted
+            | Self::Preflight
+            | Self::NotModified
+            | Self::InvalidToken
+            | Self::NotStarted
+            | Self::Ended
+            | Self::NotFound
+            | Self::UnknownActivity
+            | Self::UnknownOrder
+            | Self::MethodNotAllowed
+            | Self::SoldOut
+            | Self::LimitReached
+            | Self::UnsupportedMediaType
+            | Self::InvalidBody
+            | Self::InvalidQuery
+            | Self::InvalidIdempotencyKey
+            | Self::IdempotencyKeyReused
+            | Self::RateLimited
+            | Self::Unavailable
+            | Self::NotReady => false,
+        }
+    }
+}
+
+/// The reason phrase (RFC 9110 section 15), which is also the title of a problem.
+pub(crate) const fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        202 => "Accepted",
+        204 => "No Content",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        411 => "Length Required",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        422 => "Unprocessable Content",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Unknown",
+    }
+}

@@ -1,0 +1,205 @@
+//! What this core knows of sales and orders. It follows the log: activities, the ledger's journal
+//! and order events, each in order; what the ledger answers this core itself comes a moment earlier.
+
+mod orders;
+mod sale;
+mod view;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use contract::{
+    Activity, ActivityId, OrderId, SkuId, UserId,
+    ledger::{BatchReply, Entry, Event, Outcome, Reservation},
+    record::OrderEvent,
+};
+use foldhash::fast::FixedState;
+
+pub(crate) use orders::{Order, Status};
+pub(crate) use sale::Sale;
+pub(crate) use view::{detail, list_end, list_item, list_start, rfc3339};
+
+use orders::Orders;
+
+/// How much one core remembers. What does not fit is forgotten, oldest first, and then asked of the
+/// ledger instead of being answered here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BoardLimits {
+    /// Activities; those that end first go first.
+    pub sales_max: usize,
+    /// Buyers of all sales together.
+    pub buyers_max: usize,
+    /// Orders whose status can be asked for.
+    pub orders_max: usize,
+}
+
+impl Default for BoardLimits {
+    fn default() -> Self {
+        Self { sales_max: 16 * 1024, buyers_max: 4 * 1024 * 1024, orders_max: 1024 * 1024 }
+    }
+}
+
+/// The state of all sales and orders.
+#[derive(Debug)]
+pub(crate) struct Board {
+    limits: BoardLimits,
+    sales: HashMap<ActivityId, Sale, FixedState>,
+    /// Who is forgotten first: by end, then id.
+    by_end: BTreeSet<(u64, ActivityId)>,
+    /// What is listed: by start, then id.
+    by_start: BTreeSet<(u64, ActivityId)>,
+    buyers: usize,
+    orders: Orders,
+    changed: VecDeque<(OrderId, Order)>,
+}
+
+impl Board {
+    pub(crate) fn new(limits: BoardLimits, seed: u64) -> Self {
+        assert!(limits.sales_max > 0 && limits.orders_max > 0, "a board that remembers nothing");
+        Self {
+            limits,
+            sales: HashMap::with_hasher(FixedState::with_seed(seed)),
+            by_end: BTreeSet::new(),
+            by_start: BTreeSet::new(),
+            buyers: 0,
+            orders: Orders::new(limits.orders_max, seed),
+            changed: VecDeque::new(),
+        }
+    }
+
+    /// The sale, where its admin has announced it.
+    pub(crate) fn sale(&self, activity: ActivityId) -> Option<(&Activity, &Sale)> {
+        let sale = self.sales.get(&activity)?;
+        Some((sale.activity.as_ref()?, sale))
+    }
+
+    /// Announced sales that start after `after`, by start and id.
+    pub(crate) fn listed(&self, after: Option<(u64, ActivityId)>) -> impl Iterator<Item = (&Activity, &Sale)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        self.by_start.range((from, Unbounded)).filter_map(|(_, id)| self.sale(*id))
+    }
+
+    /// What is announced, for the Bloom filter.
+    pub(crate) fn catalogue(&self) -> impl ExactSizeIterator<Item = (ActivityId, SkuId)> {
+        let ids: Vec<_> = self
+            .by_start
+            .iter()
+            .filter_map(|(_, id)| self.sale(*id))
+            .map(|(activity, _)| (activity.id, activity.sku))
+            .collect();
+        ids.into_iter()
+    }
+
+    pub(crate) fn order(&self, order: OrderId) -> Option<Order> {
+        self.orders.get(order)
+    }
+
+    /// The next change of an order.
+    pub(crate) fn poll_changed(&mut self) -> Option<(OrderId, Order)> {
+        self.changed.pop_front()
+    }
+
+    /// An activity as its admin wrote it; an older version changes nothing. Whether it did.
+    pub(crate) fn handle_activity(&mut self, activity: Activity) -> bool {
+        let id = activity.id;
+        let sale = self.sales.entry(id).or_default();
+        let known = sale.activity.as_ref();
+        if known.is_some_and(|known| known.version >= activity.version) {
+            return false;
+        }
+        if let Some(known) = known {
+            self.by_start.remove(&(known.terms.starts_at_ms, id));
+        }
+        self.by_start.insert((activity.terms.starts_at_ms, id));
+        self.by_end.remove(&(sale.ends_at_ms, id));
+        sale.ends_at_ms = activity.terms.ends_at_ms;
+        self.by_end.insert((sale.ends_at_ms, id));
+        sale.activity = Some(activity);
+        self.forget_sales();
+        true
+    }
+
+    /// The next entries of the journal.
+    pub(crate) fn handle_entries(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            self.handle_entry(entry);
+        }
+        self.forget_sales();
+    }
+
+    fn handle_entry(&mut self, entry: &Entry) {
+        let sale = self.sales.entry(entry.activity).or_default();
+        if sale.position() == 0 && sale.activity.is_none() {
+            if let Event::Opened { terms, .. } = entry.event {
+                sale.ends_at_ms = terms.ends_at_ms;
+            }
+            self.by_end.insert((sale.ends_at_ms, entry.activity));
+        }
+        if sale.handle_entry(entry)
+            && let Event::Held(reservation) = entry.event
+        {
+            self.note_held(entry.activity, &reservation);
+        }
+    }
+
+    /// Order events, in the order of the log.
+    pub(crate) fn handle_order_events(&mut self, events: &[OrderEvent]) {
+        for event in events {
+            self.advance_order(event.order, event.user, event.status.into());
+        }
+    }
+
+    /// What the ledger answered to `asked`.
+    pub(crate) fn handle_reply<'a>(
+        &mut self,
+        activity: ActivityId,
+        asked: impl Iterator<Item = &'a Reservation>,
+        reply: &BatchReply,
+    ) {
+        for (reservation, outcome) in asked.zip(&reply.outcomes) {
+            if let Outcome::Held { order, .. } = outcome {
+                self.note_held(activity, &Reservation { order: *order, ..*reservation });
+            }
+        }
+        if let Some(sale) = self.sales.get_mut(&activity) {
+            sale.handle_reply(reply);
+        }
+    }
+
+    fn note_held(&mut self, activity: ActivityId, held: &Reservation) {
+        if let Some(sale) = self.sales.get_mut(&activity)
+            && sale.add_buyer(held.user)
+        {
+            self.buyers += 1;
+            if self.buyers > self.limits.buyers_max {
+                self.buyers -= sale.forget_buyers();
+            }
+        }
+        self.advance_order(held.order, held.user, Status::Queued);
+    }
+
+    fn advance_order(&mut self, order: OrderId, owner: UserId, status: Status) {
+        if self.orders.advance(order, owner, status) {
+            self.changed.push_back((order, Order { owner, status }));
+        }
+    }
+
+    fn forget_sales(&mut self) {
+        while self.sales.len() > self.limits.sales_max {
+            let Some((_, id)) = self.by_end.pop_first() else { return };
+            let Some(mut sale) = self.sales.remove(&id) else { continue };
+            self.buyers -= sale.forget_buyers();
+            if let Some(activity) = sale.activity {
+                self.by_start.remove(&(activity.terms.starts_at_ms, id));
+            }
+        }
+    }
+
+    /// The answer that is certain without asking the ledger.
+    pub(crate) fn refusal(&self, activity: ActivityId, user: UserId, wall_ms: u64) -> Option<crate::Answer> {
+        match self.sale(activity) {
+            None => Some(crate::Answer::UnknownActivity),
+            Some((known, sale)) => sale.refusal(&known.terms, user, wall_ms),
+        }
+    }
+}

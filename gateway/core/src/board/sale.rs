@@ -1,0 +1,172 @@
+//! One sale as the journal tells it, and what can be refused without asking the ledger.
+//!
+//! A refusal given here must be the one the ledger would give. A repeat gets its first answer even
+//! after the last unit or the last minute, so nothing is refused to somebody who may have bought:
+//! - known buyers are never refused here, and stay known after their units went back;
+//! - a flag counts only once the journal was read up to the ledger's `seq` at the time the flag was
+//!   set. After it nobody could buy, before it every buyer is on the journal;
+//! - where the journal was not read from its first entry without a gap, nothing is refused.
+
+use std::collections::HashSet;
+
+use contract::{
+    Activity, UserId,
+    activity::Terms,
+    ledger::{BatchReply, Entry, Event, Outcome},
+};
+use foldhash::fast::FixedState;
+
+use crate::answer::Answer;
+
+/// Milliseconds after the end beyond which no buyer can be missing on a journal that is followed.
+const ENDED_CERTAIN_MS: u64 = 60_000;
+/// Milliseconds after the end for which repeats get their first answer.
+const REPEATS_MS: u64 = 24 * 3600 * 1000;
+
+/// No unit was available at this point of the journal.
+#[derive(Debug, Clone, Copy)]
+struct SoldOut {
+    epoch: u64,
+    seq: u64,
+}
+
+/// The stock at one point of the journal.
+#[derive(Debug, Clone, Copy)]
+struct Level {
+    seq: u64,
+    available: u64,
+    total: u64,
+}
+
+/// A sale and its buyers.
+#[derive(Debug)]
+pub(crate) struct Sale {
+    pub(super) activity: Option<Activity>,
+    /// Under which it stands among those to forget.
+    pub(super) ends_at_ms: u64,
+    /// `seq` of the journal's last entry that was read.
+    position: u64,
+    epoch: u64,
+    /// The journal was read from its first entry without a gap.
+    whole: bool,
+    level: Option<Level>,
+    buyers: HashSet<UserId, FixedState>,
+    sold_out: Option<SoldOut>,
+    /// The ledger's `seq` when it said that the sale is over.
+    ended_at_seq: Option<u64>,
+}
+
+impl Default for Sale {
+    fn default() -> Self {
+        Self {
+            activity: None,
+            ends_at_ms: u64::MAX,
+            position: 0,
+            epoch: 0,
+            whole: true,
+            level: None,
+            buyers: HashSet::with_hasher(FixedState::default()),
+            sold_out: None,
+            ended_at_seq: None,
+        }
+    }
+}
+
+impl Sale {
+    pub(super) const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Takes the journal's next entry; an entry that was read before changes nothing. Whether it was new.
+    pub(super) fn handle_entry(&mut self, entry: &Entry) -> bool {
+        if entry.seq <= self.position {
+            return false;
+        }
+        self.whole &= entry.seq == self.position + 1;
+        self.position = entry.seq;
+        self.move_epoch(entry.epoch);
+        self.level = level_after(self.level, entry);
+        true
+    }
+
+    fn move_epoch(&mut self, epoch: u64) {
+        self.epoch = self.epoch.max(epoch);
+        if self.sold_out.is_some_and(|flag| flag.epoch < epoch) {
+            self.sold_out = None;
+        }
+    }
+
+    pub(super) fn handle_reply(&mut self, reply: &BatchReply) {
+        let counters = &reply.counters;
+        if self.level.is_none_or(|level| level.seq < counters.seq) {
+            self.level = Some(Level { seq: counters.seq, available: counters.available, total: counters.total });
+        }
+        if self.sold_out.is_some_and(|flag| flag.epoch < counters.epoch) {
+            self.sold_out = None;
+        }
+        let said = |outcome| reply.outcomes.contains(&outcome);
+        if counters.available == 0 && counters.epoch >= self.epoch && said(Outcome::SoldOut) {
+            self.sold_out = Some(SoldOut { epoch: counters.epoch, seq: counters.seq });
+        }
+        if said(Outcome::Ended) {
+            self.ended_at_seq = Some(counters.seq);
+        }
+    }
+
+    /// Whether the buyer was not known.
+    pub(super) fn add_buyer(&mut self, user: UserId) -> bool {
+        self.whole && self.buyers.insert(user)
+    }
+
+    /// Forgets who bought, and with it the right to refuse. How many they were.
+    pub(super) fn forget_buyers(&mut self) -> usize {
+        self.whole = false;
+        std::mem::replace(&mut self.buyers, HashSet::with_hasher(FixedState::default())).len()
+    }
+
+    pub(super) fn refusal(&self, terms: &Terms, user: UserId, wall_ms: u64) -> Option<Answer> {
+        if wall_ms >= terms.ends_at_ms.saturating_add(REPEATS_MS) {
+            return Some(Answer::Ended);
+        }
+        if !self.whole || self.buyers.contains(&user) {
+            return None;
+        }
+        if wall_ms < terms.starts_at_ms {
+            return Some(Answer::NotStarted);
+        }
+        let read_to = |seq: u64| self.position >= seq;
+        if wall_ms >= terms.ends_at_ms {
+            let certain = wall_ms >= terms.ends_at_ms.saturating_add(ENDED_CERTAIN_MS);
+            return (certain || self.ended_at_seq.is_some_and(read_to)).then_some(Answer::Ended);
+        }
+        self.sold_out.is_some_and(|flag| read_to(flag.seq)).then_some(Answer::SoldOut)
+    }
+
+    /// Units left and units in all, as far as is known.
+    pub(super) fn stock(&self) -> Option<(u64, u64)> {
+        self.level.map(|level| (level.available, level.total))
+    }
+}
+
+/// The stock after `entry`; `None` where it can't be told, until the ledger or the journal tells it again.
+fn level_after(before: Option<Level>, entry: &Entry) -> Option<Level> {
+    if let Event::Opened { stock, .. } = entry.event {
+        return Some(Level { seq: entry.seq, available: stock, total: stock });
+    }
+    let level = before?;
+    if entry.seq <= level.seq {
+        return Some(level);
+    }
+    if entry.seq != level.seq + 1 {
+        return None;
+    }
+    let (available, total) = match entry.event {
+        Event::Opened { .. } | Event::Settled { .. } => (level.available, level.total),
+        Event::Held(reservation) => (level.available.checked_sub(reservation.quantity.into())?, level.total),
+        Event::Released { quantity, .. } => (level.available.checked_add(quantity.into())?, level.total),
+        Event::Restocked { delta, .. } => {
+            (level.available.checked_add_signed(delta)?, level.total.checked_add_signed(delta)?)
+        }
+    };
+    Some(Level { seq: entry.seq, available, total })
+}

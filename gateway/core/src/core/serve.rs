@@ -1,0 +1,271 @@
+//! Bytes in, answers out.
+
+use super::{
+    ConnId, Core, Next,
+    connection::{Connection, Phase},
+};
+use crate::{
+    Answer, Now,
+    http::{Exchange, Head, Headers, Method, Persist, Received, problem, respond},
+    limit::Limited,
+    route::Route,
+};
+
+/// Answers to pipelined requests that are not written yet; no further request is answered beyond it.
+const OUT_BYTES_MAX: usize = 64 * 1024;
+/// Seconds after which what is unavailable may be asked for again.
+const RETRY_AFTER_S: u64 = 1;
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A request, and where its answer goes.
+pub(super) struct Turn<'a, 'b> {
+    pub(super) id: ConnId,
+    pub(super) exchange: Exchange,
+    pub(super) head: &'a Head<'b>,
+    pub(super) body: &'a [u8],
+    pub(super) out: &'a mut Vec<u8>,
+}
+
+/// The request was answered already.
+pub(super) struct Answered;
+
+impl Core {
+    /// Bytes came from the client. How many of them were taken: all.
+    pub fn handle_client(&mut self, id: ConnId, input: &[u8], now: Now) -> usize {
+        self.now = now;
+        self.with(id, |core, connection| {
+            if connection.stash.is_empty() {
+                let used = core.use_input(id, connection, input);
+                connection.stash.extend_from_slice(&input[used..]);
+            } else {
+                connection.stash.extend_from_slice(input);
+                core.use_stash(id, connection);
+            }
+            core.arm(id, connection);
+        });
+        input.len()
+    }
+
+    /// The client sends no more. What it asked for is still answered.
+    pub fn handle_eof(&mut self, id: ConnId) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.eof = true;
+        }
+    }
+
+    /// What to do for the connection now. Answers are appended to `out`, which the driver empties by
+    /// writing it.
+    pub fn poll_client(&mut self, id: ConnId, out: &mut Vec<u8>) -> Next {
+        let mut next = Next::Close;
+        self.with(id, |core, connection| {
+            if connection.out.is_empty() && connection.stalled {
+                core.use_stash(id, connection);
+                core.arm(id, connection);
+            }
+            next = if connection.out.is_empty() {
+                match connection.phase {
+                    Phase::Receiving if connection.closing || connection.eof => Next::Close,
+                    Phase::Receiving => Next::Read,
+                    Phase::Reserving(_) | Phase::Metrics(_) | Phase::Streaming(_) => Next::Wait,
+                }
+            } else {
+                connection.take_out(out);
+                Next::Write
+            };
+        });
+        next
+    }
+
+    /// Goes on after an answer that had to wait.
+    pub(super) fn resume(&mut self, id: ConnId, connection: &mut Connection, exchange: &Exchange) {
+        connection.phase = Phase::Receiving;
+        connection.closing |= exchange.persist == Persist::Close;
+        connection.deadline_for = None;
+        self.use_stash(id, connection);
+        self.arm(id, connection);
+    }
+
+    fn use_stash(&mut self, id: ConnId, connection: &mut Connection) {
+        let mut stash = std::mem::take(&mut connection.stash);
+        let used = self.use_input(id, connection, &stash);
+        stash.drain(..used);
+        connection.stash = stash;
+    }
+
+    /// Answers the requests in `input`, as many as may be answered now. How many bytes they had.
+    fn use_input(&mut self, id: ConnId, connection: &mut Connection, input: &[u8]) -> usize {
+        let mut used = 0;
+        connection.stalled = false;
+        loop {
+            if connection.closing {
+                return input.len();
+            }
+            let rest = &input[used..];
+            if rest.is_empty() || !matches!(connection.phase, Phase::Receiving) {
+                return used;
+            }
+            if connection.out.len() >= OUT_BYTES_MAX {
+                connection.stalled = true;
+                return used;
+            }
+            match connection.receiver.skip_empty_line(rest) {
+                None => return used,
+                Some(0) => {}
+                Some(skipped) => {
+                    used += skipped;
+                    continue;
+                }
+            }
+            let Connection { receiver, out, peer, .. } = &mut *connection;
+            match receiver.advance(rest, &self.config.http) {
+                Ok(Received::Partial { interim }) => {
+                    out.extend_from_slice(if interim { CONTINUE } else { b"" });
+                    return used;
+                }
+                Ok(Received::Whole { head, body, used: request_bytes, interim }) => {
+                    out.extend_from_slice(if interim { CONTINUE } else { b"" });
+                    let exchange = self.exchange(&head);
+                    let phase = self.answer(*peer, &mut Turn { id, exchange, head: &head, body, out });
+                    used += request_bytes;
+                    connection.closing = matches!(phase, Phase::Receiving) && exchange.persist == Persist::Close;
+                    connection.phase = phase;
+                    connection.receiver.restart();
+                    connection.deadline_for = None;
+                }
+                Err(answer) => self.reject(connection, answer),
+            }
+        }
+    }
+
+    fn exchange(&mut self, head: &Head<'_>) -> Exchange {
+        let fields = &head.fields;
+        let persist = match (self.draining || fields.closes, head.http_1_0) {
+            (true, _) => Persist::Close,
+            (false, false) => Persist::KeepAlive,
+            (false, true) if fields.keeps_alive => Persist::KeepAliveSaid,
+            (false, true) => Persist::Close,
+        };
+        Exchange {
+            persist,
+            http_1_0: head.http_1_0,
+            head_only: head.method == Method::Head,
+            trace_id: self.trace_id(fields.traceparent),
+            rate: None,
+        }
+    }
+
+    /// The client's trace id (W3C Trace Context), or one of our own.
+    fn trace_id(&mut self, traceparent: Option<&[u8]>) -> u128 {
+        if let Some([b'0', b'0', b'-', rest @ ..]) = traceparent
+            && rest.len() == 52
+            && rest[32] == b'-'
+            && rest[..32].iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            && let Ok(Ok(id @ 1..)) = std::str::from_utf8(&rest[..32]).map(|hex| u128::from_str_radix(hex, 16))
+        {
+            return id;
+        }
+        self.traces += 1;
+        let half = |salt: u64| u128::from(mixed(self.config.seed ^ salt, self.traces));
+        half(0) << 64 | half(0x6d61_6c6c)
+    }
+
+    /// Answers one request. What the connection is at afterwards.
+    fn answer(&mut self, peer: std::net::IpAddr, turn: &mut Turn<'_, '_>) -> Phase {
+        let method = turn.head.method;
+        if turn.head.target == "*" {
+            return self.options(turn, "GET, HEAD, POST, OPTIONS");
+        }
+        let (path, query) = turn.head.path_and_query();
+        let Some(route) = Route::find(path) else { return self.refuse_turn(turn, Answer::NotFound) };
+        if !route.takes(method) {
+            let headers = Headers { allow: Some(route.allow()), ..Headers::default() };
+            self.stats.count(Answer::MethodNotAllowed);
+            problem(turn.out, &turn.exchange, Answer::MethodNotAllowed, None, &headers);
+            return Phase::Receiving;
+        }
+        if method == Method::Options {
+            return self.options(turn, route.allow());
+        }
+        if !route.is_operational() {
+            match self.gate.take_client(peer, turn.head.fields.forwarded_for, self.now) {
+                Ok(rate) => turn.exchange.rate = rate,
+                Err(limited) => return self.limited(turn, limited),
+            }
+        }
+        match route {
+            Route::Time => self.time(turn),
+            Route::Activities => self.activities(turn, query),
+            Route::Activity(activity) => self.activity(turn, activity),
+            Route::Orders => self.reserve(turn),
+            Route::Order(order) => self.order(turn, order),
+            Route::OrderEvents(order) => self.order_events(turn, order),
+            Route::Ping => self.say(turn, Answer::Read, "text/plain", b"pong"),
+            Route::Healthz => self.say(turn, Answer::Read, "application/json", br#"{"status":"ok"}"#),
+            Route::Readyz => self.readyz(turn),
+            Route::Metrics => {
+                self.metrics_asked.push_back(turn.id);
+                Phase::Metrics(turn.exchange)
+            }
+        }
+    }
+
+    fn options(&mut self, turn: &mut Turn<'_, '_>, allow: &'static str) -> Phase {
+        self.stats.count(Answer::Preflight);
+        let headers = Headers { allow: Some(allow), ..Headers::default() };
+        respond(turn.out, &turn.exchange, Answer::Preflight, &headers, b"");
+        Phase::Receiving
+    }
+
+    /// Answers with a body that nobody may keep.
+    pub(super) fn say(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        answer: Answer,
+        content_type: &'static str,
+        body: &[u8],
+    ) -> Phase {
+        self.stats.count(answer);
+        let headers = Headers { content_type: Some(content_type), ..Headers::default() };
+        respond(turn.out, &turn.exchange, answer, &headers, body);
+        Phase::Receiving
+    }
+
+    /// Answers with a problem.
+    pub(super) fn refuse(&mut self, out: &mut Vec<u8>, exchange: &Exchange, answer: Answer) {
+        self.stats.count(answer);
+        let retry_after_s = (answer.status() == 503).then_some(RETRY_AFTER_S);
+        problem(out, exchange, answer, None, &Headers { retry_after_s, ..Headers::default() });
+    }
+
+    pub(super) fn refuse_turn(&mut self, turn: &mut Turn<'_, '_>, answer: Answer) -> Phase {
+        self.refuse(turn.out, &turn.exchange, answer);
+        Phase::Receiving
+    }
+
+    pub(super) fn limited(&mut self, turn: &mut Turn<'_, '_>, limited: Limited) -> Phase {
+        self.stats.count(Answer::RateLimited);
+        turn.exchange.rate = Some(limited.rate);
+        let headers = Headers { retry_after_s: Some(limited.retry_after_s), ..Headers::default() };
+        problem(turn.out, &turn.exchange, Answer::RateLimited, None, &headers);
+        Phase::Receiving
+    }
+
+    /// Answers what is no request, and reads no further.
+    pub(super) fn reject(&mut self, connection: &mut Connection, answer: Answer) {
+        assert!(answer.closes(), "{answer:?} leaves the connection usable");
+        let trace_id = self.trace_id(None);
+        let exchange = Exchange { persist: Persist::Close, http_1_0: false, head_only: false, trace_id, rate: None };
+        self.refuse(&mut connection.out, &exchange, answer);
+        connection.closing = true;
+        connection.stash.clear();
+    }
+}
+
+/// The `n`th number of a sequence that looks random (SplitMix64).
+fn mixed(seed: u64, n: u64) -> u64 {
+    let mut z = seed.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

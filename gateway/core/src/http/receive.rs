@@ -1,0 +1,105 @@
+//! One request after another out of a stream of bytes.
+
+use super::{
+    Limits,
+    chunked::Chunked,
+    head::{Framing, Head, HeadScan},
+};
+use crate::answer::Answer;
+
+/// A buffer that grew beyond this is given back between requests.
+const BODY_KEPT_BYTES_MAX: usize = 4096;
+
+/// What the bytes amount to so far.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it lives for one match; a box would be an allocation a request")]
+pub(crate) enum Received<'b> {
+    /// More bytes are needed. `interim`: a 100 is to be sent first.
+    Partial { interim: bool },
+    /// A request that took `used` bytes. `interim`: a 100 goes before its answer.
+    Whole { head: Head<'b>, body: &'b [u8], used: usize, interim: bool },
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    Head(HeadScan),
+    Body { head_len: usize, framing: Framing, chunked: Chunked },
+}
+
+/// The state between two reads of one request.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    stage: Stage,
+    skipped_empty_line: bool,
+    /// What a chunked body decodes to; other bodies stay where they are.
+    decoded: Vec<u8>,
+}
+
+impl Receiver {
+    pub(crate) const fn new() -> Self {
+        Self { stage: Stage::Head(HeadScan::new()), skipped_empty_line: false, decoded: Vec::new() }
+    }
+
+    /// The head is whole and the body is awaited.
+    pub(crate) const fn in_body(&self) -> bool {
+        matches!(self.stage, Stage::Body { .. })
+    }
+
+    /// Bytes to pass over before the request: one empty line (RFC 9112 section 2.2). `None` where that
+    /// can't be told yet.
+    pub(crate) fn skip_empty_line(&mut self, input: &[u8]) -> Option<usize> {
+        if self.in_body() || self.skipped_empty_line {
+            return Some(0);
+        }
+        match input {
+            [b'\r'] => None,
+            [b'\r', b'\n', ..] => {
+                self.skipped_empty_line = true;
+                Some(2)
+            }
+            _ => Some(0),
+        }
+    }
+
+    /// Looks at `input`, which begins where the request does and has grown since the last call.
+    pub(crate) fn advance<'b>(&'b mut self, input: &'b [u8], limits: &Limits) -> Result<Received<'b>, Answer> {
+        let mut parsed = None;
+        let mut interim = false;
+        if let Stage::Head(scan) = &mut self.stage {
+            let Some(head_len) = scan.advance(input, limits)? else { return Ok(Received::Partial { interim }) };
+            let head = Head::parse(&input[..head_len], limits)?;
+            interim = head.awaits_continue();
+            self.stage = Stage::Body { head_len, framing: head.framing, chunked: Chunked::new() };
+            parsed = Some(head);
+        }
+        let Stage::Body { head_len, framing, chunked } = &mut self.stage else {
+            unreachable!("a head that is whole is followed by its body");
+        };
+        let (head_bytes, wire) = input.split_at(*head_len);
+        let (used, body) = match *framing {
+            Framing::Length(length) => match wire.get(..length) {
+                Some(body) => (*head_len + length, body),
+                None => return Ok(Received::Partial { interim }),
+            },
+            Framing::Chunked => match chunked.advance(wire, &mut self.decoded, limits.body_bytes_max)? {
+                Some(length) => (*head_len + length, self.decoded.as_slice()),
+                None => return Ok(Received::Partial { interim }),
+            },
+        };
+        let head = match parsed {
+            Some(head) => head,
+            None => Head::parse(head_bytes, limits)?,
+        };
+        Ok(Received::Whole { head, body, used, interim })
+    }
+
+    /// Makes ready for the next request.
+    pub(crate) fn restart(&mut self) {
+        self.stage = Stage::Head(HeadScan::new());
+        self.skipped_empty_line = false;
+        self.decoded.clear();
+        if self.decoded.capacity() > BODY_KEPT_BYTES_MAX {
+            self.decoded = Vec::new();
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Answers as bytes. Nothing in them depends on a clock, and there is no `Date`: the gateway's
+//! answers to a repeat are the same bytes.
+
+use contract::OrderId;
+
+use crate::answer::{Answer, reason};
+
+/// What the answer says about the connection (RFC 9112 section 9.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Persist {
+    /// HTTP/1.1's default.
+    KeepAlive,
+    /// Asked for by an HTTP/1.0 client.
+    KeepAliveSaid,
+    Close,
+}
+
+/// Where a client stands in its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RateState {
+    /// Requests that may come at once.
+    pub(crate) limit: u32,
+    /// How many of them are left.
+    pub(crate) remaining: u32,
+    /// Seconds until all are back.
+    pub(crate) reset_s: u64,
+}
+
+/// What the answer must know of its request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Exchange {
+    pub(crate) persist: Persist,
+    pub(crate) http_1_0: bool,
+    /// The method was HEAD: all headers, no body.
+    pub(crate) head_only: bool,
+    pub(crate) trace_id: u128,
+    pub(crate) rate: Option<RateState>,
+}
+
+/// The headers that differ between answers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Headers<'a> {
+    pub(crate) content_type: Option<&'static str>,
+    pub(crate) allow: Option<&'static str>,
+    pub(crate) etag: Option<&'a str>,
+    pub(crate) location: Option<OrderId>,
+    pub(crate) retry_after_s: Option<u64>,
+    /// Anybody may keep the answer for a second; else nobody may.
+    pub(crate) public_1_s: bool,
+    /// The body comes in chunks later; no length is told.
+    pub(crate) streams: bool,
+}
+
+/// Appends an answer.
+pub(crate) fn respond(out: &mut Vec<u8>, exchange: &Exchange, answer: Answer, headers: &Headers<'_>, body: &[u8]) {
+    let status = answer.status();
+    put(out, b"HTTP/1.1 ");
+    put_decimal(out, u64::from(status));
+    put(out, b" ");
+    put(out, reason(status).as_bytes());
+    put(out, b"\r\n");
+    if let Some(content_type) = headers.content_type {
+        put_line(out, b"content-type: ", content_type.as_bytes());
+    }
+    if headers.streams {
+        if !exchange.http_1_0 {
+            put(out, b"transfer-encoding: chunked\r\n");
+        }
+    } else if status != 204 && status != 304 {
+        put_number(out, b"content-length: ", body.len() as u64);
+    }
+    let cache: &[u8] = if headers.public_1_s { b"public, max-age=1" } else { b"no-store" };
+    put_line(out, b"cache-control: ", cache);
+    if let Some(allow) = headers.allow {
+        put_line(out, b"allow: ", allow.as_bytes());
+    }
+    if let Some(etag) = headers.etag {
+        put_line(out, b"etag: ", etag.as_bytes());
+    }
+    if let Some(order) = headers.location {
+        put_number(out, b"location: /api/v1/seckill/orders/", order.as_i64().unsigned_abs());
+    }
+    if let Some(seconds) = headers.retry_after_s {
+        put_number(out, b"retry-after: ", seconds);
+    }
+    if answer == Answer::InvalidToken {
+        put_line(out, b"www-authenticate: ", b"Bearer");
+    }
+    put_rate(out, exchange, answer);
+    match exchange.persist {
+        Persist::KeepAlive => {}
+        Persist::KeepAliveSaid => put_line(out, b"connection: ", b"keep-alive"),
+        Persist::Close => put_line(out, b"connection: ", b"close"),
+    }
+    put(out, b"\r\n");
+    if !exchange.head_only {
+        put(out, body);
+    }
+}
+
+/// `RateLimit-*` as draft-ietf-httpapi-ratelimit-headers-06 has them. A 202 tells what never
+/// changes only, so that a repeat has the same bytes.
+fn put_rate(out: &mut Vec<u8>, exchange: &Exchange, answer: Answer) {
+    let Some(rate) = exchange.rate else { return };
+    put_number(out, b"ratelimit-limit: ", u64::from(rate.limit));
+    if answer != Answer::Accepted {
+        put_number(out, b"ratelimit-remaining: ", u64::from(rate.remaining));
+        put_number(out, b"ratelimit-reset: ", rate.reset_s);
+    }
+}
+
+/// Appends a refusal as RFC 9457 has it. `detail` stands in for the answer's own sentence.
+pub(crate) fn problem(
+    out: &mut Vec<u8>,
+    exchange: &Exchange,
+    answer: Answer,
+    detail: Option<&str>,
+    headers: &Headers<'_>,
+) {
+    let status = answer.status();
+    let body = serde_json::to_vec(&Problem {
+        r#type: "about:blank",
+        title: reason(status),
+        status,
+        detail: detail.unwrap_or(answer.detail()),
+        code: answer.as_str(),
+        trace_id: &format!("{:032x}", exchange.trace_id),
+    })
+    .unwrap_or_default();
+    let headers = Headers { content_type: Some("application/problem+json"), ..*headers };
+    respond(out, exchange, answer, &headers, &body);
+}
+
+#[derive(serde::Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    trace_id: &'a str,
+}
+
+/// Appends one piece of a streamed body: a chunk, or for HTTP/1.0 the bare bytes.
+pub(crate) fn chunk(out: &mut Vec<u8>, http_1_0: bool, piece: &[u8]) {
+    assert!(!piece.is_empty(), "an empty chunk ends a body");
+    if http_1_0 {
+        put(out, piece);
+        return;
+    }
+    put(out, format!("{:x}\r\n", piece.len()).as_bytes());
+    put(out, piece);
+    put(out, b"\r\n");
+}
+
+/// Appends the end of a streamed body.
+pub(crate) fn chunks_end(out: &mut Vec<u8>, http_1_0: bool) {
+    if !http_1_0 {
+        put(out, b"0\r\n\r\n");
+    }
+}
+
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(bytes);
+}
+
+fn put_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    put(out, name);
+    put(out, value);
+    put(out, b"\r\n");
+}
+
+fn put_number(out: &mut Vec<u8>, name: &[u8], value: u64) {
+    put(out, name);
+    put_decimal(out, value);
+    put(out, b"\r\n");
+}
+
+/// Appends `value` in decimal.
+pub(crate) fn put_decimal(out: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b"0123456789"[(value % 10) as usize];
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    put(out, &digits[at..]);
+}

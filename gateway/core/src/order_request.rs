@@ -1,0 +1,142 @@
+//! The POST that asks for units: its body, its key.
+
+use std::borrow::Cow;
+
+use contract::{ActivityId, UserId, ledger::RequestKey};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::answer::Answer;
+
+/// Units in one request at most.
+pub const QUANTITY_MAX: u32 = 1_000;
+/// An `Idempotency-Key` is 1 to so many visible ASCII characters.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// A body that is right.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OrderRequest<'b> {
+    pub(crate) activity_id: ActivityId,
+    pub(crate) quantity: u32,
+    /// Taken from every client, asked for by no activity.
+    #[serde(borrow, default, rename = "ticket")]
+    _ticket: Option<Cow<'b, str>>,
+}
+
+/// Why a request is refused, and what to tell of it.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) answer: Answer,
+    pub(crate) detail: Option<String>,
+}
+
+impl<'b> OrderRequest<'b> {
+    /// Reads the body. Unknown and repeated fields, other types and other numbers are refused.
+    pub(crate) fn read(content_type: Option<&[u8]>, body: &'b [u8]) -> Result<Self, Refusal> {
+        if !content_type.is_none_or(is_json) {
+            return Err(Refusal { answer: Answer::UnsupportedMediaType, detail: None });
+        }
+        let invalid = |detail: String| Refusal { answer: Answer::InvalidBody, detail: Some(detail) };
+        // serde takes an array for a struct, field by field.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(invalid("the body must be a JSON object".to_owned()));
+        }
+        let request: Self = serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
+        if !(1..=QUANTITY_MAX).contains(&request.quantity) {
+            return Err(invalid(format!("quantity must be a whole number from 1 to {QUANTITY_MAX}")));
+        }
+        Ok(request)
+    }
+}
+
+fn is_json(content_type: &[u8]) -> bool {
+    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    media_type.trim_ascii().eq_ignore_ascii_case(b"application/json")
+}
+
+/// The digest under which the ledger knows a user's request: SHA-256 over a domain tag, the user and
+/// the `Idempotency-Key`, cut to 16 bytes. `None` where `key` is none.
+pub fn request_key(user: UserId, key: &[u8]) -> Option<RequestKey> {
+    if !(1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) || !key.iter().all(u8::is_ascii_graphic) {
+        return None;
+    }
+    let digest = Sha256::new()
+        .chain_update(b"mall seckill request v1\0")
+        .chain_update(user.as_i64().to_be_bytes())
+        .chain_update(key)
+        .finalize();
+    let (first, _) = digest.split_first_chunk()?;
+    Some(RequestKey(*first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies() {
+        let check = |body: &str, expect: Option<(i64, u32)>| {
+            let read = OrderRequest::read(None, body.as_bytes());
+            let read = read.ok().map(|request| (request.activity_id.as_i64(), request.quantity));
+            assert_eq!(read, expect, "{body}");
+        };
+        check(r#"{"activity_id":"1","quantity":1}"#, Some((1, 1)));
+        check(" { \"quantity\" : 1000 , \"activity_id\" : \"1\" }\n", Some((1, 1000)));
+        check(r#"{"activity_id":"1","quantity":1,"ticket":"a\"b"}"#, Some((1, 1)));
+        for number in
+            ["0", "-1", "1.5", "1.0", "\"1\"", "null", "true", "1e0", "1001", "4294967297", "9223372036854775808"]
+        {
+            check(&format!(r#"{{"activity_id":"1","quantity":{number}}}"#), None);
+        }
+        for bad in [
+            "",
+            " ",
+            "{",
+            "null",
+            "[]",
+            r#"["1",1]"#,
+            r#"["1",1,null]"#,
+            "{}",
+            r#"{"activity_id":"1"}"#,
+            r#"{"quantity":1}"#,
+            r#"{"activity_id":1,"quantity":1}"#,
+            r#"{"activity_id":"01","quantity":1}"#,
+            r#"{"activity_id":"1","quantity":1,"quantity":1}"#,
+            r#"{"activity_id":"1","quantity":1,"user_id":"2"}"#,
+            r#"{"activity_id":"1","quantity":1,"ticket":7}"#,
+            r#"{"activity_id":"1","quantity":1} x"#,
+            r#"{"activity_id":"1","quantity":1}{}"#,
+            "\u{feff}{\"activity_id\":\"1\",\"quantity\":1}",
+        ] {
+            check(bad, None);
+        }
+        assert!(OrderRequest::read(None, b"{\"activity_id\":\"1\",\"quantity\":1,\"ticket\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn keys() {
+        let user = |id| UserId::from_i64(id).unwrap();
+        let key = |id, key: &[u8]| request_key(user(id), key);
+        assert_eq!(key(1, b"a"), key(1, b"a"));
+        assert_ne!(key(1, b"a"), key(2, b"a"));
+        assert_ne!(key(1, b"a"), key(1, b"b"));
+        assert!(key(1, &[b'k'; 255]).is_some());
+        for bad in [&b""[..], &[b'k'; 256], b"a b", b"\t", "ü".as_bytes(), b"\x7f"] {
+            assert_eq!(key(1, bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn content_types() {
+        for (value, expect) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/json-patch+json", false),
+            ("text/plain", false),
+            ("", false),
+        ] {
+            assert_eq!(is_json(value.as_bytes()), expect, "{value}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The reservation pipe: a lane per activity, one batch of each in flight.
+//!
+//! While a batch is with the ledger, the next one gathers; no timer is needed. A batch that got no
+//! reply blocks its lane: what became of it is unknown until the reply comes or the link is lost.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use contract::{
+    ActivityId,
+    ledger::{BatchReply, Reservation},
+};
+
+use crate::core::ConnId;
+
+/// Reservations in one batch at most.
+pub const BATCH_MAX: usize = 128;
+
+/// A batch that is in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BatchId {
+    activity: ActivityId,
+    serial: u64,
+}
+
+/// What the shell must ask the activity's ledger, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Comes back with the reply.
+    pub id: BatchId,
+    /// Whose ledger.
+    pub activity: ActivityId,
+    /// At most [`BATCH_MAX`].
+    pub reservations: Vec<Reservation>,
+}
+
+/// The ledger gave no answer: it is not open, frozen, or out of reach. What was asked may have happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unavailable;
+
+/// Too many wait already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// Names one wait. A connection that no longer waits for it gets nothing of what comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket(u64);
+
+/// A reservation and who waits for its outcome.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiting {
+    pub(crate) conn: ConnId,
+    pub(crate) ticket: Ticket,
+    pub(crate) reservation: Reservation,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    waiting: VecDeque<Waiting>,
+    in_flight: Option<(u64, Vec<Waiting>)>,
+}
+
+/// All lanes.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    /// Only lanes with something in them.
+    lanes: BTreeMap<ActivityId, Lane>,
+    /// Lanes that may send, each once, in the order in which they became able to.
+    sendable: VecDeque<ActivityId>,
+    waiting: usize,
+    waiting_max: usize,
+    next_serial: u64,
+    next_ticket: u64,
+}
+
+impl Pipe {
+    pub(crate) fn new(waiting_max: usize) -> Self {
+        Self {
+            lanes: BTreeMap::new(),
+            sendable: VecDeque::new(),
+            waiting: 0,
+            waiting_max,
+            next_serial: 0,
+            next_ticket: 0,
+        }
+    }
+
+    /// Reservations that wait or are in flight.
+    pub(crate) const fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    pub(crate) const fn is_full(&self) -> bool {
+        self.waiting >= self.waiting_max
+    }
+
+    /// Puts a reservation into its lane.
+    pub(crate) fn submit(
+        &mut self,
+        activity: ActivityId,
+        conn: ConnId,
+        reservation: Reservation,
+    ) -> Result<Ticket, Full> {
+        if self.is_full() {
+            return Err(Full);
+        }
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.waiting += 1;
+        let lane = self.lanes.entry(activity).or_default();
+        if lane.waiting.is_empty() && lane.in_flight.is_none() {
+            self.sendable.push_back(activity);
+        }
+        lane.waiting.push_back(Waiting { conn, ticket, reservation });
+        Ok(ticket)
+    }
+
+    /// The next batch to send. Reservations nobody waits for any more, by `waited_for`, are never sent.
+    pub(crate) fn poll_batch(&mut self, waited_for: impl Fn(&Waiting) -> bool) -> Option<Batch> {
+        while let Some(activity) = self.sendable.pop_front() {
+            let Some(lane) = self.lanes.get_mut(&activity) else { continue };
+            assert!(lane.in_flight.is_none(), "two batches of activity {activity} in flight");
+            let mut sent = Vec::with_capacity(lane.waiting.len().min(BATCH_MAX));
+            while sent.len() < BATCH_MAX
+                && let Some(waiting) = lane.waiting.pop_front()
+            {
+                if waited_for(&waiting) {
+                    sent.push(waiting);
+                } else {
+                    self.waiting -= 1;
+                }
+            }
+            if sent.is_empty() {
+                self.lanes.remove(&activity);
+                continue;
+            }
+            let id = BatchId { activity, serial: self.next_serial };
+            self.next_serial += 1;
+            let reservations = sent.iter().map(|waiting| waiting.reservation).collect();
+            lane.in_flight = Some((id.serial, sent));
+            return Some(Batch { id, activity, reservations });
+        }
+        None
+    }
+
+    /// Takes the batch out of flight: who waited, in the order of the reservations. `None` where the
+    /// batch is not in flight, or the reply does not fit it.
+    pub(crate) fn conclude(&mut self, id: BatchId) -> Option<Vec<Waiting>> {
+        let lane = self.lanes.get_mut(&id.activity)?;
+        let (_, sent) = lane.in_flight.take_if(|(serial, _)| *serial == id.serial)?;
+        self.waiting -= sent.len();
+        if lane.waiting.is_empty() {
+            self.lanes.remove(&id.activity);
+        } else {
+            self.sendable.push_back(id.activity);
+        }
+        Some(sent)
+    }
+
+    /// The batches that are in flight.
+    pub(crate) fn in_flight(&self) -> Vec<BatchId> {
+        let serial = |lane: &Lane| lane.in_flight.as_ref().map(|(serial, _)| *serial);
+        self.lanes
+            .iter()
+            .filter_map(|(activity, lane)| serial(lane).map(|serial| BatchId { activity: *activity, serial }))
+            .collect()
+    }
+}
+
+/// The reply has an outcome for each of `sent`.
+pub(crate) fn fits(sent: &[Waiting], reply: &BatchReply) -> bool {
+    sent.len() == reply.outcomes.len()
+}
+
+impl BatchId {
+    pub(crate) const fn activity(self) -> ActivityId {
+        self.activity
+    }
+}

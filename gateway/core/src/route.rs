@@ -1,0 +1,111 @@
+//! Paths.
+
+use contract::{ActivityId, OrderId};
+
+use crate::http::Method;
+
+/// What a path names. An id that is none names nothing that exists, but its kind is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    Time,
+    Activities,
+    Activity(Option<ActivityId>),
+    Orders,
+    Order(Option<OrderId>),
+    OrderEvents(Option<OrderId>),
+    Ping,
+    Healthz,
+    Readyz,
+    Metrics,
+}
+
+impl Route {
+    pub(crate) fn find(path: &str) -> Option<Self> {
+        let Some(path) = path.strip_prefix("/api/v1/") else {
+            return match path {
+                "/ping" => Some(Self::Ping),
+                "/healthz" => Some(Self::Healthz),
+                "/readyz" => Some(Self::Readyz),
+                "/metrics" => Some(Self::Metrics),
+                _ => None,
+            };
+        };
+        if path == "time" {
+            return Some(Self::Time);
+        }
+        let mut parts = path.strip_prefix("seckill/")?.split('/');
+        match (parts.next()?, parts.next(), parts.next(), parts.next()) {
+            ("orders", None, None, None) => Some(Self::Orders),
+            ("orders", Some(id), None, None) if !id.is_empty() => Some(Self::Order(id.parse().ok())),
+            ("orders", Some(id), Some("events"), None) => Some(Self::OrderEvents(id.parse().ok())),
+            ("activities", None, None, None) => Some(Self::Activities),
+            ("activities", Some(id), None, None) if !id.is_empty() => Some(Self::Activity(id.parse().ok())),
+            _ => None,
+        }
+    }
+
+    /// The methods it takes, as `Allow` tells them.
+    pub(crate) const fn allow(self) -> &'static str {
+        match self {
+            Self::Orders => "POST, OPTIONS",
+            Self::Time
+            | Self::Activities
+            | Self::Activity(_)
+            | Self::Order(_)
+            | Self::OrderEvents(_)
+            | Self::Ping
+            | Self::Healthz
+            | Self::Readyz
+            | Self::Metrics => "GET, HEAD, OPTIONS",
+        }
+    }
+
+    pub(crate) fn takes(self, method: Method) -> bool {
+        match method {
+            Method::Get | Method::Head => self != Self::Orders,
+            Method::Post => self == Self::Orders,
+            Method::Options => true,
+            Method::Other => false,
+        }
+    }
+
+    /// Asked by operators and their tools, never limited.
+    pub(crate) const fn is_operational(self) -> bool {
+        match self {
+            Self::Ping | Self::Healthz | Self::Readyz | Self::Metrics => true,
+            Self::Time
+            | Self::Activities
+            | Self::Activity(_)
+            | Self::Orders
+            | Self::Order(_)
+            | Self::OrderEvents(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let order = OrderId::from_i64(7);
+        for (path, expect) in [
+            ("/ping", Some(Route::Ping)),
+            ("/api/v1/time", Some(Route::Time)),
+            ("/api/v1/seckill/orders", Some(Route::Orders)),
+            ("/api/v1/seckill/orders/7", Some(Route::Order(order))),
+            ("/api/v1/seckill/orders/07", Some(Route::Order(None))),
+            ("/api/v1/seckill/orders/7/events", Some(Route::OrderEvents(order))),
+            ("/api/v1/seckill/activities/x", Some(Route::Activity(None))),
+            ("/api/v1/seckill/orders/", None),
+            ("/api/v1/seckill/orders/7/", None),
+            ("/api/v1/seckill/orders/7/events/1", None),
+            ("/api/v1/seckill", None),
+            ("//ping", None),
+            ("/", None),
+        ] {
+            assert_eq!(Route::find(path), expect, "{path}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The feed that every core follows: activities, the journal, order events.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use commit_log::{Consumer, Log, LogError, Partition, Record as LogRecord};
+use contract::{
+    Activity,
+    ledger::Entry,
+    record::{OrderEvent, Record},
+    topic,
+};
+use foundation::{Clock, SystemClock, ids::Lease};
+use gateway_core::Control;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Records read at a time.
+const READ_MAX: usize = 4096;
+/// Before the log is asked again after it failed.
+const RETRY: Duration = Duration::from_millis(200);
+/// How often the cores' leases are moved on; their bound is stored half a minute ahead.
+const LEASE_EVERY: Duration = Duration::from_secs(5);
+
+const TOPICS: [&str; 3] = [topic::ACTIVITIES, topic::ORDERS, topic::ORDER_EVENTS];
+
+/// Sends to every core.
+#[derive(Clone)]
+pub(crate) struct Broadcast(pub(crate) Vec<mpsc::Sender<Control>>);
+
+impl Broadcast {
+    pub(crate) async fn send(&self, control: Control) {
+        for core in &self.0 {
+            // A core that has ended needs no news.
+            drop(core.send(control.clone()).await);
+        }
+    }
+}
+
+/// Follows the log until `stop`. Answers once the cores have been given all that stood on the log
+/// when it was called; from then on it goes on by itself.
+pub(crate) async fn follow<L: Log>(log: &L, cores: &Broadcast, stop: CancellationToken) -> Result<(), LogError> {
+    let mut waiting = HashMap::new();
+    for name in TOPICS {
+        waiting.extend(log.ends(name).await?.into_iter().filter(|(_, end)| *end > 0));
+    }
+    let mut feed = log.follow(&TOPICS).await?;
+    while !waiting.is_empty() {
+        let records = feed.poll(READ_MAX).await?;
+        pass_on(&records, &mut waiting, cores).await;
+    }
+    cores.send(Control::CaughtUp).await;
+    let cores = cores.clone();
+    tokio::spawn(async move {
+        loop {
+            let records = tokio::select! {
+                () = stop.cancelled() => return,
+                records = feed.poll(READ_MAX) => records,
+            };
+            match records {
+                Ok(records) => pass_on(&records, &mut HashMap::new(), &cores).await,
+                Err(LogError::Closed) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "the gateway can't read the log");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    });
+    Ok(())
+}
+
+async fn pass_on(records: &[LogRecord], waiting: &mut HashMap<Partition, u64>, cores: &Broadcast) {
+    let (mut entries, mut events): (Vec<Entry>, Vec<OrderEvent>) = Default::default();
+    for record in records {
+        let read = match &*record.partition.topic {
+            topic::ACTIVITIES => match Activity::decode(&record.value) {
+                Ok(activity) => {
+                    cores.send(Control::Activity(activity)).await;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
+            topic::ORDERS => Entry::decode(&record.value).map(|entry| entries.push(entry)),
+            _ => OrderEvent::decode(&record.value).map(|event| events.push(event)),
+        };
+        if let Err(error) = read {
+            let Partition { topic, index } = &record.partition;
+            tracing::error!(%error, %topic, partition = index, offset = record.offset, "a record can't be read");
+        }
+        if waiting.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
+            waiting.remove(&record.partition);
+        }
+    }
+    if !entries.is_empty() {
+        cores.send(Control::Entries(Arc::from(entries))).await;
+    }
+    if !events.is_empty() {
+        cores.send(Control::OrderEvents(Arc::from(events))).await;
+    }
+}
+
+/// Moves the cores' worker ids on, one lease for each core.
+pub(crate) async fn keep_leases(mut leases: Vec<Lease>, cores: Broadcast, stop: CancellationToken) {
+    loop {
+        for (lease, core) in leases.iter_mut().zip(&cores.0) {
+            match lease.extend(SystemClock.now_ms()) {
+                // A core that has ended needs no news.
+                Ok(until_ms) => drop(core.send(Control::LeaseUntil(until_ms)).await),
+                Err(error) => tracing::error!(%error, "a worker id's lease can't be renewed"),
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LEASE_EVERY) => {}
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Runtimes. Each is a thin loop around [`crate::session`].
+
+pub(crate) mod on_monoio;

@@ -1,0 +1,48 @@
+//! What the cores count, where every thread can read it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use foundation::metrics::Registry;
+use gateway_core::{Answer, Stats};
+
+/// One core's counters as of its last tick.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    stats: Mutex<Stats>,
+}
+
+impl Figures {
+    pub(crate) fn publish(&self, stats: &Stats) {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone_from(stats);
+    }
+
+    fn read(&self, figure: impl Fn(&Stats) -> u64) -> u64 {
+        figure(&self.stats.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Adds the sums over `cores` to `metrics`.
+pub(crate) fn register(metrics: &Registry, cores: &[Arc<Figures>]) {
+    let counter = |name: &str, help, figure: fn(&Stats) -> u64| {
+        let cores = cores.to_vec();
+        metrics.read_counter(name, help, move || cores.iter().map(|core| core.read(figure) as f64).sum());
+    };
+    counter("mall_gateway_connections_opened_total", "Connections that were opened.", |stats| stats.connections_opened);
+    counter("mall_gateway_connections_refused_total", "Connections beyond the limit.", |stats| {
+        stats.connections_refused
+    });
+    counter("mall_gateway_batches_total", "Batches given to the ledger.", |stats| stats.batches);
+    counter("mall_gateway_batched_reservations_total", "Reservations in those batches.", |stats| stats.reservations);
+    counter("mall_gateway_batches_unavailable_total", "Batches the ledger did not answer.", |stats| {
+        stats.batches_unavailable
+    });
+    counter("mall_gateway_refused_locally_total", "Reservations refused without asking the ledger.", |stats| {
+        stats.refused_locally
+    });
+    for answer in Answer::ALL {
+        let cores = cores.to_vec();
+        let name = format!("mall_gateway_answers_total{{code=\"{}\"}}", answer.as_str());
+        let sum = move || cores.iter().map(|core| core.read(|stats| stats.answers(*answer)) as f64).sum();
+        metrics.read_counter(&name, "Answers by their code.", sum);
+    }
+}

@@ -1,0 +1,192 @@
+//! One core thread: the sans-IO core, the connections that wait for it, and its way to the ledger.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    future::poll_fn,
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+    task::{Poll, Waker},
+    time::Instant,
+};
+
+use foundation::{Clock, SystemClock, metrics::Registry};
+use gateway_core::{Batch, ConnId, Control, Core, Next, Now, Refused, Unavailable};
+
+use crate::{
+    figures::Figures,
+    link::ReserveLink,
+    mailbox::{Letter, Sender},
+};
+
+/// What the tasks of one core thread share. No borrow crosses an await.
+pub(crate) struct Shard {
+    core: RefCell<Core>,
+    /// Connections whose task waits for the core.
+    parked: RefCell<BTreeMap<ConnId, Waker>>,
+    /// Set when the core may have a batch to send; the flusher's waker while it waits for that.
+    sendable: Cell<bool>,
+    flusher: Cell<Option<Waker>>,
+    link: Arc<dyn ReserveLink>,
+    mailbox: Sender,
+    figures: Arc<Figures>,
+    metrics: Registry,
+    started: Instant,
+}
+
+/// What a shard is made of.
+pub(crate) struct Parts {
+    pub(crate) core: Core,
+    pub(crate) link: Arc<dyn ReserveLink>,
+    pub(crate) mailbox: Sender,
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) metrics: Registry,
+    /// The zero of [`Now::mono`]; the core was made with it.
+    pub(crate) started: Instant,
+}
+
+impl Shard {
+    pub(crate) fn new(parts: Parts) -> Rc<Self> {
+        let Parts { core, link, mailbox, figures, metrics, started } = parts;
+        let (core, parked) = (RefCell::new(core), RefCell::default());
+        let (sendable, flusher) = (Cell::new(false), Cell::new(None));
+        Rc::new(Self { core, parked, sendable, flusher, link, mailbox, figures, metrics, started })
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now { mono: self.started.elapsed(), wall_ms: SystemClock.now_ms() }
+    }
+
+    pub(crate) fn open(&self, peer: IpAddr) -> Result<ConnId, Refused> {
+        self.core.borrow_mut().open(peer, self.now())
+    }
+
+    pub(crate) fn poll_client(&self, id: ConnId, out: &mut Vec<u8>) -> Next {
+        self.core.borrow_mut().poll_client(id, out)
+    }
+
+    pub(crate) fn handle_client(&self, id: ConnId, input: &[u8]) -> usize {
+        let used = self.core.borrow_mut().handle_client(id, input, self.now());
+        self.moved();
+        used
+    }
+
+    pub(crate) fn handle_eof(&self, id: ConnId) {
+        self.core.borrow_mut().handle_eof(id);
+        self.moved();
+    }
+
+    pub(crate) fn close(&self, id: ConnId) {
+        self.core.borrow_mut().close(id);
+        self.parked.borrow_mut().remove(&id);
+        self.moved();
+    }
+
+    pub(crate) fn handle_letter(&self, letter: Letter) {
+        let (batch, reply) = letter;
+        self.core.borrow_mut().handle_reply(batch, reply, self.now());
+        self.moved();
+    }
+
+    pub(crate) fn handle_control(&self, control: Control) {
+        self.core.borrow_mut().handle_control(control, self.now());
+        self.moved();
+    }
+
+    /// Deadlines, and the figures that other cores show.
+    pub(crate) fn tick(&self) {
+        self.core.borrow_mut().handle_timeout(self.now());
+        self.figures.publish(self.core.borrow().stats());
+        self.moved();
+    }
+
+    pub(crate) fn drain(&self) {
+        self.handle_control(Control::Drain);
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.core.borrow().connections()
+    }
+
+    /// Leaves `waker` to be woken when the core has something for the connection.
+    pub(crate) fn park(&self, id: ConnId, waker: &Waker) {
+        self.parked.borrow_mut().insert(id, waker.clone());
+    }
+
+    /// Returns once the core may have something for the connection.
+    pub(crate) async fn woken(&self, id: ConnId) {
+        let mut parked = false;
+        poll_fn(|context| {
+            if parked {
+                return Poll::Ready(());
+            }
+            parked = true;
+            self.park(id, context.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// After anything that may have moved the core: wakes whom it has something for, and the flusher.
+    fn moved(&self) {
+        let mut parked = self.parked.borrow_mut();
+        let mut core = self.core.borrow_mut();
+        while let Some(id) = core.poll_metrics() {
+            core.handle_metrics(id, self.metrics.render().as_bytes(), self.now());
+        }
+        while let Some(id) = core.poll_ready() {
+            if let Some(waker) = parked.remove(&id) {
+                waker.wake();
+            }
+        }
+        self.sendable.set(true);
+        if let Some(flusher) = self.flusher.take() {
+            flusher.wake();
+        }
+    }
+
+    /// Sends batches, for as long as the thread runs. It looks only once everything that was ready has
+    /// run, so that requests which arrived together leave together; no timer is needed.
+    pub(crate) async fn flush(&self) {
+        loop {
+            poll_fn(|context| {
+                if self.sendable.take() {
+                    return Poll::Ready(());
+                }
+                self.flusher.set(Some(context.waker().clone()));
+                Poll::Pending
+            })
+            .await;
+            yield_now().await;
+            loop {
+                let batch = self.core.borrow_mut().poll_batch();
+                let Some(batch) = batch else { break };
+                self.send(batch);
+            }
+        }
+    }
+
+    fn send(&self, batch: Batch) {
+        let (id, mailbox) = (batch.id, self.mailbox.clone());
+        let reply = move |result: Result<_, _>| {
+            // A thread that has ended no longer waits.
+            drop(mailbox.send((id, result.map_err(|_| Unavailable))));
+        };
+        self.link.reserve(batch, Box::new(reply));
+    }
+}
+
+/// Lets every task that is ready run once.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
