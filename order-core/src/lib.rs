@@ -3,9 +3,11 @@
 
 pub mod api;
 mod service;
+mod snapshots;
 #[cfg(test)]
 #[path = "../testing/mod.rs"]
 mod testing;
 pub mod workers;
 
 pub use service::{OrderCore, run};
+pub use snapshots::Snapshots;
