@@ -1,2 +1,12 @@
-//! Runs the shop and the sales.
+//! Runs the shop and the sales: catalogue, flash sales, and the audit that anybody may ask for.
 #![forbid(unsafe_code)]
+
+pub mod api;
+pub mod audit;
+mod service;
+#[cfg(test)]
+#[path = "../../order-core/testing/mod.rs"]
+mod testing;
+pub mod warmer;
+
+pub use service::{Admin, ensure_first_admin, run};

@@ -193,7 +193,7 @@ impl Store {
             ends_at_ms: patch.ends_at_ms.unwrap_or(row.terms.ends_at_ms),
         };
         if row.terms.ends_at_ms <= row.terms.starts_at_ms {
-            return Ok(Changed::UnknownReference("ends_at"));
+            return Ok(Changed::Invalid("ends_at"));
         }
         sqlx::query(
             "UPDATE activities SET version = ?, title = ?, price_cents = ?, stock = ?, per_user_limit = ?, \

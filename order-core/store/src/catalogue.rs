@@ -320,7 +320,7 @@ impl Store {
         row.description = patch.description.unwrap_or(row.description);
         row.category_id = patch.category_id.unwrap_or(row.category_id);
         if !exists(&mut tx, "SELECT 1 FROM categories WHERE id = ?", row.category_id.as_i64()).await? {
-            return Ok(Changed::UnknownReference("category_id"));
+            return Ok(Changed::Invalid("category_id"));
         }
         sqlx::query(
             "UPDATE products SET title = ?, subtitle = ?, description = ?, category_id = ?, version = ? \

@@ -1,5 +1,6 @@
 //! First answers under an Idempotency-Key.
 
+use sha2::{Digest, Sha256};
 use sqlx::Row;
 
 use crate::{
@@ -12,36 +13,67 @@ const KEPT_MS: u64 = 24 * 3600 * 1000;
 /// A request that runs longer has died with its process, in milliseconds.
 const RUNNING_MS: u64 = 60_000;
 
-/// What is known under a key.
+/// What a request is answered that is carried out once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Begun {
-    /// Nothing: carry the request out, then [`Store::keep_answer`] or [`Store::forget_request`].
-    First,
-    /// The first request has not been answered yet.
-    Running,
-    /// The first request had another body.
-    Differs,
-    /// The first answer.
-    Again {
-        /// Its HTTP status.
+pub enum Once {
+    /// This, now or the first time.
+    Answer {
+        /// The HTTP status.
         status: u16,
-        /// Its body.
-        answer: String,
+        /// The body.
+        body: String,
+        /// It is the first answer again.
+        again: bool,
     },
+    /// The first request under the key still runs.
+    Running,
+    /// The first request under the key had another body.
+    Differs,
+}
+
+enum Begun {
+    First,
+    Running,
+    Differs,
+    Again { status: u16, body: String },
 }
 
 impl Store {
-    /// Begins a request under `key`, which is unique within `scope`.
+    /// Carries a request out unless `key`, unique within `scope`, has been answered before. Answers from
+    /// 500 on are not kept: the next request under the key is a first one.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn begin_request(
+    pub async fn once<E: From<StoreError>>(
         &self,
-        scope: &str,
-        key: &str,
-        body_hash: &[u8],
+        (scope, key): (&str, &str),
+        body: &[u8],
         now_ms: u64,
-    ) -> Result<Begun, StoreError> {
+        carry_out: impl Future<Output = Result<(u16, String), E>>,
+    ) -> Result<Once, E> {
+        match self.begin_request(scope, key, &Sha256::digest(body), now_ms).await? {
+            Begun::First => {}
+            Begun::Running => return Ok(Once::Running),
+            Begun::Differs => return Ok(Once::Differs),
+            Begun::Again { status, body } => return Ok(Once::Answer { status, body, again: true }),
+        }
+        match carry_out.await {
+            Ok((status, body)) if status < 500 => {
+                self.keep_answer(scope, key, status, &body).await?;
+                Ok(Once::Answer { status, body, again: false })
+            }
+            Ok((status, body)) => {
+                self.forget_request(scope, key).await?;
+                Ok(Once::Answer { status, body, again: false })
+            }
+            Err(error) => {
+                self.forget_request(scope, key).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn begin_request(&self, scope: &str, key: &str, body_hash: &[u8], now_ms: u64) -> Result<Begun, StoreError> {
         let mut tx = self.begin_write().await?;
         sqlx::query("DELETE FROM idempotency WHERE created_at_ms <= ? OR (status = 0 AND created_at_ms <= ?)")
             .bind(big(now_ms.saturating_sub(KEPT_MS))?)
@@ -77,15 +109,11 @@ impl Store {
         Ok(match u16::try_from(status) {
             _ if first_hash != body_hash => Begun::Differs,
             Ok(0) | Err(_) => Begun::Running,
-            Ok(status) => Begun::Again { status, answer: row.try_get("answer")? },
+            Ok(status) => Begun::Again { status, body: row.try_get("answer")? },
         })
     }
 
-    /// Keeps the first answer.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn keep_answer(&self, scope: &str, key: &str, status: u16, answer: &str) -> Result<(), StoreError> {
+    async fn keep_answer(&self, scope: &str, key: &str, status: u16, answer: &str) -> Result<(), StoreError> {
         sqlx::query("UPDATE idempotency SET status = ?, answer = ? WHERE scope = ? AND request_key = ?")
             .bind(i64::from(status))
             .bind(answer)
@@ -96,11 +124,7 @@ impl Store {
         Ok(())
     }
 
-    /// The request came to nothing: the next one under its key is the first.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn forget_request(&self, scope: &str, key: &str) -> Result<(), StoreError> {
+    async fn forget_request(&self, scope: &str, key: &str) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM idempotency WHERE scope = ? AND request_key = ? AND status = 0")
             .bind(scope)
             .bind(key)

@@ -16,6 +16,7 @@ pub mod order_state;
 mod orders;
 mod outgoing;
 mod page;
+mod passwords;
 mod plan;
 mod sale;
 mod sale_sql;
@@ -31,9 +32,10 @@ pub use catalogue::{
 };
 pub use db::{Ids, Settings, Store};
 pub use error::StoreError;
-pub use idempotency::Begun;
+pub use idempotency::Once;
 pub use orders::{Order, OrderLine};
 pub use page::{Changed, Listed, PAGE_MAX, Page};
+pub use passwords::{PASSWORD_BYTES_MAX, Passwords, SignIn};
 pub use sale::{DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, SaleStore, StatusUnits, TAKE_IN_MAX, TakenIn};
 
 #[cfg(test)]

@@ -48,8 +48,8 @@ pub enum Changed<T> {
     Unknown,
     /// It is too late for it.
     TooLate,
-    /// Something it refers to does not exist.
-    UnknownReference(&'static str),
+    /// This field can't be so: what it refers to does not exist, or it does not fit the others.
+    Invalid(&'static str),
     /// There is not enough stock for it: this much.
     InsufficientStock(u64),
 }

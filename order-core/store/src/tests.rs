@@ -6,17 +6,17 @@ use proptest::prelude::*;
 use super::*;
 use crate::conformance::{Fixture, PAY_WITHIN_MS, activity, histories, suite};
 
-pub(crate) fn counting_ids() -> Ids {
+fn counting_ids() -> Ids {
     let last = AtomicI64::new(0);
     Ids::new(move || Ok::<_, String>(last.fetch_add(1, Ordering::Relaxed) + 1))
 }
 
-pub(crate) async fn open(directory: &tempfile::TempDir) -> Store {
-    let path = directory.path().join(format!("{}.db", fastrand()));
+async fn open(directory: &tempfile::TempDir) -> Store {
+    let path = directory.path().join(format!("{}.db", next_name()));
     Store::open(&path, counting_ids(), Settings::new(PAY_WITHIN_MS)).await.unwrap()
 }
 
-fn fastrand() -> i64 {
+fn next_name() -> i64 {
     static NEXT: AtomicI64 = AtomicI64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
@@ -118,13 +118,76 @@ async fn what_was_committed_is_there_after_a_restart() {
         let asked = Reservation { order, user, request: None, quantity: 1 };
         ledger.apply(Command::Reserve(asked), conformance::NOW_MS, &mut journal);
     }
-    let began = std::time::Instant::now();
     let taken = store.take_in(&journal, conformance::NOW_MS).await.unwrap();
-    println!("500 entries in {:?}", began.elapsed());
     assert_eq!(taken, TakenIn { applied: 500, skipped: 0, failed: 499 });
     store.close().await;
 
     let store = Store::open(&path, counting_ids(), settings).await.unwrap();
     assert_eq!(store.snapshots().await.unwrap(), [ledger.snapshot()]);
     assert_eq!(store.outbox(2000).await.unwrap().len(), 998);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_mall_is_seeded_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let now_ms = conformance::NOW_MS;
+    let demo = store.seed(now_ms).await.unwrap().unwrap();
+    assert_eq!(store.seed(now_ms).await.unwrap(), None);
+    let page = Page { before: i64::MAX, limit: PAGE_MAX };
+    let products = store.products(page).await.unwrap().items;
+    assert!(products.len() >= 5 && products.iter().all(|product| product.on_shelf));
+    let due = store.sales_to_open(now_ms, 0).await.unwrap();
+    assert_eq!(due.iter().map(|sale| sale.activity.id).collect::<Vec<_>>(), [demo]);
+    assert_eq!(store.sales(page).await.unwrap().items.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_carried_out_once_however_many_come_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let carried_out = std::sync::Arc::new(AtomicI64::new(0));
+    let mut running = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (store, carried_out) = (store.clone(), carried_out.clone());
+        running.spawn(async move {
+            let work = async {
+                carried_out.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                Ok::<_, StoreError>((201, "made".to_owned()))
+            };
+            store.once(("scope", "key"), b"body", conformance::NOW_MS, work).await.unwrap()
+        });
+    }
+    let answers = running.join_all().await;
+    assert_eq!(carried_out.load(Ordering::SeqCst), 1);
+    let first = Once::Answer { status: 201, body: "made".to_owned(), again: false };
+    assert_eq!(answers.iter().filter(|answer| **answer == first).count(), 1);
+    let fails = async { Err::<(u16, String), _>(StoreError::Unavailable("down".to_owned())) };
+    assert!(store.once(("scope", "other"), b"", conformance::NOW_MS, fails).await.is_err());
+    let retried = store.once(
+        ("scope", "other"),
+        b"",
+        conformance::NOW_MS,
+        std::future::ready(Ok::<_, StoreError>((200, String::new()))),
+    );
+    assert!(matches!(retried.await.unwrap(), Once::Answer { again: false, .. }));
+}
+
+/// Stock is carved out by guarded steps: of many at once, as many win as there is stock for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_stock_is_carved_out_than_there_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Sql(directory).fresh().await;
+    let mut running = tokio::task::JoinSet::new();
+    for at in 0..30 {
+        let store = store.clone();
+        let activity = activity(1, at);
+        let new =
+            NewSale { title: String::new(), sku: activity.sku, price: activity.price, stock: 7, terms: activity.terms };
+        running.spawn(async move { store.add_sale(new, 0).await.unwrap() });
+    }
+    let added = running.join_all().await;
+    assert_eq!(added.iter().filter(|added| matches!(added, AddedSale::Added(_))).count(), 14);
+    assert_eq!(store.sku(activity(1, 0).sku).await.unwrap().unwrap().stock, 2);
 }

@@ -1,0 +1,228 @@
+//! Flash sales.
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use contract::{ActivityId, Cents, SkuId, activity::Terms};
+use foundation::{
+    Clock,
+    web::{Json, Path, Problem, Query, json_from},
+};
+use ledger::LedgerClient;
+use serde::{Deserialize, Serialize};
+use store::{AddedSale, NewSale, Sale, SalePatch};
+
+use super::{
+    Api,
+    catalogue::{STOCK_MAX, TITLE_CHARS_MAX, named, priced},
+    refused::{Refused, changed, insufficient_stock, invalid, not_found},
+    request::{ListBody, PageQuery, Raw, Staff, if_match, once, tagged},
+};
+use crate::{
+    audit::audit as run_audit,
+    warmer::{LEAD_MS, is_due},
+};
+
+const PER_USER_LIMIT_MAX: u32 = 1_000_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewBody {
+    title: String,
+    sku_id: SkuId,
+    price_cents: Cents,
+    stock: u64,
+    per_user_limit: u32,
+    #[serde(with = "foundation::rfc3339")]
+    starts_at: u64,
+    #[serde(with = "foundation::rfc3339")]
+    ends_at: u64,
+    #[serde(default)]
+    requires_ticket: bool,
+    #[serde(default)]
+    captcha: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PatchBody {
+    title: Option<String>,
+    price_cents: Option<Cents>,
+    stock: Option<u64>,
+    per_user_limit: Option<u32>,
+    #[serde(default, with = "foundation::rfc3339::option")]
+    starts_at: Option<u64>,
+    #[serde(default, with = "foundation::rfc3339::option")]
+    ends_at: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ActivityBody {
+    activity_id: ActivityId,
+    title: String,
+    sku_id: SkuId,
+    price_cents: Cents,
+    original_price_cents: Cents,
+    stock: u64,
+    per_user_limit: u32,
+    #[serde(with = "foundation::rfc3339")]
+    starts_at: u64,
+    #[serde(with = "foundation::rfc3339")]
+    ends_at: u64,
+    requires_ticket: bool,
+    captcha: bool,
+    ledger_open: bool,
+    version: u64,
+    #[serde(with = "foundation::rfc3339")]
+    created_at: u64,
+}
+
+impl From<Sale> for ActivityBody {
+    fn from(Sale { activity, stock, created_at_ms, ledger_open }: Sale) -> Self {
+        Self {
+            activity_id: activity.id,
+            title: activity.title,
+            sku_id: activity.sku,
+            price_cents: activity.price,
+            original_price_cents: activity.original_price,
+            stock,
+            per_user_limit: activity.terms.per_user_limit,
+            starts_at: activity.terms.starts_at_ms,
+            ends_at: activity.terms.ends_at_ms,
+            requires_ticket: false,
+            captcha: false,
+            ledger_open,
+            version: activity.version,
+            created_at: created_at_ms,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct WarmBody {
+    activity_id: ActivityId,
+    epoch: u64,
+    seq: u64,
+    total: u64,
+    available: u64,
+    held: u64,
+    sold: u64,
+}
+
+fn limited(limit: u32) -> Result<(), Refused> {
+    if (1..=PER_USER_LIMIT_MAX).contains(&limit) { Ok(()) } else { Err(invalid("per_user_limit is 1 to 1000000")) }
+}
+
+fn stocked(stock: u64) -> Result<(), Refused> {
+    if (1..=STOCK_MAX).contains(&stock) { Ok(()) } else { Err(invalid("stock is 1 to 1000000000")) }
+}
+
+fn check(asked: NewBody, now_ms: u64) -> Result<NewSale, Refused> {
+    named(&asked.title, TITLE_CHARS_MAX, "title")?;
+    priced(asked.price_cents)?;
+    stocked(asked.stock)?;
+    limited(asked.per_user_limit)?;
+    if asked.price_cents.times(asked.per_user_limit).is_none() {
+        return Err(invalid("price_cents times per_user_limit does not fit"));
+    }
+    if asked.ends_at <= asked.starts_at || asked.ends_at <= now_ms {
+        return Err(invalid("ends_at is after starts_at and after now"));
+    }
+    if asked.requires_ticket || asked.captcha {
+        return Err(invalid("requires_ticket and captcha are not offered by this mall; leave them out"));
+    }
+    let NewBody { title, sku_id: sku, price_cents: price, stock, per_user_limit, starts_at, ends_at, .. } = asked;
+    let terms = Terms { per_user_limit, starts_at_ms: starts_at, ends_at_ms: ends_at };
+    Ok(NewSale { title, sku, price, stock, terms })
+}
+
+pub(super) async fn create<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    staff: Staff,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response, Refused> {
+    let asked: NewBody = json_from(&headers, &body)?;
+    let make = async {
+        let now_ms = api.clock.now_ms();
+        let mut sale = match api.store.add_sale(check(asked, now_ms)?, now_ms).await? {
+            AddedSale::Added(sale) => sale,
+            AddedSale::UnknownSku => return Err(invalid("sku_id does not exist")),
+            AddedSale::InsufficientStock(left) => return Err(insufficient_stock(left)),
+        };
+        if is_due(&sale, now_ms) {
+            match api.ledgers.open(sale.activity.id, sale.stock, sale.activity.terms).await {
+                Ok(_) => sale.ledger_open = true,
+                // It is written; the warmer opens it as soon as the ledger answers.
+                Err(error) => tracing::warn!(activity = %sale.activity.id, %error, "not opened yet"),
+            }
+        }
+        Ok(ActivityBody::from(sale))
+    };
+    once(&api, (&headers, &staff, "activities"), &body, make).await
+}
+
+pub(super) async fn list<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<impl Serialize>, Refused> {
+    Ok(ListBody::of(api.store.sales(query.page()?).await?, ActivityBody::from))
+}
+
+pub(super) async fn one<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<ActivityId>,
+) -> Result<Response, Refused> {
+    let sale = api.store.sale(id).await?.ok_or_else(|| not_found("activity"))?;
+    Ok(tagged(StatusCode::OK, sale.activity.version, ActivityBody::from(sale)))
+}
+
+pub(super) async fn patch<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<ActivityId>,
+    headers: HeaderMap,
+    Json(asked): Json<PatchBody>,
+) -> Result<Response, Refused> {
+    asked.title.as_deref().map_or(Ok(()), |title| named(title, TITLE_CHARS_MAX, "title"))?;
+    asked.price_cents.map_or(Ok(()), priced)?;
+    asked.stock.map_or(Ok(()), stocked)?;
+    asked.per_user_limit.map_or(Ok(()), limited)?;
+    let version = if_match(&headers)?;
+    let PatchBody { title, price_cents: price, stock, per_user_limit, starts_at, ends_at } = asked;
+    let patch = SalePatch { title, price, stock, per_user_limit, starts_at_ms: starts_at, ends_at_ms: ends_at };
+    // What the ledger was opened with can't be taken back from it.
+    let opened = api.ledgers.counters(id).await?.is_some();
+    let changeable_until_ms = if opened { u64::MAX } else { api.clock.now_ms() + LEAD_MS };
+    let sale = changed(api.store.patch_sale(id, version, patch, changeable_until_ms).await?, "activity")?;
+    Ok(tagged(StatusCode::OK, sale.activity.version, ActivityBody::from(sale)))
+}
+
+pub(super) async fn warm<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<ActivityId>,
+) -> Result<Json<impl Serialize>, Refused> {
+    let sale = api.store.sale(id).await?.ok_or_else(|| not_found("activity"))?;
+    let terms = sale.activity.terms;
+    if terms.ends_at_ms <= api.clock.now_ms() && !sale.ledger_open {
+        return Err(Problem::new(StatusCode::CONFLICT, "invalid_transition", "the sale is over").into());
+    }
+    let counters = api.ledgers.open(id, sale.stock, terms).await?;
+    let contract::ledger::Counters { total, available, held, sold, epoch, seq } = counters;
+    Ok(Json(WarmBody { activity_id: id, epoch, seq, total, available, held, sold }))
+}
+
+pub(super) async fn audit<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<ActivityId>,
+) -> Result<Response, Refused> {
+    api.store.sale(id).await?.ok_or_else(|| not_found("activity"))?;
+    let audit = run_audit(id, (&api.store, &api.ledgers, &api.book, &api.clock)).await?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(audit)).into_response())
+}

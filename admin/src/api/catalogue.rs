@@ -1,0 +1,276 @@
+//! Categories, products and SKUs.
+
+use axum::{extract::State, http::HeaderMap, http::StatusCode, response::Response};
+use contract::{CategoryId, Cents, ProductId, SkuId};
+use foundation::{
+    Clock,
+    web::{Json, Path, Query, json_from},
+};
+use ledger::LedgerClient;
+use serde::{Deserialize, Serialize};
+use store::{Attributes, CategoryPatch, NewCategory, NewProduct, NewSku, Product, ProductPatch, SkuPatch};
+
+use super::{
+    Api,
+    refused::{Refused, changed, invalid, not_found},
+    request::{ListBody, PageQuery, Raw, Staff, if_match, once, tagged},
+};
+
+const NAME_CHARS_MAX: usize = 64;
+pub(super) const TITLE_CHARS_MAX: usize = 200;
+const DESCRIPTION_CHARS_MAX: usize = 20_000;
+const IMAGES_MAX: usize = 20;
+const ATTRIBUTES_MAX: usize = 10;
+/// The most units of one SKU or sale.
+pub(super) const STOCK_MAX: u64 = 1_000_000_000;
+/// The highest price, in cents: ten thousand million yuan.
+pub(super) const PRICE_CENTS_MAX: i64 = 1_000_000_000_000;
+
+type Answer = Result<Response, Refused>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CategoryBody {
+    name: String,
+    parent_id: Option<CategoryId>,
+    #[serde(default)]
+    sort_order: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProductBody {
+    title: String,
+    #[serde(default)]
+    subtitle: String,
+    #[serde(default)]
+    description: String,
+    category_id: CategoryId,
+    #[serde(default)]
+    image_ids: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SkuBody {
+    attributes: Attributes,
+    price_cents: Cents,
+    stock: u64,
+}
+
+pub(super) fn named(text: &str, chars_max: usize, field: &str) -> Result<(), Refused> {
+    if text.trim().is_empty() {
+        return Err(invalid(&format!("{field} is empty")));
+    }
+    short(text, chars_max, field)
+}
+
+fn short(text: &str, chars_max: usize, field: &str) -> Result<(), Refused> {
+    let told = |char: char| !char.is_control() || char == '\n' || char == '\t';
+    if text.chars().count() > chars_max || !text.chars().all(told) {
+        return Err(invalid(&format!("{field} is at most {chars_max} characters, none of them a control character")));
+    }
+    Ok(())
+}
+
+pub(super) fn priced(price: Cents) -> Result<(), Refused> {
+    if (0..=PRICE_CENTS_MAX).contains(&price.get()) {
+        return Ok(());
+    }
+    Err(invalid("price_cents is 0 to 1000000000000"))
+}
+
+fn attributed(attributes: &Attributes) -> Result<(), Refused> {
+    if attributes.len() > ATTRIBUTES_MAX {
+        return Err(invalid("attributes are at most 10"));
+    }
+    for (name, value) in attributes {
+        named(name, NAME_CHARS_MAX, "an attribute's name")?;
+        named(value, NAME_CHARS_MAX, "an attribute's value")?;
+    }
+    Ok(())
+}
+
+fn ok(version: u64, body: impl Serialize) -> Answer {
+    Ok(tagged(StatusCode::OK, version, body))
+}
+
+pub(super) async fn add_category<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    staff: Staff,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Answer {
+    let asked: CategoryBody = json_from(&headers, &body)?;
+    let make = async {
+        named(&asked.name, NAME_CHARS_MAX, "name")?;
+        let new = NewCategory { parent: asked.parent_id, name: asked.name, sort_order: asked.sort_order };
+        api.store.add_category(new, api.clock.now_ms()).await?.ok_or_else(|| invalid("parent_id does not exist"))
+    };
+    once(&api, (&headers, &staff, "categories"), &body, make).await
+}
+
+pub(super) async fn categories<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<impl Serialize>, Refused> {
+    Ok(ListBody::of(api.store.categories(query.page()?).await?, |category| category))
+}
+
+pub(super) async fn category<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<CategoryId>,
+) -> Answer {
+    let found = api.store.category(id).await?.ok_or_else(|| not_found("category"))?;
+    ok(found.version, found)
+}
+
+pub(super) async fn patch_category<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<CategoryId>,
+    headers: HeaderMap,
+    Json(patch): Json<CategoryPatch>,
+) -> Answer {
+    patch.name.as_deref().map_or(Ok(()), |name| named(name, NAME_CHARS_MAX, "name"))?;
+    let row = changed(api.store.patch_category(id, if_match(&headers)?, patch).await?, "category")?;
+    ok(row.version, row)
+}
+
+pub(super) async fn add_product<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    staff: Staff,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Answer {
+    let asked: ProductBody = json_from(&headers, &body)?;
+    let make = async {
+        named(&asked.title, TITLE_CHARS_MAX, "title")?;
+        short(&asked.subtitle, TITLE_CHARS_MAX, "subtitle")?;
+        short(&asked.description, DESCRIPTION_CHARS_MAX, "description")?;
+        if asked.image_ids.len() > IMAGES_MAX {
+            return Err(invalid("image_ids are at most 20"));
+        }
+        for image in &asked.image_ids {
+            named(image, NAME_CHARS_MAX, "an image's id")?;
+        }
+        let ProductBody { title, subtitle, description, category_id: category, image_ids } = asked;
+        let new = NewProduct { category, title, subtitle, description, image_ids };
+        api.store.add_product(new, api.clock.now_ms()).await?.ok_or_else(|| invalid("category_id does not exist"))
+    };
+    once(&api, (&headers, &staff, "products"), &body, make).await
+}
+
+pub(super) async fn products<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<impl Serialize>, Refused> {
+    Ok(ListBody::of(api.store.products(query.page()?).await?, |product| product))
+}
+
+pub(super) async fn product<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<ProductId>,
+) -> Answer {
+    let found = api.store.product(id).await?.ok_or_else(|| not_found("product"))?;
+    ok(found.version, found)
+}
+
+pub(super) async fn patch_product<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<ProductId>,
+    headers: HeaderMap,
+    Json(patch): Json<ProductPatch>,
+) -> Answer {
+    patch.title.as_deref().map_or(Ok(()), |title| named(title, TITLE_CHARS_MAX, "title"))?;
+    patch.subtitle.as_deref().map_or(Ok(()), |text| short(text, TITLE_CHARS_MAX, "subtitle"))?;
+    patch.description.as_deref().map_or(Ok(()), |text| short(text, DESCRIPTION_CHARS_MAX, "description"))?;
+    let row = changed(api.store.patch_product(id, if_match(&headers)?, patch).await?, "product")?;
+    ok(row.version, row)
+}
+
+pub(super) async fn shelve<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<ProductId>,
+) -> Answer {
+    shelved(api.store.shelve(id, true).await?)
+}
+
+pub(super) async fn unshelve<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<ProductId>,
+) -> Answer {
+    shelved(api.store.shelve(id, false).await?)
+}
+
+fn shelved(product: Option<Product>) -> Answer {
+    let product = product.ok_or_else(|| not_found("product"))?;
+    ok(product.version, product)
+}
+
+pub(super) async fn add_sku<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    staff: Staff,
+    Path(product): Path<ProductId>,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Answer {
+    let asked: SkuBody = json_from(&headers, &body)?;
+    let make = async {
+        attributed(&asked.attributes)?;
+        priced(asked.price_cents)?;
+        if asked.stock > STOCK_MAX {
+            return Err(invalid("stock is 0 to 1000000000"));
+        }
+        let SkuBody { attributes, price_cents: price, stock } = asked;
+        let new = NewSku { product, attributes, price, stock };
+        api.store.add_sku(new, api.clock.now_ms()).await?.ok_or_else(|| not_found("product"))
+    };
+    once(&api, (&headers, &staff, &format!("products/{product}/skus")), &body, make).await
+}
+
+pub(super) async fn skus<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<impl Serialize>, Refused> {
+    Ok(ListBody::of(api.store.skus(None, query.page()?).await?, |sku| sku))
+}
+
+pub(super) async fn skus_of<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(product): Path<ProductId>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<impl Serialize>, Refused> {
+    Ok(ListBody::of(api.store.skus(Some(product), query.page()?).await?, |sku| sku))
+}
+
+pub(super) async fn sku<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<SkuId>,
+) -> Answer {
+    let found = api.store.sku(id).await?.ok_or_else(|| not_found("SKU"))?;
+    ok(found.version, found)
+}
+
+pub(super) async fn patch_sku<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<SkuId>,
+    headers: HeaderMap,
+    Json(patch): Json<SkuPatch>,
+) -> Answer {
+    patch.attributes.as_ref().map_or(Ok(()), attributed)?;
+    patch.price_cents.map_or(Ok(()), priced)?;
+    let row = changed(api.store.patch_sku(id, if_match(&headers)?, patch).await?, "SKU")?;
+    ok(row.version, row)
+}

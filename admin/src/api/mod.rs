@@ -1,0 +1,61 @@
+//! The admins' API.
+
+mod activities;
+mod catalogue;
+mod refused;
+mod request;
+mod sessions;
+#[cfg(test)]
+mod tests;
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use contract::token::{Audience, TokenKey};
+use foundation::Clock;
+use ledger::LedgerClient;
+use store::{Passwords, Store};
+
+pub use request::Role;
+
+use crate::audit::Book;
+
+/// What the handlers share.
+#[derive(Debug, Clone)]
+pub struct Api<K, C> {
+    store: Store,
+    ledgers: K,
+    book: Book,
+    passwords: Passwords,
+    tokens: TokenKey,
+    clock: C,
+}
+
+impl<K: LedgerClient, C: Clock> Api<K, C> {
+    /// The API over a database, its ledgers and the journal's totals; tokens are signed with `admin_secret`.
+    pub fn new((store, ledgers, book): (Store, K, Book), passwords: Passwords, admin_secret: &[u8], clock: C) -> Self {
+        let tokens = TokenKey::new(admin_secret, Audience::Admin);
+        Self { store, ledgers, book, passwords, tokens, clock }
+    }
+}
+
+/// The API's paths.
+pub fn router<K: LedgerClient, C: Clock>(api: Api<K, C>) -> Router {
+    let under = Router::new()
+        .route("/sessions", post(sessions::sign_in::<K, C>))
+        .route("/categories", get(catalogue::categories::<K, C>).post(catalogue::add_category::<K, C>))
+        .route("/categories/{id}", get(catalogue::category::<K, C>).patch(catalogue::patch_category::<K, C>))
+        .route("/products", get(catalogue::products::<K, C>).post(catalogue::add_product::<K, C>))
+        .route("/products/{id}", get(catalogue::product::<K, C>).patch(catalogue::patch_product::<K, C>))
+        .route("/products/{id}/shelve", post(catalogue::shelve::<K, C>))
+        .route("/products/{id}/unshelve", post(catalogue::unshelve::<K, C>))
+        .route("/products/{id}/skus", get(catalogue::skus_of::<K, C>).post(catalogue::add_sku::<K, C>))
+        .route("/skus", get(catalogue::skus::<K, C>))
+        .route("/skus/{id}", get(catalogue::sku::<K, C>).patch(catalogue::patch_sku::<K, C>))
+        .route("/activities", get(activities::list::<K, C>).post(activities::create::<K, C>))
+        .route("/activities/{id}", get(activities::one::<K, C>).patch(activities::patch::<K, C>))
+        .route("/activities/{id}/warm", post(activities::warm::<K, C>))
+        .route("/activities/{id}/audit", get(activities::audit::<K, C>));
+    Router::new().nest("/admin/api/v1", under).with_state(api)
+}

@@ -1,0 +1,60 @@
+//! Admins sign in.
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
+use foundation::{
+    Clock,
+    web::{Json, Problem},
+};
+use ledger::LedgerClient;
+use serde::{Deserialize, Serialize};
+use store::{Realm, SignIn};
+
+use super::{Api, refused::Refused};
+
+/// How long an access token is good.
+const ACCESS_S: u64 = 8 * 3600;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credentials {
+    username: String,
+    password: String,
+}
+
+#[derive(Serialize)]
+struct Session {
+    access_token: String,
+    expires_in: u64,
+}
+
+pub(super) async fn sign_in<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    Json(asked): Json<Credentials>,
+) -> Result<impl IntoResponse, Refused> {
+    let now_ms = api.clock.now_ms();
+    let credentials = (asked.username.as_str(), asked.password.as_str());
+    let (account, role) = match api.store.sign_in(Realm::Admins, credentials, &api.passwords, now_ms).await? {
+        SignIn::Welcome { account, role } => (account, role),
+        SignIn::Wrong => {
+            let detail = "name or password is wrong";
+            return Err(Problem::new(StatusCode::UNAUTHORIZED, "invalid_credentials", detail).into());
+        }
+        SignIn::LockedUntil(until_ms) => {
+            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "locked", "too many wrong tries; wait");
+            return Err(problem.retry_after_s(until_ms.saturating_sub(now_ms).div_ceil(1000)).into());
+        }
+        SignIn::Blocked => {
+            return Err(Problem::new(StatusCode::FORBIDDEN, "blocked", "the account is blocked").into());
+        }
+        SignIn::Busy => {
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many sign-ins wait; try again");
+            return Err(problem.retry_after_s(1).into());
+        }
+    };
+    let access_token = api.tokens.sign(account, role.as_deref(), now_ms / 1000, ACCESS_S);
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(Session { access_token, expires_in: ACCESS_S })))
+}

@@ -1,0 +1,252 @@
+//! Ledger, log and database held against each other. They are never read at one instant; but each says
+//! which entry of the journal it has come to, and the log knows its totals at every entry.
+
+mod book;
+#[cfg(test)]
+mod tests;
+
+use contract::{ActivityId, ledger::Counters};
+use foundation::Clock;
+use ledger::{LedgerClient, LedgerUnavailable};
+use serde::Serialize;
+use store::{DatabaseCounts, SaleStore, StoreError};
+
+pub use book::{Book, Follower, Totals};
+
+/// How long a side that lags is waited for, in milliseconds.
+pub const WAIT_MS: u64 = 5_000;
+/// How often it is looked at meanwhile.
+const LOOK_EVERY_MS: u64 = 20;
+
+/// The answer of an audit. All counts are units.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Audit {
+    /// Of which sale.
+    pub activity_id: ActivityId,
+    /// When the ledger was read, epoch milliseconds.
+    #[serde(with = "foundation::rfc3339")]
+    pub at: u64,
+    /// The ledger's epoch.
+    pub epoch: u64,
+    /// The ledger's last entry.
+    pub seq: u64,
+    /// Units under the ledger.
+    pub total: u64,
+    /// Units nobody has.
+    pub available: u64,
+    /// Units waiting for payment.
+    pub held: u64,
+    /// Units paid for.
+    pub sold: u64,
+    /// What the journal adds up to at the ledger's `seq`.
+    pub log: LogSide,
+    /// Units by the state of their orders.
+    pub database: DatabaseSide,
+    /// What must be true.
+    pub checks: Vec<Check>,
+    /// All of it is.
+    pub ok: bool,
+}
+
+/// The journal: units of all its entries of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LogSide {
+    /// Units that were ever held.
+    pub held: u64,
+    /// Of them, paid for.
+    pub settled: u64,
+    /// Of them, given back.
+    pub released: u64,
+    /// The last entry that was read.
+    pub head_seq: u64,
+}
+
+/// The database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DatabaseSide {
+    /// Waiting for payment.
+    pub pending_payment: u64,
+    /// Paid for.
+    pub paid: u64,
+    /// Closed unpaid.
+    pub closed: u64,
+    /// Money given back.
+    pub refunded: u64,
+    /// Compensated without becoming an order.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failed: u64,
+}
+
+/// One line of the auditor's list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// `I1`, `I2` or `I3`.
+    pub id: &'static str,
+    /// It is so.
+    pub ok: bool,
+    /// With numbers.
+    pub detail: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The database did not say.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ledger did not say.
+    #[error(transparent)]
+    Ledger(#[from] LedgerUnavailable),
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(units: &u64) -> bool {
+    *units == 0
+}
+
+/// What the three sides said.
+struct Sides {
+    ledger: Counters,
+    /// The log at the ledger's `seq`, where it has come so far.
+    log_then: Option<Totals>,
+    database: DatabaseCounts,
+    /// The log at the database's `seq`.
+    log_there: Option<Totals>,
+    head_seq: u64,
+    waited_ms: u64,
+}
+
+/// Audits one sale.
+///
+/// # Errors
+/// Where the ledger or the database does not answer at all.
+pub async fn audit<S: SaleStore, K: LedgerClient, C: Clock>(
+    activity: ActivityId,
+    (store, ledgers, book, clock): (&S, &K, &Book, &C),
+) -> Result<Audit, AuditError> {
+    let at = clock.now_ms();
+    let ledger = ledgers.counters(activity).await?.unwrap_or(CLOSED);
+    let deadline_ms = at + WAIT_MS;
+    let (database, log_there) = loop {
+        let database = store.audit_counts(activity).await?.unwrap_or_default();
+        let log_there = book.at(activity, database.seq);
+        let caught_up = database.seq >= ledger.seq && log_there.is_some();
+        if caught_up || clock.now_ms() >= deadline_ms {
+            break (database, log_there);
+        }
+        clock.sleep_until(clock.now_ms() + LOOK_EVERY_MS).await;
+    };
+    let sides = Sides {
+        ledger,
+        log_then: book.at(activity, ledger.seq),
+        database,
+        log_there,
+        head_seq: book.head_seq(activity),
+        waited_ms: clock.now_ms().saturating_sub(at),
+    };
+    Ok(report(activity, at, &sides))
+}
+
+/// A ledger that was never opened.
+const CLOSED: Counters = Counters { total: 0, available: 0, held: 0, sold: 0, epoch: 0, seq: 0 };
+
+fn report(activity_id: ActivityId, at: u64, sides: &Sides) -> Audit {
+    let Counters { total, available, held, sold, epoch, seq } = sides.ledger;
+    let log = sides.log_then.unwrap_or_default();
+    let units = sides.database.by_status;
+    let checks = vec![no_oversell(sides), one_order_each(sides), nothing_lost(sides)];
+    let ok = checks.iter().all(|check| check.ok);
+    Audit {
+        activity_id,
+        at,
+        epoch,
+        seq,
+        total,
+        available,
+        held,
+        sold,
+        log: LogSide { held: log.held, settled: log.settled, released: log.released, head_seq: sides.head_seq },
+        database: DatabaseSide {
+            pending_payment: units.pending_payment,
+            paid: units.paid,
+            closed: units.closed,
+            refunded: units.refunded,
+            failed: units.failed,
+        },
+        checks,
+        ok,
+    }
+}
+
+/// I1: nobody has promised more than there is.
+fn no_oversell(sides: &Sides) -> Check {
+    let Sides { ledger, database, .. } = sides;
+    let over = |promised: u64, total: u64| promised.saturating_sub(total);
+    let in_ledger = over(ledger.held + ledger.sold, ledger.total);
+    let in_log = sides.log_then.map(|log| over(log.outstanding() + log.settled, log.total));
+    let orders = database.by_status.pending_payment + database.by_status.paid;
+    let in_database =
+        over(database.by_hold.held + database.by_hold.sold, database.total).max(over(orders, database.total));
+    let ok = in_ledger == 0 && in_log == Some(0) && in_database == 0;
+    let in_log = in_log.map_or_else(|| "unknown".to_owned(), |units| units.to_string());
+    let detail = format!("oversold units: ledger {in_ledger}, log {in_log}, database {in_database}{}", lag(sides));
+    Check { id: "I1", ok, detail }
+}
+
+/// I2: every hold on the log is one order or one compensation.
+fn one_order_each(sides: &Sides) -> Check {
+    let Sides { database, ledger, .. } = sides;
+    let units = database.by_status;
+    let (kept, failed, missing) = (units.all() - units.failed, units.failed, units.missing);
+    let held = sides.log_there.map(|log| log.held);
+    let ok = held == Some(units.all()) && missing == 0 && database.seq >= ledger.seq;
+    let held = held.map_or_else(|| "unknown".to_owned(), |units| units.to_string());
+    let detail = format!(
+        "at seq {}: {held} units held on the log; {kept} in orders, {failed} compensated, {missing} without an order{}",
+        database.seq,
+        lag(sides)
+    );
+    Check { id: "I2", ok, detail }
+}
+
+/// I3: total = available + held + sold, and all sides mean the same by it.
+fn nothing_lost(sides: &Sides) -> Check {
+    let Sides { ledger, database, .. } = sides;
+    let hold = database.by_hold;
+    let ledger_adds_up = ledger.total == ledger.available + ledger.held + ledger.sold;
+    let as_logged = sides
+        .log_then
+        .is_some_and(|log| (log.total, log.outstanding(), log.settled) == (ledger.total, ledger.held, ledger.sold));
+    let database_adds_up = database.total == database.stock_left + hold.held + hold.sold;
+    let mirrored = sides.log_there.is_some_and(|log| {
+        (log.total, log.outstanding(), log.settled, log.released)
+            == (database.total, hold.held, hold.sold, hold.released)
+    });
+    let detail = format!(
+        "ledger at seq {}: {} = {} + {} + {}{}; database at seq {}: {} = {} + {} + {}{}{}",
+        ledger.seq,
+        ledger.total,
+        ledger.available,
+        ledger.held,
+        ledger.sold,
+        if as_logged { ", as logged" } else { ", not as logged" },
+        database.seq,
+        database.total,
+        database.stock_left,
+        hold.held,
+        hold.sold,
+        if mirrored { ", as logged" } else { ", not as logged" },
+        lag(sides)
+    );
+    Check { id: "I3", ok: ledger_adds_up && as_logged && database_adds_up && mirrored, detail }
+}
+
+/// What was waited for, and in vain.
+fn lag(sides: &Sides) -> String {
+    let behind = |name: &str, seq: u64| match sides.ledger.seq.saturating_sub(seq) {
+        0 => String::new(),
+        entries => format!("; the {name} is {entries} entries behind the ledger"),
+    };
+    let waited = if sides.waited_ms > 0 { format!("; waited {} ms", sides.waited_ms) } else { String::new() };
+    format!("{waited}{}{}", behind("log", sides.head_seq), behind("database", sides.database.seq))
+}

@@ -1,0 +1,136 @@
+//! The journal's totals at each of its entries.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use commit_log::{Consumer, Log, LogError};
+use contract::{
+    ActivityId,
+    ledger::{Entry, Event},
+    record::Record,
+    topic,
+};
+
+/// Totals that are kept of one sale: those at its last entries. At 32 bytes each, 4 MiB a sale.
+const POINTS_MAX: usize = 1 << 17;
+/// Records of one step.
+const BATCH_MAX: usize = 2_000;
+
+/// Units of all entries up to one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Units under the ledger.
+    pub total: u64,
+    /// Units that were ever held.
+    pub held: u64,
+    /// Of them, paid for.
+    pub settled: u64,
+    /// Of them, given back.
+    pub released: u64,
+}
+
+impl Totals {
+    /// Units that are held still.
+    pub const fn outstanding(&self) -> u64 {
+        self.held.saturating_sub(self.settled).saturating_sub(self.released)
+    }
+
+    fn add(&mut self, event: &Event) {
+        match event {
+            Event::Opened { stock, .. } => self.total = *stock,
+            Event::Held(asked) => self.held += u64::from(asked.quantity),
+            Event::Settled { quantity, .. } => self.settled += u64::from(*quantity),
+            Event::Released { quantity, .. } => self.released += u64::from(*quantity),
+            Event::Restocked { delta, .. } => self.total = self.total.saturating_add_signed(*delta),
+        }
+    }
+}
+
+/// The totals of every sale. Clones are the same book.
+#[derive(Debug, Clone, Default)]
+pub struct Book(Arc<Mutex<BTreeMap<ActivityId, Track>>>);
+
+/// `points` ends with the totals at entry `seq`. A journal that was not read from its opening, or has a
+/// hole, has no points.
+#[derive(Debug, Default)]
+struct Track {
+    seq: u64,
+    points: VecDeque<Totals>,
+}
+
+impl Book {
+    /// The totals at entry `seq` of a sale; `None` where it has not been read, or too many followed it.
+    /// At 0, before the opening, all are 0.
+    pub fn at(&self, activity: ActivityId, seq: u64) -> Option<Totals> {
+        if seq == 0 {
+            return Some(Totals::default());
+        }
+        let tracks = self.tracks();
+        let track = tracks.get(&activity)?;
+        let from_end = usize::try_from(track.seq.checked_sub(seq)?).ok()?;
+        let at = track.points.len().checked_sub(from_end + 1)?;
+        track.points.get(at).copied()
+    }
+
+    /// The last entry of a sale that was read.
+    pub fn head_seq(&self, activity: ActivityId) -> u64 {
+        self.tracks().get(&activity).map_or(0, |track| track.seq)
+    }
+
+    /// Adds an entry; one that is there already changes nothing.
+    pub fn add(&self, entry: &Entry) {
+        let mut tracks = self.tracks();
+        let track = tracks.entry(entry.activity).or_default();
+        if entry.seq <= track.seq {
+            return;
+        }
+        if entry.seq == track.seq + 1 && (entry.seq == 1 || !track.points.is_empty()) {
+            let mut totals = track.points.back().copied().unwrap_or_default();
+            totals.add(&entry.event);
+            track.points.push_back(totals);
+            if track.points.len() > POINTS_MAX {
+                track.points.pop_front();
+            }
+        } else {
+            track.points.clear();
+        }
+        track.seq = entry.seq;
+    }
+
+    fn tracks(&self) -> MutexGuard<'_, BTreeMap<ActivityId, Track>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads the journal into a [`Book`], from its oldest record on.
+#[derive(Debug)]
+pub struct Follower<L: Log> {
+    consumer: L::Consumer,
+    book: Book,
+}
+
+impl<L: Log> Follower<L> {
+    /// A follower that fills `book`.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub async fn follow(log: &L, book: Book) -> Result<Self, LogError> {
+        Ok(Self { consumer: log.follow(&[topic::ORDERS]).await?, book })
+    }
+
+    /// Waits for entries and adds them.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub async fn step(&mut self) -> Result<(), LogError> {
+        for record in self.consumer.poll(BATCH_MAX).await? {
+            match Entry::decode(&record.value) {
+                Ok(entry) => self.book.add(&entry),
+                Err(error) => tracing::warn!(offset = record.offset, %error, "a record of the journal is no entry"),
+            }
+        }
+        Ok(())
+    }
+}

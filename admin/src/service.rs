@@ -1,0 +1,139 @@
+//! The service: its workers and its API in one process.
+
+use std::future::Future;
+
+use anyhow::Context as _;
+use commit_log::Log;
+use contract::topic;
+use foundation::{
+    Clock, Readiness,
+    config::ServerConfig,
+    metrics::Registry,
+    web::{count_requests, health_routes, serve},
+};
+use ledger::LedgerClient;
+use store::{PASSWORD_BYTES_MAX, Passwords, Store};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{Api, Role, router},
+    audit::{Book, Follower},
+    warmer::Warmer,
+};
+
+/// The first admin's name.
+const FIRST_ADMIN: &str = "admin";
+/// The pause after a step that failed, in milliseconds.
+const PAUSE_MS: u64 = 500;
+
+/// What the service runs on.
+#[derive(Debug)]
+pub struct Admin<L, K, C> {
+    /// The database; [`ensure_first_admin`] has been called.
+    pub store: Store,
+    /// The log.
+    pub log: L,
+    /// The ledgers; restored before [`run`].
+    pub ledgers: K,
+    /// The clock.
+    pub clock: C,
+    /// Checks passwords.
+    pub passwords: Passwords,
+    /// Key of the admins' tokens.
+    pub admin_secret: Vec<u8>,
+    /// Section `admin` of the configuration.
+    pub server: ServerConfig,
+    /// What `/readyz` says.
+    pub readiness: Readiness,
+    /// What `/metrics` shows.
+    pub metrics: Registry,
+}
+
+/// Makes the user `admin` with `password` unless there is one; whether it was made. An `admin` that is
+/// there keeps the password it has.
+///
+/// # Errors
+/// Where the password is longer than bcrypt reads, or the database fails.
+pub async fn ensure_first_admin(
+    store: &Store,
+    passwords: &Passwords,
+    password: &str,
+    clock: &impl Clock,
+) -> anyhow::Result<bool> {
+    if store.credentials(store::Realm::Admins, FIRST_ADMIN).await?.is_some() {
+        return Ok(false);
+    }
+    anyhow::ensure!(password.len() <= PASSWORD_BYTES_MAX, "the first admin's password is longer than 72 bytes");
+    let hash = passwords.hash(password).await?.context("too many passwords are being hashed")?;
+    Ok(store.ensure_admin(FIRST_ADMIN, &hash, Role::Admin.as_str(), clock.now_ms()).await?)
+}
+
+/// Runs the workers and answers requests on `listener` until `stop`. A worker that dies by a bug stops
+/// the whole, for whoever restarts it.
+///
+/// # Errors
+/// Where the log can't be followed, or a worker died.
+pub async fn run<L: Log, K: LedgerClient, C: Clock>(
+    parts: Admin<L, K, C>,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let ready = parts.readiness.part("admin", "starting");
+    parts.log.create_topics(topic::fixed().to_vec()).await.context("topics")?;
+    let book = Book::default();
+    let mut follower = Follower::follow(&parts.log, book.clone()).await.context("journal")?;
+    let Admin { store, ledgers, clock, .. } = &parts;
+    let mut warmer = Warmer::new(store.clone(), ledgers.clone(), clock.clone());
+
+    let stopped = stop.child_token();
+    let mut running = JoinSet::new();
+    let (pace, token) = (clock.clone(), stopped.clone());
+    running.spawn(async move { while go_on("follower", follower.step(), &pace, &token).await {} });
+    let (pace, token) = (clock.clone(), stopped.clone());
+    running.spawn(async move { while go_on("warmer", warmer.step(), &pace, &token).await {} });
+
+    let api =
+        Api::new((store.clone(), ledgers.clone(), book), parts.passwords.clone(), &parts.admin_secret, clock.clone());
+    let router = count_requests(router(api), &parts.metrics, "admin")
+        .merge(health_routes(parts.readiness.clone(), parts.metrics.clone()));
+    let mut serving = std::pin::pin!(serve(listener, router, &parts.server, stopped.clone()));
+    ready.ready();
+    let (result, served) = tokio::select! {
+        () = serving.as_mut() => (Ok(()), true),
+        Some(ended) = running.join_next() => (ended.context("a worker died"), false),
+    };
+    ready.not_ready("stopping");
+    stopped.cancel();
+    if result.is_err() {
+        stop.cancel();
+    }
+    if !served {
+        serving.await;
+    }
+    while running.join_next().await.is_some() {}
+    result
+}
+
+/// Takes one step unless `stop` comes first; whether there is to be another.
+async fn go_on<E: std::fmt::Display>(
+    worker: &str,
+    step: impl Future<Output = Result<(), E>>,
+    clock: &impl Clock,
+    stop: &CancellationToken,
+) -> bool {
+    let result = tokio::select! {
+        biased;
+        () = stop.cancelled() => return false,
+        result = step => result,
+    };
+    if let Err(error) = result {
+        tracing::warn!(worker, %error, "a step failed; it is tried again");
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return false,
+            () = clock.sleep_until(clock.now_ms() + PAUSE_MS) => {}
+        }
+    }
+    true
+}

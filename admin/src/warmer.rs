@@ -1,0 +1,55 @@
+//! Opens ledgers in time for their sales.
+
+use foundation::Clock;
+use ledger::{LedgerClient, LedgerUnavailable};
+use store::{Sale, Store, StoreError};
+
+/// A ledger is opened this long before its sale starts, in milliseconds.
+pub const LEAD_MS: u64 = 10 * 60_000;
+/// How often sales are looked for, in milliseconds.
+const LOOK_EVERY_MS: u64 = 1_000;
+
+/// Opens the ledger of every sale that starts within [`LEAD_MS`] or runs.
+#[derive(Debug)]
+pub struct Warmer<K, C> {
+    store: Store,
+    ledgers: K,
+    clock: C,
+}
+
+/// Why a sale was not opened; the next step tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum WarmError {
+    /// The database does not say which.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ledger did not.
+    #[error(transparent)]
+    Ledger(#[from] LedgerUnavailable),
+}
+
+impl<K: LedgerClient, C: Clock> Warmer<K, C> {
+    /// A warmer; several do no harm.
+    pub const fn new(store: Store, ledgers: K, clock: C) -> Self {
+        Self { store, ledgers, clock }
+    }
+
+    /// Opens what is to be opened, then rests until it is time to look again.
+    ///
+    /// # Errors
+    /// See [`WarmError`].
+    pub async fn step(&mut self) -> Result<(), WarmError> {
+        for sale in self.store.sales_to_open(self.clock.now_ms(), LEAD_MS).await? {
+            let counters = self.ledgers.open(sale.activity.id, sale.stock, sale.activity.terms).await?;
+            tracing::info!(activity = %sale.activity.id, total = counters.total, "the ledger is open");
+        }
+        self.clock.sleep_until(self.clock.now_ms() + LOOK_EVERY_MS).await;
+        Ok(())
+    }
+}
+
+/// The sale's ledger should be open now.
+pub fn is_due(sale: &Sale, now_ms: u64) -> bool {
+    let terms = sale.activity.terms;
+    terms.starts_at_ms <= now_ms.saturating_add(LEAD_MS) && now_ms < terms.ends_at_ms
+}

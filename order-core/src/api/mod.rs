@@ -1,0 +1,103 @@
+//! The shoppers' API.
+
+mod orders;
+mod sessions;
+#[cfg(test)]
+mod tests;
+mod users;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::FromRequestParts,
+    http::{StatusCode, request::Parts},
+    routing::{delete, get, post},
+};
+use contract::{
+    UserId,
+    token::{Audience, TokenKey},
+};
+use foundation::{Clock, web::Problem};
+use store::{Page, Passwords, Store, StoreError};
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Api {
+    store: Store,
+    passwords: Passwords,
+    tokens: TokenKey,
+    now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").finish_non_exhaustive()
+    }
+}
+
+impl Api {
+    /// The API over `store`; tokens are signed with `shopper_secret`.
+    pub fn new(store: Store, passwords: Passwords, shopper_secret: &[u8], clock: impl Clock) -> Self {
+        let tokens = TokenKey::new(shopper_secret, Audience::Shopper);
+        Self { store, passwords, tokens, now_ms: Arc::new(move || clock.now_ms()) }
+    }
+
+    fn now_ms(&self) -> u64 {
+        (self.now_ms)()
+    }
+}
+
+/// The API's paths.
+pub fn router(api: Api) -> Router {
+    Router::new()
+        .route("/api/v1/users", post(users::register))
+        .route("/api/v1/users/me", get(users::me))
+        .route("/api/v1/sessions", post(sessions::sign_in))
+        .route("/api/v1/sessions/refresh", post(sessions::refresh))
+        .route("/api/v1/sessions/current", delete(sessions::sign_out))
+        .route("/api/v1/orders", get(orders::list))
+        .route("/api/v1/orders/{order_id}", get(orders::one))
+        .with_state(api)
+}
+
+/// Who asks.
+struct Shopper(UserId);
+
+impl FromRequestParts<Api> for Shopper {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        foundation::web::bearer(&parts.headers, &api.tokens, api.now_ms()).map(|claims| Self(claims.subject))
+    }
+}
+
+/// What the database's failures look like from outside.
+fn failed(error: StoreError) -> Problem {
+    match error {
+        StoreError::Ids(_) | StoreError::Unavailable(_) => Problem::unavailable(&error, 1),
+        StoreError::Database(sqlx_error) => Problem::unavailable(&sqlx_error, 1),
+        StoreError::Gap { .. } | StoreError::Contradiction(_) | StoreError::Migration(_) => Problem::internal(&error),
+    }
+}
+
+fn busy() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many passwords are being checked; try again")
+        .retry_after_s(1)
+}
+
+/// Rows of a page where the query names no number.
+const LIMIT_DEFAULT: u32 = 20;
+
+fn page(limit: Option<u32>, cursor: Option<&str>) -> Result<Page, Problem> {
+    let invalid = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", detail);
+    let limit = limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=store::PAGE_MAX).contains(&limit) {
+        return Err(invalid("limit is 1 to 100"));
+    }
+    let before = match cursor {
+        None => i64::MAX,
+        Some(text) => text.parse().ok().filter(|id| *id >= 0).ok_or_else(|| invalid("cursor is a next_cursor"))?,
+    };
+    Ok(Page { before, limit })
+}

@@ -1,0 +1,75 @@
+//! Registration.
+
+use axum::{extract::State, http::StatusCode, response::IntoResponse};
+use contract::UserId;
+use foundation::web::{Json, Problem};
+use serde::{Deserialize, Serialize};
+use store::{PASSWORD_BYTES_MAX, User};
+
+use super::{Api, Shopper, busy, failed};
+
+const USERNAME_CHARS: std::ops::RangeInclusive<usize> = 3..=32;
+const PASSWORD_CHARS_MIN: usize = 8;
+const PHONE_CHARS: std::ops::RangeInclusive<usize> = 5..=20;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Registration {
+    username: String,
+    password: String,
+    phone: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Registered {
+    user_id: UserId,
+    username: String,
+    phone: Option<String>,
+    #[serde(with = "foundation::rfc3339")]
+    created_at: u64,
+}
+
+impl From<User> for Registered {
+    fn from(User { id, username, phone, created_at_ms }: User) -> Self {
+        Self { user_id: id, username, phone, created_at: created_at_ms }
+    }
+}
+
+pub(super) async fn register(
+    State(api): State<Api>,
+    Json(asked): Json<Registration>,
+) -> Result<impl IntoResponse, Problem> {
+    check(&asked).map_err(Problem::invalid_body)?;
+    let hash = api.passwords.hash(&asked.password).await.map_err(failed)?.ok_or_else(busy)?;
+    let added = api.store.add_user(&asked.username, &hash, asked.phone.as_deref(), api.now_ms()).await;
+    let Some(user) = added.map_err(failed)? else {
+        return Err(Problem::new(StatusCode::CONFLICT, "username_taken", "somebody has this name already"));
+    };
+    Ok((StatusCode::CREATED, Json(Registered::from(user))))
+}
+
+pub(super) async fn me(State(api): State<Api>, Shopper(user): Shopper) -> Result<Json<impl Serialize>, Problem> {
+    let user = api.store.user(user).await.map_err(failed)?;
+    user.map(|user| Json(Registered::from(user)))
+        .ok_or_else(|| Problem::not_found("the token's user is not registered"))
+}
+
+fn check(asked: &Registration) -> Result<(), &'static str> {
+    let cjk = |char| matches!(char, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}');
+    let letter = |char: char| char.is_ascii_alphanumeric() || "_.-".contains(char) || cjk(char);
+    if !USERNAME_CHARS.contains(&asked.username.chars().count()) || !asked.username.chars().all(letter) {
+        return Err("username is 3 to 32 Latin letters, Chinese characters, digits, '_', '.' and '-'");
+    }
+    if asked.password.chars().count() < PASSWORD_CHARS_MIN || asked.password.len() > PASSWORD_BYTES_MAX {
+        return Err("password is at least 8 characters and at most 72 bytes");
+    }
+    if asked.password.contains('\0') {
+        return Err("password has no NUL");
+    }
+    let phone = asked.phone.as_deref();
+    let dialled = |char: char| char.is_ascii_digit() || "+- ".contains(char);
+    if phone.is_some_and(|phone| !PHONE_CHARS.contains(&phone.len()) || !phone.chars().all(dialled)) {
+        return Err("phone is 5 to 20 digits, '+', '-' and spaces");
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! The service: its workers and its API in one process.
+
+use anyhow::Context as _;
+use commit_log::Log;
+use contract::topic;
+use foundation::{
+    Clock, Readiness,
+    config::ServerConfig,
+    metrics::Registry,
+    web::{count_requests, health_routes, serve},
+};
+use ledger::LedgerClient;
+use store::{Passwords, Store};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{Api, router},
+    workers::{self, Journal, Keeper, Relay, Timeouts, Worker},
+};
+
+/// What the service runs on.
+#[derive(Debug)]
+pub struct OrderCore<L, K, C> {
+    /// The database.
+    pub store: Store,
+    /// The log.
+    pub log: L,
+    /// The ledgers; restored before [`run`].
+    pub ledgers: K,
+    /// The clock.
+    pub clock: C,
+    /// Hashes passwords.
+    pub passwords: Passwords,
+    /// Key of the shoppers' tokens.
+    pub shopper_secret: Vec<u8>,
+    /// Section `order_core` of the configuration.
+    pub server: ServerConfig,
+    /// `orders.pay_within` of the configuration, in milliseconds.
+    pub pay_within_ms: u64,
+    /// What `/readyz` says.
+    pub readiness: Readiness,
+    /// What `/metrics` shows.
+    pub metrics: Registry,
+}
+
+/// Runs the workers and answers requests on `listener` until `stop`. A worker that dies by a bug stops
+/// the whole, for whoever restarts it: a mall that takes money and writes no orders is worse than none.
+///
+/// # Errors
+/// Where the topics can't be made or joined, or a worker died.
+pub async fn run<L: Log, K: LedgerClient, C: Clock>(
+    parts: OrderCore<L, K, C>,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let ready = parts.readiness.part("order-core", "starting");
+    let mut topics = topic::fixed().to_vec();
+    topics.push(topic::timeouts(parts.pay_within_ms));
+    parts.log.create_topics(topics).await.context("topics")?;
+
+    let OrderCore { store, log, ledgers, clock, .. } = &parts;
+    let stopped = stop.child_token();
+    let mut running = JoinSet::new();
+    let journal = Journal::join(log.clone(), store.clone(), clock.clone()).await.context("journal")?;
+    let timeouts = Timeouts::join(log.clone(), store.clone(), clock.clone()).await.context("timeouts")?;
+    let keeper = Keeper::join(log.clone(), ledgers.clone(), clock.clone()).await.context("keeper")?;
+    let relay = Relay::new(log.clone(), store.clone(), clock.clone());
+    spawn(&mut running, journal, clock, &stopped);
+    spawn(&mut running, timeouts, clock, &stopped);
+    spawn(&mut running, keeper, clock, &stopped);
+    spawn(&mut running, relay, clock, &stopped);
+
+    let api = Api::new(store.clone(), parts.passwords.clone(), &parts.shopper_secret, clock.clone());
+    let router = count_requests(router(api), &parts.metrics, "order-core")
+        .merge(health_routes(parts.readiness.clone(), parts.metrics.clone()));
+    let serving = serve(listener, router, &parts.server, stopped.clone());
+    ready.ready();
+    let mut serving = std::pin::pin!(serving);
+    let (result, served) = tokio::select! {
+        () = serving.as_mut() => (Ok(()), true),
+        Some(ended) = running.join_next() => (ended.context("a worker died"), false),
+    };
+    ready.not_ready("stopping");
+    stopped.cancel();
+    if result.is_err() {
+        stop.cancel();
+    }
+    if !served {
+        serving.await;
+    }
+    while running.join_next().await.is_some() {}
+    result
+}
+
+fn spawn<W: Worker + 'static>(running: &mut JoinSet<()>, worker: W, clock: &impl Clock, stop: &CancellationToken) {
+    running.spawn(workers::run(worker, clock.clone(), stop.clone()));
+}

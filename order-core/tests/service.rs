@@ -1,0 +1,185 @@
+//! The service on the real embedded log, ledger and database: a sale from the hold to the end of every
+//! order, through restarts.
+#![expect(clippy::unwrap_used, reason = "a test may end so, its helpers too")]
+
+use std::{path::Path, time::Duration};
+
+use commit_log::{LocalLog, Log};
+use contract::{
+    ActivityId, Cents, OrderId, UserId,
+    activity::Terms,
+    ledger::{Counters, Outcome, Reservation},
+    topic,
+};
+use foundation::{Clock, IdMaker, Readiness, SystemClock, config, metrics::Registry};
+use ledger::{LedgerClient, local::LocalLedger};
+use order_core::{OrderCore, Snapshots};
+use store::{
+    AddedSale, Attributes, DatabaseCounts, Ids, NewCategory, NewProduct, NewSale, NewSku, PaidOutcome, Passwords,
+    SaleStore, Settings, Store,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+const PAY_WITHIN_MS: u64 = 700;
+const STOCK: u64 = 400;
+
+struct Mall {
+    store: Store,
+    log: LocalLog,
+    ledger: LocalLedger,
+    address: std::net::SocketAddr,
+    stop: CancellationToken,
+    service: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Mall {
+    async fn start(directory: &Path, worker: u16) -> Self {
+        let ids = IdMaker::unleased(worker, SystemClock);
+        let ids = Ids::new(move || ids.next());
+        let store = Store::open(&directory.join("mall.db"), ids, Settings::new(PAY_WITHIN_MS)).await.unwrap();
+        let log = LocalLog::open(&directory.join("log.db")).unwrap();
+        log.create_topics(topic::fixed().to_vec()).await.unwrap();
+        let snapshots = Snapshots::new(store.clone());
+        let (ledger, _thread) = ledger::local::start(log.clone(), snapshots, SystemClock).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let parts = OrderCore {
+            store: store.clone(),
+            log: log.clone(),
+            ledgers: ledger.clone(),
+            clock: SystemClock,
+            passwords: Passwords::new(4).unwrap(),
+            shopper_secret: b"a secret of the test".to_vec(),
+            server: config::load(None, std::iter::empty()).unwrap().order_core,
+            pay_within_ms: PAY_WITHIN_MS,
+            readiness: Readiness::default(),
+            metrics: Registry::default(),
+        };
+        let service = tokio::spawn(order_core::run(parts, listener, stop.clone()));
+        Self { store, log, ledger, address, stop, service }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.service.await.unwrap().unwrap();
+        self.store.close().await;
+        self.log.close();
+    }
+
+    async fn sale(&self) -> ActivityId {
+        let new = NewCategory { parent: None, name: "数码".into(), sort_order: 0 };
+        let category = self.store.add_category(new, 0).await.unwrap().unwrap().category_id;
+        let (subtitle, description) = (String::new(), String::new());
+        let new = NewProduct { category, title: "手机".into(), subtitle, description, image_ids: vec![] };
+        let product = self.store.add_product(new, 0).await.unwrap().unwrap().product_id;
+        let new = NewSku { product, attributes: Attributes::new(), price: Cents::new(500), stock: STOCK };
+        let sku = self.store.add_sku(new, 0).await.unwrap().unwrap().sku_id;
+        let now_ms = SystemClock.now_ms();
+        let terms = Terms { per_user_limit: 2, starts_at_ms: now_ms - 1, ends_at_ms: now_ms + 60_000 };
+        let new = NewSale { title: "秒杀".into(), sku, price: Cents::new(1), stock: STOCK, terms };
+        let AddedSale::Added(sale) = self.store.add_sale(new, now_ms).await.unwrap() else { panic!("no sale") };
+        self.ledger.open(sale.activity.id, STOCK, terms).await.unwrap();
+        sale.activity.id
+    }
+
+    async fn buy(&self, activity: ActivityId, orders: std::ops::Range<i64>) -> u64 {
+        let asked = |id: i64| Reservation {
+            order: OrderId::from_i64(id).unwrap(),
+            user: UserId::from_i64(id).unwrap(),
+            request: None,
+            quantity: 1,
+        };
+        let (sender, answer) = tokio::sync::oneshot::channel();
+        let reply = Box::new(move |reply| drop(sender.send(reply)));
+        self.ledger.reserve(activity, orders.map(asked).collect(), reply);
+        let held = |outcome: &&Outcome| matches!(outcome, Outcome::Held { repeated: false, .. });
+        answer.await.unwrap().unwrap().outcomes.iter().filter(held).count() as u64
+    }
+
+    async fn counts(&self, activity: ActivityId) -> DatabaseCounts {
+        self.store.audit_counts(activity).await.unwrap().unwrap_or_default()
+    }
+
+    async fn counters(&self, activity: ActivityId) -> Counters {
+        self.ledger.counters(activity).await.unwrap().unwrap()
+    }
+
+    async fn until(&self, activity: ActivityId, what: &str, done: impl Fn(&DatabaseCounts, &Counters) -> bool) {
+        for _ in 0..1000 {
+            let (counts, counters) = (self.counts(activity).await, self.counters(activity).await);
+            if done(&counts, &counters) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("not {what}: {:?} {:?}", self.counts(activity).await, self.counters(activity).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sale_on_the_real_parts_survives_restarts() {
+    let directory = tempfile::tempdir().unwrap();
+    let mall = Mall::start(directory.path(), 1).await;
+    let activity = mall.sale().await;
+    assert_eq!(mall.buy(activity, 1000..1300).await, 300);
+    mall.until(activity, "written", |counts, _| counts.orders == 300).await;
+    for id in 1000..1100 {
+        let order = OrderId::from_i64(id).unwrap();
+        assert_eq!(mall.store.mark_paid(order, SystemClock.now_ms()).await.unwrap(), PaidOutcome::Paid);
+    }
+    // Killed with settles, deadlines and the next holds on their way.
+    assert_eq!(mall.buy(activity, 1300..1450).await, 100, "the stock is the limit");
+    mall.end().await;
+
+    let mall = Mall::start(directory.path(), 2).await;
+    mall.until(activity, "at rest", |counts, counters| {
+        (counters.sold, counters.held) == (100, 0) && counts.seq == counters.seq
+    })
+    .await;
+    let (counts, counters) = (mall.counts(activity).await, mall.counters(activity).await);
+    assert_eq!((counters.total, counters.available), (STOCK, STOCK - 100));
+    assert_eq!((counts.by_status.paid, counts.by_status.closed, counts.orders), (100, 300, 400));
+    assert_eq!((counts.stock_left, counts.by_hold.sold, counts.by_hold.released), (STOCK - 100, 100, 300));
+    assert_eq!(mall.buy(activity, 2000..2001).await, 1, "what came back is sold again");
+
+    let mut stream = TcpStream::connect(mall.address).await.unwrap();
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    mall.end().await;
+}
+
+/// The ledger thread has no runtime when it rebuilds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_are_read_from_a_thread_without_a_runtime() {
+    use ledger::house::SnapshotSource;
+    let directory = tempfile::tempdir().unwrap();
+    let ids = Ids::new(|| Ok::<_, String>(1));
+    let store = Store::open(&directory.path().join("mall.db"), ids, Settings::new(1)).await.unwrap();
+    let snapshots = Snapshots::new(store);
+    let thread = std::thread::spawn(move || {
+        struct Unpark(std::thread::Thread);
+        impl std::task::Wake for Unpark {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+        let mut future = std::pin::pin!(snapshots.snapshots());
+        loop {
+            match future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+                std::task::Poll::Ready(found) => return found,
+                std::task::Poll::Pending => std::thread::park(),
+            }
+        }
+    });
+    let found = tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap();
+    assert_eq!(found, Ok(Vec::new()));
+}
