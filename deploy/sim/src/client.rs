@@ -17,11 +17,14 @@ const PATIENCE_MS: u64 = 3_000;
 /// How often one asks before it gives up.
 const ASKS_MAX: usize = 12;
 
+/// An order id as a client was given it, with the answer's bytes.
+pub(crate) type Accepted = (OrderId, Vec<u8>);
+
 /// What the clients were told: the black box's view of the run.
 #[derive(Default)]
 pub(crate) struct History {
     /// Every order id that was given to a user, with the answer's bytes, by the Idempotency-Key.
-    pub(crate) accepted: RefCell<BTreeMap<(UserId, Option<String>), Vec<(OrderId, Vec<u8>)>>>,
+    pub(crate) accepted: RefCell<BTreeMap<(UserId, Option<String>), Vec<Accepted>>>,
     /// Answers by status and code.
     pub(crate) answers: RefCell<BTreeMap<String, u64>>,
     /// Orders whose payment was accepted.

@@ -122,8 +122,8 @@ impl Incarnation {
         loop {
             let rung = self.bell.notified();
             self.turn();
-            let timeout_ms = self.core.borrow().poll_timeout().map(|at| BEGIN_MS + at.as_millis() as u64);
-            let timeout_ms = timeout_ms.unwrap_or(u64::MAX).max(self.world.now_ms() + 1);
+            let timeout = self.core.borrow().poll_timeout().and_then(|at| u64::try_from(at.as_millis()).ok());
+            let timeout_ms = timeout.map_or(u64::MAX, |at_ms| (BEGIN_MS + at_ms).max(self.world.now_ms() + 1));
             tokio::select! {
                 biased;
                 () = rung => {}
