@@ -17,6 +17,8 @@ const PATIENCE_MS: u64 = 3_000;
 /// How often one asks before it gives up.
 const ASKS_MAX: usize = 12;
 
+/// A user, and the Idempotency-Key of the request if it had one.
+pub(crate) type Asker = (UserId, Option<String>);
 /// An order id as a client was given it, with the answer's bytes.
 pub(crate) type Accepted = (OrderId, Vec<u8>);
 
@@ -24,7 +26,7 @@ pub(crate) type Accepted = (OrderId, Vec<u8>);
 #[derive(Default)]
 pub(crate) struct History {
     /// Every order id that was given to a user, with the answer's bytes, by the Idempotency-Key.
-    pub(crate) accepted: RefCell<BTreeMap<(UserId, Option<String>), Vec<Accepted>>>,
+    pub(crate) accepted: RefCell<BTreeMap<Asker, Vec<Accepted>>>,
     /// Answers by status and code.
     pub(crate) answers: RefCell<BTreeMap<String, u64>>,
     /// Orders whose payment was accepted.
