@@ -1,0 +1,182 @@
+//! The mall as its users have it: the real process, over HTTP, through kill -9.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+
+mod process;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use process::{Mall, agent, command, get, until};
+
+/// Orders by the user who was given them; a user asks under one key.
+type Accepted = BTreeMap<i64, String>;
+
+/// Buys with several users at once until `mall` no longer answers or there were `enough`.
+fn shop(mall: &Arc<Mall>, activity: &str, next_user: &Arc<AtomicI64>, enough: &Arc<AtomicBool>) -> Accepted {
+    let accepted = Arc::new(Mutex::new(Accepted::new()));
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let (mall, activity, next_user) = (mall.clone(), activity.to_owned(), next_user.clone());
+            let (enough, accepted) = (enough.clone(), accepted.clone());
+            std::thread::spawn(move || {
+                let agent = agent();
+                while !enough.load(Ordering::Relaxed) {
+                    let user = next_user.fetch_add(1, Ordering::Relaxed);
+                    match mall.buy(&agent, &activity, user, &format!("k{user}")) {
+                        Some((202, answer)) => {
+                            let order = answer["order_id"].as_str().unwrap().to_owned();
+                            accepted.lock().unwrap().insert(user, order);
+                        }
+                        Some((409, _)) => {}
+                        Some((status, answer)) => panic!("{status} {answer}"),
+                        None => return,
+                    }
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    Arc::try_unwrap(accepted).unwrap().into_inner().unwrap()
+}
+
+fn assert_sound(mall: &Mall, activity: &str) -> serde_json::Value {
+    let audit = mall.audit(activity);
+    let units = |name: &str| audit[name].as_u64().unwrap();
+    assert_eq!(units("total"), units("available") + units("held") + units("sold"), "{audit}");
+    assert_eq!(audit["ok"], true, "{audit}");
+    audit
+}
+
+/// Ten times in mid-sale: every yes is an order, none is there twice, the equation holds.
+#[test]
+fn kill_9_loses_nothing() {
+    const STOCK: u64 = 4_000;
+    let data = tempfile::tempdir().unwrap();
+    let mut mall = Arc::new(Mall::start(data.path(), &[]));
+    let activity = mall.sale(STOCK);
+    let (next_user, mut accepted) = (Arc::new(AtomicI64::new(1)), Accepted::new());
+    for round in 0..10_u64 {
+        let enough = Arc::new(AtomicBool::new(false));
+        let shopping = {
+            let (mall, activity, next_user, enough) =
+                (mall.clone(), activity.clone(), next_user.clone(), enough.clone());
+            std::thread::spawn(move || shop(&mall, &activity, &next_user, &enough))
+        };
+        std::thread::sleep(Duration::from_millis(60 + 53 * (round * 7 % 10)));
+        mall.kill_now();
+        enough.store(true, Ordering::Relaxed);
+        let now = shopping.join().unwrap();
+        assert!(!now.is_empty(), "round {round}: nothing was sold before the kill");
+        mall = Arc::new(Mall::start(data.path(), &[]));
+        let (user, order) = now.first_key_value().map(|(user, order)| (*user, order.clone())).unwrap();
+        let again = mall.buy(&agent(), &activity, user, &format!("k{user}")).unwrap();
+        assert_eq!((again.0, again.1["order_id"].as_str()), (202, Some(&*order)), "round {round}: the first answer");
+        accepted.extend(now);
+    }
+    let distinct: BTreeSet<&String> = accepted.values().collect();
+    assert_eq!(distinct.len(), accepted.len(), "two users have one order");
+    for (user, order) in &accepted {
+        until("an accepted order is written", || mall.order(order, *user).0 == 200);
+    }
+    let audit = assert_sound(&mall, &activity);
+    let held = audit["held"].as_u64().unwrap();
+    assert!(held >= accepted.len() as u64 && held <= STOCK, "{} accepted: {audit}", accepted.len());
+}
+
+/// 200 users, each twice at once, for 50 units.
+#[test]
+fn a_fight_has_fifty_winners() {
+    let data = tempfile::tempdir().unwrap();
+    let mall = Arc::new(Mall::start(data.path(), &[]));
+    let activity = mall.sale(50);
+    let threads: Vec<_> = (0..400)
+        .map(|index: i64| {
+            let (mall, activity) = (mall.clone(), activity.clone());
+            std::thread::spawn(move || {
+                let user = 1 + index / 2;
+                (user, mall.buy(&agent(), &activity, user, "same").unwrap())
+            })
+        })
+        .collect();
+    let mut won: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
+    for thread in threads {
+        let (user, (status, answer)) = thread.join().unwrap();
+        match status {
+            202 => drop(won.entry(user).or_default().insert(answer.to_string())),
+            409 => assert_eq!(answer["code"], "sold_out"),
+            other => panic!("{other} {answer}"),
+        }
+    }
+    assert_eq!(won.len(), 50, "buyers");
+    for (user, answers) in &won {
+        assert_eq!(answers.len(), 1, "user {user} was told {answers:?}");
+        let (status, answer) = mall.buy(&agent(), &activity, *user, "same").unwrap();
+        assert_eq!((status, Some(&answer.to_string())), (202, answers.first()), "after it is sold out, too");
+    }
+    assert_sound(&mall, &activity);
+}
+
+/// Unpaid in time: closed, the unit is back, and the gateway that had said sold out sells it.
+#[test]
+fn an_unpaid_order_gives_its_unit_back() {
+    let data = tempfile::tempdir().unwrap();
+    let mall = Mall::start(data.path(), &[("MALL_ORDERS__PAY_WITHIN_MS", "2000")]);
+    let activity = mall.sale(1);
+    let agent = agent();
+    let (status, first) = mall.buy(&agent, &activity, 1, "a").unwrap();
+    assert_eq!(status, 202, "{first}");
+    let (status, refusal) = mall.buy(&agent, &activity, 2, "b").unwrap();
+    assert_eq!((status, &refusal["code"]), (409, &"sold_out".into()));
+    until("the next client can buy", || mall.buy(&agent, &activity, 3, "c").unwrap().0 == 202);
+    let order = first["order_id"].as_str().unwrap();
+    let (status, closed) = mall.order(order, 1);
+    assert_eq!((status, &closed["status"]), (200, &"closed".into()));
+    assert_eq!(mall.order(order, 2).0, 404, "a stranger's order");
+    let at_gateway =
+        |user| get(&format!("{}/api/v1/seckill/orders/{order}", mall.gateway), Some(&process::token(user)));
+    assert_eq!(at_gateway(1).1["status"], "closed");
+    assert_eq!(at_gateway(2).0, 404);
+    let audit = assert_sound(&mall, &activity);
+    assert_eq!(audit["database"]["closed"], 1, "{audit}");
+}
+
+#[test]
+fn sigterm_drains_and_exits_0() {
+    let data = tempfile::tempdir().unwrap();
+    let mall = Mall::start(data.path(), &[]);
+    assert_eq!(get(&format!("{}/readyz", mall.gateway), None).0, 200);
+    assert!(mall.stop().success());
+}
+
+/// One clear line, and not 0.
+#[test]
+fn what_cannot_start_says_why() {
+    let data = tempfile::tempdir().unwrap();
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = busy.local_addr().unwrap().to_string();
+    let check = |name: &str, value: &str, expect: &str| {
+        let output = command(data.path(), &[(name, value)]).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{name}={value}");
+        let last = text.lines().last().unwrap_or_default();
+        assert!(last.contains(expect), "{name}={value}: {text}");
+    };
+    check("MALL_GATEWAY__LISTEN", &taken, &taken);
+    check("MALL_ORDER_CORE__LISTEN", &taken, &taken);
+    check("MALL_ADMIN__LISTEN", &taken, &taken);
+    check("MALL_GATEWAY__TREADS", "1", "MALL_GATEWAY__THREADS");
+    check("MALL_ORDERS__PAY_WITHIN_MS", "soon", "MALL_ORDERS__PAY_WITHIN_MS");
+    check("MALL_DATA_DIR", "/proc/mall", "/proc/mall");
+    check("MALL_REDIS__URL", "redis://127.0.0.1", "MALL_REDIS__URL");
+    let running = Mall::start(data.path(), &[]);
+    check("MALL_LOG__LEVEL", "warn", &data.path().display().to_string());
+    drop(running);
+}

@@ -1,0 +1,191 @@
+//! The real binary as a child process, and the calls that the tests make to it.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::Mutex,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use contract::{
+    UserId,
+    token::{Audience, TokenKey},
+};
+use serde_json::{Value, json};
+use ureq::Agent;
+
+pub(crate) const SHOPPER_SECRET: &str = "the shoppers' secret of the end-to-end tests";
+const ADMIN_PASSWORD: &str = "the admin of the end-to-end tests";
+/// Beyond it a test is stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A mall that runs. Dropping it kills it.
+pub(crate) struct Mall {
+    child: Mutex<Child>,
+    pub(crate) gateway: String,
+    pub(crate) order_core: String,
+    admin: String,
+}
+
+/// The command, with ports of its own and cheap password hashes.
+pub(crate) fn command(data: &Path, settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mall"));
+    command.env_clear().env("MALL_DATA_DIR", data).env("MALL_AUTH__BCRYPT_COST", "4");
+    command.env("MALL_AUTH__SHOPPER_SECRET", SHOPPER_SECRET).env("MALL_ADMIN_PASSWORD", ADMIN_PASSWORD);
+    for service in ["GATEWAY", "ORDER_CORE", "ADMIN"] {
+        command.env(format!("MALL_{service}__LISTEN"), "127.0.0.1:0");
+    }
+    command.env("MALL_LOG__LEVEL", "warn").env("MALL_GATEWAY__USER_RATE_PER_S", "0");
+    command.envs(settings.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+}
+
+impl Mall {
+    /// Starts it and waits until it says where it listens.
+    pub(crate) fn start(data: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut child = command(data, settings).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut places = Vec::new();
+        for line in lines {
+            let line = line.unwrap();
+            places.extend(line.split_once("http://").map(|(_, place)| format!("http://{place}")));
+            if places.len() == 3 {
+                break;
+            }
+        }
+        let Ok([gateway, order_core, admin]) = <[String; 3]>::try_from(places) else {
+            panic!("the mall ended before it was ready: {:?}", child.wait());
+        };
+        Self { child: Mutex::new(child), gateway, order_core, admin }
+    }
+
+    /// kill -9, while others still ask.
+    pub(crate) fn kill_now(&self) {
+        let mut child = self.child.lock().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM, and what the process makes of it.
+    pub(crate) fn stop(self) -> ExitStatus {
+        let mut child = self.child.lock().unwrap();
+        let kill = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+        assert!(kill.success());
+        child.wait().unwrap()
+    }
+
+    fn admin_post(&self, path: &str, body: Value) -> Value {
+        let agent = agent();
+        let sign_in = json!({"username": "admin", "password": ADMIN_PASSWORD});
+        let session = post(&agent, &format!("{}/admin/api/v1/sessions", self.admin), None, None, &sign_in);
+        let token = session.1["access_token"].as_str().unwrap().to_owned();
+        let (status, answer) = post(&agent, &format!("{}/admin/api/v1{path}", self.admin), Some(&token), None, &body);
+        assert!((200..300).contains(&status), "{path}: {status} {answer}");
+        answer
+    }
+
+    /// A sale of `stock` units that has begun; waits until the gateway sells.
+    pub(crate) fn sale(&self, stock: u64) -> String {
+        let category = self.admin_post("/categories", json!({"name": format!("类{}", now_ms())}));
+        let product =
+            self.admin_post("/products", json!({"title": "秒杀手机 📱", "category_id": category["category_id"]}));
+        let path = format!("/products/{}/skus", product["product_id"].as_str().unwrap());
+        let sku = self.admin_post(&path, json!({"attributes": {"颜色": "黑"}, "price_cents": 9900, "stock": stock}));
+        let at = |ms: u64| foundation::rfc3339::format(now_ms() + ms);
+        let activity = self.admin_post(
+            "/activities",
+            json!({"title": "抢购", "sku_id": sku["sku_id"], "price_cents": 100, "stock": stock, "per_user_limit": 1,
+                   "starts_at": at(0), "ends_at": at(3_600_000)}),
+        );
+        let id = activity["activity_id"].as_str().unwrap().to_owned();
+        until("the activity is open at the gateway", || {
+            let (status, body) = get(&format!("{}/api/v1/seckill/activities/{id}", self.gateway), None);
+            status == 200 && body["state"] == "open"
+        });
+        self.admin_post(&format!("/activities/{id}/warm"), json!({}));
+        id
+    }
+
+    /// The auditor's list.
+    pub(crate) fn audit(&self, activity: &str) -> Value {
+        let sign_in = json!({"username": "admin", "password": ADMIN_PASSWORD});
+        let (_, session) = post(&agent(), &format!("{}/admin/api/v1/sessions", self.admin), None, None, &sign_in);
+        let path = format!("{}/admin/api/v1/activities/{activity}/audit", self.admin);
+        let (status, audit) = get(&path, session["access_token"].as_str());
+        assert_eq!(status, 200, "{audit}");
+        audit
+    }
+
+    /// One reservation; `None` where no answer came.
+    pub(crate) fn buy(&self, agent: &Agent, activity: &str, user: i64, key: &str) -> Option<(u16, Value)> {
+        let url = format!("{}/api/v1/seckill/orders", self.gateway);
+        let body = json!({"activity_id": activity, "quantity": 1});
+        let mut answer = agent
+            .post(&url)
+            .header("Authorization", &format!("Bearer {}", token(user)))
+            .header("Idempotency-Key", key)
+            .send_json(&body)
+            .ok()?;
+        Some((answer.status().as_u16(), answer.body_mut().read_json().ok()?))
+    }
+
+    /// The order as its owner sees it at order-core.
+    pub(crate) fn order(&self, order: &str, user: i64) -> (u16, Value) {
+        get(&format!("{}/api/v1/orders/{order}", self.order_core), Some(&token(user)))
+    }
+}
+
+impl Drop for Mall {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let mut child = self.child.lock().unwrap();
+        drop(child.kill());
+        drop(child.wait());
+    }
+}
+
+/// Keeps its connection, and takes refusals as answers.
+pub(crate) fn agent() -> Agent {
+    let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(5)));
+    config.build().into()
+}
+
+fn post(agent: &Agent, url: &str, token: Option<&str>, key: Option<&str>, body: &Value) -> (u16, Value) {
+    let mut request = agent.post(url);
+    if let Some(token) = token {
+        request = request.header("Authorization", &format!("Bearer {token}"));
+    }
+    if let Some(key) = key {
+        request = request.header("Idempotency-Key", key);
+    }
+    let mut answer = request.send_json(body).unwrap();
+    (answer.status().as_u16(), answer.body_mut().read_json().unwrap_or(Value::Null))
+}
+
+pub(crate) fn get(url: &str, token: Option<&str>) -> (u16, Value) {
+    let mut request = agent().get(url);
+    if let Some(token) = token {
+        request = request.header("Authorization", &format!("Bearer {token}"));
+    }
+    let mut answer = request.call().unwrap();
+    (answer.status().as_u16(), answer.body_mut().read_json().unwrap_or(Value::Null))
+}
+
+pub(crate) fn token(user: i64) -> String {
+    let key = TokenKey::new(SHOPPER_SECRET.as_bytes(), Audience::Shopper);
+    key.sign(UserId::from_i64(user).unwrap(), None, now_ms() / 1000, 3600)
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+/// Waits until `holds`.
+pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
