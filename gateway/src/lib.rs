@@ -32,7 +32,12 @@ use gateway_core::{Config, Core, Now, Rate};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
-use crate::{control::Broadcast, figures::Figures, shard::Parts, thread::CoreThread};
+use crate::{
+    control::Broadcast,
+    figures::Figures,
+    shard::Parts,
+    thread::{BACKLOG, CoreThread},
+};
 
 pub use link::ReserveLink;
 
@@ -73,7 +78,8 @@ impl Gateway {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let count = config.threads.map_or(cpus, usize::from);
         let (started, open) = (Instant::now(), CancellationToken::new());
-        let (mut threads, mut figures, mut leases, mut controls) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut threads, mut sockets) = (Vec::new(), Vec::new());
+        let (mut figures, mut leases, mut controls) = (Vec::new(), Vec::new(), Vec::new());
         for index in 0..count {
             let (core, lease) = core(&ground, count, started)?;
             let (sender, mailbox) = mailbox::mailbox();
@@ -83,7 +89,10 @@ impl Gateway {
             // A thread for each processor stays on its own; more of them are left to the scheduler.
             let cpu = (count <= cpus).then_some(index);
             let (open, stop) = (open.clone(), stop.clone());
-            let thread = CoreThread { cpu, socket: bind(address)?, open, parts, mailbox, stop };
+            let socket = bind(address)?;
+            // The thread's socket by another name: it listens here, so that it does when this returns.
+            sockets.push(socket.try_clone()?);
+            let thread = CoreThread { cpu, socket, open, parts, mailbox, stop };
             let name = format!("gateway-{index}");
             threads.push(Builder::new().name(name).spawn(move || driver::on_monoio::run(thread))?);
             figures.push(figure);
@@ -94,6 +103,9 @@ impl Gateway {
         let cores = Broadcast(controls);
         control::follow(log, &cores, stop.clone()).await.context("the gateway can't read the log")?;
         tokio::spawn(control::keep_leases(leases, cores, stop.clone()));
+        for socket in sockets {
+            socket.listen(BACKLOG)?;
+        }
         open.cancel();
         Ok(Self { address, threads })
     }

@@ -20,9 +20,9 @@ pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct CoreThread {
     /// The processor to stay on.
     pub(crate) cpu: Option<usize>,
-    /// Bound; it listens from `open` on.
+    /// Bound; it listens once `open` is cancelled.
     pub(crate) socket: Socket,
-    /// Cancelled once the core knows what stands on the log.
+    /// Cancelled once the cores know what stands on the log and the sockets listen.
     pub(crate) open: CancellationToken,
     pub(crate) parts: Parts,
     pub(crate) mailbox: Mailbox,

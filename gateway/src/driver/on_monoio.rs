@@ -18,7 +18,7 @@ use crate::{
     mailbox::Mailbox,
     session::{self, Socket},
     shard::Shard,
-    thread::{ACCEPT_RETRY, BACKLOG, CoreThread, DRAIN_MAX, TICK},
+    thread::{ACCEPT_RETRY, CoreThread, DRAIN_MAX, TICK},
 };
 
 /// Submission queue entries of one ring.
@@ -114,7 +114,6 @@ async fn serve(thread: CoreThread) -> io::Result<()> {
         () = stop.cancelled() => return Ok(()),
         () = open.cancelled() => {}
     }
-    socket.listen(BACKLOG)?;
     let listener = TcpListener::from_std(socket.into())?;
     monoio::select! {
         () = stop.cancelled() => {}
