@@ -35,6 +35,8 @@ pub const PAY_WITHIN_MS: u64 = 4_000;
 const CORES: usize = 2;
 /// Faults end here; what follows must settle by itself.
 const FAULTS_END_MS: u64 = BEGIN_MS + 15_000;
+/// A part that was killed is back within this time.
+const DOWN_MAX_MS: u64 = 400;
 /// A run that has not settled after this many steps never will.
 const STEPS_MAX: u64 = 3_000_000;
 
@@ -122,7 +124,7 @@ pub fn run(seed: u64, mutant: Mutant) -> Report {
     // Time goes on while everybody waits for a part that is down.
     let clock = world.clone();
     run.scheduler.spawn(Part::Client, async move {
-        while clock.now_ms() < FAULTS_END_MS {
+        while clock.now_ms() < FAULTS_END_MS + DOWN_MAX_MS {
             clock.sleep_until(clock.now_ms() + 50).await;
         }
     });
@@ -274,7 +276,7 @@ impl Run {
                 if !down.iter().any(|(_, dead)| *dead == part) {
                     self.kill(part);
                     crashes += 1;
-                    down.push((now_ms + self.world.below(400), part));
+                    down.push((now_ms + self.world.below(DOWN_MAX_MS), part));
                 }
             }
             if let Some(at) = down.iter().position(|(until_ms, _)| *until_ms <= now_ms) {
