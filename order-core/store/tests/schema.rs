@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use store::{Ids, Settings, Store};
 
 /// The file whose first Mermaid `erDiagram` is compared, from this package's directory.
-const DIAGRAM: &str = "SCHEMA.md";
+const DIAGRAM: &str = "../../ARCHITECTURE.md";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_diagram_is_the_migrated_database() {
