@@ -201,11 +201,6 @@ impl Mall {
         }
     }
 
-    /// Ends the sale, so that nothing of it stands in a shop window. A courtesy: failing at it is none of the audit's.
-    pub(crate) fn end_sale(&self, run: u32, activity: ActivityId) -> Result<(), String> {
-        self.post(&format!("bench-{run}-end"), &format!("/activities/{activity}/end"), &json!({})).map(drop)
-    }
-
     /// The mall's own audit, live.
     pub(crate) fn audit(&self, activity: ActivityId) -> Result<Audit, String> {
         let path = format!("/admin/api/v1/activities/{activity}/audit");

@@ -91,9 +91,6 @@ pub(crate) fn run<T>(options: &Options, report: impl FnOnce(&Outcome<'_>) -> T) 
     let ended = ran.began.map(|began| began + ran.wall);
     let rest_by = ended.unwrap_or_else(Instant::now) + options.settle;
     let (audit, checks) = examine(options, &mall, activity, &crowd, &buyers, rest_by)?;
-    if let Err(error) = mall.end_sale(run, activity) {
-        note(&format!("the activity stays open: {error}"));
-    }
     Ok(report(&Outcome { activity, ran, crowd, durable_after, ledger, audit, checks }))
 }
 
