@@ -29,8 +29,8 @@ pub(crate) trait Socket {
 /// Serves the connection until the core closes it or it fails.
 pub(crate) async fn serve<S: Socket>(shard: &Rc<Shard>, id: ConnId, mut socket: S) {
     let (mut input, mut out) = (Vec::with_capacity(READ_BYTES), Vec::with_capacity(READ_BYTES));
+    let mut next = shard.poll_client(id, &mut out);
     loop {
-        let next = shard.poll_client(id, &mut out);
         match next {
             Next::Write => {
                 let result;
@@ -41,49 +41,52 @@ pub(crate) async fn serve<S: Socket>(shard: &Rc<Shard>, id: ConnId, mut socket: 
                 out.clear();
             }
             Next::Wait => shard.woken(id).await,
-            Next::Read => {
-                let Some((result, filled)) = read(shard, id, &mut socket, std::mem::take(&mut input), &mut out).await
-                else {
-                    continue;
-                };
-                input = filled;
-                match result {
-                    Ok(0) => shard.handle_eof(id),
-                    Ok(_) => {
-                        let used = shard.handle_client(id, &input);
-                        input.drain(..used);
-                    }
-                    Err(_) => break,
+            Next::Read => match read(shard, id, &mut socket, std::mem::take(&mut input), &mut out).await {
+                Came::Bytes(Ok(0), _) => shard.handle_eof(id),
+                Came::Bytes(Ok(_), filled) => {
+                    input = filled;
+                    let used = shard.handle_client(id, &input);
+                    input.drain(..used);
                 }
-            }
+                Came::Bytes(Err(_), _) => break,
+                Came::Other(other) => {
+                    next = other;
+                    continue;
+                }
+            },
             Next::Close => {
                 socket.linger().await;
                 break;
             }
         }
+        next = shard.poll_client(id, &mut out);
     }
     shard.close(id);
 }
 
-/// Reads on, across wake-ups: a read that was dropped could lose bytes. It is given up (`None`) only
-/// where the core wants something else than to read, and then the connection is about to end.
-async fn read<S: Socket>(
-    shard: &Rc<Shard>,
-    id: ConnId,
-    socket: &mut S,
-    mut input: Vec<u8>,
-    out: &mut Vec<u8>,
-) -> Option<(io::Result<usize>, Vec<u8>)> {
+/// What ended a read.
+enum Came {
+    Bytes(io::Result<usize>, Vec<u8>),
+    /// The core wants this instead.
+    Other(Next),
+}
+
+/// Reads on, across wake-ups: a read that was dropped could lose bytes. It is given up only where the
+/// core wants something else than to read, and then the connection is about to end.
+async fn read<S: Socket>(shard: &Rc<Shard>, id: ConnId, socket: &mut S, mut input: Vec<u8>, out: &mut Vec<u8>) -> Came {
     input.reserve(READ_BYTES);
     let mut read = pin!(socket.read(input));
     let mut first = true;
     poll_fn(|context| {
-        if let Poll::Ready(done) = read.as_mut().poll(context) {
-            return Poll::Ready(Some(done));
+        if let Poll::Ready((result, filled)) = read.as_mut().poll(context) {
+            return Poll::Ready(Came::Bytes(result, filled));
         }
         // The core has just said `Read`, so the first poll need not ask it again.
-        if !std::mem::take(&mut first) && !matches!(shard.poll_client(id, out), Next::Read) {
-            return Poll::Ready(None);
+        if !std::mem::take(&mut first) {
+            match shard.poll_client(id, out) {
+                Next::Read => {}
+                other @ (Next::Write | Next::Wait | Next::Close) => return Poll::Ready(Came::Other(other)),
+            }
         }
         shard.park(id, context.waker());
         Poll::Pending

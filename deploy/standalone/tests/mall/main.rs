@@ -5,6 +5,8 @@ mod process;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::{Read, Write},
+    net::TcpStream,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -146,6 +148,19 @@ fn an_unpaid_order_gives_its_unit_back() {
     assert_eq!(at_gateway(2).0, 404);
     let audit = assert_sound(&mall, &activity);
     assert_eq!(audit["database"]["closed"], 1, "{audit}");
+}
+
+/// A head that does not come to an end is told so, on the connection it came on.
+#[test]
+fn a_slow_head_is_told_408() {
+    let data = tempfile::tempdir().unwrap();
+    let mall = Mall::start(data.path(), &[]);
+    let mut slow = TcpStream::connect(mall.gateway.trim_start_matches("http://")).unwrap();
+    slow.write_all(b"GET /ping HTTP/1.1\r\nHost: ma").unwrap();
+    slow.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer:?}");
 }
 
 #[test]
