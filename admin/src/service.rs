@@ -9,7 +9,7 @@ use foundation::{
     Clock, Readiness,
     config::ServerConfig,
     metrics::Registry,
-    web::{count_requests, health_routes, serve},
+    web::{Workers, count_requests, health_routes, serve_beside},
 };
 use ledger::LedgerClient;
 use store::{PASSWORD_BYTES_MAX, Passwords, Store};
@@ -97,22 +97,9 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
         Api::new((store.clone(), ledgers.clone(), book), parts.passwords.clone(), &parts.admin_secret, clock.clone());
     let router = count_requests(router(api), &parts.metrics, "admin")
         .merge(health_routes(parts.readiness.clone(), parts.metrics.clone()));
-    let mut serving = std::pin::pin!(serve(listener, router, &parts.server, stopped.clone()));
-    ready.ready();
-    let (result, served) = tokio::select! {
-        () = serving.as_mut() => (Ok(()), true),
-        Some(ended) = running.join_next() => (ended.context("a worker died"), false),
-    };
-    ready.not_ready("stopping");
-    stopped.cancel();
-    if result.is_err() {
-        stop.cancel();
-    }
-    if !served {
-        serving.await;
-    }
-    while running.join_next().await.is_some() {}
-    result
+    let workers = Workers { running, stop: stopped };
+    let served = serve_beside(workers, (listener, router, &parts.server), &ready, &stop).await;
+    served.context("a worker died")
 }
 
 /// Takes one step unless `stop` comes first; whether there is to be another.

@@ -55,7 +55,7 @@ pub struct Ground<'a, L> {
     pub link: Arc<dyn ReserveLink>,
     /// What `/metrics` shows; the gateway adds its own.
     pub metrics: Registry,
-    /// Cancelled to stop.
+    /// Cancelled to stop, and by the gateway where one of its threads has ended.
     pub stop: CancellationToken,
 }
 
@@ -88,13 +88,18 @@ impl Gateway {
             let parts = Parts { core, link, mailbox: sender.letters, figures: figure.clone(), metrics, started };
             // A thread for each processor stays on its own; more of them are left to the scheduler.
             let cpu = (count <= cpus).then_some(index);
-            let (open, stop) = (open.clone(), stop.clone());
             let socket = bind(address)?;
             // The thread's socket by another name: it listens here, so that it does when this returns.
             sockets.push(socket.try_clone()?);
-            let thread = CoreThread { cpu, socket, open, parts, mailbox, stop };
+            let thread = CoreThread { cpu, socket, open: open.clone(), parts, mailbox, stop: stop.clone() };
             let name = format!("gateway-{index}");
-            threads.push(Builder::new().name(name).spawn(move || driver::on_monoio::run(thread))?);
+            // A core that ends by a bug stops the whole, for whoever restarts it.
+            let ends = stop.clone().drop_guard();
+            let run = move || {
+                let _ends = ends;
+                driver::on_monoio::run(thread)
+            };
+            threads.push(Builder::new().name(name).spawn(run)?);
             figures.push(figure);
             leases.push(lease);
             controls.push(sender.controls);

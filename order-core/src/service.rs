@@ -7,7 +7,7 @@ use foundation::{
     Clock, Readiness,
     config::ServerConfig,
     metrics::Registry,
-    web::{count_requests, health_routes, serve},
+    web::{Workers, count_requests, health_routes, serve_beside},
 };
 use ledger::LedgerClient;
 use store::{Passwords, Store};
@@ -74,23 +74,9 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     let api = Api::new(store.clone(), parts.passwords.clone(), &parts.shopper_secret, clock.clone());
     let router = count_requests(router(api), &parts.metrics, "order-core")
         .merge(health_routes(parts.readiness.clone(), parts.metrics.clone()));
-    let serving = serve(listener, router, &parts.server, stopped.clone());
-    ready.ready();
-    let mut serving = std::pin::pin!(serving);
-    let (result, served) = tokio::select! {
-        () = serving.as_mut() => (Ok(()), true),
-        Some(ended) = running.join_next() => (ended.context("a worker died"), false),
-    };
-    ready.not_ready("stopping");
-    stopped.cancel();
-    if result.is_err() {
-        stop.cancel();
-    }
-    if !served {
-        serving.await;
-    }
-    while running.join_next().await.is_some() {}
-    result
+    let workers = Workers { running, stop: stopped };
+    let served = serve_beside(workers, (listener, router, &parts.server), &ready, &stop).await;
+    served.context("a worker died")
 }
 
 fn spawn<W: Worker + 'static>(running: &mut JoinSet<()>, worker: W, clock: &impl Clock, stop: &CancellationToken) {

@@ -67,6 +67,26 @@ impl Groups {
         own.map(|partition| (partition.clone(), group.committed.get(partition).copied())).collect()
     }
 
+    /// Brings a member up to its group's generation: a partition that stays keeps its position, one that
+    /// comes begins at the committed offset, one that went is gone.
+    pub fn follow(
+        &self,
+        group: &str,
+        member: MemberId,
+        generation: &mut u64,
+        positions: &mut BTreeMap<Partition, u64>,
+    ) {
+        let newest = self.generation(group);
+        if std::mem::replace(generation, newest) == newest {
+            return;
+        }
+        let before = std::mem::take(positions);
+        for (partition, committed) in self.assigned(group, member) {
+            let position = before.get(&partition).copied().or(committed).unwrap_or(0);
+            positions.insert(partition, position);
+        }
+    }
+
     /// Whether `member` may commit all of `offsets` now.
     ///
     /// # Errors

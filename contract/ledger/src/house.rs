@@ -29,6 +29,9 @@ const APPEND_ENTRIES_MAX: usize = 4096;
 /// Records read at a time while the journal is folded.
 const FOLD_RECORDS_MAX: usize = 4096;
 
+/// Between two tries to rebuild; requests that come in between are refused at once.
+const REBUILD_EVERY_MS: u64 = 200;
+
 /// Takes the answer to one request.
 pub type Reply<T> = Box<dyn FnOnce(Result<T, LedgerUnavailable>) + Send>;
 
@@ -123,6 +126,7 @@ pub struct LedgerHouse<L, S> {
     snapshots: S,
     /// `None` while memory and log may differ: nothing is answered until they are one again.
     ledgers: Option<HashMap<ActivityId, Ledger>>,
+    rebuild_at_ms: u64,
     stats: Arc<Stats>,
 }
 
@@ -136,7 +140,7 @@ fn answer<T: Send + 'static>(reply: Reply<T>, value: T) -> Answer {
 impl<L: Log, S: SnapshotSource> LedgerHouse<L, S> {
     /// A house that rebuilds its ledgers before it answers.
     pub fn new(log: L, snapshots: S) -> Self {
-        Self { log, snapshots, ledgers: None, stats: Arc::default() }
+        Self { log, snapshots, ledgers: None, rebuild_at_ms: 0, stats: Arc::default() }
     }
 
     /// Shared with whoever shows the figures.
@@ -182,9 +186,11 @@ impl<L: Log, S: SnapshotSource> LedgerHouse<L, S> {
     /// before the next.
     pub async fn serve(&mut self, requests: Vec<Request>, now_ms: u64) {
         if self.ledgers.is_none()
+            && now_ms >= self.rebuild_at_ms
             && let Err(error) = self.rebuild().await
         {
             tracing::error!(%error, "the ledgers can't be rebuilt");
+            self.rebuild_at_ms = now_ms.saturating_add(REBUILD_EVERY_MS);
         }
         let mut journal = Vec::new();
         let answers: Vec<Answer> = match &mut self.ledgers {

@@ -275,16 +275,7 @@ impl SimConsumer {
 
     fn follow_group(&mut self) {
         let Some((group, member, generation)) = &mut self.membership else { return };
-        let state = self.log.state();
-        if state.groups.generation(group) == *generation {
-            return;
-        }
-        *generation = state.groups.generation(group);
-        let before = std::mem::take(&mut self.positions);
-        for (partition, committed) in state.groups.assigned(group, *member) {
-            let position = before.get(&partition).copied().or(committed).unwrap_or(0);
-            self.positions.insert(partition, position);
-        }
+        self.log.state().groups.follow(group, *member, generation, &mut self.positions);
     }
 
     fn take(&mut self, max: usize) -> Vec<Record> {

@@ -3,7 +3,7 @@
 
 mod banner;
 
-use std::{num::NonZeroUsize, process::ExitCode, sync::Arc};
+use std::{num::NonZeroUsize, process::ExitCode, sync::Arc, thread::JoinHandle, time::Duration};
 
 use anyhow::{Context, Result};
 use commit_log::{LocalLog, Log};
@@ -21,6 +21,9 @@ use order_core::Snapshots;
 use store::{Ids, Passwords, Settings, Store};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+
+/// How soon it is noticed that the ledger's thread has died.
+const THREAD_LOOK_EVERY: Duration = Duration::from_millis(200);
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -73,7 +76,8 @@ async fn run(config: &Config, data: &DataDir, secrets: Secrets) -> Result<()> {
     register(&metrics, &ledger, &log);
     let mut services = JoinSet::new();
     let services_stop = CancellationToken::new();
-    let (addresses, readiness) = (order_core_listener.local_addr()?, Readiness::default());
+    let (order_core_address, admin_address) = (order_core_listener.local_addr()?, admin_listener.local_addr()?);
+    let readiness = Readiness::default();
     let order_core = order_core::OrderCore {
         store: store.clone(),
         log: log.clone(),
@@ -97,13 +101,12 @@ async fn run(config: &Config, data: &DataDir, secrets: Secrets) -> Result<()> {
         readiness: readiness.clone(),
         metrics: metrics.clone(),
     };
-    let admin_address = admin_listener.local_addr()?;
     services.spawn(order_core::run(order_core, order_core_listener, services_stop.clone()));
     services.spawn(admin::run(admin, admin_listener, services_stop.clone()));
     while !readiness.waiting().is_empty() {
         tokio::select! {
             Some(ended) = services.join_next() => ended??,
-            () = tokio::time::sleep(std::time::Duration::from_millis(10)) => {}
+            () = tokio::time::sleep(Duration::from_millis(10)) => {}
         }
     }
 
@@ -123,11 +126,12 @@ async fn run(config: &Config, data: &DataDir, secrets: Secrets) -> Result<()> {
         stop: stop.clone(),
     };
     let gateway = Gateway::start(ground).await?;
-    let places = banner::Places { gateway: gateway.address, order_core: addresses, admin: admin_address };
+    let places = banner::Places { gateway: gateway.address, order_core: order_core_address, admin: admin_address };
     banner::print(&places, &secrets, &token_key, demo);
 
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(()),
+        () = ended(&ledger_thread) => Err(anyhow::anyhow!("the ledger's thread ended")),
         Some(ended) = services.join_next() => ended?,
     };
     stop.cancel();
@@ -137,12 +141,17 @@ async fn run(config: &Config, data: &DataDir, secrets: Secrets) -> Result<()> {
     while let Some(ended) = services.join_next().await {
         ended??;
     }
-    drop(ledger);
-    drop(ledger_thread);
     store.close().await;
     log.close();
     tracing::info!("stopped");
     ended
+}
+
+/// Returns once `thread` is no more. It goes on for as long as anybody can ask it, unless it panics.
+async fn ended(thread: &JoinHandle<()>) {
+    while !thread.is_finished() {
+        tokio::time::sleep(THREAD_LOOK_EVERY).await;
+    }
 }
 
 /// What shows group commit at work.

@@ -41,22 +41,10 @@ impl LocalConsumer {
         Self { log, membership: None, positions, paused: BTreeSet::new(), turn: 0, changed }
     }
 
-    /// Takes the group's newest assignment: what stays keeps its position, what comes begins at the
-    /// committed offset.
+    /// Takes the group's newest assignment.
     fn follow_group(&mut self) {
-        let Some(membership) = &mut self.membership else { return };
-        let state = self.log.shared.state();
-        let generation = state.groups.generation(&membership.group);
-        if generation == membership.generation {
-            return;
-        }
-        membership.generation = generation;
-        let assigned = state.groups.assigned(&membership.group, membership.member);
-        let before = std::mem::take(&mut self.positions);
-        for (partition, committed) in assigned {
-            let position = before.get(&partition).copied().or(committed).unwrap_or(0);
-            self.positions.insert(partition, position);
-        }
+        let Some(Membership { group, member, generation }) = &mut self.membership else { return };
+        self.log.shared.state().groups.follow(group, *member, generation, &mut self.positions);
         self.paused.retain(|partition| self.positions.contains_key(partition));
     }
 

@@ -114,7 +114,8 @@ pub struct LocalLog {
     shared: Arc<Shared>,
     writer: mpsc::SyncSender<Request>,
     reader: mpsc::SyncSender<Read>,
-    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    /// Until [`LocalLog::close`] waits for it.
+    writing: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl LocalLog {
@@ -146,11 +147,10 @@ impl LocalLog {
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| failed(error.to_string()))
         };
-        let threads = vec![
-            spawn("log-writer", Box::new(move || write.run()))?,
-            spawn("log-reader", Box::new(move || serve(&reading, &reads)))?,
-        ];
-        Ok(Self { shared, writer, reader, threads: Arc::new(Mutex::new(threads)) })
+        let writing = spawn("log-writer", Box::new(move || write.run()))?;
+        // It ends by itself once the last handle to the log is gone.
+        spawn("log-reader", Box::new(move || serve(&reading, &reads)))?;
+        Ok(Self { shared, writer, reader, writing: Arc::new(Mutex::new(Some(writing))) })
     }
 
     /// Commits that made records durable, since the log was opened: each is one sync of the disk.
@@ -162,10 +162,7 @@ impl LocalLog {
     pub fn close(&self) {
         // The writer may have ended before.
         drop(self.writer.send(Request::Close));
-        let writer = {
-            let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-            if threads.is_empty() { None } else { Some(threads.remove(0)) }
-        };
+        let writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer
             && writer.join().is_err()
         {

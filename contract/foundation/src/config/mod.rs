@@ -86,7 +86,8 @@ pub struct Config {
 pub struct GatewayConfig {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Threads; `None` (0 in the file) is one for each core.
+    /// Threads; `None` (0 in the file) leaves it to the process: one for each processor where the gateway
+    /// has the machine for itself.
     pub threads: Option<NonZeroUsize>,
     /// Open connections over all threads.
     pub connections_max: NonZeroUsize,

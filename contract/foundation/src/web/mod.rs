@@ -10,4 +10,4 @@ mod tests;
 pub use extract::{Json, Path, Query, bearer, json_from};
 pub use health::{count_requests, health_routes};
 pub use problem::Problem;
-pub use serve::{harden, serve};
+pub use serve::{Workers, harden, serve, serve_beside};

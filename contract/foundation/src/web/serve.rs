@@ -1,7 +1,9 @@
 //! An accept loop with the limits that axum's own has not: on a request's head, on connections, on the
 //! time to stop.
 
-use std::{any::Any, convert::Infallible, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    any::Any, convert::Infallible, net::SocketAddr, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration,
+};
 
 use axum::{
     Router,
@@ -17,12 +19,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    task::{JoinError, JoinSet},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use super::Problem;
-use crate::config::ServerConfig;
+use crate::{config::ServerConfig, health::Part};
 
 /// From a connection's first byte of attention to the end of a request's head; an idle connection is
 /// closed after as long.
@@ -64,6 +67,44 @@ pub async fn serve(listener: TcpListener, router: Router, config: &ServerConfig,
     drop(listener);
     connections.close();
     connections.wait().await;
+}
+
+/// What a service runs beside its API.
+#[derive(Debug)]
+pub struct Workers {
+    /// They end once `stop` is cancelled.
+    pub running: JoinSet<()>,
+    /// A child of the process's stop.
+    pub stop: CancellationToken,
+}
+
+/// [`serve`]s beside `workers` until `stop`; `ready` is so in between. A worker that dies by a bug stops
+/// the whole, for whoever restarts it.
+///
+/// # Errors
+/// Where a worker died.
+pub async fn serve_beside(
+    mut workers: Workers,
+    (listener, router, config): (TcpListener, Router, &ServerConfig),
+    ready: &Part,
+    stop: &CancellationToken,
+) -> Result<(), JoinError> {
+    let mut serving = pin!(serve(listener, router, config, workers.stop.clone()));
+    ready.ready();
+    let (result, served) = tokio::select! {
+        () = serving.as_mut() => (Ok(()), true),
+        Some(ended) = workers.running.join_next() => (ended, false),
+    };
+    ready.not_ready("stopping");
+    workers.stop.cancel();
+    if result.is_err() {
+        stop.cancel();
+    }
+    if !served {
+        serving.await;
+    }
+    while workers.running.join_next().await.is_some() {}
+    result
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
