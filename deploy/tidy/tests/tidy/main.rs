@@ -32,13 +32,14 @@ const PACKAGES: &[(&str, Uses)] = &[
     ("order-core", Uses::Only(&["contract", "commit-log", "foundation", "ledger", "store"])),
     ("admin", Uses::Only(&["contract", "commit-log", "foundation", "ledger", "store"])),
     ("bench", Uses::Only(&["contract", "foundation"])),
+    ("services", Uses::Only(&[])),
     ("standalone", Uses::All),
     ("sim", Uses::All),
     ("tidy", Uses::Only(&[])),
 ];
 
 /// Packages that the tests of every other package may use as well.
-const LIBRARIES: &[&str] = &["contract", "commit-log", "foundation", "ledger", "store"];
+const LIBRARIES: &[&str] = &["contract", "commit-log", "foundation", "ledger", "services", "store"];
 
 /// What a package without IO may not be built from.
 const RUNTIMES: &[&str] =

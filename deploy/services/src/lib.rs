@@ -1,0 +1,20 @@
+//! Real servers on loopback for tests, each private to the process that starts it: a free port, data in
+//! a temporary directory, gone with the process however it ends.
+//!
+//! A server that this machine does not have is a line that begins with `SKIPPED` and `None`; `make test`
+//! counts those lines, and CI fails on any.
+#![forbid(unsafe_code)]
+
+mod mariadb;
+mod process;
+mod redis;
+
+pub use mariadb::MariaDb;
+pub use redis::Redis;
+
+/// Says that a test can't run here, and why, in the words that `make test` counts.
+fn skipped(what: &str, why: &str) {
+    // In one write: lines of tests that run side by side must not mix.
+    let line = format!("\nSKIPPED {what}: {why}\n");
+    drop(std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()));
+}

@@ -1,0 +1,106 @@
+//! A child process that can't outlive its parent.
+
+use std::{
+    io::{self, BufRead, BufReader},
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// A server that has not answered by then never will.
+const START_MAX: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Starts its arguments, tells their process id, and kills them once its input ends: it does when the
+/// parent closes it or dies.
+const WARDEN: &str = r#""$@" </dev/null >&2 & pid=$!; echo $pid; read -r _; kill -9 $pid; wait $pid 2>/dev/null"#;
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Process {
+    warden: Child,
+    id: u32,
+}
+
+impl Process {
+    /// Runs `program`, writing what it says to `log`.
+    pub(crate) fn start(program: &str, args: &[&str], log: &Path) -> io::Result<Self> {
+        let said = std::fs::File::options().create(true).append(true).open(log)?;
+        let mut warden = Command::new("sh")
+            .args(["-c", WARDEN, "warden", program])
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(said)
+            .spawn()?;
+        let mut line = String::new();
+        let Some(told) = warden.stdout.take() else { return Err(io::Error::other("no pipe")) };
+        BufReader::new(told).read_line(&mut line)?;
+        let id = line.trim().parse().map_err(|_| io::Error::other(format!("{program} has no process id: {line:?}")))?;
+        Ok(Self { warden, id })
+    }
+
+    /// The server's process id.
+    pub(crate) const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// A process that has ended stays as a zombie until the warden waits for it.
+    pub(crate) fn is_running(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id));
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    /// Sends `signal` (`TERM`, `STOP`, `CONT`) to the server.
+    pub(crate) fn signal(&self, signal: &str) {
+        let sent =
+            Command::new("kill").args([format!("-{signal}"), self.id.to_string()]).stderr(Stdio::null()).status();
+        // A server that has ended already needs no signal.
+        drop(sent);
+    }
+
+    /// Waits until the server has ended by itself.
+    pub(crate) fn ended(mut self) {
+        until("the server has ended", || !self.is_running());
+        drop(self.warden.stdin.take());
+        drop(self.warden.wait());
+    }
+}
+
+/// kill -9.
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.warden.stdin.take());
+        drop(self.warden.wait());
+    }
+}
+
+/// A port that nobody listened on a moment ago.
+///
+/// # Panics
+/// Where loopback has none.
+pub(crate) fn free_port() -> u16 {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()) {
+        Ok(address) => address.port(),
+        Err(error) => panic!("no free port on loopback: {error}"),
+    }
+}
+
+/// Waits until `holds`.
+///
+/// # Panics
+/// Where it does not within [`START_MAX`].
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < START_MAX, "not within {START_MAX:?}: {what}");
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Whether `program` is installed.
+pub(crate) fn has(program: &str) -> bool {
+    let dirs = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&dirs).any(|dir| dir.join(program).is_file())
+}

@@ -1,0 +1,129 @@
+//! redis-server.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpStream},
+    path::Path,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    process::{Process, free_port, has, until},
+    skipped,
+};
+
+/// A Redis of its own. Dropping it kills it and removes its data.
+#[derive(Debug)]
+pub struct Redis {
+    process: Option<Process>,
+    dir: TempDir,
+    port: u16,
+    appendfsync: &'static str,
+}
+
+impl Redis {
+    /// A Redis that appends to its file and syncs it every second, as a mall's does. `None`, said loudly,
+    /// where there is no redis-server.
+    pub fn start() -> Option<Self> {
+        Self::start_with("everysec")
+    }
+
+    /// The same with another `appendfsync`; `no` for tests that never restart it.
+    ///
+    /// # Panics
+    /// Where it is there and does not start.
+    pub fn start_with(appendfsync: &'static str) -> Option<Self> {
+        if !has("redis-server") {
+            skipped("redis", "no redis-server on the PATH; `make services-install` installs it");
+            return None;
+        }
+        let dir = match tempfile::tempdir() {
+            Ok(dir) => dir,
+            Err(error) => panic!("no temporary directory: {error}"),
+        };
+        let mut redis = Self { process: None, dir, port: free_port(), appendfsync };
+        redis.resume();
+        Some(redis)
+    }
+
+    /// Starts it again on the data it has; it answers when this returns.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn resume(&mut self) {
+        let (port, dir) = (self.port.to_string(), self.dir.path().display().to_string());
+        let args = ["--port", &port, "--bind", "127.0.0.1", "--dir", &dir, "--save", ""];
+        let aof = ["--appendonly", "yes", "--appendfsync", self.appendfsync];
+        let started =
+            Process::start("redis-server", &[&args[..], &aof[..]].concat(), &self.dir.path().join("redis.log"));
+        self.process = match started {
+            Ok(process) => Some(process),
+            Err(error) => panic!("redis-server does not start: {error}"),
+        };
+        until("redis answers", || self.ping());
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// SIGTERM: it writes what it has and ends.
+    pub fn stop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.signal("TERM");
+            process.ended();
+        }
+    }
+
+    /// SIGSTOP: connections stay and nothing is answered, until [`Redis::thaw`].
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        if let Some(process) = &self.process {
+            process.signal(signal);
+        }
+    }
+
+    /// Where it keeps its data.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The port on 127.0.0.1; the same after [`Redis::resume`].
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its process id while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// For `MALL_REDIS__URL`.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// `-LOADING` is no answer.
+    fn ping(&self) -> bool {
+        let ask = || -> std::io::Result<bool> {
+            let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+            socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+            socket.write_all(b"PING\r\n")?;
+            let mut answer = [0; 5];
+            socket.read_exact(&mut answer)?;
+            Ok(&answer == b"+PONG")
+        };
+        ask().unwrap_or(false)
+    }
+}
