@@ -160,7 +160,7 @@ impl Incarnation {
             let Some(batch) = batch else { break };
             let (id, letters, bell) = (batch.id, self.letters.clone(), self.bell.clone());
             let reply = move |result: Result<_, _>| {
-                let letter = (id, result.map_err(|_| Unavailable));
+                let letter = (id, result.map_err(|_| Unavailable::Unknown));
                 letters.lock().unwrap_or_else(PoisonError::into_inner).push_back(letter);
                 bell.notify_one();
             };

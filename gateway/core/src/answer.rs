@@ -60,6 +60,7 @@ answers! {
     HeadTooLarge 431 "head_too_large" "the header section is too large";
     NotImplemented 501 "not_implemented" "the method or transfer coding is unknown";
     Unavailable 503 "unavailable" "not answered now; the same request may be sent again";
+    Frozen 503 "frozen" "the sale's stock is being checked; the same request may be sent again";
     NotReady 503 "not_ready" "not ready to serve";
     VersionNotSupported 505 "http_version_not_supported" "HTTP/1.1 and HTTP/1.0 are spoken here";
 }
@@ -98,6 +99,7 @@ impl Answer {
             | Self::IdempotencyKeyReused
             | Self::RateLimited
             | Self::Unavailable
+            | Self::Frozen
             | Self::NotReady => false,
         }
     }

@@ -36,9 +36,14 @@ pub struct Batch {
     pub reservations: Vec<Reservation>,
 }
 
-/// The ledger gave no answer: it is not open, frozen, or out of reach. What was asked may have happened.
+/// The ledger gave no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unavailable;
+pub enum Unavailable {
+    /// It is not open, or out of reach. What was asked may have happened.
+    Unknown,
+    /// Its server came back, perhaps older, and it is being compared with the log. Nothing happened.
+    Frozen,
+}
 
 /// Too many wait already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

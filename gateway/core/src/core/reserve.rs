@@ -95,13 +95,14 @@ impl Core {
                 let asked = sent.iter().map(|waiting| &waiting.reservation);
                 self.board.handle_reply(batch.activity(), asked, &reply);
                 for (waiting, outcome) in sent.iter().zip(reply.outcomes) {
-                    self.conclude(waiting, Some(outcome));
+                    self.conclude(waiting, Ok(outcome));
                 }
             }
-            Ok(_) | Err(Unavailable) => {
+            reply @ (Ok(_) | Err(_)) => {
+                let why = reply.err().unwrap_or(Unavailable::Unknown);
                 self.stats.batches_unavailable += 1;
                 for waiting in &sent {
-                    self.conclude(waiting, None);
+                    self.conclude(waiting, Err(why));
                 }
             }
         }
@@ -111,11 +112,11 @@ impl Core {
     /// The link to the ledger is lost: no reply comes to any batch in flight.
     pub fn handle_link_lost(&mut self, now: Now) {
         for batch in self.pipe.in_flight() {
-            self.handle_reply(batch, Err(Unavailable), now);
+            self.handle_reply(batch, Err(Unavailable::Unknown), now);
         }
     }
 
-    fn conclude(&mut self, waiting: &Waiting, outcome: Option<Outcome>) {
+    fn conclude(&mut self, waiting: &Waiting, outcome: Result<Outcome, Unavailable>) {
         let mut waited_for = false;
         self.with(waiting.conn, |core, connection| {
             let Phase::Reserving(mut reserving) = connection.phase else { return };
@@ -133,17 +134,17 @@ impl Core {
         self.stats.outcomes_late += u64::from(!waited_for);
     }
 
-    fn tell(&mut self, reserving: &Reserving, outcome: Option<Outcome>, out: &mut Vec<u8>) {
+    fn tell(&mut self, reserving: &Reserving, outcome: Result<Outcome, Unavailable>, out: &mut Vec<u8>) {
         let refusal = match outcome {
-            Some(Outcome::Held { order, .. }) => return self.accept(reserving, order, out),
-            Some(Outcome::SoldOut) => Answer::SoldOut,
-            Some(Outcome::LimitReached) => Answer::LimitReached,
-            Some(Outcome::NotStarted) => Answer::NotStarted,
-            Some(Outcome::Ended) => Answer::Ended,
-            Some(Outcome::KeyReused) => Answer::IdempotencyKeyReused,
-            Some(Outcome::Done | Outcome::UnknownOrder | Outcome::Conflict | Outcome::Refused) | None => {
-                Answer::Unavailable
-            }
+            Ok(Outcome::Held { order, .. }) => return self.accept(reserving, order, out),
+            Ok(Outcome::SoldOut) => Answer::SoldOut,
+            Ok(Outcome::LimitReached) => Answer::LimitReached,
+            Ok(Outcome::NotStarted) => Answer::NotStarted,
+            Ok(Outcome::Ended) => Answer::Ended,
+            Ok(Outcome::KeyReused) => Answer::IdempotencyKeyReused,
+            Err(Unavailable::Frozen) => Answer::Frozen,
+            Ok(Outcome::Done | Outcome::UnknownOrder | Outcome::Conflict | Outcome::Refused)
+            | Err(Unavailable::Unknown) => Answer::Unavailable,
         };
         self.refuse(out, &reserving.exchange, refusal);
     }

@@ -199,8 +199,15 @@ fn no_answer_is_never_a_no() {
     let id = world.open();
     world.send(id, buy(1, "a"));
     let batch = world.core.poll_batch().unwrap();
-    world.core.handle_reply(batch.id, Err(Unavailable), world.now);
+    world.core.handle_reply(batch.id, Err(Unavailable::Unknown), world.now);
     assert_eq!(statuses(&world.receive(id).0), ["503"]);
+
+    world.send(id, buy(1, "a"));
+    let batch = world.core.poll_batch().unwrap();
+    world.core.handle_reply(batch.id, Err(Unavailable::Frozen), world.now);
+    let frozen = String::from_utf8(world.receive(id).0).unwrap();
+    assert!(frozen.starts_with("HTTP/1.1 503 ") && frozen.contains(r#""code":"frozen""#), "{frozen}");
+    assert!(frozen.contains("retry-after: "), "{frozen}");
 
     world.send(id, buy(1, "a"));
     let batch = world.core.poll_batch().unwrap();
