@@ -3,7 +3,7 @@
 SEED ?= 1
 ARGS ?=
 
-.PHONY: help run sale test sim fmt clean
+.PHONY: help run sale services-up services-down test sim fmt clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -13,6 +13,13 @@ run: ## the whole mall in one process, on 127.0.0.1:8080 to 8082, data in ./data
 
 sale: ## sell out a flash sale against `make run` and audit it
 	cargo run --locked --profile quick -p bench -- sale $(ARGS)
+
+services-up: ## Redis, MariaDB, Kafka, Elasticsearch and nginx, private, on loopback; says what listens where
+	bash deploy/services/services.sh install
+	bash deploy/services/services.sh up
+
+services-down: ## stops what services-up started
+	bash deploy/services/services.sh down
 
 test: ## format, lints, every test
 	bash deploy/test.sh

@@ -4,14 +4,14 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use commit_log::{Consumer, Log, LogError, Partition, Record as LogRecord};
 use contract::{
-    Activity,
+    Activity, ActivityId,
     ledger::Entry,
     record::{OrderEvent, Record},
     topic,
 };
 use foundation::{Clock, SystemClock, ids::Lease};
 use gateway_core::Control;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Records read at a time.
@@ -23,13 +23,25 @@ const LEASE_EVERY: Duration = Duration::from_secs(5);
 
 const TOPICS: [&str; 3] = [topic::ACTIVITIES, topic::ORDERS, topic::ORDER_EVENTS];
 
-/// Sends to every core.
+/// Sends to every core, and tells the relay which activities there are.
 #[derive(Clone)]
-pub(crate) struct Broadcast(pub(crate) Vec<mpsc::Sender<Control>>);
+pub(crate) struct Broadcast {
+    pub(crate) cores: Vec<mpsc::Sender<Control>>,
+    pub(crate) activities: watch::Sender<Arc<[ActivityId]>>,
+}
 
 impl Broadcast {
     pub(crate) async fn send(&self, control: Control) {
-        for core in &self.0 {
+        if let Control::Activity(activity) = &control {
+            self.activities.send_if_modified(|known| {
+                let is_new = !known.contains(&activity.id);
+                if is_new {
+                    *known = known.iter().copied().chain([activity.id]).collect();
+                }
+                is_new
+            });
+        }
+        for core in &self.cores {
             // A core that has ended needs no news.
             drop(core.send(control.clone()).await);
         }
@@ -102,7 +114,7 @@ async fn pass_on(records: &[LogRecord], waiting: &mut HashMap<Partition, u64>, c
 /// Moves the cores' worker ids on, one lease for each core.
 pub(crate) async fn keep_leases(mut leases: Vec<Lease>, cores: Broadcast, stop: CancellationToken) {
     loop {
-        for (lease, core) in leases.iter_mut().zip(&cores.0) {
+        for (lease, core) in leases.iter_mut().zip(&cores.cores) {
             match lease.extend(SystemClock.now_ms()) {
                 // A core that has ended needs no news.
                 Ok(until_ms) => drop(core.send(Control::LeaseUntil(until_ms)).await),

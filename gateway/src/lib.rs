@@ -6,6 +6,8 @@ mod driver;
 mod figures;
 mod link;
 mod mailbox;
+mod net;
+pub mod redis;
 mod session;
 mod shard;
 mod thread;
@@ -30,16 +32,18 @@ use foundation::{
 };
 use gateway_core::{Config, Core, Now, Rate};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     control::Broadcast,
     figures::Figures,
+    redis::{Recent, relay},
     shard::Parts,
     thread::{BACKLOG, CoreThread},
 };
 
-pub use link::ReserveLink;
+pub use link::{Ledgers, ReserveLink};
 
 /// What the gateway stands on.
 pub struct Ground<'a, L> {
@@ -51,8 +55,8 @@ pub struct Ground<'a, L> {
     pub ids: &'a Path,
     /// What the cores follow.
     pub log: &'a L,
-    /// The way to the ledger.
-    pub link: Arc<dyn ReserveLink>,
+    /// The way to the ledgers.
+    pub ledgers: Ledgers,
     /// What `/metrics` shows; the gateway adds its own.
     pub metrics: Registry,
     /// Cancelled to stop, and by the gateway where one of its threads has ended.
@@ -64,6 +68,7 @@ pub struct Gateway {
     /// Where it listens.
     pub address: SocketAddr,
     threads: Vec<JoinHandle<io::Result<()>>>,
+    relay: Option<JoinHandle<()>>,
 }
 
 impl Gateway {
@@ -79,13 +84,16 @@ impl Gateway {
         let count = config.threads.map_or(cpus, usize::from);
         let (started, open) = (Instant::now(), CancellationToken::new());
         let (mut threads, mut sockets) = (Vec::new(), Vec::new());
-        let (mut figures, mut leases, mut controls) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut figures, mut leases, mut controls, mut recents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for index in 0..count {
             let (core, lease) = core(&ground, count, started)?;
             let (sender, mailbox) = mailbox::mailbox();
             let figure = Arc::new(Figures::default());
-            let (link, metrics) = (ground.link.clone(), ground.metrics.clone());
-            let parts = Parts { core, link, mailbox: sender.letters, figures: figure.clone(), metrics, started };
+            let (ledgers, metrics) = (ground.ledgers.clone(), ground.metrics.clone());
+            let recent = Arc::new(Recent::default());
+            recents.push(recent.clone());
+            let parts =
+                Parts { core, ledgers, recent, mailbox: sender.letters, figures: figure.clone(), metrics, started };
             // A thread for each processor stays on its own; more of them are left to the scheduler.
             let cpu = (count <= cpus).then_some(index);
             let socket = bind(address)?;
@@ -105,14 +113,23 @@ impl Gateway {
             controls.push(sender.controls);
         }
         figures::register(&ground.metrics, &figures);
-        let cores = Broadcast(controls);
+        let (activities, known) = watch::channel(Arc::from([]));
+        let cores = Broadcast { cores: controls, activities };
         control::follow(log, &cores, stop.clone()).await.context("the gateway can't read the log")?;
+        let relay = match &ground.ledgers {
+            Ledgers::Redis(settings) => {
+                let (url, log, metrics) = (settings.url.expose().to_owned(), log.clone(), ground.metrics.clone());
+                let parts = relay::Parts { url, log, activities: known, recents, metrics };
+                Some(relay::start(parts, stop.clone())?)
+            }
+            Ledgers::Shared(_) => None,
+        };
         tokio::spawn(control::keep_leases(leases, cores, stop.clone()));
         for socket in sockets {
             socket.listen(BACKLOG)?;
         }
         open.cancel();
-        Ok(Self { address, threads })
+        Ok(Self { address, threads, relay })
     }
 
     /// Waits for the threads to end, which they do once they are stopped and drained.
@@ -122,6 +139,9 @@ impl Gateway {
     pub fn join(self) -> Result<()> {
         for thread in self.threads {
             thread.join().map_err(|_| anyhow::anyhow!("a gateway thread panicked"))??;
+        }
+        if let Some(relay) = self.relay {
+            relay.join().map_err(|_| anyhow::anyhow!("the relay panicked"))?;
         }
         Ok(())
     }

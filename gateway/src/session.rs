@@ -10,17 +10,16 @@ use std::{
 
 use gateway_core::{ConnId, Next};
 
-use crate::shard::Shard;
+use crate::{
+    net::{Reader, Writer},
+    shard::Shard,
+};
 
 /// Room for one read; a head or a body larger than this comes in several.
 const READ_BYTES: usize = 4096;
 
-/// A connection's socket. Buffers are handed over and come back, the shape that io_uring needs.
-pub(crate) trait Socket {
-    /// Appends to `buf`'s spare capacity; `Ok(0)` is the end.
-    fn read(&mut self, buf: Vec<u8>) -> impl Future<Output = (io::Result<usize>, Vec<u8>)>;
-    /// Writes all of `buf`.
-    fn write_all(&mut self, buf: Vec<u8>) -> impl Future<Output = (io::Result<()>, Vec<u8>)>;
+/// A client's connection.
+pub(crate) trait Socket: Reader + Writer {
     /// Ends the writing side and reads on for a moment, so that the last answer is not lost to a
     /// reset while the client still sends (RFC 9112 section 9.6).
     fn linger(&mut self) -> impl Future<Output = ()>;

@@ -16,8 +16,9 @@ use gateway_core::{Batch, ConnId, Control, Core, Next, Now, Refused, Unavailable
 
 use crate::{
     figures::Figures,
-    link::ReserveLink,
+    link::{Ledgers, ReserveLink},
     mailbox::{Letter, Sender},
+    redis::{self, Recent},
 };
 
 /// What the tasks of one core thread share. No borrow crosses an await.
@@ -28,17 +29,25 @@ pub(crate) struct Shard {
     /// Set when the core may have a batch to send; the flusher's waker while it waits for that.
     sendable: Cell<bool>,
     flusher: Cell<Option<Waker>>,
-    link: Arc<dyn ReserveLink>,
+    way: Way,
     mailbox: Sender,
     figures: Arc<Figures>,
     metrics: Registry,
     started: Instant,
 }
 
+/// The way of one core to the ledgers.
+enum Way {
+    Shared(Arc<dyn ReserveLink>),
+    Redis(Box<redis::Link>),
+}
+
 /// What a shard is made of.
 pub(crate) struct Parts {
     pub(crate) core: Core,
-    pub(crate) link: Arc<dyn ReserveLink>,
+    pub(crate) ledgers: Ledgers,
+    /// What the core was told "held", where its ledgers may forget it.
+    pub(crate) recent: Arc<Recent>,
     pub(crate) mailbox: Sender,
     pub(crate) figures: Arc<Figures>,
     pub(crate) metrics: Registry,
@@ -48,10 +57,14 @@ pub(crate) struct Parts {
 
 impl Shard {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
-        let Parts { core, link, mailbox, figures, metrics, started } = parts;
+        let Parts { core, ledgers, recent, mailbox, figures, metrics, started } = parts;
+        let way = match ledgers {
+            Ledgers::Shared(link) => Way::Shared(link),
+            Ledgers::Redis(settings) => Way::Redis(Box::new(redis::Link::new(settings, recent))),
+        };
         let (core, parked) = (RefCell::new(core), RefCell::default());
         let (sendable, flusher) = (Cell::new(false), Cell::new(None));
-        Rc::new(Self { core, parked, sendable, flusher, link, mailbox, figures, metrics, started })
+        Rc::new(Self { core, parked, sendable, flusher, way, mailbox, figures, metrics, started })
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -97,6 +110,10 @@ impl Shard {
     /// Deadlines, and the figures that other cores show.
     pub(crate) fn tick(&self) {
         self.core.borrow_mut().handle_timeout(self.now());
+        if let Some(link) = self.redis() {
+            link.tick(self.now().mono);
+            link.pass_on(self);
+        }
         self.figures.publish(self.core.borrow().stats());
         self.moved();
     }
@@ -167,13 +184,29 @@ impl Shard {
         }
     }
 
+    /// The core's connection to Redis, where that has the ledgers.
+    pub(crate) fn redis(&self) -> Option<&redis::Link> {
+        match &self.way {
+            Way::Redis(link) => Some(link),
+            Way::Shared(_) => None,
+        }
+    }
+
     fn send(&self, batch: Batch) {
-        let (id, mailbox) = (batch.id, self.mailbox.clone());
-        let reply = move |result: Result<_, _>| {
-            // A thread that has ended no longer waits.
-            drop(mailbox.send((id, result.map_err(|_| Unavailable))));
-        };
-        self.link.reserve(batch, Box::new(reply));
+        match &self.way {
+            Way::Redis(link) => {
+                link.send(batch, self.now().mono);
+                link.pass_on(self);
+            }
+            Way::Shared(link) => {
+                let (id, mailbox) = (batch.id, self.mailbox.clone());
+                let reply = move |result: Result<_, _>| {
+                    // A thread that has ended no longer waits.
+                    drop(mailbox.send((id, result.map_err(|_| Unavailable::Unknown))));
+                };
+                link.reserve(batch, Box::new(reply));
+            }
+        }
     }
 }
 

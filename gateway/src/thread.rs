@@ -13,6 +13,8 @@ pub(crate) const TICK: Duration = Duration::from_millis(20);
 pub(crate) const BACKLOG: i32 = 4096;
 /// Between two tries to accept after the process ran out of something (files, memory).
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// How long another server may take to accept a connection.
+pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(1);
 /// How long open requests may take once the gateway stops.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(10);
 

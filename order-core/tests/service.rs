@@ -8,7 +8,7 @@ use commit_log::{LocalLog, Log};
 use contract::{
     ActivityId, Cents, OrderId, UserId,
     activity::Terms,
-    ledger::{Counters, Outcome, Reservation},
+    ledger::{Counters, Outcome, Reservation, Window},
     topic,
 };
 use foundation::{Clock, IdMaker, Readiness, SystemClock, config, metrics::Registry};
@@ -45,7 +45,8 @@ impl Mall {
         let log = LocalLog::open(&directory.join("log.db")).unwrap();
         log.create_topics(topic::fixed().to_vec()).await.unwrap();
         let snapshots = Snapshots::new(store.clone());
-        let (ledger, _thread) = ledger::local::start(log.clone(), snapshots, SystemClock).await.unwrap();
+        let (ledger, _thread) =
+            ledger::local::start(log.clone(), snapshots, Window::default(), SystemClock).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

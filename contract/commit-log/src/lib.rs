@@ -6,14 +6,20 @@
 //! that every backend passes.
 #![forbid(unsafe_code)]
 
+mod any;
 pub mod conformance;
 pub mod groups;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod local;
 
 use std::{future::Future, sync::Arc};
 
 use contract::topic::Topic;
 
+pub use any::{AnyConsumer, AnyLog};
+#[cfg(feature = "kafka")]
+pub use kafka::{KafkaConsumer, KafkaLog, KafkaSettings};
 pub use local::{LocalConsumer, LocalLog, OpenError};
 
 /// A record to append. Records of one key stay in order.

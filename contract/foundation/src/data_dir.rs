@@ -17,6 +17,8 @@ pub const ADMIN_SECRET_FILE: &str = "admin-secret";
 pub const ADMIN_PASSWORD_FILE: &str = "admin-password";
 
 const LOCK_FILE: &str = "lock";
+/// Held while a secret is looked for and made.
+const SECRETS_LOCK_FILE: &str = "secrets-lock";
 
 /// Why the data directory can't be used. Every message names the path.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +106,30 @@ impl DataDir {
         Ok(Self { path: dir.to_owned(), _lock: lock })
     }
 
+    /// The same for processes that share it: they keep nothing there but secrets and leases. Beside a
+    /// process that has it for itself there is no room for them.
+    ///
+    /// # Errors
+    /// Where it can't be used, or a process has it for itself.
+    pub fn share(path: &Path) -> Result<Self, DataDirError> {
+        let dir = path;
+        if !dir.is_dir() {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+            made.map_err(|error| fault(dir, "make", Path::new("it"), error))?;
+        }
+        let file = Path::new(LOCK_FILE);
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK_FILE));
+        let lock = opened.map_err(|error| fault(dir, "write", file, error))?;
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(Self { path: dir.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                let holder = fs::read_to_string(dir.join(LOCK_FILE)).unwrap_or_default();
+                Err(DataDirError::InUse { dir: dir.to_owned(), holder: holder.trim().to_owned() })
+            }
+            Err(TryLockError::Error(error)) => Err(fault(dir, "lock", file, error)),
+        }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -134,6 +160,10 @@ impl DataDir {
     }
 
     fn keep(&self, file: &'static str, bytes: usize) -> Result<(Secret, bool), DataDirError> {
+        // Processes that share the directory and start together must not make two.
+        let lock = Path::new(SECRETS_LOCK_FILE);
+        let guard = File::create(self.path.join(lock)).and_then(|guard| guard.lock().map(|()| guard));
+        let _guard = guard.map_err(|error| fault(&self.path, "lock", lock, error))?;
         if let Some(secret) = read_secret(&self.path, file)? {
             return Ok((secret, false));
         }

@@ -17,7 +17,9 @@ use contract::{
     ActivityId,
     activity::Terms,
     codec::DecodeError,
-    ledger::{BatchReply, Command, Counters, Entry, Event, Ledger, Outcome, Reservation, RestoreError, Snapshot},
+    ledger::{
+        BatchReply, Command, Counters, Entry, Event, Ledger, Outcome, Reservation, RestoreError, Snapshot, Window,
+    },
     record::{LedgerCommand, Record, activity_key},
     topic,
 };
@@ -120,12 +122,47 @@ impl Stats {
     }
 }
 
+/// The ledgers as database and journal have them: snapshots, and the entries after them, up to the
+/// journal's end when it was looked at.
+///
+/// # Errors
+/// See [`RebuildError`].
+pub async fn restore<L: Log, S: SnapshotSource>(
+    log: &L,
+    snapshots: &S,
+) -> Result<HashMap<ActivityId, Ledger>, RebuildError> {
+    let snapshots = snapshots.snapshots().await.map_err(RebuildError::Snapshots)?;
+    let mut ledgers = HashMap::with_capacity(snapshots.len());
+    for snapshot in &snapshots {
+        ledgers.insert(snapshot.activity, Ledger::restore(snapshot)?);
+    }
+    let mut left: u64 = 0;
+    let mut ends = HashMap::new();
+    for (partition, end) in log.ends(topic::ORDERS).await? {
+        if end > 0 {
+            left += 1;
+            ends.insert(partition, end);
+        }
+    }
+    let mut journal = log.follow(&[topic::ORDERS]).await?;
+    while left > 0 {
+        for record in journal.poll(FOLD_RECORDS_MAX).await? {
+            let entry = Entry::decode(&record.value)
+                .map_err(|reason| RebuildError::Poison { offset: record.offset, reason })?;
+            Ledger::fold(&mut ledgers, &entry)?;
+            left -= u64::from(ends.get(&record.partition) == Some(&(record.offset + 1)));
+        }
+    }
+    Ok(ledgers)
+}
+
 /// The ledgers of this process.
 pub struct LedgerHouse<L, S> {
     log: L,
     snapshots: S,
     /// `None` while memory and log may differ: nothing is answered until they are one again.
     ledgers: Option<HashMap<ActivityId, Ledger>>,
+    window: Window,
     rebuild_at_ms: u64,
     stats: Arc<Stats>,
 }
@@ -140,7 +177,12 @@ fn answer<T: Send + 'static>(reply: Reply<T>, value: T) -> Answer {
 impl<L: Log, S: SnapshotSource> LedgerHouse<L, S> {
     /// A house that rebuilds its ledgers before it answers.
     pub fn new(log: L, snapshots: S) -> Self {
-        Self { log, snapshots, ledgers: None, rebuild_at_ms: 0, stats: Arc::default() }
+        Self { log, snapshots, ledgers: None, window: Window::default(), rebuild_at_ms: 0, stats: Arc::default() }
+    }
+
+    /// Limits how often a user may try, in every ledger that is opened or rebuilt from now on.
+    pub fn set_window(&mut self, window: Window) {
+        self.window = window;
     }
 
     /// Shared with whoever shows the figures.
@@ -154,27 +196,9 @@ impl<L: Log, S: SnapshotSource> LedgerHouse<L, S> {
     /// See [`RebuildError`]; nothing is answered until a rebuild succeeds.
     pub async fn rebuild(&mut self) -> Result<(), RebuildError> {
         self.ledgers = None;
-        let snapshots = self.snapshots.snapshots().await.map_err(RebuildError::Snapshots)?;
-        let mut ledgers = HashMap::with_capacity(snapshots.len());
-        for snapshot in &snapshots {
-            ledgers.insert(snapshot.activity, Ledger::restore(snapshot)?);
-        }
-        let mut left: u64 = 0;
-        let mut ends = HashMap::new();
-        for (partition, end) in self.log.ends(topic::ORDERS).await? {
-            if end > 0 {
-                left += 1;
-                ends.insert(partition, end);
-            }
-        }
-        let mut journal = self.log.follow(&[topic::ORDERS]).await?;
-        while left > 0 {
-            for record in journal.poll(FOLD_RECORDS_MAX).await? {
-                let entry = Entry::decode(&record.value)
-                    .map_err(|reason| RebuildError::Poison { offset: record.offset, reason })?;
-                Ledger::fold(&mut ledgers, &entry)?;
-                left -= u64::from(ends.get(&record.partition) == Some(&(record.offset + 1)));
-            }
+        let mut ledgers = restore(&self.log, &self.snapshots).await?;
+        for ledger in ledgers.values_mut() {
+            ledger.set_window(self.window);
         }
         tracing::info!(ledgers = ledgers.len(), "ledgers rebuilt from the database and the journal");
         self.ledgers = Some(ledgers);
@@ -195,7 +219,7 @@ impl<L: Log, S: SnapshotSource> LedgerHouse<L, S> {
         let mut journal = Vec::new();
         let answers: Vec<Answer> = match &mut self.ledgers {
             Some(ledgers) => {
-                requests.into_iter().map(|request| apply(ledgers, request, now_ms, &mut journal)).collect()
+                requests.into_iter().map(|request| apply(ledgers, self.window, request, now_ms, &mut journal)).collect()
             }
             None => requests.into_iter().map(|request| refuse(request, "the ledgers are being rebuilt")).collect(),
         };
@@ -226,7 +250,13 @@ impl<L: Log, S: SnapshotSource> LedgerHouse<L, S> {
     }
 }
 
-fn apply(ledgers: &mut HashMap<ActivityId, Ledger>, request: Request, now_ms: u64, journal: &mut Vec<Entry>) -> Answer {
+fn apply(
+    ledgers: &mut HashMap<ActivityId, Ledger>,
+    window: Window,
+    request: Request,
+    now_ms: u64,
+    journal: &mut Vec<Entry>,
+) -> Answer {
     match request {
         Request::Reserve { activity, reservations, reply } => match ledgers.get_mut(&activity) {
             None => refuse(Request::Reserve { activity, reservations, reply }, "the activity's ledger is not open"),
@@ -238,7 +268,8 @@ fn apply(ledgers: &mut HashMap<ActivityId, Ledger>, request: Request, now_ms: u6
         },
         Request::Open { activity, stock, terms, reply } => {
             let ledger = ledgers.entry(activity).or_insert_with(|| {
-                let (ledger, opened) = Ledger::open(activity, stock, terms, now_ms);
+                let (mut ledger, opened) = Ledger::open(activity, stock, terms, now_ms);
+                ledger.set_window(window);
                 journal.push(opened);
                 ledger
             });

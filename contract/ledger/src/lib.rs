@@ -1,10 +1,14 @@
 //! The seam to the stock ledger: how the mall asks it, wherever it lives.
 #![forbid(unsafe_code)]
 
+mod any;
 pub mod house;
 pub mod local;
+pub mod redis;
 
 use std::future::Future;
+
+pub use any::AnyLedger;
 
 use contract::{
     ActivityId,

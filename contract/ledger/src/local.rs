@@ -12,7 +12,7 @@ use commit_log::Log;
 use contract::{
     ActivityId,
     activity::Terms,
-    ledger::{BatchReply, Counters, Outcome, Reservation},
+    ledger::{BatchReply, Counters, Outcome, Reservation, Window},
     record::LedgerCommand,
 };
 use foundation::Clock;
@@ -35,16 +35,18 @@ pub struct LocalLedger {
     stats: Arc<Stats>,
 }
 
-/// Rebuilds the ledgers and starts their thread; it ends once every [`LocalLedger`] is gone.
+/// Rebuilds the ledgers and starts their thread, which keeps `window` for every user; it ends once every [`LocalLedger`] is gone.
 ///
 /// # Errors
 /// See [`RebuildError`].
 pub async fn start<L: Log, S: SnapshotSource>(
     log: L,
     snapshots: S,
+    window: Window,
     clock: impl Clock,
 ) -> Result<(LocalLedger, JoinHandle<()>), RebuildError> {
     let mut house = LedgerHouse::new(log, snapshots);
+    house.set_window(window);
     house.rebuild().await?;
     let (sender, requests) = sync_channel(QUEUE_MAX);
     let stats = house.stats();
@@ -66,6 +68,12 @@ fn run<L: Log, S: SnapshotSource>(mut house: LedgerHouse<L, S>, requests: &Recei
             batch.push(next);
         }
         futures_executor::block_on(house.serve(batch, clock.now_ms()));
+    }
+}
+
+impl std::fmt::Debug for LocalLedger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LocalLedger")
     }
 }
 

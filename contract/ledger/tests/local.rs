@@ -10,7 +10,7 @@ use commit_log::{LocalLog, Log, LogError, NewRecord, Partition};
 use contract::{
     ActivityId, OrderId, UserId,
     activity::Terms,
-    ledger::{BatchReply, Outcome, Reservation, Snapshot},
+    ledger::{BatchReply, Outcome, Reservation, Snapshot, Window},
     record::{Action, LedgerCommand},
     topic::{self, Topic},
 };
@@ -94,7 +94,7 @@ async fn a_restart_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let before = {
         let log = log(&folder).await;
-        let (ledger, thread) = local::start(log.clone(), Nothing, SystemClock).await.unwrap();
+        let (ledger, thread) = local::start(log.clone(), Nothing, Window::default(), SystemClock).await.unwrap();
         assert!(reserve(&ledger, vec![asks(10, 1)]).await.is_err(), "not open yet");
         ledger.open(activity(), 2, TERMS).await.unwrap();
         let reply = reserve(&ledger, vec![asks(11, 1), asks(12, 2), asks(13, 3)]).await.unwrap();
@@ -109,7 +109,7 @@ async fn a_restart_changes_nothing() {
         log.close();
         counters
     };
-    let (ledger, _) = local::start(log(&folder).await, Nothing, SystemClock).await.unwrap();
+    let (ledger, _) = local::start(log(&folder).await, Nothing, Window::default(), SystemClock).await.unwrap();
     assert_eq!(ledger.counters(activity()).await.unwrap(), before);
     assert_eq!(ledger.open(activity(), 99, TERMS).await.map(Some), Ok(before), "opening again changes nothing");
     let reply = reserve(&ledger, vec![asks(21, 1), asks(22, 3), asks(23, 2)]).await.unwrap();
@@ -121,7 +121,7 @@ async fn a_restart_changes_nothing() {
 async fn a_log_that_fails_is_believed_afterwards() {
     let folder = tempfile::tempdir().unwrap();
     let log = Forgetful { log: log(&folder).await, fails: Arc::default() };
-    let (ledger, _) = local::start(log.clone(), Nothing, SystemClock).await.unwrap();
+    let (ledger, _) = local::start(log.clone(), Nothing, Window::default(), SystemClock).await.unwrap();
     ledger.open(activity(), 1, TERMS).await.unwrap();
     log.fails.store(true, Ordering::Relaxed);
     assert!(reserve(&ledger, vec![asks(10, 1)]).await.is_err());

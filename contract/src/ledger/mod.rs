@@ -12,10 +12,16 @@
 mod restore;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::collections::{BTreeSet, HashMap};
 
 pub use restore::{Replayed, RestoreError, Snapshot};
+use window::Attempts;
+pub use window::Window;
+
+/// Units of one ledger, at most: every count is exact in JSON and in Lua, 2^53 - 1.
+pub const UNITS_MAX: u64 = (1 << 53) - 1;
 
 use crate::{ActivityId, OperationId, OrderId, UserId, activity::Terms};
 
@@ -74,6 +80,8 @@ pub enum Outcome {
     NotStarted,
     /// The sale is over.
     Ended,
+    /// The user has tried too often of late.
+    RateLimited,
     /// The request's key was used for another quantity.
     KeyReused,
     /// The ledger knows no such order.
@@ -198,6 +206,8 @@ pub struct Ledger {
     /// Users with units that are held or sold.
     shares: HashMap<UserId, Share>,
     restocks: BTreeSet<OperationId>,
+    window: Window,
+    attempts: Attempts,
 }
 
 impl Ledger {
@@ -217,7 +227,14 @@ impl Ledger {
             requests: HashMap::new(),
             shares: HashMap::new(),
             restocks: BTreeSet::new(),
+            window: Window::default(),
+            attempts: Attempts::default(),
         }
+    }
+
+    /// Limits how often a user may try from now on; at first there is no limit.
+    pub fn set_window(&mut self, window: Window) {
+        self.window = window;
     }
 
     /// Whose ledger this is.
@@ -252,7 +269,7 @@ impl Ledger {
         outcome
     }
 
-    fn decide(&self, command: Command, now_ms: u64) -> (Outcome, Option<Event>) {
+    fn decide(&mut self, command: Command, now_ms: u64) -> (Outcome, Option<Event>) {
         match command {
             Command::Reserve(reservation) => match self.refusal(&reservation, now_ms) {
                 Some(outcome) => (outcome, None),
@@ -276,7 +293,7 @@ impl Ledger {
             Command::Restock { operation, .. } if self.restocks.contains(&operation) => (Outcome::Done, None),
             Command::Restock { operation, delta } => {
                 let fits = self.counters.available.checked_add_signed(delta).is_some()
-                    && self.counters.total.checked_add_signed(delta).is_some_and(|total| i64::try_from(total).is_ok());
+                    && self.counters.total.checked_add_signed(delta).is_some_and(|total| total <= UNITS_MAX);
                 if fits && delta != 0 {
                     (Outcome::Done, Some(Event::Restocked { operation, delta }))
                 } else {
@@ -289,7 +306,7 @@ impl Ledger {
     /// The answer to a reservation that holds nothing new; `None` where units are to be held.
     /// A repeat is told before the window and the stock are looked at: it gets its first answer
     /// even after the last unit or the last minute.
-    fn refusal(&self, asked: &Reservation, now_ms: u64) -> Option<Outcome> {
+    fn refusal(&mut self, asked: &Reservation, now_ms: u64) -> Option<Outcome> {
         if let Some(order) = asked.request.and_then(|request| self.requests.get(&request)) {
             let first = &self.orders[order].reservation;
             let same = first.quantity == asked.quantity && first.user == asked.user;
@@ -308,6 +325,8 @@ impl Ledger {
             Some(Outcome::NotStarted)
         } else if now_ms >= self.terms.ends_at_ms {
             Some(Outcome::Ended)
+        } else if !self.attempts.admit(self.window, asked.user, now_ms) {
+            Some(Outcome::RateLimited)
         } else if asked.quantity == 0 || wanted.is_none_or(|wanted| wanted > self.terms.per_user_limit) {
             Some(Outcome::LimitReached)
         } else if self.orders.contains_key(&asked.order) {

@@ -243,3 +243,27 @@ fn what_contradicts_itself_is_not_restored() {
     let gap = RestoreError::Gap { activity: activity(), last: 1, found: 3 };
     assert_eq!(fresh.replay(&journal[1]), Err(gap));
 }
+
+#[test]
+fn a_window_slides_with_each_user() {
+    let terms = Terms { per_user_limit: 9, starts_at_ms: 0, ends_at_ms: 10_000 };
+    let (mut ledger, _) = Ledger::open(ActivityId::from_i64(1).unwrap(), 100, terms, 0);
+    ledger.set_window(Window { max: 2, within_ms: 1_000 });
+    let mut order = 0;
+    let mut ask = |user: i64, request: Option<u8>, now_ms: u64| {
+        order += 1;
+        let request = request.map(|byte| RequestKey([byte; 16]));
+        let user = UserId::from_i64(user).unwrap();
+        let asked = Reservation { order: OrderId::from_i64(order).unwrap(), user, request, quantity: 1 };
+        ledger.apply(Command::Reserve(asked), now_ms, &mut Vec::new())
+    };
+    let held = |outcome| matches!(outcome, Outcome::Held { repeated: false, .. });
+    assert!(held(ask(1, Some(7), 100)));
+    assert!(held(ask(1, None, 500)));
+    assert_eq!(ask(1, None, 1_099), Outcome::RateLimited);
+    assert!(matches!(ask(1, Some(7), 1_099), Outcome::Held { repeated: true, .. }), "a repeat is no attempt");
+    assert!(held(ask(2, None, 1_099)), "users have windows of their own");
+    assert!(held(ask(1, None, 1_100)), "the first attempt has slid out");
+    assert_eq!(ask(1, None, 1_100), Outcome::RateLimited);
+    assert!(held(ask(1, None, 1_500)));
+}

@@ -5,10 +5,12 @@
 //! counts those lines, and CI fails on any.
 #![forbid(unsafe_code)]
 
+mod kafka;
 mod mariadb;
 mod process;
 mod redis;
 
+pub use kafka::Kafka;
 pub use mariadb::MariaDb;
 pub use redis::Redis;
 

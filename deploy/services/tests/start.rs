@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use services::{MariaDb, Redis};
+use services::{Kafka, MariaDb, Redis};
 
 fn is_running(id: u32) -> bool {
     Command::new("kill").args(["-0", &id.to_string()]).output().unwrap().status.success()
@@ -48,5 +48,17 @@ fn mariadb_keeps_its_data_through_kill_9() {
     database.sql("INSERT INTO mall_0.stock SELECT units + 1 FROM mall_0.stock");
     let id = database.id().unwrap();
     drop(database);
+    assert!(!is_running(id));
+}
+
+#[test]
+fn kafka_comes_back_after_kill_9() {
+    let Some(mut kafka) = Kafka::start() else { return };
+    let id = kafka.id().unwrap();
+    kafka.kill();
+    assert!(!is_running(id));
+    kafka.resume();
+    let id = kafka.id().unwrap();
+    drop(kafka);
     assert!(!is_running(id));
 }

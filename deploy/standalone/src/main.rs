@@ -1,29 +1,19 @@
-//! `mall`: the whole mall in one process, with nothing else installed.
+//! `mall`: the whole mall in one process, with nothing else installed; or one service of it.
 #![forbid(unsafe_code)]
 
 mod banner;
+mod ground;
+mod roles;
 
-use std::{num::NonZeroUsize, process::ExitCode, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
-use commit_log::{LocalLog, Log};
-use contract::{
-    token::{Audience, TokenKey},
-    topic,
-};
-use foundation::{
-    Clock, Config, DataDir, IdMaker, Readiness, SystemClock, config, data_dir::Secrets, ids, logs, metrics::Registry,
-    shutdown,
-};
-use gateway::{Gateway, Ground};
-use ledger::local::LocalLedger;
-use order_core::Snapshots;
-use store::{Ids, Passwords, Settings, Store};
+use contract::token::{Audience, TokenKey};
+use foundation::{Clock, DataDir, Readiness, SystemClock, config, logs, metrics::Registry, shutdown};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// How soon it is noticed that the ledger's thread has died.
-const THREAD_LOOK_EVERY: Duration = Duration::from_millis(200);
+use crate::{ground::Ground, roles::Role};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -39,99 +29,73 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<()> {
-    let path = config::path_from_args(std::env::args_os().skip(1))?;
+    let mut args: Vec<_> = std::env::args_os().skip(1).collect();
+    let role = Role::ALL.into_iter().find(|role| args.first().is_some_and(|word| word == role.as_str()));
+    if role.is_some() {
+        args.remove(0);
+    }
+    let path = config::path_from_args(args)?;
     let config = config::read(path.as_deref())?;
-    let data = DataDir::open(&config.data_dir)?;
+    // Services of their own share a directory on one host: nothing of theirs lasts there but secrets and leases.
+    let data = if role.is_some() { DataDir::share(&config.data_dir)? } else { DataDir::open(&config.data_dir)? };
     let secrets = data.secrets(&config)?;
     let _logs = logs::init(&config.log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("mall").build()?;
-    runtime.block_on(run(&config, &data, secrets))
+    let ground = Ground { config, data, secrets, metrics: Registry::default() };
+    match role {
+        Some(role) => runtime.block_on(roles::run(role, ground)),
+        None => runtime.block_on(run(ground)),
+    }
+}
+
+async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{key}: {address} can't be listened on"))
 }
 
 /// Starts the parts in the order in which they need each other, the gateway last; ends them in reverse.
-async fn run(config: &Config, data: &DataDir, secrets: Secrets) -> Result<()> {
+async fn run(mut ground: Ground) -> Result<()> {
+    let kafka_alone = ground.config.kafka.is_some() && ground.config.redis.is_none();
+    anyhow::ensure!(!kafka_alone, "kafka.brokers: it needs redis.url; a ledger in this process keeps its log here");
     let stop = shutdown::on_signal()?;
-    let bind = async |address, key| {
-        TcpListener::bind(address).await.with_context(|| format!("{key}: {address} can't be listened on"))
-    };
-    let order_core_listener = bind(config.order_core.listen, "order_core.listen").await?;
-    let admin_listener = bind(config.admin.listen, "admin.listen").await?;
+    let order_core_listener = bind(ground.config.order_core.listen, "order_core.listen").await?;
+    let admin_listener = bind(ground.config.admin.listen, "admin.listen").await?;
 
-    let makes_ids = IdMaker::new(ids::lease_worker(&data.ids(), SystemClock.now_ms())?, SystemClock)?;
-    let store = Store::open(&data.path().join("mall.db"), Ids::new(move || makes_ids.next()), Settings::of(config))
-        .await
-        .with_context(|| format!("the database in {} can't be opened", data.path().display()))?;
-    let log = LocalLog::open(&data.path().join("log.db"))?;
-    log.create_topics(topic::fixed().to_vec()).await?;
-    let (ledger, ledger_thread) = ledger::local::start(log.clone(), Snapshots::new(store.clone()), SystemClock).await?;
+    let store = ground.store().await?;
+    let log = ground.log().await?;
+    let ledger = ground.ledger(&log, &store).await?;
 
-    let passwords = Passwords::new(config.auth.bcrypt_cost)?;
-    admin::ensure_first_admin(&store, &passwords, secrets.admin_password.expose(), &SystemClock).await?;
-    let demo = store.seed(SystemClock.now_ms()).await?;
-
-    let metrics = Registry::default();
-    register(&metrics, &ledger, &log);
     let mut services = JoinSet::new();
     let services_stop = CancellationToken::new();
     let (order_core_address, admin_address) = (order_core_listener.local_addr()?, admin_listener.local_addr()?);
     let readiness = Readiness::default();
-    let order_core = order_core::OrderCore {
-        store: store.clone(),
-        log: log.clone(),
-        ledgers: ledger.clone(),
-        clock: SystemClock,
-        passwords: passwords.clone(),
-        shopper_secret: secrets.shopper.expose().as_bytes().to_vec(),
-        server: config.order_core.clone(),
-        pay_within_ms: u64::try_from(config.orders.pay_within.as_millis()).unwrap_or(u64::MAX),
-        readiness: readiness.clone(),
-        metrics: metrics.clone(),
-    };
-    let admin = admin::Admin {
-        store: store.clone(),
-        log: log.clone(),
-        ledgers: ledger.clone(),
-        clock: SystemClock,
-        passwords,
-        admin_secret: secrets.admin.expose().as_bytes().to_vec(),
-        server: config.admin.clone(),
-        readiness: readiness.clone(),
-        metrics: metrics.clone(),
-    };
-    services.spawn(order_core::run(order_core, order_core_listener, services_stop.clone()));
-    services.spawn(admin::run(admin, admin_listener, services_stop.clone()));
+    let shared = (&store, &log, &ledger);
+    roles::spawn_order_core(&mut services, &ground, shared, order_core_listener, &readiness, &services_stop)?;
+    roles::spawn_admin(&mut services, &ground, shared, admin_listener, &readiness, &services_stop).await?;
+    let demo = store.seed(SystemClock.now_ms()).await?;
     while !readiness.waiting().is_empty() {
         tokio::select! {
+            () = stop.cancelled() => break,
             Some(ended) = services.join_next() => ended??,
             () = tokio::time::sleep(Duration::from_millis(10)) => {}
         }
     }
 
-    let token_key = TokenKey::new(secrets.shopper.expose().as_bytes(), Audience::Shopper);
-    let mut gateway_config = config.gateway.clone();
     // Ledger, log and order-core live here too: half of the processors are theirs. One lane in place of
     // two also lets more reservations share a sync.
     let cpus = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    gateway_config.threads = gateway_config.threads.or(NonZeroUsize::new(cpus.div_ceil(2)));
-    let ground = Ground {
-        config: &gateway_config,
-        token_key: token_key.clone(),
-        ids: &data.ids(),
-        log: &log,
-        link: Arc::new(ledger.clone()),
-        metrics,
-        stop: stop.clone(),
-    };
-    let gateway = Gateway::start(ground).await?;
+    let threads = &mut ground.config.gateway.threads;
+    *threads = threads.or(NonZeroUsize::new(cpus.div_ceil(2)));
+    let gateway = roles::start_gateway(&ground, &log, &ledger, stop.clone()).await?;
     let places = banner::Places { gateway: gateway.address, order_core: order_core_address, admin: admin_address };
-    banner::print(&places, &secrets, &token_key, demo);
+    let token_key = TokenKey::new(ground.secrets.shopper.expose().as_bytes(), Audience::Shopper);
+    banner::print(&places, &ground.secrets, &token_key, demo);
 
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(()),
-        () = ended(&ledger_thread) => Err(anyhow::anyhow!("the ledger's thread ended")),
+        () = ledger.ended() => Err(anyhow::anyhow!("the ledger's thread ended")),
         Some(ended) = services.join_next() => ended?,
     };
     stop.cancel();
@@ -145,27 +109,4 @@ async fn run(config: &Config, data: &DataDir, secrets: Secrets) -> Result<()> {
     log.close();
     tracing::info!("stopped");
     ended
-}
-
-/// Returns once `thread` is no more. It goes on for as long as anybody can ask it, unless it panics.
-async fn ended(thread: &JoinHandle<()>) {
-    while !thread.is_finished() {
-        tokio::time::sleep(THREAD_LOOK_EVERY).await;
-    }
-}
-
-/// What shows group commit at work.
-fn register(metrics: &Registry, ledger: &LocalLedger, log: &LocalLog) {
-    let stats = ledger.clone();
-    metrics.read_counter("mall_ledger_commits_total", "Log syncs that carried reservations.", move || {
-        stats.stats().commits() as f64
-    });
-    let stats = ledger.clone();
-    metrics.read_counter("mall_ledger_reservations_total", "Reservations made durable.", move || {
-        stats.stats().reservations() as f64
-    });
-    let log = log.clone();
-    metrics.read_counter("mall_log_syncs_total", "Syncs of the log that made records durable.", move || {
-        log.syncs() as f64
-    });
 }

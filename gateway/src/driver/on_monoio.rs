@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -9,16 +10,18 @@ use std::{
 use monoio::{
     IoUringDriver, LegacyDriver, RuntimeBuilder,
     buf::IoBufMut,
-    io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt},
+    io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable},
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
 
 use crate::{
     mailbox::Mailbox,
+    net::{Net, Reader, Writer},
+    redis,
     session::{self, Socket},
     shard::Shard,
-    thread::{ACCEPT_RETRY, CoreThread, DRAIN_MAX, TICK},
+    thread::{ACCEPT_RETRY, CONNECT_MAX, CoreThread, DRAIN_MAX, TICK},
 };
 
 /// Submission queue entries of one ring.
@@ -26,19 +29,42 @@ const RING_ENTRIES: u32 = 4096;
 /// How long a client that was refused may still send before the socket is closed under it.
 const LINGER: Duration = Duration::from_millis(500);
 
-impl Socket for TcpStream {
+impl<T: AsyncReadRent> Reader for T {
     async fn read(&mut self, buf: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         // monoio fills a buffer from its start; a slice from the end on makes it append.
         let at = buf.len();
         let (result, slice) = AsyncReadRent::read(self, buf.slice_mut(at..)).await;
         (result, slice.into_inner())
     }
+}
 
+impl<T: AsyncWriteRent> Writer for T {
     async fn write_all(&mut self, buf: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
         let (result, buf) = AsyncWriteRentExt::write_all(self, buf).await;
         (result.map(drop), buf)
     }
+}
 
+/// monoio as a client.
+struct Monoio;
+
+impl Net for Monoio {
+    type Reader = OwnedReadHalf<TcpStream>;
+    type Writer = OwnedWriteHalf<TcpStream>;
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<(Self::Reader, Self::Writer)> {
+        let connected = timeout(CONNECT_MAX, TcpStream::connect_addr(address)).await;
+        let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        stream.set_nodelay(true)?;
+        Ok(stream.into_split())
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        sleep(duration).await;
+    }
+}
+
+impl Socket for TcpStream {
     async fn linger(&mut self) {
         if self.shutdown().await.is_err() {
             return;
@@ -81,6 +107,7 @@ async fn serve(thread: CoreThread) -> io::Result<()> {
     let CoreThread { socket, open, parts, mailbox, stop, .. } = thread;
     let shard = Shard::new(parts);
     let Mailbox { mut letters, mut controls } = mailbox;
+    monoio::spawn(redis::run(shard.clone(), Monoio));
     {
         let shard = shard.clone();
         monoio::spawn(async move { shard.flush().await });

@@ -59,6 +59,7 @@ impl<L: Log, K: LedgerClient, C: Clock> Keeper<L, K, C> {
                     | Outcome::LimitReached
                     | Outcome::NotStarted
                     | Outcome::Ended
+                    | Outcome::RateLimited
                     | Outcome::KeyReused
                     | Outcome::UnknownOrder
                     | Outcome::Conflict

@@ -1,6 +1,7 @@
 //! The workers between log, database and ledger. Each takes one step a call and holds nothing that is
 //! not on the log or in the database: a worker may be dropped at any await and made anew.
 
+mod fence;
 mod journal;
 mod keeper;
 mod relay;
@@ -20,6 +21,7 @@ use ledger::LedgerUnavailable;
 use store::StoreError;
 use tokio_util::sync::CancellationToken;
 
+pub use fence::guard;
 pub use journal::Journal;
 pub use keeper::Keeper;
 pub use relay::Relay;

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use contract::ledger::Window;
 use tracing_subscriber::EnvFilter;
 
 mod layers;
@@ -73,6 +74,10 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Section `orders`.
     pub orders: OrdersConfig,
+    /// Section `redis`; `None` keeps the ledgers in the process.
+    pub redis: Option<RedisConfig>,
+    /// Section `kafka`; `None` keeps the log in the data directory.
+    pub kafka: Option<KafkaConfig>,
     /// Section `database`.
     pub database: DatabaseConfig,
     /// Section `log`.
@@ -99,6 +104,8 @@ pub struct GatewayConfig {
     pub client_rate: Option<RateLimit>,
     /// Of one user; `None` (0 in the file) is no limit.
     pub user_rate: Option<RateLimit>,
+    /// Attempts at one activity of one user over all gateways, kept by the ledger; `max` 0 is no limit.
+    pub user_window: Window,
 }
 
 /// Requests that one client or user may make.
@@ -141,9 +148,31 @@ pub struct OrdersConfig {
     pub pay_within: Duration,
 }
 
+/// The Redis that has the ledgers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisConfig {
+    /// `redis://[user:password@]host[:port][/db]`.
+    pub url: Secret,
+    /// How long a batch of a gateway waits for its reply.
+    pub reply_timeout: Duration,
+}
+
+/// The Kafka that has the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaConfig {
+    /// `host:port,host:port`.
+    pub brokers: String,
+    /// Begins the name of every topic and group, so that several malls can share one cluster.
+    pub topic_prefix: String,
+    /// Copies of each topic that is made; `None` (0 in the file) leaves it to the brokers.
+    pub replication: Option<u16>,
+}
+
 /// The mall's database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseConfig {
+    /// `sqlite://path` or `mysql://user:password@host:port/database`; a file in the data directory when absent.
+    pub url: Option<Secret>,
     /// Connections that only read; there is one that writes.
     pub read_connections: NonZeroU32,
     /// How long a query waits for a connection.
@@ -249,14 +278,8 @@ struct Check {
 
 impl Check {
     fn config(&mut self, raw: raw::Raw) -> Config {
-        let elsewhere = [
-            ("redis.url", raw.redis.url),
-            ("database.url", raw.database.url),
-            ("kafka.brokers", raw.kafka.brokers),
-            ("search.url", raw.search.url),
-        ];
-        for (key, _) in elsewhere.iter().filter(|(_, value)| value.is_some()) {
-            self.fault(key, "this build has the embedded backends only; leave it out");
+        if raw.search.url.is_some() {
+            self.fault("search.url", "there is no search yet; leave it out");
         }
         if raw.data_dir.is_empty() {
             self.fault("data_dir", "expected a path, found nothing");
@@ -276,7 +299,10 @@ impl Check {
             orders: OrdersConfig {
                 pay_within: self.millis("orders.pay_within_ms", raw.orders.pay_within_ms, 100..=30 * 24 * 3_600_000),
             },
+            redis: self.redis(raw.redis),
+            kafka: self.kafka(raw.kafka),
             database: DatabaseConfig {
+                url: self.url("database.url", raw.database.url, &["sqlite", "mysql"]),
                 read_connections: self.whole("database.read_connections", raw.database.read_connections, 1..=256),
                 acquire_timeout: self.millis(
                     "database.acquire_timeout_ms",
@@ -303,7 +329,41 @@ impl Check {
             reply_timeout: self.millis("gateway.reply_timeout_ms", raw.reply_timeout_ms, 10..=60_000),
             client_rate: self.rate("gateway.client", raw.client_rate_per_s, raw.client_burst),
             user_rate: self.rate("gateway.user", raw.user_rate_per_s, raw.user_burst),
+            user_window: Window {
+                max: u32::try_from(self.within("gateway.user_window_max", raw.user_window_max, 0..=Window::MAX.into()))
+                    .unwrap_or(Window::MAX),
+                within_ms: self.within("gateway.user_window_ms", raw.user_window_ms, 1..=24 * 3_600_000),
+            },
         }
+    }
+
+    fn redis(&mut self, raw: raw::Redis) -> Option<RedisConfig> {
+        let reply_timeout = self.millis("redis.reply_timeout_ms", raw.reply_timeout_ms, 10..=60_000);
+        let url = self.url("redis.url", raw.url, &["redis"])?;
+        Some(RedisConfig { url, reply_timeout })
+    }
+
+    fn kafka(&mut self, raw: raw::Kafka) -> Option<KafkaConfig> {
+        let replication = self.within("kafka.replication", raw.replication, 0..=100);
+        let topic_prefix = raw.topic_prefix;
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if topic_prefix.len() > 100 || !topic_prefix.bytes().all(is_name) {
+            self.fault("kafka.topic_prefix", "expected at most 100 letters, digits, '.', '_' and '-'");
+        }
+        let brokers = raw.brokers?;
+        if brokers.is_empty() {
+            self.fault("kafka.brokers", "expected host:port,host:port, found nothing");
+        }
+        Some(KafkaConfig { brokers, topic_prefix, replication: u16::try_from(replication).ok().filter(|of| *of > 0) })
+    }
+
+    /// An address whose scheme is one of `schemes`. It may hold a password, so no message shows it.
+    fn url(&mut self, key: &str, text: Option<String>, schemes: &[&str]) -> Option<Secret> {
+        let text = text?;
+        if !text.split_once("://").is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty()) {
+            self.fault(key, &format!("expected an address that begins with {}://", schemes.join(":// or ")));
+        }
+        Some(Secret(text))
     }
 
     fn server(&mut self, section: &str, raw: &raw::Server) -> ServerConfig {

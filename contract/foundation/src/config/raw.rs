@@ -15,7 +15,7 @@ pub(super) struct Raw {
     pub auth: Auth,
     pub orders: Orders,
     pub database: Database,
-    pub redis: Url,
+    pub redis: Redis,
     pub search: Url,
     pub kafka: Kafka,
     pub log: Log,
@@ -32,6 +32,8 @@ pub(super) struct Gateway {
     pub client_burst: u64,
     pub user_rate_per_s: u64,
     pub user_burst: u64,
+    pub user_window_max: u64,
+    pub user_window_ms: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -62,6 +64,12 @@ pub(super) struct Database {
 }
 
 #[derive(Serialize, Deserialize)]
+pub(super) struct Redis {
+    pub url: Option<String>,
+    pub reply_timeout_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
 pub(super) struct Url {
     pub url: Option<String>,
 }
@@ -69,6 +77,8 @@ pub(super) struct Url {
 #[derive(Serialize, Deserialize)]
 pub(super) struct Kafka {
     pub brokers: Option<String>,
+    pub topic_prefix: String,
+    pub replication: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -100,15 +110,17 @@ impl Default for Raw {
                 client_burst: 0,
                 user_rate_per_s: 100,
                 user_burst: 200,
+                user_window_max: 0,
+                user_window_ms: 1_000,
             },
             order_core: server("127.0.0.1:8081"),
             admin: server("127.0.0.1:8082"),
             auth: Auth { shopper_secret: None, admin_secret: None, bcrypt_cost: 12 },
             orders: Orders { pay_within_ms: 30 * 60 * 1000 },
             database: Database { url: None, read_connections: 4, acquire_timeout_ms: 5_000 },
-            redis: Url { url: None },
+            redis: Redis { url: None, reply_timeout_ms: 1_000 },
             search: Url { url: None },
-            kafka: Kafka { brokers: None },
+            kafka: Kafka { brokers: None, topic_prefix: String::new(), replication: 0 },
             log: Log { format: "pretty".to_owned(), level: "info".to_owned(), directory: None, keep_days: 14 },
         }
     }

@@ -190,7 +190,8 @@ fn what_cannot_start_says_why() {
     check("MALL_GATEWAY__TREADS", "1", "MALL_GATEWAY__THREADS");
     check("MALL_ORDERS__PAY_WITHIN_MS", "soon", "MALL_ORDERS__PAY_WITHIN_MS");
     check("MALL_DATA_DIR", "/proc/mall", "/proc/mall");
-    check("MALL_REDIS__URL", "redis://127.0.0.1", "MALL_REDIS__URL");
+    check("MALL_REDIS__URL", "http://127.0.0.1", "MALL_REDIS__URL");
+    check("MALL_KAFKA__BROKERS", "127.0.0.1:9", "kafka.brokers: it needs redis.url");
     let running = Mall::start(data.path(), &[]);
     check("MALL_LOG__LEVEL", "warn", &data.path().display().to_string());
     drop(running);

@@ -141,6 +141,7 @@ impl Core {
             Ok(Outcome::LimitReached) => Answer::LimitReached,
             Ok(Outcome::NotStarted) => Answer::NotStarted,
             Ok(Outcome::Ended) => Answer::Ended,
+            Ok(Outcome::RateLimited) => Answer::RateLimited,
             Ok(Outcome::KeyReused) => Answer::IdempotencyKeyReused,
             Err(Unavailable::Frozen) => Answer::Frozen,
             Ok(Outcome::Done | Outcome::UnknownOrder | Outcome::Conflict | Outcome::Refused)

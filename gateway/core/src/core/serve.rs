@@ -264,7 +264,7 @@ impl Core {
     /// Answers with a problem.
     pub(super) fn refuse(&mut self, out: &mut Vec<u8>, exchange: &Exchange, answer: Answer) {
         self.stats.count(answer);
-        let retry_after_s = (answer.status() == 503).then_some(RETRY_AFTER_S);
+        let retry_after_s = matches!(answer.status(), 429 | 503).then_some(RETRY_AFTER_S);
         problem(out, exchange, answer, None, &Headers { retry_after_s, ..Headers::default() });
     }
 

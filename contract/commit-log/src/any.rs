@@ -1,0 +1,105 @@
+//! The log that the settings choose.
+
+use contract::topic::Topic;
+
+use crate::{Consumer, LocalConsumer, LocalLog, Log, LogError, NewRecord, Partition, Record};
+#[cfg(feature = "kafka")]
+use crate::{KafkaConsumer, KafkaLog};
+
+/// In the data directory, or on Kafka.
+#[derive(Clone)]
+pub enum AnyLog {
+    /// See [`LocalLog`].
+    Local(LocalLog),
+    /// See [`KafkaLog`].
+    #[cfg(feature = "kafka")]
+    Kafka(KafkaLog),
+}
+
+/// Reads an [`AnyLog`].
+pub enum AnyConsumer {
+    /// See [`LocalConsumer`].
+    Local(LocalConsumer),
+    /// See [`KafkaConsumer`].
+    #[cfg(feature = "kafka")]
+    Kafka(KafkaConsumer),
+}
+
+macro_rules! each {
+    ($any:ident, $value:expr, $it:ident => $work:expr) => {
+        match $value {
+            $any::Local($it) => $work,
+            #[cfg(feature = "kafka")]
+            $any::Kafka($it) => $work,
+        }
+    };
+}
+
+impl AnyLog {
+    /// Writes what waits, where that is this process' work; see [`LocalLog::close`].
+    pub fn close(&self) {
+        match self {
+            Self::Local(log) => log.close(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => {}
+        }
+    }
+}
+
+impl Log for AnyLog {
+    type Consumer = AnyConsumer;
+
+    async fn create_topics(&self, topics: Vec<Topic>) -> Result<(), LogError> {
+        each!(Self, self, log => log.create_topics(topics).await)
+    }
+
+    async fn topics(&self, prefix: &str) -> Result<Vec<String>, LogError> {
+        each!(Self, self, log => log.topics(prefix).await)
+    }
+
+    async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError> {
+        each!(Self, self, log => log.append(records).await)
+    }
+
+    async fn join(&self, group: &str, topics: &[&str]) -> Result<AnyConsumer, LogError> {
+        match self {
+            Self::Local(log) => log.join(group, topics).await.map(AnyConsumer::Local),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(log) => log.join(group, topics).await.map(AnyConsumer::Kafka),
+        }
+    }
+
+    async fn follow(&self, topics: &[&str]) -> Result<AnyConsumer, LogError> {
+        match self {
+            Self::Local(log) => log.follow(topics).await.map(AnyConsumer::Local),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(log) => log.follow(topics).await.map(AnyConsumer::Kafka),
+        }
+    }
+
+    async fn ends(&self, topic: &str) -> Result<Vec<(Partition, u64)>, LogError> {
+        each!(Self, self, log => log.ends(topic).await)
+    }
+}
+
+impl Consumer for AnyConsumer {
+    async fn poll(&mut self, max: usize) -> Result<Vec<Record>, LogError> {
+        each!(Self, self, consumer => consumer.poll(max).await)
+    }
+
+    async fn commit(&mut self, offsets: Vec<(Partition, u64)>) -> Result<(), LogError> {
+        each!(Self, self, consumer => consumer.commit(offsets).await)
+    }
+
+    fn rewind(&mut self, partition: &Partition, offset: u64) {
+        each!(Self, self, consumer => consumer.rewind(partition, offset));
+    }
+
+    fn pause(&mut self, partition: &Partition) {
+        each!(Self, self, consumer => consumer.pause(partition));
+    }
+
+    fn resume(&mut self, partition: &Partition) {
+        each!(Self, self, consumer => consumer.resume(partition));
+    }
+}

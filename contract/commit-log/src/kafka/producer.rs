@@ -1,0 +1,125 @@
+//! Appending to Kafka.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext,
+    error::KafkaError,
+    producer::{FutureProducer, FutureRecord},
+    types::RDKafkaErrorCode,
+};
+
+use super::unknown;
+use crate::{LogError, NewRecord};
+
+/// Records that may wait for their acknowledgement; more are refused.
+const WAITING_MAX: usize = 200_000;
+/// How long an append waits before its outcome is unknown.
+const APPEND_MAX: Duration = Duration::from_secs(10);
+/// How long librdkafka goes on trying. Longer than an append waits: what it gives up would leave a gap.
+const TRIES_MAX_MS: &str = "300000";
+/// Records that come within so many milliseconds share a request.
+const LINGER_MS: &str = "1";
+
+type Client = FutureProducer<Context>;
+
+/// Notices when a client can't go on.
+#[derive(Clone, Default)]
+struct Context {
+    fatal: Arc<AtomicBool>,
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::GaplessGuarantee)) {
+            self.fatal.store(true, Ordering::Release);
+        }
+        tracing::warn!(%error, reason, "the log's producer");
+    }
+}
+
+/// Appends records, each partition's in order and without a gap.
+pub(super) struct Producer {
+    config: ClientConfig,
+    client: Mutex<(Client, Context)>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Gives the room of an append back, however it ends.
+struct Room {
+    waiting: Arc<AtomicUsize>,
+    records: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(self.records, Ordering::AcqRel);
+    }
+}
+
+impl Producer {
+    pub(super) fn new(mut config: ClientConfig) -> Result<Self, LogError> {
+        config.set("enable.idempotence", "true").set("acks", "all").set("enable.gapless.guarantee", "true");
+        config.set("message.timeout.ms", TRIES_MAX_MS).set("linger.ms", LINGER_MS);
+        // What is refused is refused here, before anything of an append is sent.
+        config.set("queue.buffering.max.messages", (10 * WAITING_MAX).to_string());
+        config.set("queue.buffering.max.kbytes", "1048576").set("compression.type", "lz4");
+        let client = Mutex::new(connect(&config)?);
+        Ok(Self { config, client, waiting: Arc::default() })
+    }
+
+    /// The client; a new one where the last can't go on.
+    fn client(&self) -> Result<Client, LogError> {
+        let mut current = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.1.fatal.load(Ordering::Acquire) {
+            tracing::warn!("the log's producer is made anew");
+            *current = connect(&self.config)?;
+        }
+        Ok(current.0.clone())
+    }
+
+    pub(super) async fn append(&self, prefix: &str, records: &[NewRecord], partitions: &[u32]) -> Result<(), LogError> {
+        let size = records.len();
+        let room = Room { waiting: self.waiting.clone(), records: size };
+        if self.waiting.fetch_add(size, Ordering::AcqRel) + size > WAITING_MAX {
+            return Err(LogError::Full("too many records wait for Kafka"));
+        }
+        let client = self.client()?;
+        let mut deliveries = Vec::with_capacity(size);
+        for (record, partition) in records.iter().zip(partitions) {
+            let topic = format!("{prefix}{}", record.topic);
+            let number = i32::try_from(*partition).map_err(|_| LogError::Unknown("too many partitions".to_owned()))?;
+            let message = FutureRecord::to(&topic).partition(number).key(&record.key).payload(&record.value);
+            deliveries.push(client.send_result(message).map_err(|(error, _)| unknown(&error))?);
+        }
+        let delivered = async {
+            for delivery in deliveries {
+                match delivery.await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err((error, _))) => return Err(unknown(&error)),
+                    Err(_) => return Err(LogError::Unknown("the producer ended".to_owned())),
+                }
+            }
+            Ok(())
+        };
+        let result = within(APPEND_MAX, delivered).await;
+        drop(room);
+        result.unwrap_or_else(|| Err(LogError::Unknown(format!("Kafka has not acknowledged it within {APPEND_MAX:?}"))))
+    }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(limit, work).await.ok()
+}
+
+fn connect(config: &ClientConfig) -> Result<(Client, Context), LogError> {
+    let context = Context::default();
+    let client = config.create_with_context(context.clone()).map_err(|error| unknown(&error))?;
+    Ok((client, context))
+}

@@ -1,0 +1,273 @@
+//! Ledgers as a whole: compared, written anew, read back.
+
+use std::collections::{HashMap, HashSet};
+
+use contract::{
+    ActivityId, OrderId, UserId,
+    activity::Terms,
+    ledger::{Entry, Hold, HoldState, RequestKey, Reservation, Snapshot},
+};
+use redis::{RedisResult, Value, cmd, pipe, streams::StreamRangeReply};
+
+use super::{RedisLedger, outbox, script, unavailable, wire};
+use crate::LedgerUnavailable;
+
+/// Fields or members of one command.
+const CHUNK: usize = 500;
+/// Elements of an outbox that are read at a time.
+const OUTBOX_READ_MAX: usize = 256;
+/// What one step of SCAN looks at.
+const SCAN_COUNT: usize = 1000;
+
+/// How a ledger stands in Redis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// The run on which it was last compared with the log; else the token of a rebuild that has not ended.
+    pub run: String,
+    /// `None` while it is being written anew.
+    pub seq: Option<u64>,
+}
+
+impl RedisLedger {
+    /// The id of the server's run: another one after each restart.
+    ///
+    /// # Errors
+    /// Where Redis does not answer, or is loading its data.
+    pub async fn run_id(&self) -> Result<String, LedgerUnavailable> {
+        let info = self.send(cmd("INFO").arg("server")).await.map_err(|error| unavailable(&error))?;
+        wire::run_id(&info).ok_or_else(|| LedgerUnavailable("Redis has no run_id".to_owned()))
+    }
+
+    /// Whether every ledger that the log knows has been found on this run.
+    ///
+    /// # Errors
+    /// Where Redis does not answer.
+    pub async fn is_verified(&self) -> Result<bool, LedgerUnavailable> {
+        let found = self.send(cmd("GET").arg(script::VERIFIED)).await.map_err(|error| unavailable(&error))?;
+        let Value::BulkString(run) = found else { return Ok(false) };
+        Ok(run == self.run_id().await?.into_bytes())
+    }
+
+    /// Says that every ledger that the log knows is here, on `run`.
+    ///
+    /// # Errors
+    /// Where Redis does not answer.
+    pub async fn set_verified(&self, run: &str) -> Result<(), LedgerUnavailable> {
+        self.send(cmd("SET").arg(script::VERIFIED).arg(run)).await.map_err(|error| unavailable(&error))?;
+        Ok(())
+    }
+
+    /// The activities whose ledgers are here, in whatever state.
+    ///
+    /// # Errors
+    /// Where Redis does not answer.
+    pub async fn activities(&self) -> Result<HashSet<ActivityId>, LedgerUnavailable> {
+        let (mut cursor, mut found) = (0_u64, HashSet::new());
+        loop {
+            let mut scan = cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(script::LEDGERS).arg("COUNT").arg(SCAN_COUNT);
+            let (next, keys): (u64, Vec<String>) =
+                scan.query_async(&mut self.connection()).await.map_err(|error| unavailable(&error))?;
+            found.extend(keys.iter().filter_map(|key| script::activity_of(key)));
+            if next == 0 {
+                return Ok(found);
+            }
+            cursor = next;
+        }
+    }
+
+    /// How each of `activities` stands here; `None` where there is nothing of it.
+    ///
+    /// # Errors
+    /// Where Redis does not answer.
+    pub async fn states(&self, activities: &[ActivityId]) -> Result<Vec<Option<State>>, LedgerUnavailable> {
+        let mut states = Vec::with_capacity(activities.len());
+        for activities in activities.chunks(CHUNK) {
+            let mut ask = pipe();
+            for activity in activities {
+                let [key] = script::keys(*activity, ["ledger"]);
+                ask.cmd("HMGET").arg(key).arg(&["run", "seq"]);
+            }
+            let found: RedisResult<Vec<(Option<String>, Option<u64>)>> = ask.query_async(&mut self.connection()).await;
+            let found = found.map_err(|error| unavailable(&error))?;
+            states.extend(found.into_iter().map(|(run, seq)| run.map(|run| State { run, seq })));
+        }
+        Ok(states)
+    }
+
+    /// What waits in `activity`'s outbox, oldest first.
+    ///
+    /// # Errors
+    /// Where Redis does not answer, or an element can't be read.
+    pub async fn outbox(&self, activity: ActivityId) -> Result<Vec<Entry>, LedgerUnavailable> {
+        let (mut entries, mut from) = (Vec::new(), "-".to_owned());
+        loop {
+            let mut range = cmd("XRANGE");
+            range.arg(script::outbox(activity)).arg(from).arg("+").arg("COUNT").arg(OUTBOX_READ_MAX);
+            let found: StreamRangeReply =
+                range.query_async(&mut self.connection()).await.map_err(|error| unavailable(&error))?;
+            let Some(last) = found.ids.last() else { return Ok(entries) };
+            from = format!("({}", last.id);
+            for element in &found.ids {
+                entries.extend(outbox::decode(activity, element)?);
+            }
+        }
+    }
+
+    /// Lets a ledger that lacks nothing of the log go on. `false` where it is no longer as `state` says.
+    ///
+    /// # Errors
+    /// Where Redis does not answer.
+    pub async fn thaw(&self, activity: ActivityId, state: &State) -> Result<bool, LedgerUnavailable> {
+        let [key] = script::keys(activity, ["ledger"]);
+        let mut script = script::THAW.key(key);
+        script.arg(&state.run).arg(state.seq.unwrap_or_default());
+        let done = script.invoke_async(&mut self.connection()).await;
+        done.map_err(|error| unavailable(&error))
+    }
+
+    /// Writes a ledger anew as `snapshot` has it, in the next epoch, and empties its outbox: all that the
+    /// snapshot knows is on the log. `false` where it has been compared on this run already.
+    ///
+    /// # Errors
+    /// Where Redis does not answer, or another rebuild took over; the ledger stays frozen.
+    pub async fn rebuild(&self, snapshot: &Snapshot, token: &str) -> Result<bool, LedgerUnavailable> {
+        let (activity, terms) = (snapshot.activity, snapshot.terms);
+        let begun: bool = self.rebuild_step(activity, "begin", token, &[]).await?;
+        if !begun {
+            return Ok(false);
+        }
+        let rows = Rows::of(snapshot);
+        for (index, fields) in [(2, &rows.orders), (3, &rows.requests), (4, &rows.users), (5, &rows.restocks)] {
+            // Fields and their values stay together.
+            for chunk in fields.chunks(2 * CHUNK) {
+                let put = [&[index.to_string()], chunk].concat();
+                self.rebuild_step::<bool>(activity, "put", token, &put).await?;
+            }
+        }
+        let counts = [snapshot.total, rows.available, rows.held, rows.sold, snapshot.epoch + 1, snapshot.seq];
+        let rules = [terms.starts_at_ms, terms.ends_at_ms, terms.per_user_limit.into()];
+        let end: Vec<String> = rules.iter().chain(&counts).map(u64::to_string).collect();
+        self.rebuild_step(activity, "end", token, &end).await
+    }
+
+    async fn rebuild_step<T: redis::FromRedisValue>(
+        &self,
+        activity: ActivityId,
+        step: &str,
+        token: &str,
+        args: &[String],
+    ) -> Result<T, LedgerUnavailable> {
+        let mut script = script::REBUILD.prepare_invoke();
+        for key in script::keys(activity, ["ledger", "orders", "requests", "users", "restocks", "outbox", "window"]) {
+            script.key(key);
+        }
+        script.arg(step).arg(token).arg(args);
+        script.invoke_async(&mut self.connection()).await.map_err(|error| unavailable(&error))
+    }
+
+    /// A ledger as it stands here; `None` where it is not open.
+    ///
+    /// # Errors
+    /// Where Redis does not answer, or what is here is no ledger.
+    pub async fn snapshot(&self, activity: ActivityId) -> Result<Option<Snapshot>, LedgerUnavailable> {
+        let [ledger, orders, requests, restocks] = script::keys(activity, ["ledger", "orders", "requests", "restocks"]);
+        let mut ask = pipe();
+        ask.atomic().cmd("HGETALL").arg(ledger).cmd("HGETALL").arg(orders).cmd("HGETALL").arg(requests);
+        ask.cmd("SMEMBERS").arg(restocks);
+        type Hash = HashMap<String, String>;
+        let read: RedisResult<(Hash, Hash, Hash, Vec<String>)> = ask.query_async(&mut self.connection()).await;
+        let (ledger, orders, requests, restocks) = read.map_err(|error| unavailable(&error))?;
+        if !ledger.contains_key("seq") {
+            return Ok(None);
+        }
+        let read = || -> Option<Snapshot> {
+            let number = |name: &str| ledger.get(name)?.parse::<u64>().ok();
+            let keys: HashMap<&str, &str> = requests
+                .iter()
+                .map(|(key, first)| Some((first.split(':').next()?, key.as_str())))
+                .collect::<Option<_>>()?;
+            let mut holds = orders
+                .iter()
+                .map(|(order, hold)| read_hold(order, hold, keys.get(order.as_str()).copied()))
+                .collect::<Option<Vec<_>>>()?;
+            holds.sort_unstable_by_key(|hold| hold.reservation.order);
+            let mut restocks = restocks.iter().map(|id| id.parse().ok()).collect::<Option<Vec<_>>>()?;
+            restocks.sort_unstable();
+            let terms = Terms {
+                per_user_limit: number("limit")?.try_into().ok()?,
+                starts_at_ms: number("starts")?,
+                ends_at_ms: number("ends")?,
+            };
+            let (total, epoch, seq) = (number("total")?, number("epoch")?, number("seq")?);
+            Some(Snapshot { activity, terms, total, epoch, seq, holds, restocks })
+        };
+        let unreadable = || LedgerUnavailable(format!("activity {activity}: what Redis has is no ledger"));
+        read().map(Some).ok_or_else(unreadable)
+    }
+}
+
+fn read_hold(order: &str, hold: &str, request: Option<&str>) -> Option<Hold> {
+    let mut parts = hold.split(':');
+    let user = parts.next()?.parse().ok()?;
+    let quantity = parts.next()?.parse().ok()?;
+    let state = match parts.next()? {
+        "h" => HoldState::Held,
+        "s" => HoldState::Sold,
+        "r" => HoldState::Released,
+        _ => return None,
+    };
+    let request = match request {
+        Some(text) => Some(wire::unhex(text)?),
+        None => None,
+    };
+    Some(Hold { reservation: Reservation { order: order.parse().ok()?, user, request, quantity }, state })
+}
+
+/// A snapshot as Redis keeps it: fields and values by turns.
+#[derive(Default)]
+struct Rows {
+    orders: Vec<String>,
+    requests: Vec<String>,
+    users: Vec<String>,
+    restocks: Vec<String>,
+    available: u64,
+    held: u64,
+    sold: u64,
+}
+
+impl Rows {
+    fn of(snapshot: &Snapshot) -> Self {
+        let mut rows = Self::default();
+        let mut shares: HashMap<UserId, (u64, OrderId)> = HashMap::new();
+        for Hold { reservation, state } in &snapshot.holds {
+            let Reservation { order, user, request, quantity } = *reservation;
+            let letter = match state {
+                HoldState::Held => 'h',
+                HoldState::Sold => 's',
+                HoldState::Released => 'r',
+            };
+            rows.orders.extend([order.to_string(), format!("{user}:{quantity}:{letter}")]);
+            if let Some(request) = request {
+                rows.requests.extend([text(request), format!("{order}:{user}:{quantity}")]);
+            }
+            match state {
+                HoldState::Held => rows.held += u64::from(quantity),
+                HoldState::Sold => rows.sold += u64::from(quantity),
+                HoldState::Released => continue,
+            }
+            let share = shares.entry(user).or_insert((0, order));
+            *share = (share.0 + u64::from(quantity), order);
+        }
+        for (user, (quantity, latest)) in shares {
+            rows.users.extend([user.to_string(), format!("{quantity}:{latest}")]);
+        }
+        rows.restocks.extend(snapshot.restocks.iter().map(ToString::to_string));
+        rows.available = snapshot.total.saturating_sub(rows.held + rows.sold);
+        rows
+    }
+}
+
+fn text(request: RequestKey) -> String {
+    wire::hex(request).map(char::from).iter().collect()
+}

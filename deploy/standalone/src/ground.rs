@@ -1,0 +1,134 @@
+//! What the services stand on, as the settings name it: embedded, or a real server, part by part.
+
+use std::{path::PathBuf, thread::JoinHandle, time::Duration};
+
+use anyhow::{Context, Result};
+use commit_log::{AnyLog, LocalLog, Log};
+use contract::topic;
+use foundation::{
+    Clock, Config, DataDir, IdMaker, SystemClock, config::KafkaConfig, data_dir::Secrets, ids, metrics::Registry,
+};
+use gateway::Ledgers;
+use ledger::{
+    AnyLedger,
+    redis::{RedisLedger, fence::Fence},
+};
+use order_core::Snapshots;
+use store::{Ids, Settings, Store};
+
+use std::sync::Arc;
+
+/// How soon it is noticed that the ledger's thread has died.
+const THREAD_LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Settings, secrets and metrics of this process.
+pub(crate) struct Ground {
+    pub(crate) config: Config,
+    pub(crate) data: DataDir,
+    pub(crate) secrets: Secrets,
+    pub(crate) metrics: Registry,
+}
+
+/// The ledgers, and what keeps them right.
+pub(crate) struct Ledger {
+    pub(crate) client: AnyLedger,
+    /// As the gateway's cores reach them.
+    pub(crate) link: Ledgers,
+    /// The thread of the ledgers in this process.
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ground {
+    /// Where worker ids are leased.
+    pub(crate) fn ids(&self) -> PathBuf {
+        self.data.ids()
+    }
+
+    /// The database.
+    pub(crate) async fn store(&self) -> Result<Store> {
+        let makes_ids = IdMaker::new(ids::lease_worker(&self.ids(), SystemClock.now_ms())?, SystemClock)?;
+        let (ids, settings) = (Ids::new(move || makes_ids.next()), Settings::of(&self.config));
+        let path = self.data.path().join("mall.db");
+        Store::open(&path, ids, settings)
+            .await
+            .with_context(|| format!("the database in {} can't be opened", self.data.path().display()))
+    }
+
+    /// The log, with its topics.
+    pub(crate) async fn log(&self) -> Result<AnyLog> {
+        let log = match &self.config.kafka {
+            Some(kafka) => connect(kafka).await?,
+            None => {
+                let log = LocalLog::open(&self.data.path().join("log.db"))?;
+                let syncs = log.clone();
+                let help = "Syncs of the log that made records durable.";
+                self.metrics.read_counter("mall_log_syncs_total", help, move || syncs.syncs() as f64);
+                AnyLog::Local(log)
+            }
+        };
+        log.create_topics(topic::fixed().to_vec()).await.context("the log's topics")?;
+        Ok(log)
+    }
+
+    /// The ledgers in Redis; `None` where the settings name none.
+    pub(crate) fn redis(&self) -> Result<Option<Ledger>> {
+        let Some(redis) = &self.config.redis else { return Ok(None) };
+        let url = redis.url.expose();
+        let client = RedisLedger::new(url).context("redis.url")?;
+        let link = gateway::redis::Settings::new(url, self.config.gateway.user_window, redis.reply_timeout)?;
+        Ok(Some(Ledger { client: AnyLedger::Redis(client), link: Ledgers::Redis(link), thread: None }))
+    }
+
+    /// The ledgers, in this process where the settings name no Redis.
+    pub(crate) async fn ledger(&self, log: &AnyLog, store: &Store) -> Result<Ledger> {
+        if let Some(ledger) = self.redis()? {
+            return Ok(ledger);
+        }
+        let (snapshots, window) = (Snapshots::new(store.clone()), self.config.gateway.user_window);
+        let (ledger, thread) = ledger::local::start(log.clone(), snapshots, window, SystemClock).await?;
+        let stats = ledger.clone();
+        self.metrics.read_counter("mall_ledger_commits_total", "Log syncs that carried reservations.", move || {
+            stats.stats().commits() as f64
+        });
+        let stats = ledger.clone();
+        self.metrics.read_counter("mall_ledger_reservations_total", "Reservations made durable.", move || {
+            stats.stats().reservations() as f64
+        });
+        let link = Ledgers::Shared(Arc::new(ledger.clone()));
+        Ok(Ledger { client: AnyLedger::Local(ledger), link, thread: Some(thread) })
+    }
+}
+
+impl Ledger {
+    /// What keeps a Redis that came back older from selling; the ledgers in this process need none.
+    pub(crate) fn fence(&self, log: &AnyLog, store: &Store) -> Option<Fence<AnyLog, Snapshots>> {
+        match &self.client {
+            AnyLedger::Redis(client) => Some(Fence::new(client.clone(), log.clone(), Snapshots::new(store.clone()))),
+            AnyLedger::Local(_) => None,
+        }
+    }
+
+    /// Returns once the ledgers' thread is no more. It goes on for as long as anybody can ask it, unless it
+    /// panics.
+    pub(crate) async fn ended(&self) {
+        loop {
+            if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+                return;
+            }
+            tokio::time::sleep(THREAD_LOOK_EVERY).await;
+        }
+    }
+}
+
+#[cfg(feature = "kafka")]
+async fn connect(kafka: &KafkaConfig) -> Result<AnyLog> {
+    let KafkaConfig { brokers, topic_prefix, replication } = kafka.clone();
+    let settings = commit_log::KafkaSettings { brokers, prefix: topic_prefix, replication };
+    Ok(AnyLog::Kafka(commit_log::KafkaLog::connect(settings).await.context("kafka.brokers")?))
+}
+
+#[cfg(not(feature = "kafka"))]
+#[expect(clippy::unused_async, reason = "as the other one")]
+async fn connect(kafka: &KafkaConfig) -> Result<AnyLog> {
+    anyhow::bail!("kafka.brokers: this build can't reach {}; build it with --features kafka", kafka.brokers)
+}

@@ -1,0 +1,180 @@
+//! Each service in a process of its own. They meet at Redis, Kafka and the database.
+
+use anyhow::{Result, ensure};
+use commit_log::AnyLog;
+use contract::token::{Audience, TokenKey};
+use foundation::{Readiness, SystemClock, shutdown};
+use gateway::Gateway;
+use store::{Passwords, Store};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    bind,
+    ground::{Ground, Ledger},
+};
+
+/// Which service this process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Gateway,
+    OrderCore,
+    Admin,
+}
+
+impl Role {
+    pub(crate) const ALL: [Self; 3] = [Self::Gateway, Self::OrderCore, Self::Admin];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::OrderCore => "order-core",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// Runs one service until it is told to stop.
+pub(crate) async fn run(role: Role, ground: Ground) -> Result<()> {
+    let named = [("redis.url", ground.config.redis.is_some()), ("kafka.brokers", ground.config.kafka.is_some())];
+    for (key, is_set) in named {
+        ensure!(is_set, "{key}: a {} of its own needs it; what is embedded lives in one process", role.as_str());
+    }
+    let needs_database = role != Role::Gateway && ground.config.database.url.is_none();
+    ensure!(!needs_database, "database.url: {} of its own needs it; a file is one process' own", role.as_str());
+    let (auth, warn) = (&ground.config.auth, "it must be the same wherever a part of the mall runs");
+    if auth.shopper_secret.is_none() {
+        tracing::warn!("auth.shopper_secret is made here and kept in the data directory; {warn}");
+    }
+    let stop = shutdown::on_signal()?;
+    let log = ground.log().await?;
+    let Some(ledger) = ground.redis()? else { anyhow::bail!("redis.url: it is needed") };
+    match role {
+        Role::Gateway => {
+            let gateway = start_gateway(&ground, &log, &ledger, stop.clone()).await?;
+            say(role, gateway.address);
+            stop.cancelled().await;
+            tokio::task::spawn_blocking(|| gateway.join()).await??;
+            Ok(())
+        }
+        Role::OrderCore => {
+            let listener = bind(ground.config.order_core.listen, "order_core.listen").await?;
+            let address = listener.local_addr()?;
+            let store = ground.store().await?;
+            let mut services = JoinSet::new();
+            let readiness = Readiness::default();
+            spawn_order_core(&mut services, &ground, (&store, &log, &ledger), listener, &readiness, &stop)?;
+            say(role, address);
+            end(services, &stop, store).await
+        }
+        Role::Admin => {
+            let listener = bind(ground.config.admin.listen, "admin.listen").await?;
+            let address = listener.local_addr()?;
+            let store = ground.store().await?;
+            let mut services = JoinSet::new();
+            let readiness = Readiness::default();
+            spawn_admin(&mut services, &ground, (&store, &log, &ledger), listener, &readiness, &stop).await?;
+            say(role, address);
+            end(services, &stop, store).await
+        }
+    }
+}
+
+fn say(role: Role, address: std::net::SocketAddr) {
+    tracing::info!(%address, "{} listens", role.as_str());
+}
+
+async fn end(mut services: JoinSet<Result<()>>, stop: &CancellationToken, store: Store) -> Result<()> {
+    let mut ended = Ok(());
+    while let Some(service) = services.join_next().await {
+        // One that ends by itself ends the others.
+        stop.cancel();
+        ended = ended.and(service?);
+    }
+    store.close().await;
+    tracing::info!("stopped");
+    ended
+}
+
+/// Starts the gateway's threads; they listen when this returns.
+pub(crate) async fn start_gateway(
+    ground: &Ground,
+    log: &AnyLog,
+    ledger: &Ledger,
+    stop: CancellationToken,
+) -> Result<Gateway> {
+    let parts = gateway::Ground {
+        config: &ground.config.gateway,
+        token_key: TokenKey::new(ground.secrets.shopper.expose().as_bytes(), Audience::Shopper),
+        ids: &ground.ids(),
+        log,
+        ledgers: ledger.link.clone(),
+        metrics: ground.metrics.clone(),
+        stop,
+    };
+    Gateway::start(parts).await
+}
+
+/// What the services that keep the database share.
+pub(crate) type Shared<'a> = (&'a Store, &'a AnyLog, &'a Ledger);
+
+/// Starts order-core, and the fence of the ledgers where they need one.
+pub(crate) fn spawn_order_core(
+    services: &mut JoinSet<Result<()>>,
+    ground: &Ground,
+    (store, log, ledger): Shared<'_>,
+    listener: TcpListener,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+) -> Result<()> {
+    if let Some(fence) = ledger.fence(log, store) {
+        let part = readiness.part("ledgers", "Redis has yet to be compared with the log");
+        let stop = stop.clone();
+        services.spawn(async move {
+            order_core::workers::guard(fence, SystemClock, part, stop).await;
+            Ok(())
+        });
+    }
+    let config = &ground.config;
+    let order_core = order_core::OrderCore {
+        store: store.clone(),
+        log: log.clone(),
+        ledgers: ledger.client.clone(),
+        clock: SystemClock,
+        passwords: Passwords::new(config.auth.bcrypt_cost)?,
+        shopper_secret: ground.secrets.shopper.expose().as_bytes().to_vec(),
+        server: config.order_core.clone(),
+        pay_within_ms: u64::try_from(config.orders.pay_within.as_millis()).unwrap_or(u64::MAX),
+        readiness: readiness.clone(),
+        metrics: ground.metrics.clone(),
+    };
+    services.spawn(order_core::run(order_core, listener, stop.clone()));
+    Ok(())
+}
+
+/// Makes the first admin where there is none, and starts admin.
+pub(crate) async fn spawn_admin(
+    services: &mut JoinSet<Result<()>>,
+    ground: &Ground,
+    (store, log, ledger): Shared<'_>,
+    listener: TcpListener,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let passwords = Passwords::new(ground.config.auth.bcrypt_cost)?;
+    let password = ground.secrets.admin_password.expose();
+    admin::ensure_first_admin(store, &passwords, password, &SystemClock).await?;
+    let admin = admin::Admin {
+        store: store.clone(),
+        log: log.clone(),
+        ledgers: ledger.client.clone(),
+        clock: SystemClock,
+        passwords,
+        admin_secret: ground.secrets.admin.expose().as_bytes().to_vec(),
+        server: ground.config.admin.clone(),
+        readiness: readiness.clone(),
+        metrics: ground.metrics.clone(),
+    };
+    services.spawn(admin::run(admin, listener, stop.clone()));
+    Ok(())
+}
