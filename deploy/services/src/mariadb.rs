@@ -67,7 +67,7 @@ impl MariaDb {
             format!("--port={}", self.port),
             "--innodb-buffer-pool-size=128M".to_owned(),
             "--character-set-server=utf8mb4".to_owned(),
-            "--collation-server=utf8mb4_bin".to_owned(),
+            "--collation-server=utf8mb4_unicode_ci".to_owned(),
         ];
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         self.process = match Process::start("mariadbd", &args, &dir.join("mariadb.log")) {

@@ -48,10 +48,14 @@ impl Ground {
     pub(crate) async fn store(&self) -> Result<Store> {
         let makes_ids = IdMaker::new(ids::lease_worker(&self.ids(), SystemClock.now_ms())?, SystemClock)?;
         let (ids, settings) = (Ids::new(move || makes_ids.next()), Settings::of(&self.config));
-        let path = self.data.path().join("mall.db");
-        Store::open(&path, ids, settings)
-            .await
-            .with_context(|| format!("the database in {} can't be opened", self.data.path().display()))
+        match &self.config.database.url {
+            Some(url) => Store::connect(url.expose(), ids, settings).await.context("database.url"),
+            None => {
+                let path = self.data.path().join("mall.db");
+                let opened = Store::open(&path, ids, settings).await;
+                opened.with_context(|| format!("the database in {} can't be opened", self.data.path().display()))
+            }
+        }
     }
 
     /// The log, with its topics.

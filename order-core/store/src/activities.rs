@@ -5,7 +5,7 @@ use sqlx::{Row, Transaction};
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, Store, big, count, id, quantity},
+    db::{Db, DbRow, Store, big, count, id, lock_row, quantity},
     outgoing::Outgoing,
     page::{Changed, Listed, Page},
 };
@@ -169,6 +169,7 @@ impl Store {
         changeable_until_ms: u64,
     ) -> Result<Changed<Sale>, StoreError> {
         let mut tx = self.begin_write().await?;
+        lock_row(&mut tx, "UPDATE activities SET version = version WHERE id = ?", activity.as_i64()).await?;
         let row = sqlx::query(SELECT).bind(activity.as_i64()).fetch_optional(&mut *tx).await?;
         let Some(row) = row else { return Ok(Changed::Unknown) };
         let mut sale = sale_of(&row)?;

@@ -8,7 +8,7 @@ use sqlx::{Row, Transaction};
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, Store, big, count, id, id_or_none},
+    db::{Db, DbRow, Store, big, count, id, id_or_none, lock_row},
     page::{Changed, Listed, Page},
 };
 
@@ -213,6 +213,7 @@ impl Store {
         patch: CategoryPatch,
     ) -> Result<Changed<Category>, StoreError> {
         let mut tx = self.begin_write().await?;
+        lock_row(&mut tx, "UPDATE categories SET version = version WHERE id = ?", category.as_i64()).await?;
         let row = sqlx::query("SELECT * FROM categories WHERE id = ?").bind(category.as_i64());
         let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(Changed::Unknown) };
         let mut row = category_of(&row)?;
@@ -308,6 +309,7 @@ impl Store {
         patch: ProductPatch,
     ) -> Result<Changed<Product>, StoreError> {
         let mut tx = self.begin_write().await?;
+        lock_row(&mut tx, "UPDATE products SET version = version WHERE id = ?", product.as_i64()).await?;
         let row = sqlx::query("SELECT * FROM products WHERE id = ?").bind(product.as_i64());
         let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(Changed::Unknown) };
         let mut row = product_of(&row)?;

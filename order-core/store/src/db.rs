@@ -1,34 +1,33 @@
-//! The connection to the database. What differs between databases stands here; the SQL elsewhere is portable.
+//! The database. What differs between databases stands in `connect`; the SQL elsewhere is portable.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use foundation::Config;
-use sqlx::{
-    Pool, QueryBuilder, Row, SqlSafeStr, Transaction,
-    migrate::{Migration, MigrationType, Migrator},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use sqlx::{Pool, QueryBuilder, Row, Transaction};
 use tokio::sync::Notify;
 
-use crate::{StoreError, outgoing::Outgoing};
+use crate::{
+    StoreError,
+    connect::{Pools, connect, sqlite_url},
+    outgoing::Outgoing,
+};
 
-/// The database that is built in.
-pub(crate) type Db = sqlx::Sqlite;
+/// Whichever database the address names.
+pub(crate) type Db = sqlx::Any;
 pub(crate) type DbRow = <Db as sqlx::Database>::Row;
 
 /// Connections that read where the settings name no number; a writer never waits for them (WAL).
 const READERS_MAX: u32 = 4;
-/// SQLite has one writer: callers queue for its connection in order instead of polling the file's lock.
-const WRITERS_MAX: u32 = 1;
 /// How long a caller waits for a connection where the settings do not say.
 const ACQUIRE_TIMEOUT_MS: u64 = 30_000;
-/// How long a writer waits for another process.
-const BUSY_TIMEOUT_MS: u64 = 10_000;
+/// How often a call is tried that the database gave up in favour of another one.
+const TRIES_MAX: u32 = 6;
+/// Before the second try; doubled before each further one.
+const RETRY: Duration = Duration::from_millis(5);
+/// The longest that one try of a call takes; a database that went silent is unavailable.
+const CALL_MAX: Duration = Duration::from_secs(60);
 /// Rows of one INSERT; more is slower.
 pub(crate) const INSERT_ROWS_MAX: usize = 500;
-
-/// Every step of the schema, oldest first. A step that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "mall", include_str!("../migrations/0001_mall.sql"))];
 
 /// Makes the ids of new rows.
 #[derive(Clone)]
@@ -86,8 +85,7 @@ impl Settings {
 /// The database. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Store {
-    readers: Pool<Db>,
-    writer: Pool<Db>,
+    pools: Pools,
     ids: Ids,
     pub(crate) bell: Arc<Notify>,
     pub(crate) settings: Settings,
@@ -99,28 +97,22 @@ impl Store {
     /// # Errors
     /// Where the file can't be opened or migrated.
     pub async fn open(path: &Path, ids: Ids, settings: Settings) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // A commit is on the disk when it answers: offsets are committed on the strength of it.
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MS));
-        let pool = |connections| {
-            let timeout = Duration::from_millis(settings.acquire_timeout_ms);
-            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(timeout)
-        };
-        let writer = pool(WRITERS_MAX).connect_with(options.clone()).await?;
-        migrations().run(&writer).await?;
-        let readers = pool(settings.read_connections).connect_with(options).await?;
-        Ok(Self { readers, writer, ids, bell: Arc::default(), settings })
+        Self::connect(&sqlite_url(path), ids, settings).await
+    }
+
+    /// Connects to the database at `url`, `sqlite://` or `mysql://`, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// Where it can't be reached or migrated, or is not set up as the mall needs it.
+    pub async fn connect(url: &str, ids: Ids, settings: Settings) -> Result<Self, StoreError> {
+        let pools = connect(url, &settings).await?;
+        Ok(Self { pools, ids, bell: Arc::default(), settings })
     }
 
     /// Closes every connection, after what runs has ended.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        self.pools.readers.close().await;
+        self.pools.writers.close().await;
     }
 
     /// Answers where the database does.
@@ -128,7 +120,7 @@ impl Store {
     /// # Errors
     /// Where it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        sqlx::query("SELECT 1").execute(self.readers()).await?;
         Ok(())
     }
 
@@ -137,13 +129,7 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn columns(&self) -> Result<Vec<(String, String, String)>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT t.name, c.name, c.type FROM sqlite_master t JOIN pragma_table_info(t.name) c \
-             WHERE t.type = 'table' AND t.name NOT LIKE '\\_sqlx%' ESCAPE '\\' AND t.name NOT LIKE 'sqlite%' \
-             ORDER BY t.name, c.cid",
-        )
-        .fetch_all(&self.readers)
-        .await?;
+        let rows = sqlx::query(self.pools.backend.columns()).fetch_all(self.readers()).await?;
         let column = |row: &DbRow| {
             let kind: String = row.try_get(2)?;
             let kind = kind.split('(').next().unwrap_or_default().to_ascii_lowercase();
@@ -153,23 +139,22 @@ impl Store {
     }
 
     pub(crate) fn readers(&self) -> &Pool<Db> {
-        &self.readers
+        &self.pools.readers
     }
 
     /// For one statement that writes.
     pub(crate) fn writer(&self) -> &Pool<Db> {
-        &self.writer
+        &self.pools.writers
     }
 
     /// A transaction that writes. Dropping it takes it back.
     pub(crate) async fn begin_write(&self) -> Result<Transaction<'static, Db>, StoreError> {
-        // A transaction that begins by reading and then writes fails under contention, whatever the timeout.
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        Ok(self.pools.writers.begin_with(self.pools.backend.begin_write()).await?)
     }
 
     /// A transaction whose reads all see one instant.
     pub(crate) async fn begin_read(&self) -> Result<Transaction<'static, Db>, StoreError> {
-        Ok(self.readers.begin().await?)
+        Ok(self.pools.readers.begin_with(self.pools.backend.begin_read()).await?)
     }
 
     pub(crate) fn next_id(&self) -> Result<i64, StoreError> {
@@ -190,11 +175,24 @@ impl Store {
     }
 }
 
-fn migrations() -> Migrator {
-    let step = |(version, name, sql): (i64, &'static str, &'static str)| {
-        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    Migrator::with_migrations(MIGRATIONS.map(step).into())
+/// Tries `work`, one transaction, again where the database gave it up in favour of another one.
+pub(crate) async fn retried<T, F>(mut work: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut tries = 1;
+    loop {
+        let silent = |_| StoreError::Unavailable(format!("no answer within {CALL_MAX:?}"));
+        let tried = tokio::time::timeout(CALL_MAX, work()).await.map_err(silent).flatten();
+        match tried {
+            Err(error) if error.is_transient() && tries < TRIES_MAX => {
+                tracing::debug!(%error, tries, "tried again");
+                tokio::time::sleep(RETRY * 2_u32.pow(tries)).await;
+                tries += 1;
+            }
+            tried => return tried,
+        }
+    }
 }
 
 /// A count or an instant as the database's BIGINT.
@@ -238,6 +236,13 @@ pub(crate) fn push_in(query: &mut QueryBuilder<Db>, values: impl IntoIterator<It
         list.push_bind(value);
     }
     query.push(")");
+}
+
+/// Makes a transaction the only one that changes a row, from its reading on: `sql` updates the row with `id` to
+/// what it is.
+pub(crate) async fn lock_row(tx: &mut Transaction<'_, Db>, sql: &'static str, id: i64) -> Result<(), StoreError> {
+    sqlx::query(sql).bind(id).execute(&mut **tx).await?;
+    Ok(())
 }
 
 /// Whether the database refused a row because another one has its key.

@@ -5,7 +5,7 @@ use sqlx::Row;
 
 use crate::{
     StoreError,
-    db::{Store, big, count, is_taken},
+    db::{Store, big, count, is_taken, retried},
 };
 
 /// An answer is kept this long, in milliseconds.
@@ -51,7 +51,8 @@ impl Store {
         now_ms: u64,
         carry_out: impl Future<Output = Result<(u16, String), E>>,
     ) -> Result<Once, E> {
-        match self.begin_request(scope, key, &Sha256::digest(body), now_ms).await? {
+        let hash = Sha256::digest(body);
+        match retried(|| self.begin_request(scope, key, &hash, now_ms)).await? {
             Begun::First => {}
             Begun::Running => return Ok(Once::Running),
             Begun::Differs => return Ok(Once::Differs),

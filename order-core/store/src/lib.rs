@@ -8,6 +8,7 @@ mod accounts;
 mod activities;
 mod catalogue;
 pub mod conformance;
+mod connect;
 mod db;
 mod error;
 mod idempotency;

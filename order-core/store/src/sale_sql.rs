@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, INSERT_ROWS_MAX, Store, big, count, id, id_or_none, push_in},
+    db::{Db, DbRow, INSERT_ROWS_MAX, Store, big, count, id, id_or_none, push_in, retried},
     order_state::{Fulfilment, Happening, OrderState},
     outgoing::Outgoing,
     sale::{DatabaseCounts, OutboxRow, PaidOutcome, SaleStore, TakenIn},
@@ -21,45 +21,19 @@ use crate::{
 
 impl SaleStore for Store {
     async fn take_in(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
-        self.take_in_entries(entries, now_ms).await
+        retried(|| self.take_in_entries(entries, now_ms)).await
     }
 
     async fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> Result<usize, StoreError> {
         let mut closed = 0;
         for orders in orders.chunks(INSERT_ROWS_MAX) {
-            closed += self.close_chunk(orders, now_ms).await?;
+            closed += retried(|| self.close_chunk(orders, now_ms)).await?;
         }
         Ok(closed)
     }
 
     async fn mark_paid(&self, order: OrderId, now_ms: u64) -> Result<PaidOutcome, StoreError> {
-        let mut tx = self.begin_write().await?;
-        let paid = sqlx::query("UPDATE orders SET status = ?, updated_at_ms = ? WHERE id = ? AND status = ?")
-            .bind(OrderState::Bought(Fulfilment::Paid).as_str())
-            .bind(big(now_ms)?)
-            .bind(order.as_i64())
-            .bind(OrderState::PendingPayment.as_str())
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
-        let row = sqlx::query("SELECT user_id, activity_id, status, refund_from FROM orders WHERE id = ?")
-            .bind(order.as_i64())
-            .fetch_optional(&mut *tx)
-            .await?;
-        let Some(row) = row else { return Ok(PaidOutcome::UnknownOrder) };
-        let state = order_state(&row)?;
-        if paid == 0 {
-            return Ok(PaidOutcome::Refused(state));
-        }
-        let mut records = Vec::new();
-        if let Some(activity) = id_or_none(&row, "activity_id", ActivityId::from_i64)? {
-            records.push(Outgoing::command(activity, Action::Settle(order)));
-        }
-        records.push(Outgoing::event(order, id(&row, "user_id", UserId::from_i64)?, state, now_ms));
-        self.send(&mut tx, records).await?;
-        tx.commit().await?;
-        self.bell.notify_one();
-        Ok(PaidOutcome::Paid)
+        retried(|| self.pay(order, now_ms)).await
     }
 
     async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
@@ -76,11 +50,7 @@ impl SaleStore for Store {
 
     async fn outbox_sent(&self, ids: &[i64]) -> Result<(), StoreError> {
         for ids in ids.chunks(INSERT_ROWS_MAX) {
-            let mut tx = self.begin_write().await?;
-            let mut delete = QueryBuilder::<Db>::new("DELETE FROM outbox WHERE id");
-            push_in(&mut delete, ids.iter().copied());
-            delete.build().execute(&mut *tx).await?;
-            tx.commit().await?;
+            retried(|| self.forget_sent(ids)).await?;
         }
         Ok(())
     }
@@ -162,6 +132,45 @@ impl SaleStore for Store {
 }
 
 impl Store {
+    async fn pay(&self, order: OrderId, now_ms: u64) -> Result<PaidOutcome, StoreError> {
+        let mut tx = self.begin_write().await?;
+        let paid = sqlx::query("UPDATE orders SET status = ?, updated_at_ms = ? WHERE id = ? AND status = ?")
+            .bind(OrderState::Bought(Fulfilment::Paid).as_str())
+            .bind(big(now_ms)?)
+            .bind(order.as_i64())
+            .bind(OrderState::PendingPayment.as_str())
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+        let row = sqlx::query("SELECT user_id, activity_id, status, refund_from FROM orders WHERE id = ?")
+            .bind(order.as_i64())
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(row) = row else { return Ok(PaidOutcome::UnknownOrder) };
+        let state = order_state(&row)?;
+        if paid == 0 {
+            return Ok(PaidOutcome::Refused(state));
+        }
+        let mut records = Vec::new();
+        if let Some(activity) = id_or_none(&row, "activity_id", ActivityId::from_i64)? {
+            records.push(Outgoing::command(activity, Action::Settle(order)));
+        }
+        records.push(Outgoing::event(order, id(&row, "user_id", UserId::from_i64)?, state, now_ms));
+        self.send(&mut tx, records).await?;
+        tx.commit().await?;
+        self.bell.notify_one();
+        Ok(PaidOutcome::Paid)
+    }
+
+    async fn forget_sent(&self, ids: &[i64]) -> Result<(), StoreError> {
+        let mut tx = self.begin_write().await?;
+        let mut delete = QueryBuilder::<Db>::new("DELETE FROM outbox WHERE id");
+        push_in(&mut delete, ids.iter().copied());
+        delete.build().execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     async fn close_chunk(&self, orders: &[OrderId], now_ms: u64) -> Result<usize, StoreError> {
         let closed = OrderState::PendingPayment
             .apply(Happening::Close)

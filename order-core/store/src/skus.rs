@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, Row};
 use crate::{
     StoreError,
     catalogue::{NewSku, Sku, SkuPatch, exists, from_json, to_json},
-    db::{Db, DbRow, Store, big, count, id},
+    db::{Db, DbRow, Store, big, count, id, lock_row},
     page::{Changed, Listed, Page},
 };
 
@@ -70,6 +70,7 @@ impl Store {
     /// Where the database fails.
     pub async fn patch_sku(&self, sku: SkuId, version: u64, patch: SkuPatch) -> Result<Changed<Sku>, StoreError> {
         let mut tx = self.begin_write().await?;
+        lock_row(&mut tx, "UPDATE skus SET version = version WHERE id = ?", sku.as_i64()).await?;
         let row = sqlx::query("SELECT * FROM skus WHERE id = ?").bind(sku.as_i64());
         let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(Changed::Unknown) };
         let mut row = sku_of(&row)?;

@@ -11,23 +11,39 @@ fn counting_ids() -> Ids {
     Ids::new(move || Ok::<_, String>(last.fetch_add(1, Ordering::Relaxed) + 1))
 }
 
-async fn open(directory: &tempfile::TempDir) -> Store {
-    let path = directory.path().join(format!("{}.db", next_name()));
-    Store::open(&path, counting_ids(), Settings::new(PAY_WITHIN_MS)).await.unwrap()
+/// Where a test's databases are.
+enum Place {
+    Files(tempfile::TempDir),
+    MariaDb(services::MariaDb),
 }
 
-fn next_name() -> i64 {
-    static NEXT: AtomicI64 = AtomicI64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
+impl Place {
+    fn files() -> Self {
+        Self::Files(tempfile::tempdir().unwrap())
+    }
+
+    /// The address of a new database.
+    fn database(&self) -> String {
+        static NEXT: AtomicI64 = AtomicI64::new(0);
+        match self {
+            Self::Files(directory) => {
+                let name = format!("{} %?#.db", NEXT.fetch_add(1, Ordering::Relaxed));
+                connect::sqlite_url(&directory.path().join(name))
+            }
+            Self::MariaDb(server) => server.database(),
+        }
+    }
+
+    async fn open(&self) -> Store {
+        Store::connect(&self.database(), counting_ids(), Settings::new(PAY_WITHIN_MS)).await.unwrap()
+    }
 }
 
-struct Sql(tempfile::TempDir);
-
-impl Fixture for Sql {
+impl Fixture for Place {
     type Store = Store;
 
     async fn fresh(&self) -> Store {
-        let store = open(&self.0).await;
+        let store = self.open().await;
         let mut tx = store.begin_write().await.unwrap();
         for sql in [
             "INSERT INTO categories VALUES (1, NULL, 'c', 0, 1, 0)",
@@ -84,15 +100,34 @@ fn the_model_conforms() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqlite_conforms() {
-    suite(&Sql(tempfile::tempdir().unwrap())).await;
+    suite(&Place::files()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqlite_is_the_ledger_after_any_history() {
-    let fixture = Sql(tempfile::tempdir().unwrap());
+    random_histories(&Place::files()).await;
+}
+
+async fn random_histories(place: &Place) {
     for seed in 0..12 {
-        histories(&fixture, seed, 60).await;
+        histories(place, seed, 60).await;
     }
+}
+
+/// Every test of this file that has a database, on a real server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mariadb_conforms() {
+    let Some(server) = services::MariaDb::start() else { return };
+    let mut place = Place::MariaDb(server);
+    suite(&place).await;
+    random_histories(&place).await;
+    restarts(&mut place).await;
+    seeds(&place).await;
+    carries_out_once(&place).await;
+    carves(&place).await;
+    changes_once(&place).await;
+    registers_once(&place).await;
+    is_locked_while_it_counts(&place).await;
 }
 
 proptest! {
@@ -105,11 +140,13 @@ proptest! {
 /// A database that is closed and opened again has every order that was answered for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_committed_is_there_after_a_restart() {
+    restarts(&mut Place::files()).await;
+}
+
+async fn restarts(place: &mut Place) {
     use contract::ledger::{Command, Ledger, Reservation};
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("mall.db");
-    let settings = Settings::new(PAY_WITHIN_MS);
-    let store = Store::open(&path, counting_ids(), settings).await.unwrap();
+    let (url, settings) = (place.database(), Settings::new(PAY_WITHIN_MS));
+    let store = Store::connect(&url, counting_ids(), settings).await.unwrap();
     let activity = activity(1, 5);
     let (mut ledger, opened) = Ledger::open(activity.id, 500, activity.terms, conformance::NOW_MS);
     let mut journal = vec![opened];
@@ -121,16 +158,23 @@ async fn what_was_committed_is_there_after_a_restart() {
     let taken = store.take_in(&journal, conformance::NOW_MS).await.unwrap();
     assert_eq!(taken, TakenIn { applied: 500, skipped: 0, failed: 499 });
     store.close().await;
+    if let Place::MariaDb(server) = place {
+        server.kill();
+        server.resume();
+    }
 
-    let store = Store::open(&path, counting_ids(), settings).await.unwrap();
+    let store = Store::connect(&url, counting_ids(), settings).await.unwrap();
     assert_eq!(store.snapshots().await.unwrap(), [ledger.snapshot()]);
     assert_eq!(store.outbox(2000).await.unwrap().len(), 998);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_mall_is_seeded_once() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(&directory).await;
+    seeds(&Place::files()).await;
+}
+
+async fn seeds(place: &Place) {
+    let store = place.open().await;
     let now_ms = conformance::NOW_MS;
     let demo = store.seed(now_ms).await.unwrap().unwrap();
     assert_eq!(store.seed(now_ms).await.unwrap(), None);
@@ -144,8 +188,11 @@ async fn an_empty_mall_is_seeded_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_is_carried_out_once_however_many_come_at_once() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(&directory).await;
+    carries_out_once(&Place::files()).await;
+}
+
+async fn carries_out_once(place: &Place) {
+    let store = place.open().await;
     let carried_out = std::sync::Arc::new(AtomicI64::new(0));
     let mut running = tokio::task::JoinSet::new();
     for _ in 0..20 {
@@ -177,8 +224,11 @@ async fn a_request_is_carried_out_once_however_many_come_at_once() {
 /// Stock is carved out by guarded steps: of many at once, as many win as there is stock for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_more_stock_is_carved_out_than_there_is() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Sql(directory).fresh().await;
+    carves(&Place::files()).await;
+}
+
+async fn carves(place: &Place) {
+    let store = place.fresh().await;
     let mut running = tokio::task::JoinSet::new();
     for at in 0..30 {
         let store = store.clone();
@@ -190,4 +240,79 @@ async fn no_more_stock_is_carved_out_than_there_is() {
     let added = running.join_all().await;
     assert_eq!(added.iter().filter(|added| matches!(added, AddedSale::Added(_))).count(), 14);
     assert_eq!(store.sku(activity(1, 0).sku).await.unwrap().unwrap().stock, 2);
+}
+
+/// Of many changes of one version, one is made; the others hear of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_change_of_a_version_is_made() {
+    changes_once(&Place::files()).await;
+}
+
+async fn changes_once(place: &Place) {
+    let store = place.fresh().await;
+    let sku = activity(1, 0).sku;
+    let mut running = tokio::task::JoinSet::new();
+    for price in 1..=20 {
+        let store = store.clone();
+        let patch = SkuPatch { price_cents: Some(contract::Cents::new(price)), attributes: None };
+        running.spawn(async move { store.patch_sku(sku, 1, patch).await.unwrap() });
+    }
+    let changed = running.join_all().await;
+    let done: Vec<&Sku> =
+        changed.iter().filter_map(|it| if let Changed::Done(sku) = it { Some(sku) } else { None }).collect();
+    assert_eq!(done, [&store.sku(sku).await.unwrap().unwrap()]);
+    assert_eq!(changed.iter().filter(|it| **it == Changed::VersionIs(2)).count(), 19);
+}
+
+/// One of two who ask for a name at once has it, whatever its case.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_is_given_away_once() {
+    registers_once(&Place::files()).await;
+}
+
+async fn registers_once(place: &Place) {
+    let store = place.open().await;
+    let mut running = tokio::task::JoinSet::new();
+    for name in ["Ada", "ada", "ADA", "adA"] {
+        let store = store.clone();
+        running.spawn(async move { store.add_user(name, "hash", None, 5).await.unwrap() });
+    }
+    assert_eq!(running.join_all().await.iter().flatten().count(), 1);
+    assert!(store.credentials(Realm::Shoppers, "aDa").await.unwrap().is_some());
+    assert!(store.credentials(Realm::Shoppers, "ada ").await.unwrap().is_none());
+}
+
+/// Tries that are made at once count each, and the last one locks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tries_made_at_once_all_count() {
+    is_locked_while_it_counts(&Place::files()).await;
+}
+
+async fn is_locked_while_it_counts(place: &Place) {
+    let store = place.open().await;
+    let user = store.add_user("ada", "hash", Some("1"), 5).await.unwrap().unwrap();
+    let mut running = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let store = store.clone();
+        running.spawn(async move { store.count_try(Realm::Shoppers, user.id, 10).await.unwrap() });
+    }
+    let counted = running.join_all().await.into_iter().filter(|counted| *counted).count();
+    assert_eq!(counted, usize::try_from(WRONG_TRIES_MAX).unwrap());
+    let locked = store.credentials(Realm::Shoppers, "ada").await.unwrap().unwrap();
+    assert_eq!(locked.locked_until_ms, 10 + LOCKED_MS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_address_that_names_no_database_is_told() {
+    let open = async |url: &str| Store::connect(url, counting_ids(), Settings::new(1)).await;
+    for url in ["", "mall.db", "postgres://localhost/mall"] {
+        assert!(matches!(open(url).await, Err(StoreError::Unsuitable(_))), "{url}");
+    }
+    let Some(server) = services::MariaDb::start() else { return };
+    let url = server.database();
+    server.sql("ALTER DATABASE mall_0 COLLATE utf8mb4_bin; CREATE TABLE mall_0.other (id BIGINT)");
+    let refused = open(&url).await.unwrap_err().to_string();
+    assert!(refused.contains("utf8mb4_bin and not utf8mb4_nopad_bin"), "{refused}");
+    let refused = open(&url.replace("mall_0:mall_0", "mall_0:wrong")).await.unwrap_err().to_string();
+    assert!(refused.contains("Access denied"), "{refused}");
 }

@@ -1,0 +1,174 @@
+//! What differs between the databases: how they are reached, and how their transactions begin.
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+use sqlx::{
+    AnyConnection, ConnectOptions, Pool, Row, SqlSafeStr,
+    any::{AnyConnectOptions, AnyPoolOptions, install_default_drivers},
+    migrate::{Migration, MigrationType, Migrator},
+    sqlite::SqliteConnectOptions,
+};
+
+use crate::{
+    StoreError,
+    db::{Db, Settings},
+};
+
+/// SQLite has one writer: callers queue for its connection in order instead of polling the file's lock.
+const SQLITE_WRITERS_MAX: u32 = 1;
+/// How long a writer of SQLite waits for another process, in milliseconds.
+const SQLITE_BUSY_TIMEOUT_MS: u32 = 10_000;
+/// Connections that write to a MySQL; rows of one sale are one ledger's, more would only wait for each other.
+const MYSQL_WRITERS_MAX: u32 = 8;
+/// How long a statement waits for another transaction's row, in seconds.
+const MYSQL_LOCK_WAIT_S: u32 = 10;
+/// How long the server works on one statement, in seconds.
+const MYSQL_STATEMENT_MAX_S: u32 = 30;
+/// Byte by byte without padding, in the words of MySQL 8 and of MariaDB.
+const BINARY_COLLATIONS: [&str; 2] = ["utf8mb4_0900_bin", "utf8mb4_nopad_bin"];
+
+/// Every step of the schema, oldest first. A step that was released never changes.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "mall", include_str!("../migrations/0001_mall.sql"))];
+
+/// The databases that the SQL is checked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// A file of this process.
+    Sqlite,
+    /// MySQL 8 or MariaDB.
+    MySql,
+}
+
+/// The connections to one database.
+#[derive(Debug, Clone)]
+pub(crate) struct Pools {
+    pub(crate) backend: Backend,
+    pub(crate) readers: Pool<Db>,
+    pub(crate) writers: Pool<Db>,
+}
+
+/// The address of the SQLite file at `path`.
+pub(crate) fn sqlite_url(path: &Path) -> String {
+    SqliteConnectOptions::new().filename(path).create_if_missing(true).to_url_lossy().into()
+}
+
+/// Connects and brings the schema up to date.
+pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Pools, StoreError> {
+    install_default_drivers();
+    let (backend, writers_max) = match url.split_once(':') {
+        Some(("sqlite", _)) => (Backend::Sqlite, SQLITE_WRITERS_MAX),
+        Some(("mysql", _)) => (Backend::MySql, MYSQL_WRITERS_MAX),
+        _ => return Err(StoreError::Unsuitable("its address begins with neither sqlite:// nor mysql://".to_owned())),
+    };
+    let options = AnyConnectOptions::from_str(url)?;
+    let pool = |connections, is_writer| {
+        AnyPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
+            .after_connect(move |connection, _| Box::pin(prepare(connection, backend, is_writer)))
+    };
+    let writers = pool(writers_max, true).connect_with(options.clone()).await?;
+    // One connection for both: another one would make tables with the collation that it began with.
+    let mut connection = writers.acquire().await?;
+    if backend == Backend::MySql {
+        settle_collation(&mut connection).await?;
+    }
+    migrations().run(&mut *connection).await?;
+    drop(connection);
+    let readers = pool(settings.read_connections, false).connect_with(options).await?;
+    Ok(Pools { backend, readers, writers })
+}
+
+/// Settings of every new connection.
+async fn prepare(connection: &mut AnyConnection, backend: Backend, is_writer: bool) -> Result<(), sqlx::Error> {
+    let set = async |connection: &mut AnyConnection, statement: String| {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(connection).await.map(drop)
+    };
+    match backend {
+        Backend::Sqlite => {
+            set(connection, format!("PRAGMA busy_timeout = {SQLITE_BUSY_TIMEOUT_MS}")).await?;
+            // A commit is on the disk when it answers: offsets are committed on the strength of it.
+            set(connection, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON".to_owned())
+                .await
+        }
+        Backend::MySql => {
+            let version: String = sqlx::query("SELECT VERSION()").fetch_one(&mut *connection).await?.try_get(0)?;
+            let statement_max = if is_mariadb(&version) {
+                format!("max_statement_time = {MYSQL_STATEMENT_MAX_S}")
+            } else {
+                format!("max_execution_time = {}", 1000 * MYSQL_STATEMENT_MAX_S)
+            };
+            set(connection, format!("SET SESSION innodb_lock_wait_timeout = {MYSQL_LOCK_WAIT_S}, {statement_max}"))
+                .await?;
+            // Writers guard every row they change, and need no locks on the gaps between rows. Readers see one instant.
+            let level = if is_writer { "READ COMMITTED" } else { "REPEATABLE READ" };
+            set(connection, format!("SET SESSION TRANSACTION ISOLATION LEVEL {level}")).await
+        }
+    }
+}
+
+/// Keys are compared byte by byte: `a`, `A` and `a ` are three names. An empty database is made so.
+async fn settle_collation(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    let sql = "SELECT CAST(@@collation_database AS CHAR), CAST(VERSION() AS CHAR), (SELECT COUNT(*) \
+               FROM information_schema.tables WHERE table_schema = DATABASE())";
+    let row = sqlx::query(sql).fetch_one(&mut *connection).await?;
+    let (collation, version, tables): (String, String, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let [mysql, mariadb] = BINARY_COLLATIONS;
+    if [mysql, mariadb].contains(&collation.as_str()) {
+        return Ok(());
+    }
+    let fit = if is_mariadb(&version) { mariadb } else { mysql };
+    if tables > 0 {
+        return Err(StoreError::Unsuitable(format!("it has tables, and its collation is {collation} and not {fit}")));
+    }
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE {fit}")))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn is_mariadb(version: &str) -> bool {
+    version.contains("MariaDB")
+}
+
+impl Backend {
+    /// Begins a transaction that writes.
+    pub(crate) fn begin_write(self) -> &'static str {
+        match self {
+            // A transaction that begins by reading and then writes fails under contention, whatever the timeout.
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::MySql => "START TRANSACTION",
+        }
+    }
+
+    /// Begins a transaction whose reads all see one instant.
+    pub(crate) fn begin_read(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::MySql => "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+        }
+    }
+
+    /// Every table's columns: table, column, type.
+    pub(crate) fn columns(self) -> &'static str {
+        match self {
+            Self::Sqlite => {
+                "SELECT t.name, c.name, c.type FROM sqlite_master t JOIN pragma_table_info(t.name) c \
+                 WHERE t.type = 'table' AND t.name NOT LIKE '\\_sqlx%' ESCAPE '\\' AND t.name NOT LIKE 'sqlite%' \
+                 ORDER BY t.name, c.cid"
+            }
+            Self::MySql => {
+                "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR), CAST(data_type AS CHAR) \
+                 FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name NOT LIKE '\\_sqlx%' \
+                 ORDER BY table_name, ordinal_position"
+            }
+        }
+    }
+}
+
+fn migrations() -> Migrator {
+    let step = |(version, name, sql): (i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(MIGRATIONS.map(step).into())
+}
