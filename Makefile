@@ -1,15 +1,19 @@
 # Each target is one line that calls the real thing.
 .DEFAULT_GOAL := help
 SEED ?= 1
+GATEWAYS ?= 1
 ARGS ?=
 
-.PHONY: help run sale services-up services-down test sim fmt clean
+.PHONY: help run run-full sale services-up services-down test sim fmt clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
 
 run: ## the whole mall in one process, on 127.0.0.1:8080 to 8082, data in ./data
 	cargo run --locked --profile quick -p standalone -- $(ARGS)
+
+run-full: ## gateway, order-core and admin as processes, on Redis, Kafka and MariaDB: make run-full GATEWAYS=2
+	GATEWAYS=$(GATEWAYS) bash deploy/run-full.sh
 
 sale: ## sell out a flash sale against `make run` and audit it
 	cargo run --locked --profile quick -p bench -- sale $(ARGS)

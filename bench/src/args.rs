@@ -13,7 +13,7 @@ bench fight   every user asks twice at once for a handful of units
   --model closed|open          closed: a connection asks again when it is answered (closed);
                                open: requests arrive at --rate whatever the server does
   --rate N                     requests a second of the open model
-  --gateway URL                http://127.0.0.1:8080
+  --gateway URL[,URL...]       http://127.0.0.1:8080; of several, connections take turns
   --order-core URL             http://127.0.0.1:8081
   --admin URL                  http://127.0.0.1:8082
   --data-dir DIR               the mall's, for its secrets (MALL_DATA_DIR, or data)
@@ -54,7 +54,7 @@ pub(crate) struct Options {
     pub connections: usize,
     pub requests_per_connection: u32,
     pub model: Model,
-    pub gateway: String,
+    pub gateways: Vec<String>,
     pub order_core: String,
     pub admin: String,
     pub data_dir: PathBuf,
@@ -122,7 +122,7 @@ pub(crate) fn parse(args: &[String], env: &dyn Fn(&str) -> Option<String>) -> Re
         connections: usize::try_from(connections).unwrap_or(usize::MAX),
         requests_per_connection: narrow(values.number("requests-per-connection", 0, 0, 1_000_000_000)?),
         model: values.model()?,
-        gateway: values.url("gateway", 8080)?,
+        gateways: values.urls("gateway", 8080)?,
         order_core: values.url("order-core", 8081)?,
         admin: values.url("admin", 8082)?,
         data_dir: given_or_env(values.text("data-dir"), "MALL_DATA_DIR").unwrap_or_else(|| "data".to_owned()).into(),
@@ -210,13 +210,22 @@ impl Values {
 
     fn url(&mut self, name: &str, port: u16) -> Result<String, String> {
         let text = self.text(name).unwrap_or_else(|| format!("http://127.0.0.1:{port}"));
-        let base = text.trim_end_matches('/');
-        match base.strip_prefix("http://") {
-            Some(authority) if !authority.is_empty() && !authority.contains(['/', '?', '#', '@', ' ']) => {
-                Ok(base.to_owned())
-            }
-            Some(_) | None => Err(format!("--{name}: expected http://host:port, found {text:?}")),
+        base_url(name, &text)
+    }
+
+    fn urls(&mut self, name: &str, port: u16) -> Result<Vec<String>, String> {
+        let text = self.text(name).unwrap_or_else(|| format!("http://127.0.0.1:{port}"));
+        text.split(',').map(|text| base_url(name, text)).collect()
+    }
+}
+
+fn base_url(name: &str, text: &str) -> Result<String, String> {
+    let base = text.trim_end_matches('/');
+    match base.strip_prefix("http://") {
+        Some(authority) if !authority.is_empty() && !authority.contains(['/', '?', '#', '@', ' ']) => {
+            Ok(base.to_owned())
         }
+        Some(_) | None => Err(format!("--{name}: expected http://host:port, found {text:?}")),
     }
 }
 
@@ -244,7 +253,7 @@ mod tests {
     fn defaults() {
         let sale = options("sale");
         assert_eq!((sale.stock, sale.users, sale.connections, sale.model), (1000, 20_000, 64, Model::Closed));
-        assert_eq!((sale.gateway.as_str(), sale.data_dir), ("http://127.0.0.1:8080", PathBuf::from("data")));
+        assert_eq!((sale.gateways, sale.data_dir), (vec!["http://127.0.0.1:8080".to_owned()], PathBuf::from("data")));
         assert_eq!((sale.admin_password.as_deref(), sale.shopper_secret), (Some("from env"), None));
         let fight = options("fight --units 5 --users 20");
         assert_eq!((fight.stock, fight.users, fight.connections), (5, 20, 40));
@@ -255,7 +264,7 @@ mod tests {
     fn both_spellings() {
         let sale = options("sale --stock=7 --model open --rate 1.5 --gateway=http://h:1/ --pay-within 2s --json out");
         assert_eq!((sale.stock, sale.model), (7, Model::Open { rate_per_s: 1.5 }));
-        assert_eq!((sale.gateway.as_str(), sale.pay_within), ("http://h:1", Some(Duration::from_secs(2))));
+        assert_eq!((sale.gateways, sale.pay_within), (vec!["http://h:1".to_owned()], Some(Duration::from_secs(2))));
         assert_eq!(options("sale --admin-password given").admin_password.as_deref(), Some("given"));
         assert_eq!(parsed("sale --stock 1 --help"), Ok(Command::Usage));
     }

@@ -33,7 +33,7 @@ struct Service {
 /// A way to the mall's services.
 pub(crate) struct Mall {
     agent: Agent,
-    gateway: Service,
+    gateways: Vec<Service>,
     order_core: Service,
     admin: Service,
     admin_token: String,
@@ -58,19 +58,19 @@ impl Reply {
 }
 
 /// What the gateway has counted since it started.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct LedgerCounts {
     pub commits: f64,
     pub reservations: f64,
 }
 
 impl Mall {
-    pub(crate) fn new(gateway: &str, order_core: &str, admin: &str) -> Self {
+    pub(crate) fn new(gateways: &[String], order_core: &str, admin: &str) -> Self {
         let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(CALL_TIMEOUT)).build();
         let service = |name, base: &str| Service { name, base: base.to_owned() };
         Self {
             agent: config.new_agent(),
-            gateway: service("gateway", gateway),
+            gateways: gateways.iter().map(|base| service("gateway", base)).collect(),
             order_core: service("order-core", order_core),
             admin: service("admin", admin),
             admin_token: String::new(),
@@ -107,17 +107,21 @@ impl Mall {
         self.call(service, Method::GET, path, token, None)
     }
 
-    /// Waits until the gateway says that the whole is ready.
+    /// Waits until every gateway says that the whole is ready.
     pub(crate) fn wait_ready(&self) -> Result<(), String> {
+        self.gateways.iter().try_for_each(|gateway| self.wait_ready_at(gateway))
+    }
+
+    fn wait_ready_at(&self, gateway: &Service) -> Result<(), String> {
         let began = Instant::now();
         loop {
-            let reply = self.get(&self.gateway, "/readyz", None)?;
+            let reply = self.get(gateway, "/readyz", None)?;
             if reply.status == 200 {
                 return Ok(());
             }
             if began.elapsed() > READY_TIMEOUT {
                 let (told, reasons) = (reply.told(), &reply.json()["reasons"]);
-                return Err(format!("{} {}: not ready: {told} {reasons}", self.gateway.name, self.gateway.base));
+                return Err(format!("{} {}: not ready: {told} {reasons}", gateway.name, gateway.base));
             }
             std::thread::sleep(POLL_EVERY);
         }
@@ -183,18 +187,22 @@ impl Mall {
         Ok(activity)
     }
 
-    /// Waits until the gateway sells.
+    /// Waits until every gateway sells.
     pub(crate) fn wait_open(&self, activity: ActivityId) -> Result<(), String> {
+        self.gateways.iter().try_for_each(|gateway| self.wait_open_at(gateway, activity))
+    }
+
+    fn wait_open_at(&self, gateway: &Service, activity: ActivityId) -> Result<(), String> {
         let path = format!("/api/v1/seckill/activities/{activity}");
         let began = Instant::now();
         loop {
-            let reply = self.get(&self.gateway, &path, None)?;
+            let reply = self.get(gateway, &path, None)?;
             let state = reply.json()["state"].as_str().unwrap_or("no state").to_owned();
             if state == "open" {
                 return Ok(());
             }
             if began.elapsed() > READY_TIMEOUT {
-                let (base, told) = (&self.gateway.base, reply.told());
+                let (base, told) = (&gateway.base, reply.told());
                 return Err(format!("gateway {base}: activity {activity} does not open: {told}, {state}"));
             }
             std::thread::sleep(POLL_EVERY);
@@ -219,10 +227,16 @@ impl Mall {
         Ok((reply.status != 200 || !same).then(|| format!("order {order}: {}", reply.told())))
     }
 
-    /// The gateway's counters; `None` where it does not tell them.
+    /// The gateways' counters; `None` where they do not tell them.
     pub(crate) fn ledger_counts(&self) -> Result<Option<LedgerCounts>, String> {
-        let reply = self.get(&self.gateway, "/metrics", None)?;
-        Ok(ledger_counts(&reply.text))
+        let mut sum = LedgerCounts::default();
+        for gateway in &self.gateways {
+            let reply = self.get(gateway, "/metrics", None)?;
+            let Some(counts) = ledger_counts(&reply.text) else { return Ok(None) };
+            sum.commits += counts.commits;
+            sum.reservations += counts.reservations;
+        }
+        Ok(Some(sum))
     }
 }
 

@@ -53,8 +53,8 @@ struct Signals {
 pub(crate) fn run<T>(options: &Options, report: impl FnOnce(&Outcome<'_>) -> T) -> Result<T, String> {
     let (secret, secret_source) = find_secret(options, options.shopper_secret.as_ref(), &SHOPPER)?;
     let (password, password_source) = find_secret(options, options.admin_password.as_ref(), &ADMIN)?;
-    let address = resolve(&options.gateway)?;
-    let mut mall = Mall::new(&options.gateway, &options.order_core, &options.admin);
+    let addresses = options.gateways.iter().map(|gateway| resolve(gateway)).collect::<Result<_, _>>()?;
+    let mut mall = Mall::new(&options.gateways, &options.order_core, &options.admin);
     mall.wait_ready()?;
     mall.sign_in(password.expose(), &password_source)?;
     let run = random_run()?;
@@ -65,12 +65,12 @@ pub(crate) fn run<T>(options: &Options, report: impl FnOnce(&Outcome<'_>) -> T) 
 
     let before = mall.ledger_counts()?;
     let signals = Signals::default();
-    let host = options.gateway.trim_start_matches("http://");
+    let host = options.gateways.first().map_or("", |gateway| gateway.trim_start_matches("http://"));
     let request = BuyRequest::new(host, activity);
     let crowd = Crowd::new(&buyers, request, options.model, options.repeats, options.stock, &signals.all_taken);
     let mut crowd = crowd.map_err(|error| error.to_string())?;
     let settings = Settings {
-        address,
+        addresses,
         connections: options.connections,
         requests_per_connection: options.requests_per_connection,
     };
@@ -79,7 +79,7 @@ pub(crate) fn run<T>(options: &Options, report: impl FnOnce(&Outcome<'_>) -> T) 
     if crowd.hopeless {
         return Err(format!(
             "gateway {}: it refuses tokens signed with the secret from {secret_source}",
-            options.gateway
+            options.gateways.join(", ")
         ));
     }
     let after = mall.ledger_counts()?;

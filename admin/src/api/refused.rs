@@ -26,9 +26,10 @@ impl From<StoreError> for Refused {
             StoreError::Ids(_) | StoreError::Unavailable(_) | StoreError::Database(_) => {
                 Problem::unavailable(&error, 1)
             }
-            StoreError::Gap { .. } | StoreError::Contradiction(_) | StoreError::Migration(_) => {
-                Problem::internal(&error)
-            }
+            StoreError::Gap { .. }
+            | StoreError::Contradiction(_)
+            | StoreError::Unsuitable(_)
+            | StoreError::Migration(_) => Problem::internal(&error),
         })
     }
 }

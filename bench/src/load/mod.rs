@@ -75,12 +75,20 @@ pub(crate) trait Script {
 }
 
 /// How to load.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub address: SocketAddr,
+    /// One or more; connections take turns at them.
+    pub addresses: Vec<SocketAddr>,
     pub connections: usize,
     /// A connection is closed after so many requests; 0 is never.
     pub requests_per_connection: u32,
+}
+
+impl Settings {
+    /// Where connection `index` goes.
+    fn address(&self, index: usize) -> SocketAddr {
+        self.addresses[index % self.addresses.len()]
+    }
 }
 
 /// What a run was like for the client.
@@ -99,10 +107,9 @@ pub(crate) struct Ran {
 
 /// Opens every connection, then runs `script` to its end.
 pub(crate) fn run(settings: Settings, script: &mut impl Script) -> Result<Ran, String> {
-    let at = |error: io::Error| format!("{}: {error}", settings.address);
-    let mut client = Client::new(settings).map_err(at)?;
+    let mut client = Client::new(settings).map_err(|error| error.to_string())?;
     client.open_all()?;
-    client.run(script).map_err(at)
+    client.run(script).map_err(|error| error.to_string())
 }
 
 enum State {
@@ -222,8 +229,8 @@ impl Client {
     }
 
     fn open_all(&mut self) -> Result<(), String> {
-        let address = self.settings.address;
         for (index, connection) in self.connections.iter_mut().enumerate() {
+            let address = self.settings.address(index);
             let opened = connection.open(index, address, self.poll.registry());
             opened.map_err(|error| format!("{address}: can't open connection {}: {error}", index + 1))?;
             self.down -= 1;
@@ -233,12 +240,13 @@ impl Client {
             let left = CONNECT_TIMEOUT.saturating_sub(self.start.elapsed());
             if left.is_zero() {
                 let open = self.idle.len();
-                return Err(format!("{address}: only {open} of {} connections opened", self.connections.len()));
+                return Err(format!("only {open} of {} connections opened", self.connections.len()));
             }
-            self.poll.poll(&mut events, Some(left)).map_err(|error| format!("{address}: {error}"))?;
+            self.poll.poll(&mut events, Some(left)).map_err(|error| error.to_string())?;
             for event in &events {
                 let index = event.token().0;
                 let connection = &mut self.connections[index];
+                let address = self.settings.address(index);
                 let opened = connection.opened().map_err(|error| format!("{address}: can't connect: {error}"))?;
                 if opened && matches!(connection.state, State::Connecting) {
                     connection.state = State::Idle;
@@ -390,7 +398,7 @@ impl Client {
 
     fn reopen_one(&mut self, index: usize) {
         // One that can't be opened now is tried again at the next tick.
-        if self.connections[index].open(index, self.settings.address, self.poll.registry()).is_ok() {
+        if self.connections[index].open(index, self.settings.address(index), self.poll.registry()).is_ok() {
             self.down -= 1;
         }
     }

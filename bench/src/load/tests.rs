@@ -124,7 +124,7 @@ impl Script for Count {
 fn check(behave: Behave, requests_per_connection: u32, expect_lost: u32, connections_min: u64) -> Ran {
     let server = serve(behave);
     let mut script = Count::new(1000, None);
-    let settings = Settings { address: server.address, connections: 4, requests_per_connection };
+    let settings = Settings { addresses: vec![server.address], connections: 4, requests_per_connection };
     let ran = run(settings, &mut script).unwrap();
     assert!(script.answered.iter().all(|times| *times == 1));
     assert_eq!(script.lost, expect_lost);
@@ -153,7 +153,7 @@ fn a_lost_request_is_told() {
 fn the_open_model_keeps_its_rate() {
     let server = serve(|_| Act::Answer(200));
     let mut script = Count::new(500, Some(2000));
-    let settings = Settings { address: server.address, connections: 8, requests_per_connection: 0 };
+    let settings = Settings { addresses: vec![server.address], connections: 8, requests_per_connection: 0 };
     let ran = run(settings, &mut script).unwrap();
     assert!(ran.wall >= Duration::from_micros(249_500), "{:?}", ran.wall);
     assert!(script.answered.iter().all(|times| *times == 1));
@@ -164,7 +164,7 @@ fn nobody_there_is_one_clear_line() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let settings = Settings { address, connections: 2, requests_per_connection: 0 };
+    let settings = Settings { addresses: vec![address], connections: 2, requests_per_connection: 0 };
     let error = run(settings, &mut Count::new(1, None)).unwrap_err();
     assert_eq!(error, format!("{address}: can't connect: Connection refused (os error 111)"));
 }

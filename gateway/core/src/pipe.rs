@@ -141,7 +141,7 @@ impl Pipe {
                 self.forget_lane(activity);
                 continue;
             }
-            let id = BatchId { activity, serial: self.next_serial };
+            let id = BatchId::new(activity, self.next_serial);
             self.next_serial += 1;
             let reservations = sent.iter().map(|waiting| waiting.reservation).collect();
             lane.in_flight = Some((id.serial, sent));
@@ -175,7 +175,7 @@ impl Pipe {
         let serial = |lane: &Lane| lane.in_flight.as_ref().map(|(serial, _)| *serial);
         self.lanes
             .iter()
-            .filter_map(|(activity, lane)| serial(lane).map(|serial| BatchId { activity: *activity, serial }))
+            .filter_map(|(activity, lane)| serial(lane).map(|serial| BatchId::new(*activity, serial)))
             .collect()
     }
 }
@@ -186,6 +186,11 @@ pub(crate) fn fits(sent: &[Waiting], reply: &BatchReply) -> bool {
 }
 
 impl BatchId {
+    /// Batch `serial` of `activity`.
+    pub const fn new(activity: ActivityId, serial: u64) -> Self {
+        Self { activity, serial }
+    }
+
     pub(crate) const fn activity(self) -> ActivityId {
         self.activity
     }

@@ -220,3 +220,168 @@ impl Pipe {
         any
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use contract::{
+        ActivityId, OrderId, UserId,
+        ledger::{Outcome, Reservation},
+    };
+    use gateway_core::BatchId;
+    use redis::IntoConnectionInfo;
+
+    use super::*;
+
+    const INFO: &[u8] = b"$19\r\n# Server\r\nrun_id:0a\r\n";
+    const REPLY_TIMEOUT: Duration = Duration::from_millis(100);
+
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn pipe(url: &str) -> Pipe {
+        let login = url.into_connection_info().unwrap().redis_settings().clone();
+        Pipe::new(login, Window::default(), REPLY_TIMEOUT)
+    }
+
+    fn open_pipe() -> Pipe {
+        let mut pipe = pipe("redis://h");
+        pipe.handle_connected(at(0));
+        pipe.handle_input(INFO, at(0)).unwrap();
+        assert!(pipe.is_open());
+        written(&mut pipe);
+        pipe
+    }
+
+    /// One reservation; its order's id is the batch's number.
+    fn batch(serial: u64) -> Batch {
+        let activity = ActivityId::from_i64(1).unwrap();
+        let id = i64::try_from(serial).unwrap();
+        let (order, user) = (OrderId::from_i64(id).unwrap(), UserId::from_i64(id).unwrap());
+        let reservations = vec![Reservation { order, user, request: None, quantity: 1 }];
+        Batch { id: BatchId::new(activity, serial), activity, reservations }
+    }
+
+    fn written(pipe: &mut Pipe) -> String {
+        let mut out = Vec::new();
+        pipe.poll_transmit(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// What became of a batch that the pipe gives back now.
+    fn told(pipe: &mut Pipe) -> Option<(BatchId, Result<Outcome, Unavailable>)> {
+        let (batch, reply) = pipe.poll_reply()?;
+        Some((batch.id, reply.map(|reply| reply.outcomes[0])))
+    }
+
+    fn unavailable(serial: u64, why: Unavailable) -> Option<(BatchId, Result<Outcome, Unavailable>)> {
+        Some((batch(serial).id, Err(why)))
+    }
+
+    fn held(serial: u64) -> Option<(BatchId, Result<Outcome, Unavailable>)> {
+        let order = batch(serial).reservations[0].order;
+        Some((batch(serial).id, Ok(Outcome::Held { order, repeated: false })))
+    }
+
+    const HELD: &[u8] = b"$13\r\n1 2 9 8 1 0 h\r\n";
+
+    #[test]
+    fn the_greeting_names_who_asks_and_learns_who_answers() {
+        let mut pipe = pipe("redis://ada:secret@h/3");
+        pipe.send(batch(1), at(0));
+        assert_eq!(told(&mut pipe), unavailable(1, Unavailable::Unknown));
+        pipe.handle_connected(at(0));
+        let greeting = written(&mut pipe);
+        let words: Vec<&str> = greeting.split("\r\n").filter(|word| !word.starts_with(['*', '$'])).collect();
+        assert_eq!(words, ["AUTH", "ada", "secret", "SELECT", "3", "INFO", "server", ""]);
+        pipe.handle_input(b"+OK\r\n+OK\r\n", at(1)).unwrap();
+        assert!(!pipe.is_open(), "the server has not said who it is");
+        pipe.send(batch(2), at(1));
+        assert_eq!(told(&mut pipe), unavailable(2, Unavailable::Unknown));
+        pipe.handle_input(INFO, at(2)).unwrap();
+        pipe.send(batch(3), at(3));
+        assert!(written(&mut pipe).contains("\r\n0a\r\n"), "the run id goes with every batch");
+        let mut refused = super::tests::pipe("redis://:wrong@h");
+        refused.handle_connected(at(0));
+        let error = refused.handle_input(b"-WRONGPASS invalid\r\n", at(0)).unwrap_err();
+        assert!(matches!(error, Broken::Refused(_)), "{error}");
+    }
+
+    #[test]
+    fn replies_come_in_order_however_they_are_cut() {
+        let bytes = [HELD, b"-FROZEN 0a\r\n", HELD, b"-LOADING Redis is loading\r\n", b"$1\r\nx\r\n"].concat();
+        for size in 1..bytes.len() {
+            let mut pipe = open_pipe();
+            for serial in 1..=5 {
+                pipe.send(batch(serial), at(0));
+            }
+            for piece in bytes.chunks(size) {
+                pipe.handle_input(piece, at(1)).unwrap();
+            }
+            assert_eq!(told(&mut pipe), held(1));
+            assert_eq!(told(&mut pipe), unavailable(2, Unavailable::Frozen));
+            assert_eq!(told(&mut pipe), held(3));
+            assert_eq!(told(&mut pipe), unavailable(4, Unavailable::Unknown));
+            assert_eq!(told(&mut pipe), unavailable(5, Unavailable::Unknown));
+            assert_eq!(told(&mut pipe), None);
+        }
+    }
+
+    #[test]
+    fn a_late_reply_reaches_nobody_else() {
+        let mut pipe = open_pipe();
+        pipe.send(batch(1), at(0));
+        pipe.handle_timeout(at(99)).unwrap();
+        assert_eq!(told(&mut pipe), None);
+        pipe.handle_timeout(at(100)).unwrap();
+        assert_eq!(told(&mut pipe), unavailable(1, Unavailable::Unknown));
+        written(&mut pipe);
+        pipe.send(batch(2), at(110));
+        assert_eq!(told(&mut pipe), unavailable(2, Unavailable::Unknown), "the slot of the first is open");
+        assert_eq!(written(&mut pipe), "");
+        pipe.handle_input(HELD, at(120)).unwrap();
+        assert_eq!(told(&mut pipe), None);
+        pipe.send(batch(3), at(130));
+        pipe.handle_input(HELD, at(140)).unwrap();
+        assert_eq!(told(&mut pipe), held(3));
+    }
+
+    #[test]
+    fn a_script_that_is_not_known_is_sent() {
+        let mut pipe = open_pipe();
+        pipe.send(batch(1), at(0));
+        assert!(written(&mut pipe).contains("EVALSHA"));
+        pipe.handle_input(b"-NOSCRIPT No matching script.\r\n", at(1)).unwrap();
+        assert_eq!(told(&mut pipe), None);
+        assert!(written(&mut pipe).contains("\r\nEVAL\r\n"));
+        pipe.handle_input(HELD, at(2)).unwrap();
+        assert_eq!(told(&mut pipe), held(1));
+    }
+
+    #[test]
+    fn what_cannot_go_on_ends_the_connection() {
+        let cases: [(&[u8], Broken); 3] = [
+            (b"-READONLY You can't write against a read only replica.\r\n", Broken::ReadOnly),
+            (b"HTTP/1.1 400 Bad Request\r\n", Broken::Malformed),
+            (b"+OK\r\n+OK\r\n", Broken::Unasked),
+        ];
+        for (bytes, why) in cases {
+            let mut pipe = open_pipe();
+            pipe.send(batch(1), at(0));
+            assert_eq!(pipe.handle_input(bytes, at(1)), Err(why));
+            pipe.handle_lost();
+            assert_eq!(told(&mut pipe), unavailable(1, Unavailable::Unknown));
+            assert!(!pipe.is_open() && told(&mut pipe).is_none());
+        }
+        let mut pipe = open_pipe();
+        pipe.send(batch(1), at(0));
+        pipe.handle_timeout(at(100)).unwrap();
+        assert_eq!(pipe.handle_timeout(SILENCE_MAX), Err(Broken::Silent));
+        pipe.handle_lost();
+        assert_eq!(told(&mut pipe), unavailable(1, Unavailable::Unknown));
+        assert_eq!(told(&mut pipe), None, "it is told once");
+        pipe.handle_connected(SILENCE_MAX);
+        pipe.handle_input(INFO, SILENCE_MAX).unwrap();
+        assert!(pipe.is_open(), "the next connection starts anew");
+    }
+}

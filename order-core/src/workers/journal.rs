@@ -107,7 +107,11 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
 fn is_stuck(error: &StoreError) -> bool {
     match error {
         StoreError::Gap { .. } | StoreError::Contradiction(_) => true,
-        StoreError::Ids(_) | StoreError::Unavailable(_) | StoreError::Database(_) | StoreError::Migration(_) => false,
+        StoreError::Ids(_)
+        | StoreError::Unavailable(_)
+        | StoreError::Unsuitable(_)
+        | StoreError::Database(_)
+        | StoreError::Migration(_) => false,
     }
 }
 

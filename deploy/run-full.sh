@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Gateway, order-core and admin as processes of their own, on Redis, Kafka and MariaDB from services.sh.
+# GATEWAYS=n runs n gateways, the second at port 8083 and so on. Ctrl-C ends the processes; the services
+# stay until `make services-down`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+GATEWAYS=${GATEWAYS:-1}
+START_MAX_S=60
+
+bash deploy/services/services.sh install
+settings=$(bash deploy/services/services.sh up | tee /dev/stderr | grep '^MALL_')
+# What is set already names other servers.
+while IFS='=' read -r name value; do
+    [ -n "${!name:-}" ] || export "$name=$value"
+done <<<"$settings"
+
+cargo build --locked --profile quick -p standalone --features kafka
+mall=${CARGO_TARGET_DIR:-target}/quick/mall
+
+pids=()
+stop() {
+    trap - EXIT INT TERM
+    [ ${#pids[@]} = 0 ] || kill "${pids[@]}" 2>/dev/null || true
+    wait
+}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Whether http://$1/readyz answers 200.
+ready() {
+    local status
+    status=$( (exec 3<>"/dev/tcp/${1/://}" &&
+        printf 'GET /readyz HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$1" >&3 &&
+        timeout 2 head -n 1 <&3) 2>/dev/null) || return 1
+    [[ $status == *" 200 "* ]]
+}
+
+# Starts a service that is told by the variable $2 to listen at $3, and waits until it is ready.
+begin() {
+    local role=$1 tries=$((START_MAX_S * 10))
+    env "$2=$3" "$mall" "$role" &
+    pids+=($!)
+    until ready "$3"; do
+        tries=$((tries - 1))
+        if [ $tries = 0 ] || ! kill -0 "${pids[-1]}" 2>/dev/null; then
+            echo "run-full: $role is not ready at $3" >&2
+            exit 1
+        fi
+        sleep 0.1
+    done
+}
+
+begin order-core MALL_ORDER_CORE__LISTEN "${MALL_ORDER_CORE__LISTEN:-127.0.0.1:8081}"
+begin admin MALL_ADMIN__LISTEN "${MALL_ADMIN__LISTEN:-127.0.0.1:8082}"
+first=${MALL_GATEWAY__LISTEN:-127.0.0.1:8080}
+gateways=$first
+begin gateway MALL_GATEWAY__LISTEN "$first"
+for ((at = 2; at <= GATEWAYS; at++)); do
+    next=${first%:*}:$((${first##*:} + 1 + at))
+    begin gateway MALL_GATEWAY__LISTEN "$next"
+    gateways+=" $next"
+done
+
+cat <<END
+
+The mall is ready.
+  gateway     $(for gateway in $gateways; do printf 'http://%s ' "$gateway"; done)
+  order-core  http://${MALL_ORDER_CORE__LISTEN:-127.0.0.1:8081}
+  admin       http://${MALL_ADMIN__LISTEN:-127.0.0.1:8082}
+
+Try: make sale ARGS="--gateway $(for gateway in $gateways; do printf 'http://%s,' "$gateway"; done | sed 's/,$//')"
+END
+
+# One that ends by itself ends the others.
+wait -n
+echo "run-full: a service ended" >&2
+exit 1
