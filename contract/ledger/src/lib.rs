@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod any;
+pub mod conformance;
 pub mod house;
 pub mod local;
 pub mod redis;

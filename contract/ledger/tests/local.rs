@@ -3,20 +3,21 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
-use commit_log::{LocalLog, Log, LogError, NewRecord, Partition};
+use commit_log::{Consumer, LocalLog, Log, LogError, NewRecord, Partition};
 use contract::{
     ActivityId, OrderId, UserId,
     activity::Terms,
-    ledger::{BatchReply, Outcome, Reservation, Snapshot, Window},
-    record::{Action, LedgerCommand},
+    ledger::{BatchReply, Entry, Outcome, Reservation, Snapshot, Window},
+    record::{Action, LedgerCommand, Record},
     topic::{self, Topic},
 };
 use foundation::SystemClock;
 use ledger::{
     LedgerClient, LedgerUnavailable,
+    conformance::{Fixture, suite},
     house::SnapshotSource,
     local::{self, LocalLedger},
 };
@@ -77,16 +78,70 @@ fn asks(order: i64, user: i64) -> Reservation {
     Reservation { order, user, request: None, quantity: 1 }
 }
 
-async fn reserve(ledger: &LocalLedger, reservations: Vec<Reservation>) -> Result<BatchReply, LedgerUnavailable> {
+async fn reserve(
+    ledger: &LocalLedger,
+    activity: ActivityId,
+    reservations: Vec<Reservation>,
+) -> Result<BatchReply, LedgerUnavailable> {
     let (sender, answer) = tokio::sync::oneshot::channel();
     let sender = Mutex::new(Some(sender));
     let reply = move |result| drop(sender.lock().unwrap().take().unwrap().send(result));
-    ledger.reserve(activity(), reservations, Box::new(reply));
+    ledger.reserve(activity, reservations, Box::new(reply));
     answer.await.unwrap()
 }
 
 fn held(order: i64, repeated: bool) -> Outcome {
     Outcome::Held { order: OrderId::from_i64(order).unwrap(), repeated }
+}
+
+/// A ledger thread and the log it writes.
+struct Home {
+    ledger: LocalLedger,
+    log: LocalLog,
+    next: AtomicI64,
+}
+
+impl Fixture for Home {
+    type Client = LocalLedger;
+
+    async fn client(&self) -> LocalLedger {
+        self.ledger.clone()
+    }
+
+    fn activity(&self) -> ActivityId {
+        ActivityId::from_i64(self.next.fetch_add(1, Ordering::Relaxed)).unwrap()
+    }
+
+    async fn reserve(
+        &self,
+        client: &LocalLedger,
+        activity: ActivityId,
+        reservations: Vec<Reservation>,
+    ) -> Result<BatchReply, LedgerUnavailable> {
+        reserve(client, activity, reservations).await
+    }
+
+    async fn journal(&self, _: &LocalLedger, activity: ActivityId) -> Vec<Entry> {
+        let mut reader = self.log.follow(&[topic::ORDERS]).await.unwrap();
+        let ends = self.log.ends(topic::ORDERS).await.unwrap();
+        let mut left: u64 = ends.iter().map(|(_, end)| end).sum();
+        let mut entries = Vec::new();
+        while left > 0 {
+            let records = reader.poll(1000).await.unwrap();
+            left -= records.len() as u64;
+            entries.extend(records.iter().map(|record| Entry::decode(&record.value).unwrap()));
+        }
+        entries.retain(|entry| entry.activity == activity);
+        entries
+    }
+}
+
+#[tokio::test]
+async fn conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log(&folder).await;
+    let (ledger, _) = local::start(log.clone(), Nothing, Window::default(), SystemClock).await.unwrap();
+    suite(&Home { ledger, log, next: AtomicI64::new(1) }).await;
 }
 
 #[tokio::test]
@@ -95,9 +150,9 @@ async fn a_restart_changes_nothing() {
     let before = {
         let log = log(&folder).await;
         let (ledger, thread) = local::start(log.clone(), Nothing, Window::default(), SystemClock).await.unwrap();
-        assert!(reserve(&ledger, vec![asks(10, 1)]).await.is_err(), "not open yet");
+        assert!(reserve(&ledger, activity(), vec![asks(10, 1)]).await.is_err(), "not open yet");
         ledger.open(activity(), 2, TERMS).await.unwrap();
-        let reply = reserve(&ledger, vec![asks(11, 1), asks(12, 2), asks(13, 3)]).await.unwrap();
+        let reply = reserve(&ledger, activity(), vec![asks(11, 1), asks(12, 2), asks(13, 3)]).await.unwrap();
         assert_eq!(reply.outcomes, [held(11, false), held(12, false), Outcome::SoldOut]);
         let release = Action::Release(OrderId::from_i64(12).unwrap());
         let outcomes = ledger.act(vec![LedgerCommand { activity: activity(), action: release }]).await;
@@ -112,7 +167,7 @@ async fn a_restart_changes_nothing() {
     let (ledger, _) = local::start(log(&folder).await, Nothing, Window::default(), SystemClock).await.unwrap();
     assert_eq!(ledger.counters(activity()).await.unwrap(), before);
     assert_eq!(ledger.open(activity(), 99, TERMS).await.map(Some), Ok(before), "opening again changes nothing");
-    let reply = reserve(&ledger, vec![asks(21, 1), asks(22, 3), asks(23, 2)]).await.unwrap();
+    let reply = reserve(&ledger, activity(), vec![asks(21, 1), asks(22, 3), asks(23, 2)]).await.unwrap();
     assert_eq!(reply.outcomes, [held(11, true), held(22, false), Outcome::SoldOut]);
 }
 
@@ -124,8 +179,8 @@ async fn a_log_that_fails_is_believed_afterwards() {
     let (ledger, _) = local::start(log.clone(), Nothing, Window::default(), SystemClock).await.unwrap();
     ledger.open(activity(), 1, TERMS).await.unwrap();
     log.fails.store(true, Ordering::Relaxed);
-    assert!(reserve(&ledger, vec![asks(10, 1)]).await.is_err());
+    assert!(reserve(&ledger, activity(), vec![asks(10, 1)]).await.is_err());
     log.fails.store(false, Ordering::Relaxed);
-    let reply = reserve(&ledger, vec![asks(11, 1), asks(12, 2)]).await.unwrap();
+    let reply = reserve(&ledger, activity(), vec![asks(11, 1), asks(12, 2)]).await.unwrap();
     assert_eq!(reply.outcomes, [held(10, true), Outcome::SoldOut], "the unit was held by the append that failed");
 }

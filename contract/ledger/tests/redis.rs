@@ -12,11 +12,12 @@ use std::{
 use contract::{
     ActivityId, OperationId, OrderId, UserId,
     activity::Terms,
-    ledger::{Command, Entry, Event, Ledger, Outcome, RequestKey, Reservation, Window},
+    ledger::{BatchReply, Command, Entry, Event, Ledger, Outcome, RequestKey, Reservation, Window},
     record::{Action, LedgerCommand},
 };
 use ledger::{
-    LedgerClient,
+    LedgerClient, LedgerUnavailable,
+    conformance::{Fixture, suite},
     redis::{RedisLedger, wire::Caller},
 };
 use proptest::prelude::*;
@@ -173,6 +174,40 @@ proptest! {
         let Some(redis) = &*REDIS else { return Ok(()) };
         runtime().block_on(async { same(&connect(redis).await, start, steps).await });
     }
+}
+
+/// A connection to a Redis.
+struct Home<'a>(&'a Redis);
+
+impl Fixture for Home<'_> {
+    type Client = RedisLedger;
+
+    async fn client(&self) -> RedisLedger {
+        connect(self.0).await
+    }
+
+    fn activity(&self) -> ActivityId {
+        activity()
+    }
+
+    async fn reserve(
+        &self,
+        client: &RedisLedger,
+        activity: ActivityId,
+        reservations: Vec<Reservation>,
+    ) -> Result<BatchReply, LedgerUnavailable> {
+        client.reserve(BY_THE_SERVER, activity, &reservations).await
+    }
+
+    async fn journal(&self, client: &RedisLedger, activity: ActivityId) -> Vec<Entry> {
+        client.outbox(activity).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn conforms() {
+    let Some(redis) = Redis::start_with("no") else { return };
+    suite(&Home(&redis)).await;
 }
 
 const TERMS: Terms = Terms { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX };

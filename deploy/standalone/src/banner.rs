@@ -19,6 +19,11 @@ pub(crate) struct Places {
     pub(crate) admin: SocketAddr,
 }
 
+/// Prints where one service listens.
+pub(crate) fn say(service: &str, address: SocketAddr) {
+    drop(writeln!(std::io::stdout(), "{service}: http://{address}"));
+}
+
 /// Prints to standard output; a closed one stops nothing.
 pub(crate) fn print(places: &Places, secrets: &Secrets, key: &TokenKey, demo: Option<ActivityId>) {
     let Places { gateway, order_core, admin } = places;

@@ -10,7 +10,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bind,
+    banner, bind,
     ground::{Ground, Ledger},
 };
 
@@ -82,6 +82,7 @@ pub(crate) async fn run(role: Role, ground: Ground) -> Result<()> {
 
 fn say(role: Role, address: std::net::SocketAddr) {
     tracing::info!(%address, "{} listens", role.as_str());
+    banner::say(role.as_str(), address);
 }
 
 async fn end(mut services: JoinSet<Result<()>>, stop: &CancellationToken, store: Store) -> Result<()> {

@@ -29,7 +29,7 @@ pub use timeouts::Timeouts;
 
 /// The pause after a step that failed; it doubles up to [`PAUSE_MAX_MS`].
 const PAUSE_MIN_MS: u64 = 100;
-const PAUSE_MAX_MS: u64 = 5_000;
+const PAUSE_MAX_MS: u64 = 2_000;
 
 /// Why a step did not do its work. Nothing was committed; the next step tries again.
 #[derive(Debug, thiserror::Error)]

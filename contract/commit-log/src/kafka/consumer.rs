@@ -175,6 +175,18 @@ impl KafkaConsumer {
         list
     }
 
+    /// The client queues what it was told of every broker, again and again while they are away: whoever comes
+    /// back after that wants what is behind it, or one error for them all.
+    fn after(&self, mut error: KafkaError) -> Result<Option<Record>, LogError> {
+        loop {
+            match self.consumer.recv().now_or_never() {
+                Some(Ok(message)) => return Ok(self.read(&message)),
+                Some(Err(next)) => error = next,
+                None => return Err(unknown(&error)),
+            }
+        }
+    }
+
     fn read(&self, message: &BorrowedMessage<'_>) -> Option<Record> {
         let topic = self.names.get(message.topic())?.clone();
         Some(Record {
@@ -192,8 +204,10 @@ impl Consumer for KafkaConsumer {
         let mut records = Vec::new();
         // Only the first is waited for: a poll that is dropped has taken nothing.
         while records.is_empty() {
-            let first = self.consumer.recv().await.map_err(|error| unknown(&error))?;
-            records.extend(self.read(&first));
+            match self.consumer.recv().await {
+                Ok(first) => records.extend(self.read(&first)),
+                Err(error) => records.extend(self.after(error)?),
+            }
         }
         while records.len() < max
             && let Some(Ok(next)) = self.consumer.recv().now_or_never()

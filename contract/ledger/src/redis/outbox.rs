@@ -88,6 +88,9 @@ impl RedisLedger {
     /// # Errors
     /// Where Redis does not answer.
     pub async fn backlog(&self, activities: &[ActivityId]) -> Result<u64, LedgerUnavailable> {
+        if activities.is_empty() {
+            return Ok(0);
+        }
         let mut ask = redis::pipe();
         for activity in activities {
             ask.cmd("XLEN").arg(script::outbox(*activity));

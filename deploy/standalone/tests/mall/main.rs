@@ -1,6 +1,8 @@
 //! The mall as its users have it: the real process, over HTTP, through kill -9.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
+#[cfg(feature = "kafka")]
+mod full;
 mod process;
 
 use std::{
@@ -14,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use process::{Mall, agent, command, get, until};
+use process::{Mall, Shop, agent, command, get, until};
 
 /// Orders by the user who was given them; a user asks under one key.
 type Accepted = BTreeMap<i64, String>;
@@ -49,7 +51,7 @@ fn shop(mall: &Arc<Mall>, activity: &str, next_user: &Arc<AtomicI64>, enough: &A
     Arc::try_unwrap(accepted).unwrap().into_inner().unwrap()
 }
 
-fn assert_sound(mall: &Mall, activity: &str) -> serde_json::Value {
+fn assert_sound(mall: &Shop, activity: &str) -> serde_json::Value {
     let audit = mall.audit(activity);
     let units = |name: &str| audit[name].as_u64().unwrap();
     assert_eq!(units("total"), units("available") + units("held") + units("sold"), "{audit}");

@@ -20,13 +20,22 @@ const ADMIN_PASSWORD: &str = "the admin of the end-to-end tests";
 /// Beyond it a test is stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A mall that runs. Dropping it kills it.
-pub(crate) struct Mall {
-    child: Mutex<Child>,
+/// Where a mall's parts are.
+#[derive(Clone)]
+pub(crate) struct Shop {
     pub(crate) gateway: String,
     pub(crate) order_core: String,
-    admin: String,
+    pub(crate) admin: String,
 }
+
+/// A mall that runs in one process. Dropping it kills it.
+pub(crate) struct Mall {
+    process: Process,
+    shop: Shop,
+}
+
+/// A process that is killed with this.
+pub(crate) struct Process(Mutex<Child>);
 
 /// The command, with ports of its own and cheap password hashes.
 pub(crate) fn command(data: &Path, settings: &[(&str, &str)]) -> Command {
@@ -44,37 +53,65 @@ pub(crate) fn command(data: &Path, settings: &[(&str, &str)]) -> Command {
 impl Mall {
     /// Starts it and waits until it says where it listens.
     pub(crate) fn start(data: &Path, settings: &[(&str, &str)]) -> Self {
-        let mut child = command(data, settings).spawn().unwrap();
+        let (process, [gateway, order_core, admin]) = Process::start(command(data, settings));
+        Self { process, shop: Shop { gateway, order_core, admin } }
+    }
+
+    /// kill -9, while others still ask.
+    pub(crate) fn kill_now(&self) {
+        self.process.kill_now();
+    }
+
+    /// SIGTERM, and what the process makes of it.
+    pub(crate) fn stop(self) -> ExitStatus {
+        self.process.stop()
+    }
+}
+
+impl std::ops::Deref for Mall {
+    type Target = Shop;
+
+    fn deref(&self) -> &Shop {
+        &self.shop
+    }
+}
+
+impl Process {
+    /// Starts it and waits until it has said `N` times where it listens.
+    pub(crate) fn start<const N: usize>(mut command: Command) -> (Self, [String; N]) {
+        let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut places = Vec::new();
         for line in lines {
             let line = line.unwrap();
             places.extend(line.split_once("http://").map(|(_, place)| format!("http://{place}")));
-            if places.len() == 3 {
+            if places.len() == N {
                 break;
             }
         }
-        let Ok([gateway, order_core, admin]) = <[String; 3]>::try_from(places) else {
-            panic!("the mall ended before it was ready: {:?}", child.wait());
+        let Ok(places) = <[String; N]>::try_from(places) else {
+            panic!("{command:?} ended before it was ready: {:?}", child.wait());
         };
-        Self { child: Mutex::new(child), gateway, order_core, admin }
+        (Self(Mutex::new(child)), places)
     }
 
     /// kill -9, while others still ask.
     pub(crate) fn kill_now(&self) {
-        let mut child = self.child.lock().unwrap();
+        let mut child = self.0.lock().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// SIGTERM, and what the process makes of it.
     pub(crate) fn stop(self) -> ExitStatus {
-        let mut child = self.child.lock().unwrap();
+        let mut child = self.0.lock().unwrap();
         let kill = Command::new("kill").arg(child.id().to_string()).status().unwrap();
         assert!(kill.success());
         child.wait().unwrap()
     }
+}
 
+impl Shop {
     fn admin_post(&self, path: &str, body: Value) -> Value {
         let agent = agent();
         let sign_in = json!({"username": "admin", "password": ADMIN_PASSWORD});
@@ -109,12 +146,17 @@ impl Mall {
 
     /// The auditor's list.
     pub(crate) fn audit(&self, activity: &str) -> Value {
+        let (status, audit) = self.try_audit(activity);
+        assert_eq!(status, 200, "{audit}");
+        audit
+    }
+
+    /// The auditor's list, or why there is none now.
+    pub(crate) fn try_audit(&self, activity: &str) -> (u16, Value) {
         let sign_in = json!({"username": "admin", "password": ADMIN_PASSWORD});
         let (_, session) = post(&agent(), &format!("{}/admin/api/v1/sessions", self.admin), None, None, &sign_in);
         let path = format!("{}/admin/api/v1/activities/{activity}/audit", self.admin);
-        let (status, audit) = get(&path, session["access_token"].as_str());
-        assert_eq!(status, 200, "{audit}");
-        audit
+        get(&path, session["access_token"].as_str())
     }
 
     /// One reservation; `None` where no answer came.
@@ -136,10 +178,10 @@ impl Mall {
     }
 }
 
-impl Drop for Mall {
+impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended by itself.
-        let mut child = self.child.lock().unwrap();
+        let mut child = self.0.lock().unwrap();
         drop(child.kill());
         drop(child.wait());
     }

@@ -1,0 +1,277 @@
+//! The mall in processes of its own on Redis, Kafka and MariaDB, each of them killed in mid-sale.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use services::{Kafka, MariaDb, Redis};
+use tempfile::TempDir;
+
+use crate::{
+    assert_sound,
+    process::{Process, Shop, agent, command, get, until},
+};
+
+/// Units on sale in each test.
+const STOCK: u64 = 12_000;
+const SHOPPERS: i64 = 8;
+/// Orders between two kills.
+const ROUND: usize = 150;
+const KILLS: usize = 5;
+/// A shopper rests so long after an answer, until the last round.
+const PAUSE: Duration = Duration::from_millis(40);
+/// Users that ask once more at the end.
+const SAMPLE: usize = 200;
+
+/// One at a time: each has a Kafka and a MariaDB of its own.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Every part of the mall. Dropping it kills them all.
+struct Full {
+    gateways: Vec<(Process, String)>,
+    order_core: Option<Process>,
+    admin: Option<Process>,
+    shop: Shop,
+    kafka: Kafka,
+    redis: Redis,
+    database: String,
+    data: TempDir,
+    _mariadb: MariaDb,
+}
+
+impl Full {
+    /// Starts it all; `None`, said loudly, where a server is not to be had.
+    fn start(gateways: usize) -> Option<Self> {
+        let (kafka, redis, mariadb) = (Kafka::start()?, Redis::start()?, MariaDb::start()?);
+        let place = String::new;
+        let mut full = Self {
+            gateways: Vec::new(),
+            order_core: None,
+            admin: None,
+            shop: Shop { gateway: place(), order_core: place(), admin: place() },
+            kafka,
+            redis,
+            database: mariadb.database(),
+            data: tempfile::tempdir().unwrap(),
+            _mariadb: mariadb,
+        };
+        full.start_order_core();
+        let (admin, [place]) = full.role("admin", &[]);
+        (full.admin, full.shop.admin) = (Some(admin), place);
+        for _ in 0..gateways {
+            let (gateway, [place]) = full.role("gateway", &[]);
+            full.gateways.push((gateway, place));
+        }
+        full.shop.gateway.clone_from(&full.gateways[0].1);
+        Some(full)
+    }
+
+    fn role(&self, role: &str, settings: &[(&str, &str)]) -> (Process, [String; 1]) {
+        let (redis, brokers) = (self.redis.url(), self.kafka.brokers());
+        let servers = [
+            ("MALL_REDIS__URL", redis.as_str()),
+            ("MALL_KAFKA__BROKERS", &brokers),
+            ("MALL_DATABASE__URL", &self.database),
+            ("MALL_REDIS__REPLY_TIMEOUT_MS", "300"),
+        ];
+        let mut command = command(self.data.path(), &servers);
+        command.arg(role).envs(settings.iter().copied());
+        Process::start(command)
+    }
+
+    fn start_order_core(&mut self) {
+        let (order_core, [place]) = self.role("order-core", &[]);
+        (self.order_core, self.shop.order_core) = (Some(order_core), place);
+    }
+
+    /// kill -9 of the first gateway, and another one in its place.
+    fn restart_gateway(&mut self) {
+        let (gateway, place) = self.gateways.remove(0);
+        gateway.kill_now();
+        let listen = place.trim_start_matches("http://").to_owned();
+        let (gateway, [place]) = self.role("gateway", &[("MALL_GATEWAY__LISTEN", &listen)]);
+        self.gateways.insert(0, (gateway, place));
+    }
+}
+
+/// What the shoppers were told.
+#[derive(Default)]
+struct Told {
+    orders: Mutex<BTreeMap<i64, String>>,
+    sold_out: AtomicU64,
+    unavailable: AtomicU64,
+}
+
+impl Told {
+    fn accepted(&self) -> usize {
+        self.orders.lock().unwrap().len()
+    }
+}
+
+/// Shoppers who go on until all is sold; each user asks under one key until it is told yes or no.
+struct Crowd {
+    told: Arc<Told>,
+    hurry: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Crowd {
+    fn start(full: &Full, activity: &str) -> Self {
+        let (told, hurry) = (Arc::<Told>::default(), Arc::<AtomicBool>::default());
+        let next_user = Arc::new(AtomicI64::new(1));
+        let shopper = |at: i64| {
+            let mut shop = full.shop.clone();
+            let gateway = usize::try_from(at).unwrap() % full.gateways.len();
+            shop.gateway.clone_from(&full.gateways[gateway].1);
+            let (told, hurry, next_user) = (told.clone(), hurry.clone(), next_user.clone());
+            let activity = activity.to_owned();
+            std::thread::spawn(move || {
+                let agent = agent();
+                while told.sold_out.load(Ordering::SeqCst) == 0 {
+                    let user = next_user.fetch_add(1, Ordering::SeqCst);
+                    while !ask(&shop, &agent, &activity, user, &told) {
+                        std::thread::sleep(PAUSE);
+                    }
+                    if !hurry.load(Ordering::Relaxed) {
+                        std::thread::sleep(PAUSE);
+                    }
+                }
+            })
+        };
+        let threads = (0..SHOPPERS).map(shopper).collect();
+        Self { told, hurry, threads }
+    }
+
+    fn wait_for(&self, orders: usize) {
+        until("the sale goes on", || self.told.accepted() >= orders);
+    }
+
+    fn end(self) -> Arc<Told> {
+        self.hurry.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().unwrap();
+        }
+        self.told
+    }
+}
+
+/// Whether the answer decides.
+fn ask(shop: &Shop, agent: &ureq::Agent, activity: &str, user: i64, told: &Told) -> bool {
+    match shop.buy(agent, activity, user, &format!("k{user}")) {
+        Some((202, answer)) => {
+            let order = answer["order_id"].as_str().unwrap().to_owned();
+            let before = told.orders.lock().unwrap().insert(user, order.clone());
+            assert!(before.is_none_or(|before| before == order), "user {user} has two orders");
+            true
+        }
+        Some((409, answer)) => {
+            assert_eq!(answer["code"], "sold_out", "{answer}");
+            told.sold_out.fetch_add(1, Ordering::SeqCst);
+            true
+        }
+        Some((503, _)) => {
+            told.unavailable.fetch_add(1, Ordering::SeqCst);
+            false
+        }
+        Some((status, answer)) => panic!("{status} {answer}"),
+        None => false,
+    }
+}
+
+/// `break_it` so often in mid-sale; then all is sold, and every yes is one order.
+fn survives(gateways: usize, mut break_it: impl FnMut(&mut Full, &Told, usize)) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(mut full) = Full::start(gateways) else { return };
+    let activity = full.shop.sale(STOCK);
+    until("every gateway sells", || {
+        let open =
+            |place: &str| get(&format!("{place}/api/v1/seckill/activities/{activity}"), None).1["state"] == "open";
+        full.gateways.iter().all(|(_, place)| open(place))
+    });
+    let crowd = Crowd::start(&full, &activity);
+    for round in 0..KILLS {
+        let before = crowd.told.accepted();
+        crowd.wait_for(before + ROUND);
+        break_it(&mut full, &crowd.told, round);
+    }
+    let before = crowd.told.accepted();
+    crowd.wait_for(before + ROUND);
+    assert_eq!(crowd.told.sold_out.load(Ordering::SeqCst), 0, "sold out with units left");
+    let told = crowd.end();
+
+    let orders = told.orders.lock().unwrap();
+    let distinct: BTreeSet<&String> = orders.values().collect();
+    assert_eq!((orders.len() as u64, distinct.len()), (STOCK, orders.len()), "units, and orders of their own");
+    let settled = || {
+        // Whoever asks first after a server came back may be told that it was away.
+        let (_, audit) = full.shop.try_audit(&activity);
+        audit["ok"] == true && audit["database"]["pending_payment"] == STOCK
+    };
+    until("every order is written", settled);
+    let audit = assert_sound(&full.shop, &activity);
+    assert_eq!((&audit["held"], &audit["available"]), (&STOCK.into(), &0.into()), "{audit}");
+    for (user, order) in orders.iter().step_by(orders.len() / SAMPLE) {
+        assert_eq!(full.shop.order(order, *user).0, 200, "order {order} of user {user}");
+        let (status, again) = full.shop.buy(&agent(), &activity, *user, &format!("k{user}")).unwrap();
+        assert_eq!((status, again["order_id"].as_str()), (202, Some(order.as_str())), "the first answer");
+    }
+}
+
+#[test]
+fn a_gateway_is_killed() {
+    survives(2, |full, _, _| full.restart_gateway());
+}
+
+#[test]
+fn order_core_is_killed() {
+    survives(1, |full, _, _| {
+        full.order_core.take().unwrap().kill_now();
+        full.start_order_core();
+    });
+}
+
+#[test]
+fn kafka_is_killed() {
+    survives(1, |full, told, round| {
+        full.kafka.kill();
+        // Once it stays away for long: the sale goes on without it.
+        if round == 2 {
+            let before = told.accepted();
+            std::thread::sleep(Duration::from_secs(20));
+            assert!(told.accepted() > before + ROUND, "only {} orders without Kafka", told.accepted() - before);
+        }
+        full.kafka.resume();
+    });
+}
+
+/// Redis comes back with what it had written, and twice without its last entries.
+#[test]
+fn redis_is_killed_and_comes_back_older() {
+    survives(1, |full, told, round| {
+        full.redis.kill();
+        let before = told.unavailable.load(Ordering::SeqCst);
+        until("503 while Redis is away", || told.unavailable.load(Ordering::SeqCst) > before + 5);
+        if round % 2 == 1 {
+            forget_the_last(&full.redis, 40_000);
+        }
+        full.redis.resume();
+    });
+}
+
+/// Cuts the end off the append-only file.
+fn forget_the_last(redis: &Redis, bytes: u64) {
+    let directory = redis.dir().join("appendonlydir");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.to_string_lossy().ends_with(".incr.aof"));
+    files.sort();
+    let file = std::fs::OpenOptions::new().write(true).open(files.last().unwrap()).unwrap();
+    let length = file.metadata().unwrap().len();
+    file.set_len(length.saturating_sub(bytes)).unwrap();
+}
