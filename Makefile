@@ -4,7 +4,7 @@ SEED ?= 1
 GATEWAYS ?= 1
 ARGS ?=
 
-.PHONY: help run run-full sale services-up services-down test sim fmt clean
+.PHONY: help run run-full sale services-up services-down measure test sim fmt clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -24,6 +24,9 @@ services-up: ## Redis, MariaDB, Kafka, Elasticsearch and nginx, private, on loop
 
 services-down: ## stops what services-up started
 	bash deploy/services/services.sh down
+
+measure: ## what a reservation costs gateway and Redis on the processor: see bench/RESULTS.md
+	bash bench/measure.sh
 
 test: ## format, lints, every test
 	bash deploy/test.sh

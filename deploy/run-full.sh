@@ -9,7 +9,7 @@ GATEWAYS=${GATEWAYS:-1}
 START_MAX_S=60
 
 bash deploy/services/services.sh install
-settings=$(bash deploy/services/services.sh up | tee /dev/stderr | grep '^MALL_')
+settings=$(bash deploy/services/services.sh up | tee >(cat >&2) | grep '^MALL_')
 # What is set already names other servers.
 while IFS='=' read -r name value; do
     [ -n "${!name:-}" ] || export "$name=$value"

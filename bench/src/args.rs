@@ -2,9 +2,13 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use crate::cpu::{self, Watched};
+
 pub(crate) const USAGE: &str = "\
 bench sale    a flash sale of one SKU, audited
 bench fight   every user asks twice at once for a handful of units
+bench evalsha one EVALSHA a reservation straight to Redis, to compare with: --redis URL, --requests N (100000),
+              --connections N (64), --pipeline N (1) at once on each, --cpu
 
   --stock N                    units on sale (1000); of fight: --units N (50)
   --users N                    buyers, each asks for one unit (20000; of fight: 200)
@@ -22,6 +26,8 @@ bench fight   every user asks twice at once for a handful of units
   --pay-within TIME            what the mall is set to, such as 5s: waits for the unpaid orders to close and
                                audits that their stock came back
   --settle TIME                how long after the last answer the mall may take to come to rest (30s)
+  --repeat-every N             every so many-th user asks a second time (10; of fight: 1; 0: none does)
+  --cpu NAME=PID[,NAME=PID]    tells how much time on the processor these processes took
   --json FILE                  writes the whole record there
 
 Exit status: 0 all checks passed, 1 a check failed, 2 the sale could not be run.
@@ -63,12 +69,24 @@ pub(crate) struct Options {
     pub pay_within: Option<Duration>,
     pub settle: Duration,
     pub json: Option<PathBuf>,
+    pub cpu: Vec<Watched>,
+}
+
+/// How Redis is asked without any gateway.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct EvalshaOptions {
+    pub redis: String,
+    pub requests: u32,
+    pub connections: u32,
+    pub pipeline: u32,
+    pub cpu: Vec<Watched>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Command {
     Usage,
     Run(Box<Options>),
+    Evalsha(EvalshaOptions),
 }
 
 /// User ids leave 24 bits for the number of a user within a run.
@@ -77,7 +95,9 @@ const USERS_MAX: u64 = 1 << 24;
 /// What the mall promises: at rest within half a minute.
 const SETTLE: Duration = Duration::from_secs(30);
 
-const SHARED: [&str; 14] = [
+const SHARED: [&str; 16] = [
+    "cpu",
+    "repeat-every",
     "users",
     "json",
     "settle",
@@ -94,31 +114,37 @@ const SHARED: [&str; 14] = [
     "pay-within",
 ];
 
+const EVALSHA: [&str; 5] = ["redis", "requests", "connections", "pipeline", "cpu"];
+
 /// Reads the arguments after the program's name; `env` looks an environment variable up.
 pub(crate) fn parse(args: &[String], env: &dyn Fn(&str) -> Option<String>) -> Result<Command, String> {
     let Some((command, rest)) = args.split_first() else {
         return Err("which one: bench sale or bench fight? bench --help tells more".to_owned());
     };
     let (command, stock_name) = match command.as_str() {
+        "evalsha" => return evalsha(rest),
         "--help" | "-h" | "help" => return Ok(Command::Usage),
         "sale" => ("sale", "stock"),
         "fight" => ("fight", "units"),
-        other => return Err(format!("{other}: there is no such command; there are sale and fight")),
+        other => return Err(format!("{other}: there is no such command; there are sale, fight and evalsha")),
     };
     if rest.iter().any(|arg| arg == "--help" || arg == "-h") {
         return Ok(Command::Usage);
     }
-    let mut values = Values::collect(rest, stock_name)?;
+    let mut values = Values::collect(rest, |name| SHARED.contains(&name) || name == stock_name)?;
     let sale = command == "sale";
     let users = values.number("users", if sale { 20_000 } else { 200 }, 1, USERS_MAX)?;
     let connections = values.number("connections", if sale { 64 } else { (2 * users).min(400) }, 1, 60_000)?;
+    let usual = if sale { Repeats { every: 10, distance: 500 } } else { Repeats { every: 1, distance: 0 } };
+    let every = narrow(values.number("repeat-every", usual.every.into(), 0, USERS_MAX)?);
+    let repeats = Repeats { every: if every == 0 { u32::MAX } else { every }, ..usual };
     let empty_is_none = |text: String| (!text.is_empty()).then_some(text);
     let given_or_env = |given: Option<String>, name: &str| given.or_else(|| env(name).and_then(empty_is_none));
     let options = Options {
         command,
         stock: narrow(values.number(stock_name, if sale { 1000 } else { 50 }, 1, 100_000_000)?),
         users: narrow(users),
-        repeats: if sale { Repeats { every: 10, distance: 500 } } else { Repeats { every: 1, distance: 0 } },
+        repeats,
         connections: usize::try_from(connections).unwrap_or(usize::MAX),
         requests_per_connection: narrow(values.number("requests-per-connection", 0, 0, 1_000_000_000)?),
         model: values.model()?,
@@ -131,14 +157,29 @@ pub(crate) fn parse(args: &[String], env: &dyn Fn(&str) -> Option<String>) -> Re
         pay_within: values.duration("pay-within")?,
         settle: values.duration("settle")?.unwrap_or(SETTLE),
         json: values.text("json").map(PathBuf::from),
+        cpu: values.watched()?,
     };
     Ok(Command::Run(Box::new(options)))
+}
+
+fn evalsha(args: &[String]) -> Result<Command, String> {
+    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
+        return Ok(Command::Usage);
+    }
+    let mut values = Values::collect(args, |name| EVALSHA.contains(&name))?;
+    Ok(Command::Evalsha(EvalshaOptions {
+        redis: values.text("redis").unwrap_or_else(|| "redis://127.0.0.1:16379".to_owned()),
+        requests: narrow(values.number("requests", 100_000, 1, 100_000_000)?),
+        connections: narrow(values.number("connections", 64, 1, 10_000)?),
+        pipeline: narrow(values.number("pipeline", 1, 1, 1_000)?),
+        cpu: values.watched()?,
+    }))
 }
 
 struct Values(BTreeMap<String, String>);
 
 impl Values {
-    fn collect(args: &[String], stock_name: &str) -> Result<Self, String> {
+    fn collect(args: &[String], has: impl Fn(&str) -> bool) -> Result<Self, String> {
         let mut values = BTreeMap::new();
         let mut args = args.iter();
         while let Some(arg) = args.next() {
@@ -149,7 +190,7 @@ impl Values {
                 Some((name, value)) => (name, Some(value.to_owned())),
                 None => (named, None),
             };
-            if !SHARED.contains(&name) && name != stock_name {
+            if !has(name) {
                 return Err(format!("--{name}: there is no such option; bench --help lists them"));
             }
             let Some(value) = value.or_else(|| args.next().cloned()) else {
@@ -172,6 +213,10 @@ impl Values {
             .ok()
             .filter(|value| (min..=max).contains(value))
             .ok_or_else(|| format!("--{name}: expected a whole number from {min} to {max}, found {text:?}"))
+    }
+
+    fn watched(&mut self) -> Result<Vec<Watched>, String> {
+        self.text("cpu").map_or(Ok(Vec::new()), |text| cpu::parse(&text))
     }
 
     fn model(&mut self) -> Result<Model, String> {
@@ -273,7 +318,7 @@ mod tests {
     fn faults_are_one_clear_line() {
         let check = |line: &str, expect: &str| assert_eq!(parsed(line), Err(expect.to_owned()), "{line}");
         check("", "which one: bench sale or bench fight? bench --help tells more");
-        check("sell", "sell: there is no such command; there are sale and fight");
+        check("sell", "sell: there is no such command; there are sale, fight and evalsha");
         check("sale now", "now: there is no such argument; bench --help lists them");
         check("sale --units 3", "--units: there is no such option; bench --help lists them");
         check("sale --stock", "--stock: a value is missing after it");

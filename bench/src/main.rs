@@ -6,7 +6,9 @@ use std::{io::Write, process::ExitCode};
 mod args;
 mod audit;
 mod buyers;
+mod cpu;
 mod crowd;
+mod evalsha;
 mod load;
 mod mall;
 mod progress;
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
     let ran = match args::parse(&args, &|name| std::env::var(name).ok()) {
         Ok(Command::Usage) => show(args::USAGE).map(|()| true),
         Ok(Command::Run(options)) => run(&options),
+        Ok(Command::Evalsha(options)) => evalsha::run(&options).and_then(|text| show(&text)).map(|()| true),
         Err(fault) => Err(fault),
     };
     match ran {

@@ -1,12 +1,13 @@
 //! What a run has to tell: text for people, JSON for programs.
 
-use std::{fmt::Write, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use crate::{
     args::{Model, Options},
+    cpu,
     sale::Outcome,
 };
 
@@ -77,6 +78,9 @@ pub(crate) fn text(options: &Options, outcome: &Outcome<'_>) -> String {
         "client            busy {busy} of one core, {} connections broken, {} requests lost and asked again, {} retries, {} late, {} dropped",
         ran.broken, crowd.lost, crowd.retried, crowd.late, crowd.dropped
     ));
+    for text in cpu::lines(&outcome.cpu, accepted, "accepted reservation") {
+        line(text);
+    }
     line(format!("machine           {}", machine()));
     for check in &outcome.checks {
         let word = if check.ok { "PASS" } else { "FAIL" };
@@ -125,6 +129,7 @@ pub(crate) fn record(options: &Options, outcome: &Outcome<'_>) -> Value {
         "gave_up": crowd.gave_up,
         "late": crowd.late,
         "dropped": crowd.dropped,
+        "cpu_ns": outcome.cpu.iter().map(|((process, thread), ns)| (format!("{process} {thread}"), ns)).collect::<BTreeMap<_, _>>(),
         "audit": outcome.audit,
         "checks": outcome.checks,
         "ok": outcome.checks.iter().all(|check| check.ok),

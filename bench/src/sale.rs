@@ -17,6 +17,7 @@ use crate::{
     args::Options,
     audit::{self, Audit, Check, Seen},
     buyers::{BuyRequest, Buyers},
+    cpu::{self, Times},
     crowd::Crowd,
     load::{self, Ran, Settings},
     mall::{LedgerCounts, Mall},
@@ -37,6 +38,8 @@ pub(crate) struct Outcome<'a> {
     pub durable_after: Option<Duration>,
     /// What the gateway's counters grew by.
     pub ledger: Option<LedgerCounts>,
+    /// From the first request until the database had every order.
+    pub cpu: Times,
     pub audit: Audit,
     pub checks: Vec<Check>,
 }
@@ -74,6 +77,7 @@ pub(crate) fn run<T>(options: &Options, report: impl FnOnce(&Outcome<'_>) -> T) 
         connections: options.connections,
         requests_per_connection: options.requests_per_connection,
     };
+    let cpu_before = cpu::times(&options.cpu)?;
     let (ran, caught_up) = rush(settings, &mut crowd, options.settle, || mall.audit(activity), &signals);
     let ran = ran.map_err(|error| format!("gateway {error}"))?;
     if crowd.hopeless {
@@ -82,6 +86,7 @@ pub(crate) fn run<T>(options: &Options, report: impl FnOnce(&Outcome<'_>) -> T) 
             options.gateways.join(", ")
         ));
     }
+    let cpu = cpu::between(&cpu_before, &cpu::times(&options.cpu)?);
     let after = mall.ledger_counts()?;
     let ledger = before.zip(after).map(|(before, after)| LedgerCounts {
         commits: after.commits - before.commits,
@@ -91,7 +96,7 @@ pub(crate) fn run<T>(options: &Options, report: impl FnOnce(&Outcome<'_>) -> T) 
     let ended = ran.began.map(|began| began + ran.wall);
     let rest_by = ended.unwrap_or_else(Instant::now) + options.settle;
     let (audit, checks) = examine(options, &mall, activity, &crowd, &buyers, rest_by)?;
-    Ok(report(&Outcome { activity, ran, crowd, durable_after, ledger, audit, checks }))
+    Ok(report(&Outcome { activity, ran, crowd, durable_after, ledger, cpu, audit, checks }))
 }
 
 /// The load on this thread; on another one, from the moment that all is taken, the wait for the database.

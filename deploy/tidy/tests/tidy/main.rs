@@ -31,7 +31,7 @@ const PACKAGES: &[(&str, Uses)] = &[
     ("store", Uses::Only(&["contract", "foundation"])),
     ("order-core", Uses::Only(&["contract", "commit-log", "foundation", "ledger", "store"])),
     ("admin", Uses::Only(&["contract", "commit-log", "foundation", "ledger", "store"])),
-    ("bench", Uses::Only(&["contract", "foundation"])),
+    ("bench", Uses::Only(&["contract", "foundation", "ledger"])),
     ("services", Uses::Only(&[])),
     ("standalone", Uses::All),
     ("sim", Uses::All),
