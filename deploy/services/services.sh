@@ -85,9 +85,9 @@ start() {
         exec redis-server --port "$listen" --bind 127.0.0.1 --dir "$dir" --appendonly yes --appendfsync everysec --save ''
         ;;
     mariadb)
-        [ -d "$dir/data" ] || mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$dir/data" \
+        [ -d "$dir/data" ] || mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$dir/data" --tmpdir="$dir" \
             --auth-root-authentication-method=normal --skip-test-db >"$dir/install.log" 2>&1 || exit 1
-        exec mariadbd --no-defaults --user="$(id -un)" --datadir="$dir/data" --socket="$dir/socket" \
+        exec mariadbd --no-defaults --user="$(id -un)" --datadir="$dir/data" --socket="$dir/socket" --tmpdir="$dir" \
             --pid-file="$dir/mariadb.pid" --bind-address=127.0.0.1 --port="$listen" --innodb-buffer-pool-size=256M \
             --character-set-server=utf8mb4 --collation-server=utf8mb4_bin
         ;;

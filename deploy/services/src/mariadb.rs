@@ -42,6 +42,8 @@ impl MariaDb {
             "--no-defaults".to_owned(),
             format!("--user={}", whoami()),
             format!("--datadir={}", dir.path().join("data").display()),
+            // Whoever starts removes what it takes for its own leftovers from there.
+            format!("--tmpdir={}", dir.path().display()),
             "--auth-root-authentication-method=normal".to_owned(),
             "--skip-test-db".to_owned(),
         ];
@@ -61,6 +63,7 @@ impl MariaDb {
             "--no-defaults".to_owned(),
             format!("--user={}", whoami()),
             format!("--datadir={}", dir.join("data").display()),
+            format!("--tmpdir={}", dir.display()),
             format!("--socket={}", self.socket()),
             format!("--pid-file={}", dir.join("pid").display()),
             "--bind-address=127.0.0.1".to_owned(),

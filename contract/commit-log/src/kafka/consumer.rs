@@ -52,7 +52,8 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "a reader of the log");
+        // Whoever polls is told, and says so.
+        tracing::debug!(%error, reason, "a reader of the log");
     }
 }
 

@@ -39,8 +39,10 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         if matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::GaplessGuarantee)) {
             self.fatal.store(true, Ordering::Release);
+            tracing::warn!(%error, reason, "the log's producer begins anew");
         }
-        tracing::warn!(%error, reason, "the log's producer");
+        // Each broker that is away is told again and again; an append that does not come through says so.
+        tracing::debug!(%error, reason, "the log's producer");
     }
 }
 

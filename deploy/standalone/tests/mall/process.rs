@@ -151,12 +151,12 @@ impl Shop {
         audit
     }
 
-    /// The auditor's list, or why there is none now.
+    /// The auditor's list, or why there is none now; 0 where no answer came.
     pub(crate) fn try_audit(&self, activity: &str) -> (u16, Value) {
         let sign_in = json!({"username": "admin", "password": ADMIN_PASSWORD});
         let (_, session) = post(&agent(), &format!("{}/admin/api/v1/sessions", self.admin), None, None, &sign_in);
         let path = format!("{}/admin/api/v1/activities/{activity}/audit", self.admin);
-        get(&path, session["access_token"].as_str())
+        try_get(&path, session["access_token"].as_str()).unwrap_or((0, Value::Null))
     }
 
     /// One reservation; `None` where no answer came.
@@ -206,12 +206,16 @@ fn post(agent: &Agent, url: &str, token: Option<&str>, key: Option<&str>, body: 
 }
 
 pub(crate) fn get(url: &str, token: Option<&str>) -> (u16, Value) {
+    try_get(url, token).unwrap()
+}
+
+fn try_get(url: &str, token: Option<&str>) -> Result<(u16, Value), ureq::Error> {
     let mut request = agent().get(url);
     if let Some(token) = token {
         request = request.header("Authorization", &format!("Bearer {token}"));
     }
-    let mut answer = request.call().unwrap();
-    (answer.status().as_u16(), answer.body_mut().read_json().unwrap_or(Value::Null))
+    let mut answer = request.call()?;
+    Ok((answer.status().as_u16(), answer.body_mut().read_json().unwrap_or(Value::Null)))
 }
 
 pub(crate) fn token(user: i64) -> String {
