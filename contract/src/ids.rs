@@ -100,6 +100,10 @@ id!(
     CategoryId
 );
 id!(
+    /// Where a shopper has things sent.
+    AddressId
+);
+id!(
     /// One change of an activity's stock by an admin; applied at most once.
     OperationId
 );

@@ -28,7 +28,10 @@ const MYSQL_STATEMENT_MAX_S: u32 = 30;
 const BINARY_COLLATIONS: [&str; 2] = ["utf8mb4_0900_bin", "utf8mb4_nopad_bin"];
 
 /// Every step of the schema, oldest first. A step that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "mall", include_str!("../migrations/0001_mall.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "mall", include_str!("../migrations/0001_mall.sql")),
+    (2, "shop", include_str!("../migrations/0002_shop.sql")),
+];
 
 /// The databases that the SQL is checked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -239,10 +239,9 @@ pub(crate) fn push_in(query: &mut QueryBuilder<Db>, values: impl IntoIterator<It
 }
 
 /// Makes a transaction the only one that changes a row, from its reading on: `sql` updates the row with `id` to
-/// what it is.
-pub(crate) async fn lock_row(tx: &mut Transaction<'_, Db>, sql: &'static str, id: i64) -> Result<(), StoreError> {
-    sqlx::query(sql).bind(id).execute(&mut **tx).await?;
-    Ok(())
+/// what it is. Whether there is such a row.
+pub(crate) async fn lock_row(tx: &mut Transaction<'_, Db>, sql: &'static str, id: i64) -> Result<bool, StoreError> {
+    Ok(sqlx::query(sql).bind(id).execute(&mut **tx).await?.rows_affected() == 1)
 }
 
 /// Whether the database refused a row because another one has its key.

@@ -6,6 +6,8 @@
 
 mod accounts;
 mod activities;
+mod addresses;
+mod cart;
 mod catalogue;
 pub mod conformance;
 mod connect;
@@ -13,6 +15,7 @@ mod db;
 mod error;
 mod idempotency;
 pub mod model;
+mod moves;
 pub mod order_state;
 mod orders;
 mod outgoing;
@@ -23,21 +26,26 @@ mod sale;
 mod sale_sql;
 mod seed;
 mod sessions;
+mod shop_orders;
 mod skus;
 mod take_in;
 
 pub use accounts::{Credentials, LOCKED_MS, Realm, User, WRONG_TRIES_MAX};
 pub use activities::{AddedSale, NewSale, Sale, SalePatch};
+pub use addresses::{ADDRESSES_MAX, AddedAddress, Address, AddressFields};
+pub use cart::{CART_LINES_MAX, CART_UNITS_MAX, CartChange, CartLine, Offered};
 pub use catalogue::{
     Attributes, Category, CategoryPatch, NewCategory, NewProduct, NewSku, Product, ProductPatch, Sku, SkuPatch,
 };
 pub use db::{Ids, Settings, Store};
 pub use error::StoreError;
 pub use idempotency::Once;
+pub use moves::Moved;
 pub use orders::{Order, OrderLine};
 pub use page::{Changed, Listed, PAGE_MAX, Page};
 pub use passwords::{PASSWORD_BYTES_MAX, Passwords, SignIn};
 pub use sale::{DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, SaleStore, StatusUnits, TAKE_IN_MAX, TakenIn};
+pub use shop_orders::{NewOrder, ORDER_LINES_MAX, Placed};
 
 #[cfg(test)]
 mod tests;

@@ -22,7 +22,7 @@ pub trait SaleStore: Clone + Send + Sync + 'static {
     /// fit, the mirror has no stock left for it) becomes a `failed` order and the release of its units.
     fn take_in(&self, entries: &[Entry], now_ms: u64) -> impl Future<Output = Result<TakenIn, StoreError>> + Send;
 
-    /// Closes those of `orders` that are sales, unpaid and due; how many that were. Their units are released.
+    /// Closes those of `orders` that are unpaid and due; how many that were. Their units are given back.
     fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> impl Future<Output = Result<usize, StoreError>> + Send;
 
     /// Marks `order` as paid unless its state says no.

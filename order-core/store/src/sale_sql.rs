@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 
 use contract::{
-    ActivityId, OperationId, OrderId, UserId,
+    ActivityId, OperationId, OrderId,
     ledger::{Entry, Hold, HoldState, Snapshot},
-    record::Action,
 };
 use sqlx::{QueryBuilder, Row};
 use tokio::sync::Notify;
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, INSERT_ROWS_MAX, Store, big, count, id, id_or_none, push_in, retried},
-    order_state::{Fulfilment, Happening, OrderState},
-    outgoing::Outgoing,
+    db::{Db, DbRow, INSERT_ROWS_MAX, Store, big, count, id, push_in, retried},
+    moves::{Moved, standing, step},
+    order_state::{Happening, OrderState},
     sale::{DatabaseCounts, OutboxRow, PaidOutcome, SaleStore, TakenIn},
     take_in::{RESTOCK, hold_row, hold_state, ledger_row},
 };
@@ -33,7 +32,11 @@ impl SaleStore for Store {
     }
 
     async fn mark_paid(&self, order: OrderId, now_ms: u64) -> Result<PaidOutcome, StoreError> {
-        retried(|| self.pay(order, now_ms)).await
+        Ok(match self.move_order(order, None, Happening::Pay, now_ms).await? {
+            Moved::To(_) => PaidOutcome::Paid,
+            Moved::Refused(state) => PaidOutcome::Refused(state),
+            Moved::Unknown => PaidOutcome::UnknownOrder,
+        })
     }
 
     async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
@@ -132,36 +135,6 @@ impl SaleStore for Store {
 }
 
 impl Store {
-    async fn pay(&self, order: OrderId, now_ms: u64) -> Result<PaidOutcome, StoreError> {
-        let mut tx = self.begin_write().await?;
-        let paid = sqlx::query("UPDATE orders SET status = ?, updated_at_ms = ? WHERE id = ? AND status = ?")
-            .bind(OrderState::Bought(Fulfilment::Paid).as_str())
-            .bind(big(now_ms)?)
-            .bind(order.as_i64())
-            .bind(OrderState::PendingPayment.as_str())
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
-        let row = sqlx::query("SELECT user_id, activity_id, status, refund_from FROM orders WHERE id = ?")
-            .bind(order.as_i64())
-            .fetch_optional(&mut *tx)
-            .await?;
-        let Some(row) = row else { return Ok(PaidOutcome::UnknownOrder) };
-        let state = order_state(&row)?;
-        if paid == 0 {
-            return Ok(PaidOutcome::Refused(state));
-        }
-        let mut records = Vec::new();
-        if let Some(activity) = id_or_none(&row, "activity_id", ActivityId::from_i64)? {
-            records.push(Outgoing::command(activity, Action::Settle(order)));
-        }
-        records.push(Outgoing::event(order, id(&row, "user_id", UserId::from_i64)?, state, now_ms));
-        self.send(&mut tx, records).await?;
-        tx.commit().await?;
-        self.bell.notify_one();
-        Ok(PaidOutcome::Paid)
-    }
-
     async fn forget_sent(&self, ids: &[i64]) -> Result<(), StoreError> {
         let mut tx = self.begin_write().await?;
         let mut delete = QueryBuilder::<Db>::new("DELETE FROM outbox WHERE id");
@@ -172,40 +145,29 @@ impl Store {
     }
 
     async fn close_chunk(&self, orders: &[OrderId], now_ms: u64) -> Result<usize, StoreError> {
-        let closed = OrderState::PendingPayment
-            .apply(Happening::Close)
-            .map_err(|error| StoreError::contradiction(error.to_string()))?;
         let mut tx = self.begin_write().await?;
-        let mut query = QueryBuilder::<Db>::new("SELECT id, user_id, activity_id FROM orders WHERE status = ");
+        let mut query = QueryBuilder::<Db>::new("SELECT id FROM orders WHERE status = ");
         query.push_bind(OrderState::PendingPayment.as_str());
-        query.push(" AND activity_id IS NOT NULL AND expires_at_ms <= ").push_bind(big(now_ms)?).push(" AND id");
+        query.push(" AND expires_at_ms <= ").push_bind(big(now_ms)?).push(" AND id");
         push_in(&mut query, orders.iter().map(|order| order.as_i64()));
+        query.push(" ORDER BY id");
         let due = query.build().fetch_all(&mut *tx).await?;
 
         let mut records = Vec::with_capacity(2 * due.len());
-        let mut changed = 0;
+        let mut closed = 0;
         for row in &due {
-            let (order, user) = (id(row, "id", OrderId::from_i64)?, id(row, "user_id", UserId::from_i64)?);
-            let guarded = sqlx::query("UPDATE orders SET status = ?, updated_at_ms = ? WHERE id = ? AND status = ?")
-                .bind(closed.as_str())
-                .bind(big(now_ms)?)
-                .bind(order.as_i64())
-                .bind(OrderState::PendingPayment.as_str())
-                .execute(&mut *tx)
-                .await?;
-            if guarded.rows_affected() == 1 {
-                changed += 1;
-                let activity = id(row, "activity_id", ActivityId::from_i64)?;
-                records.push(Outgoing::command(activity, Action::Release(order)));
-                records.push(Outgoing::event(order, user, closed, now_ms));
-            }
+            let Some(standing) = standing(&mut tx, id(row, "id", OrderId::from_i64)?).await? else { continue };
+            // It may have been paid a moment ago.
+            let Ok(to) = standing.state.apply(Happening::Close) else { continue };
+            records.extend(step(&mut tx, &standing, to, now_ms).await?);
+            closed += 1;
         }
-        if changed > 0 {
+        if closed > 0 {
             self.send(&mut tx, records).await?;
             tx.commit().await?;
             self.bell.notify_one();
         }
-        Ok(changed)
+        Ok(closed)
     }
 }
 

@@ -1,3 +1,5 @@
+mod shop;
+
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use contract::Activity;
@@ -6,8 +8,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::conformance::{Fixture, PAY_WITHIN_MS, activity, histories, suite};
 
+/// Above those that the fixtures write.
 fn counting_ids() -> Ids {
-    let last = AtomicI64::new(0);
+    let last = AtomicI64::new(1000);
     Ids::new(move || Ok::<_, String>(last.fetch_add(1, Ordering::Relaxed) + 1))
 }
 
@@ -128,6 +131,7 @@ async fn mariadb_conforms() {
     changes_once(&place).await;
     registers_once(&place).await;
     is_locked_while_it_counts(&place).await;
+    shop::all(&place).await;
 }
 
 proptest! {

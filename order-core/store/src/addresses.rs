@@ -1,0 +1,197 @@
+//! Where shoppers have things sent.
+
+use contract::{AddressId, UserId};
+use serde::{Deserialize, Serialize};
+use sqlx::{Row, Transaction};
+
+use crate::{
+    StoreError,
+    db::{Db, DbRow, Store, big, count, id, lock_row, retried},
+};
+
+/// Addresses of one shopper at most.
+pub const ADDRESSES_MAX: usize = 20;
+
+/// An address as its owner writes it, checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddressFields {
+    /// Who receives.
+    pub recipient: String,
+    /// How to reach them.
+    pub phone: String,
+    /// Province, city, district.
+    pub region: String,
+    /// Street and number.
+    pub detail: String,
+    /// The one that is offered first; there is one at most.
+    #[serde(default)]
+    pub is_default: bool,
+}
+
+/// An address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Address {
+    /// Its id.
+    pub address_id: AddressId,
+    /// What it says.
+    #[serde(flatten)]
+    pub fields: AddressFields,
+    /// When it was written, epoch milliseconds.
+    #[serde(with = "foundation::rfc3339")]
+    pub created_at: u64,
+}
+
+/// What became of a new address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddedAddress {
+    /// It is written.
+    Added(Address),
+    /// The user is not registered.
+    UnknownUser,
+    /// There are [`ADDRESSES_MAX`] already.
+    TooMany,
+}
+
+impl Store {
+    /// Writes an address of `user`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn add_address(
+        &self,
+        user: UserId,
+        fields: &AddressFields,
+        now_ms: u64,
+    ) -> Result<AddedAddress, StoreError> {
+        let new = self.next_id()?;
+        let address_id = AddressId::from_i64(new).ok_or_else(|| StoreError::Ids(new.to_string()))?;
+        retried(|| async {
+            let mut tx = self.begin_write().await?;
+            if !lock_user(&mut tx, user).await? {
+                return Ok(AddedAddress::UnknownUser);
+            }
+            let row = sqlx::query("SELECT COUNT(*) AS addresses FROM addresses WHERE user_id = ?");
+            let row = row.bind(user.as_i64()).fetch_one(&mut *tx).await?;
+            if count(&row, "addresses")? >= ADDRESSES_MAX as u64 {
+                return Ok(AddedAddress::TooMany);
+            }
+            if fields.is_default {
+                unset_default(&mut tx, user).await?;
+            }
+            sqlx::query(
+                "INSERT INTO addresses (id, user_id, recipient, phone, region, detail, is_default, created_at_ms) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            )
+            .bind(new)
+            .bind(user.as_i64())
+            .bind(&fields.recipient)
+            .bind(&fields.phone)
+            .bind(&fields.region)
+            .bind(&fields.detail)
+            .bind(i64::from(fields.is_default))
+            .bind(big(now_ms)?)
+            .execute(&mut *tx)
+            .await?;
+            tx.commit().await?;
+            let fields = fields.clone();
+            Ok(AddedAddress::Added(Address { address_id, fields, created_at: now_ms }))
+        })
+        .await
+    }
+
+    /// The addresses of `user`, the default first, then the newest.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn addresses(&self, user: UserId) -> Result<Vec<Address>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM addresses WHERE user_id = ? ORDER BY is_default DESC, id DESC")
+            .bind(user.as_i64())
+            .fetch_all(self.readers())
+            .await?;
+        rows.iter().map(address_of).collect()
+    }
+
+    /// An address of `user`; `None` where it is somebody else's.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn address(&self, user: UserId, address: AddressId) -> Result<Option<Address>, StoreError> {
+        let query = sqlx::query("SELECT * FROM addresses WHERE id = ? AND user_id = ?");
+        let row = query.bind(address.as_i64()).bind(user.as_i64()).fetch_optional(self.readers()).await?;
+        row.as_ref().map(address_of).transpose()
+    }
+
+    /// Writes an address of `user` anew; `None` where it is somebody else's. Orders keep what it was.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn put_address(
+        &self,
+        user: UserId,
+        address: AddressId,
+        fields: &AddressFields,
+    ) -> Result<Option<Address>, StoreError> {
+        retried(|| async {
+            let mut tx = self.begin_write().await?;
+            lock_user(&mut tx, user).await?;
+            if fields.is_default {
+                unset_default(&mut tx, user).await?;
+            }
+            let put = sqlx::query(
+                "UPDATE addresses SET recipient = ?, phone = ?, region = ?, detail = ?, is_default = ? \
+                 WHERE id = ? AND user_id = ?",
+            )
+            .bind(&fields.recipient)
+            .bind(&fields.phone)
+            .bind(&fields.region)
+            .bind(&fields.detail)
+            .bind(i64::from(fields.is_default))
+            .bind(address.as_i64())
+            .bind(user.as_i64())
+            .execute(&mut *tx)
+            .await?;
+            if put.rows_affected() == 1 {
+                tx.commit().await?;
+            }
+            Ok(())
+        })
+        .await?;
+        self.address(user, address).await
+    }
+
+    /// Deletes an address of `user`; whether it was one.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn delete_address(&self, user: UserId, address: AddressId) -> Result<bool, StoreError> {
+        let query = sqlx::query("DELETE FROM addresses WHERE id = ? AND user_id = ?");
+        let deleted = query.bind(address.as_i64()).bind(user.as_i64()).execute(self.writer()).await?;
+        Ok(deleted.rows_affected() == 1)
+    }
+}
+
+/// Makes the transaction the only one that changes the user's addresses; whether there is such a user.
+async fn lock_user(tx: &mut Transaction<'_, Db>, user: UserId) -> Result<bool, StoreError> {
+    lock_row(tx, "UPDATE users SET version = version WHERE id = ?", user.as_i64()).await
+}
+
+async fn unset_default(tx: &mut Transaction<'_, Db>, user: UserId) -> Result<(), StoreError> {
+    let query = sqlx::query("UPDATE addresses SET is_default = 0 WHERE user_id = ? AND is_default <> 0");
+    query.bind(user.as_i64()).execute(&mut **tx).await?;
+    Ok(())
+}
+
+pub(crate) fn address_of(row: &DbRow) -> Result<Address, StoreError> {
+    Ok(Address {
+        address_id: id(row, "id", AddressId::from_i64)?,
+        fields: AddressFields {
+            recipient: row.try_get("recipient")?,
+            phone: row.try_get("phone")?,
+            region: row.try_get("region")?,
+            detail: row.try_get("detail")?,
+            is_default: count(row, "is_default")? != 0,
+        },
+        created_at: count(row, "created_at_ms")?,
+    })
+}

@@ -1,0 +1,208 @@
+//! Carts in the database. They may live elsewhere too: what a cart is and how much it takes stands here.
+
+use contract::{Cents, ProductId, SkuId, UserId};
+use sqlx::{QueryBuilder, Row};
+
+use crate::{
+    StoreError,
+    catalogue::{Attributes, from_json},
+    db::{Db, DbRow, Store, big, count, id, is_taken, push_in, quantity, retried},
+};
+
+/// Different SKUs in one cart at most.
+pub const CART_LINES_MAX: usize = 100;
+/// Units of one SKU in a cart, and in one line of an order, at most.
+pub const CART_UNITS_MAX: u32 = 999;
+/// How often a line is tried to be added to; each time somebody else has touched it meanwhile.
+const ADD_TRIES_MAX: u32 = 4;
+
+/// One line of a cart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CartLine {
+    /// What.
+    pub sku: SkuId,
+    /// How many.
+    pub quantity: u32,
+    /// What one cost when the line was last touched.
+    pub price: Cents,
+}
+
+/// What became of a change of a cart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CartChange {
+    /// It is so now.
+    Done,
+    /// There are [`CART_LINES_MAX`] lines already.
+    TooManyLines,
+    /// It would be more than [`CART_UNITS_MAX`] of one SKU.
+    TooManyUnits,
+    /// There is no such line to be changed.
+    NoLine,
+}
+
+/// What the shop says of a SKU now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    /// Which.
+    pub sku: SkuId,
+    /// Of which product.
+    pub product: ProductId,
+    /// What the product is called.
+    pub title: String,
+    /// What tells it from the product's others.
+    pub attributes: Attributes,
+    /// What one costs.
+    pub price: Cents,
+    /// Units that can be ordered.
+    pub stock: u64,
+    /// Shoppers see it.
+    pub on_shelf: bool,
+}
+
+impl Store {
+    /// The lines of `user`'s cart, by SKU.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn cart(&self, user: UserId) -> Result<Vec<CartLine>, StoreError> {
+        let rows =
+            sqlx::query("SELECT sku_id, quantity, price_cents FROM cart_items WHERE user_id = ? ORDER BY sku_id")
+                .bind(user.as_i64())
+                .fetch_all(self.readers())
+                .await?;
+        let line = |row: &DbRow| {
+            let (sku, price) = (id(row, "sku_id", SkuId::from_i64)?, Cents::new(row.try_get("price_cents")?));
+            Ok(CartLine { sku, quantity: quantity(row, "quantity")?, price })
+        };
+        rows.iter().map(line).collect()
+    }
+
+    /// Puts `line.quantity` more of a SKU into `user`'s cart.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn add_to_cart(&self, user: UserId, line: CartLine, now_ms: u64) -> Result<CartChange, StoreError> {
+        for _ in 0..ADD_TRIES_MAX {
+            match retried(|| self.try_to_add(user, line, now_ms)).await {
+                Ok(Some(change)) => return Ok(change),
+                Err(StoreError::Database(error)) if is_taken(&error) => {}
+                Ok(None) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(StoreError::Unavailable(format!("the cart of user {user} changes all the time")))
+    }
+
+    /// `None` where somebody put the line there at the same time: it can be added to now.
+    async fn try_to_add(&self, user: UserId, line: CartLine, now_ms: u64) -> Result<Option<CartChange>, StoreError> {
+        let Some(room) = CART_UNITS_MAX.checked_sub(line.quantity) else { return Ok(Some(CartChange::TooManyUnits)) };
+        let mut tx = self.begin_write().await?;
+        let added = sqlx::query(
+            "UPDATE cart_items SET quantity = quantity + ?, price_cents = ?, updated_at_ms = ? \
+             WHERE user_id = ? AND sku_id = ? AND quantity <= ?",
+        )
+        .bind(i64::from(line.quantity))
+        .bind(line.price.get())
+        .bind(big(now_ms)?)
+        .bind(user.as_i64())
+        .bind(line.sku.as_i64())
+        .bind(i64::from(room))
+        .execute(&mut *tx)
+        .await?;
+        if added.rows_affected() == 0 {
+            let rows = sqlx::query("SELECT sku_id, quantity FROM cart_items WHERE user_id = ?").bind(user.as_i64());
+            let rows = rows.fetch_all(&mut *tx).await?;
+            for row in &rows {
+                if id(row, "sku_id", SkuId::from_i64)? == line.sku {
+                    return Ok((quantity(row, "quantity")? > room).then_some(CartChange::TooManyUnits));
+                }
+            }
+            if rows.len() >= CART_LINES_MAX {
+                return Ok(Some(CartChange::TooManyLines));
+            }
+            sqlx::query(
+                "INSERT INTO cart_items (user_id, sku_id, quantity, price_cents, updated_at_ms) VALUES (?, ?, ?, ?, ?)",
+            )
+            .bind(user.as_i64())
+            .bind(line.sku.as_i64())
+            .bind(i64::from(line.quantity))
+            .bind(line.price.get())
+            .bind(big(now_ms)?)
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(Some(CartChange::Done))
+    }
+
+    /// Changes how many of a SKU are in `user`'s cart.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn set_in_cart(&self, user: UserId, line: CartLine, now_ms: u64) -> Result<CartChange, StoreError> {
+        let set = sqlx::query(
+            "UPDATE cart_items SET quantity = ?, price_cents = ?, updated_at_ms = ? WHERE user_id = ? AND sku_id = ?",
+        )
+        .bind(i64::from(line.quantity))
+        .bind(line.price.get())
+        .bind(big(now_ms)?)
+        .bind(user.as_i64())
+        .bind(line.sku.as_i64())
+        .execute(self.writer())
+        .await?;
+        Ok(if set.rows_affected() == 1 { CartChange::Done } else { CartChange::NoLine })
+    }
+
+    /// Takes SKUs out of `user`'s cart; all of them where none are named.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn take_from_cart(&self, user: UserId, skus: Option<&[SkuId]>) -> Result<(), StoreError> {
+        if skus.is_some_and(<[SkuId]>::is_empty) {
+            return Ok(());
+        }
+        let mut delete = QueryBuilder::<Db>::new("DELETE FROM cart_items WHERE user_id = ");
+        delete.push_bind(user.as_i64());
+        if let Some(skus) = skus {
+            delete.push(" AND sku_id");
+            push_in(&mut delete, skus.iter().map(|sku| sku.as_i64()));
+        }
+        delete.build().execute(self.writer()).await?;
+        Ok(())
+    }
+
+    /// What the shop says of `skus` now; those that never were are missing.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn offered(&self, skus: &[SkuId]) -> Result<Vec<Offered>, StoreError> {
+        if skus.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut query = offered_query(skus);
+        let rows = query.build().fetch_all(self.readers()).await?;
+        rows.iter().map(offered_of).collect()
+    }
+}
+
+pub(crate) fn offered_query(skus: &[SkuId]) -> QueryBuilder<Db> {
+    let mut query = QueryBuilder::<Db>::new(
+        "SELECT s.id, s.product_id, s.attributes, s.price_cents, s.stock, p.title, p.on_shelf \
+         FROM skus s JOIN products p ON p.id = s.product_id WHERE s.id",
+    );
+    push_in(&mut query, skus.iter().map(|sku| sku.as_i64()));
+    query.push(" ORDER BY s.id");
+    query
+}
+
+pub(crate) fn offered_of(row: &DbRow) -> Result<Offered, StoreError> {
+    Ok(Offered {
+        sku: id(row, "id", SkuId::from_i64)?,
+        product: id(row, "product_id", ProductId::from_i64)?,
+        title: row.try_get("title")?,
+        attributes: from_json(row.try_get("attributes")?)?,
+        price: Cents::new(row.try_get("price_cents")?),
+        stock: count(row, "stock")?,
+        on_shelf: count(row, "on_shelf")? != 0,
+    })
+}

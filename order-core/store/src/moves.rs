@@ -1,0 +1,129 @@
+//! Orders along their state machine. Each edge is one guarded UPDATE, with what follows from it in the same
+//! transaction.
+
+use contract::{ActivityId, OrderId, UserId, record::Action};
+use sqlx::Transaction;
+
+use crate::{
+    StoreError,
+    db::{Db, Store, big, id, id_or_none, retried},
+    order_state::{Fulfilment, Happening, OrderState},
+    outgoing::Outgoing,
+    sale_sql::order_state,
+    shop_orders::give_stock_back,
+};
+
+/// What became of a move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    /// The order stands here now.
+    To(OrderState),
+    /// It stands here, and what was asked does not lead on from there.
+    Refused(OrderState),
+    /// There is no such order.
+    Unknown,
+}
+
+/// An order as a move needs it.
+pub(crate) struct Standing {
+    pub(crate) order: OrderId,
+    pub(crate) user: UserId,
+    pub(crate) activity: Option<ActivityId>,
+    pub(crate) state: OrderState,
+}
+
+impl Store {
+    /// Moves an order on, of `user` where one is named.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn move_order(
+        &self,
+        order: OrderId,
+        user: Option<UserId>,
+        what: Happening,
+        now_ms: u64,
+    ) -> Result<Moved, StoreError> {
+        retried(|| async {
+            let mut tx = self.begin_write().await?;
+            let Some(standing) = standing(&mut tx, order).await? else { return Ok(Moved::Unknown) };
+            if user.is_some_and(|user| user != standing.user) {
+                return Ok(Moved::Unknown);
+            }
+            let Ok(to) = standing.state.apply(what) else { return Ok(Moved::Refused(standing.state)) };
+            let records = step(&mut tx, &standing, to, now_ms).await?;
+            self.send(&mut tx, records).await?;
+            tx.commit().await?;
+            self.bell.notify_one();
+            Ok(Moved::To(to))
+        })
+        .await
+    }
+}
+
+/// Reads an order and makes it this transaction's own.
+pub(crate) async fn standing(tx: &mut Transaction<'_, Db>, order: OrderId) -> Result<Option<Standing>, StoreError> {
+    crate::db::lock_row(tx, "UPDATE orders SET status = status WHERE id = ?", order.as_i64()).await?;
+    let row = sqlx::query("SELECT user_id, activity_id, status, refund_from FROM orders WHERE id = ?");
+    let Some(row) = row.bind(order.as_i64()).fetch_optional(&mut **tx).await? else { return Ok(None) };
+    Ok(Some(Standing {
+        order,
+        user: id(&row, "user_id", UserId::from_i64)?,
+        activity: id_or_none(&row, "activity_id", ActivityId::from_i64)?,
+        state: order_state(&row)?,
+    }))
+}
+
+/// Takes an order that is this transaction's own to `to`; what the log must hear of it.
+pub(crate) async fn step(
+    tx: &mut Transaction<'_, Db>,
+    standing: &Standing,
+    to: OrderState,
+    now_ms: u64,
+) -> Result<Vec<Outgoing>, StoreError> {
+    let Standing { order, user, activity, state } = *standing;
+    let refund_from = |state| match state {
+        OrderState::Refunding(from) => Some(from.as_str()),
+        OrderState::PendingPayment
+        | OrderState::Bought(_)
+        | OrderState::Refunded
+        | OrderState::Closed
+        | OrderState::Failed => None,
+    };
+    let stepped =
+        sqlx::query("UPDATE orders SET status = ?, refund_from = ?, updated_at_ms = ? WHERE id = ? AND status = ?")
+            .bind(to.as_str())
+            .bind(refund_from(to))
+            .bind(big(now_ms)?)
+            .bind(order.as_i64())
+            .bind(state.as_str())
+            .execute(&mut **tx)
+            .await?;
+    if stepped.rows_affected() != 1 {
+        return Err(StoreError::contradiction(format!("order {order} moved while it was locked")));
+    }
+    let mut records = Vec::new();
+    match (to, activity) {
+        (OrderState::Closed, Some(activity)) => records.push(Outgoing::command(activity, Action::Release(order))),
+        (OrderState::Closed, None) => give_stock_back(tx, order).await?,
+        (OrderState::Bought(Fulfilment::Paid), Some(activity)) if state == OrderState::PendingPayment => {
+            records.push(Outgoing::command(activity, Action::Settle(order)));
+        }
+        // What was never sent goes back on the shelf; the ledger of a sale has sold it for good.
+        (OrderState::Refunded, _) if state == OrderState::Refunding(Fulfilment::Paid) => {
+            give_stock_back(tx, order).await?;
+        }
+        (
+            OrderState::PendingPayment
+            | OrderState::Bought(_)
+            | OrderState::Refunding(_)
+            | OrderState::Refunded
+            | OrderState::Failed,
+            _,
+        ) => {}
+    }
+    if state.told() != to.told() {
+        records.push(Outgoing::event(order, user, to, now_ms));
+    }
+    Ok(records)
+}

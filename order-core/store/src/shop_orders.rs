@@ -1,0 +1,236 @@
+//! Orders of the shop: stock, order, lines and cart in one transaction.
+
+use std::collections::BTreeMap;
+
+use contract::{AddressId, Cents, OrderId, SkuId, UserId};
+use sqlx::{QueryBuilder, Row, Transaction};
+
+use crate::{
+    StoreError,
+    addresses::address_of,
+    cart::{CART_UNITS_MAX, Offered, offered_of, offered_query},
+    catalogue::to_json,
+    db::{Db, Store, big, is_taken, push_in, retried},
+    order_state::OrderState,
+    orders::{Order, OrderLine},
+    outgoing::Outgoing,
+};
+
+/// Lines of one order at most.
+pub const ORDER_LINES_MAX: usize = 100;
+/// Characters of a line's title in the database.
+const LINE_TITLE_CHARS_MAX: usize = 200;
+
+/// An order as its buyer asks for it.
+#[derive(Debug, Clone)]
+pub struct NewOrder {
+    /// Who buys.
+    pub user: UserId,
+    /// Where it goes.
+    pub address: AddressId,
+    /// What, each SKU once, and how many; 1 to [`ORDER_LINES_MAX`], each 1 to [`CART_UNITS_MAX`].
+    pub lines: BTreeMap<SkuId, u32>,
+    /// The lines are taken out of the cart in the database, too.
+    pub from_cart: bool,
+    /// The Idempotency-Key, and a digest of what was asked under it.
+    pub request: Option<(String, [u8; 32])>,
+}
+
+/// What became of an order that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placed {
+    /// It is written; its units are taken.
+    Placed(Order),
+    /// It was written under this key before.
+    Again(Order),
+    /// Something else was asked for under this key before.
+    KeyReused,
+    /// The buyer has no such address.
+    UnknownAddress,
+    /// These are not for sale.
+    UnknownSkus(Vec<SkuId>),
+    /// Of these there is less than was asked for: so much.
+    InsufficientStock(Vec<(SkuId, u64)>),
+    /// The sum is beyond what can be paid.
+    TooDear,
+}
+
+impl Store {
+    /// Writes an order and takes its units, all of it or nothing. Prices are those of this moment.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    ///
+    /// # Panics
+    /// Where the lines are not as [`NewOrder`] says.
+    pub async fn place_order(&self, new: &NewOrder, now_ms: u64) -> Result<Placed, StoreError> {
+        assert!((1..=ORDER_LINES_MAX).contains(&new.lines.len()), "{} lines", new.lines.len());
+        assert!(new.lines.values().all(|units| (1..=CART_UNITS_MAX).contains(units)), "{:?}", new.lines);
+        retried(|| async {
+            if let Some(answered) = self.placed_before(new).await? {
+                return Ok(answered);
+            }
+            match self.try_to_place(new, now_ms).await {
+                // The same request, at the same time, was a little faster.
+                Err(StoreError::Database(error)) if is_taken(&error) => {
+                    self.placed_before(new).await?.ok_or(StoreError::Database(error))
+                }
+                tried => tried,
+            }
+        })
+        .await
+    }
+
+    async fn placed_before(&self, new: &NewOrder) -> Result<Option<Placed>, StoreError> {
+        let Some((key, body_hash)) = &new.request else { return Ok(None) };
+        let query = "SELECT body_hash, order_id FROM order_requests WHERE user_id = ? AND request_key = ?";
+        let row = sqlx::query(query).bind(new.user.as_i64()).bind(key).fetch_optional(self.writer()).await?;
+        let Some(row) = row else { return Ok(None) };
+        let first_hash: Vec<u8> = row.try_get("body_hash")?;
+        if first_hash != body_hash {
+            return Ok(Some(Placed::KeyReused));
+        }
+        let order = crate::db::id(&row, "order_id", OrderId::from_i64)?;
+        let order = self.order(new.user, order).await?;
+        order.map(Placed::Again).map(Some).ok_or_else(|| StoreError::contradiction("a request without its order"))
+    }
+
+    async fn try_to_place(&self, new: &NewOrder, now_ms: u64) -> Result<Placed, StoreError> {
+        let number = self.next_id()?;
+        let order = OrderId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))?;
+        let mut tx = self.begin_write().await?;
+        let row = sqlx::query("SELECT * FROM addresses WHERE id = ? AND user_id = ?");
+        let row = row.bind(new.address.as_i64()).bind(new.user.as_i64()).fetch_optional(&mut *tx).await?;
+        let Some(address) = row else { return Ok(Placed::UnknownAddress) };
+        let address = to_json(&address_of(&address)?.fields)?;
+
+        let lacking = take_stock(&mut tx, &new.lines).await?;
+        let offered = offered(&mut tx, &new.lines).await?;
+        let for_sale = |sku: &SkuId| offered.get(sku).is_some_and(|offered| offered.on_shelf);
+        let unknown: Vec<SkuId> = new.lines.keys().filter(|sku| !for_sale(sku)).copied().collect();
+        if !unknown.is_empty() {
+            return Ok(Placed::UnknownSkus(unknown));
+        }
+        if !lacking.is_empty() {
+            let left = |sku: &SkuId| offered.get(sku).map(|offered| (*sku, offered.stock));
+            return Ok(Placed::InsufficientStock(lacking.iter().filter_map(left).collect()));
+        }
+        let lines: Vec<OrderLine> = new
+            .lines
+            .iter()
+            .filter_map(|(sku, units)| offered.get(sku).map(|offered| line_of(offered, *units)))
+            .collect();
+        let Some(total) = sum(&lines) else { return Ok(Placed::TooDear) };
+
+        let expires_at_ms = now_ms.saturating_add(self.settings.pay_within_ms);
+        let state = OrderState::PendingPayment;
+        let placed = Order { id: order, state, activity: None, total, created_at_ms: now_ms, expires_at_ms, lines };
+        write_order(&mut tx, &placed, new, &address).await?;
+        let deadline = Outgoing::deadline(self.settings.pay_within_ms, order, expires_at_ms);
+        let event = Outgoing::event(order, new.user, state, now_ms);
+        self.send(&mut tx, vec![deadline, event]).await?;
+        tx.commit().await?;
+        self.bell.notify_one();
+        Ok(Placed::Placed(placed))
+    }
+}
+
+/// Takes the units of `lines` out of the stock, in the order of their ids, so that two orders never wait for
+/// each other; the SKUs that have not enough.
+async fn take_stock(tx: &mut Transaction<'_, Db>, lines: &BTreeMap<SkuId, u32>) -> Result<Vec<SkuId>, StoreError> {
+    let mut lacking = Vec::new();
+    for (sku, units) in lines {
+        let taken = sqlx::query("UPDATE skus SET stock = stock - ? WHERE id = ? AND stock >= ?")
+            .bind(i64::from(*units))
+            .bind(sku.as_i64())
+            .bind(i64::from(*units))
+            .execute(&mut **tx)
+            .await?;
+        if taken.rows_affected() == 0 {
+            lacking.push(*sku);
+        }
+    }
+    Ok(lacking)
+}
+
+/// Puts the units of `order`'s lines back into the stock.
+pub(crate) async fn give_stock_back(tx: &mut Transaction<'_, Db>, order: OrderId) -> Result<(), StoreError> {
+    let rows = sqlx::query("SELECT sku_id, quantity FROM order_lines WHERE order_id = ? ORDER BY sku_id");
+    for row in rows.bind(order.as_i64()).fetch_all(&mut **tx).await? {
+        let (sku, units): (i64, i64) = (row.try_get("sku_id")?, row.try_get("quantity")?);
+        let query = sqlx::query("UPDATE skus SET stock = stock + ? WHERE id = ?");
+        query.bind(units).bind(sku).execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+/// What the shop says of them now; their rows are this transaction's.
+async fn offered(
+    tx: &mut Transaction<'_, Db>,
+    lines: &BTreeMap<SkuId, u32>,
+) -> Result<BTreeMap<SkuId, Offered>, StoreError> {
+    let skus: Vec<SkuId> = lines.keys().copied().collect();
+    let rows = offered_query(&skus).build().fetch_all(&mut **tx).await?;
+    rows.iter().map(|row| offered_of(row).map(|offered| (offered.sku, offered))).collect()
+}
+
+fn line_of(offered: &Offered, quantity: u32) -> OrderLine {
+    let mut title = offered.title.clone();
+    for value in offered.attributes.values() {
+        title.push(' ');
+        title.push_str(value);
+    }
+    if title.chars().count() > LINE_TITLE_CHARS_MAX {
+        title = title.chars().take(LINE_TITLE_CHARS_MAX - 1).chain(['…']).collect();
+    }
+    OrderLine { sku: offered.sku, title, quantity, price: offered.price }
+}
+
+fn sum(lines: &[OrderLine]) -> Option<Cents> {
+    lines.iter().try_fold(Cents::default(), |sum, line| sum.plus(line.price.times(line.quantity)?))
+}
+
+async fn write_order(
+    tx: &mut Transaction<'_, Db>,
+    order: &Order,
+    new: &NewOrder,
+    address: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO orders (id, user_id, status, total_cents, created_at_ms, expires_at_ms, updated_at_ms, address) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(order.id.as_i64())
+    .bind(new.user.as_i64())
+    .bind(order.state.as_str())
+    .bind(order.total.get())
+    .bind(big(order.created_at_ms)?)
+    .bind(big(order.expires_at_ms)?)
+    .bind(big(order.created_at_ms)?)
+    .bind(address)
+    .execute(&mut **tx)
+    .await?;
+    let mut insert =
+        QueryBuilder::<Db>::new("INSERT INTO order_lines (order_id, line_no, sku_id, title, price_cents, quantity) ");
+    insert.push_values((1_i64..).zip(&order.lines), |mut values, (line_no, line)| {
+        values.push_bind(order.id.as_i64()).push_bind(line_no).push_bind(line.sku.as_i64());
+        values.push_bind(&line.title).push_bind(line.price.get()).push_bind(i64::from(line.quantity));
+    });
+    insert.build().execute(&mut **tx).await?;
+    if let Some((key, body_hash)) = &new.request {
+        sqlx::query("INSERT INTO order_requests (user_id, request_key, body_hash, order_id) VALUES (?, ?, ?, ?)")
+            .bind(new.user.as_i64())
+            .bind(key)
+            .bind(&body_hash[..])
+            .bind(order.id.as_i64())
+            .execute(&mut **tx)
+            .await?;
+    }
+    if new.from_cart {
+        let mut delete = QueryBuilder::<Db>::new("DELETE FROM cart_items WHERE user_id = ");
+        delete.push_bind(new.user.as_i64()).push(" AND sku_id");
+        push_in(&mut delete, new.lines.keys().map(|sku| sku.as_i64()));
+        delete.build().execute(&mut **tx).await?;
+    }
+    Ok(())
+}
