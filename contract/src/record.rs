@@ -2,7 +2,7 @@
 //! know either says so and changes nothing. The bytes are held by golden tests (`tests/golden.rs`).
 
 use crate::{
-    Activity, ActivityId, Cents, OperationId, OrderId, SkuId, UserId,
+    Activity, ActivityId, Cents, OperationId, OrderId, ProductId, SkuId, UserId,
     activity::Terms,
     codec::{DecodeError, Reader, Writer},
     ledger::{Command, Entry, Event, RequestKey, Reservation},
@@ -33,6 +33,11 @@ pub trait Record: Sized {
 /// The key under which an activity's records stay in order.
 pub fn activity_key(activity: ActivityId) -> [u8; 8] {
     activity.as_i64().to_be_bytes()
+}
+
+/// The key under which a product's records stay in order.
+pub fn product_key(product: ProductId) -> [u8; 8] {
+    product.as_i64().to_be_bytes()
 }
 
 /// The key under which an order's records stay in order.
@@ -113,6 +118,13 @@ pub struct OrderEvent {
     pub at_ms: u64,
 }
 
+/// Shoppers see a product, or one of its SKUs, otherwise than before, on [`crate::topic::CATALOGUE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProductChanged {
+    /// Which product.
+    pub product: ProductId,
+}
+
 /// An order to look at again once it is due, on a topic of [`crate::topic::timeouts`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PaymentDeadline {
@@ -167,6 +179,7 @@ mod kind {
     pub(super) const RELEASE: u8 = 17;
     pub(super) const RESTOCK: u8 = 18;
     pub(super) const ACTIVITY: u8 = 32;
+    pub(super) const PRODUCT_CHANGED: u8 = 33;
     pub(super) const ORDER_EVENT: u8 = 48;
     pub(super) const PAYMENT_DEADLINE: u8 = 49;
     pub(super) const DEAD_LETTER: u8 = 64;
@@ -310,6 +323,20 @@ impl Record for OrderEvent {
         let at_ms = reader.u64()?;
         reader.end()?;
         Ok(Self { order, user, status, at_ms })
+    }
+}
+
+impl Record for ProductChanged {
+    fn encode(&self, out: &mut Vec<u8>) {
+        begin(out, kind::PRODUCT_CHANGED).i64(self.product.as_i64());
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (kind, mut reader) = header(bytes)?;
+        only(kind, kind::PRODUCT_CHANGED)?;
+        let record = Self { product: reader.id(ProductId::from_i64)? };
+        reader.end()?;
+        Ok(record)
     }
 }
 

@@ -29,6 +29,8 @@ pub const ORDERS: &str = "seckill.orders";
 pub const COMMANDS: &str = "seckill.commands";
 /// Activities as their admins wrote them, the last version of each. Key: activity.
 pub const ACTIVITIES: &str = "mall.activities";
+/// Products that shoppers see otherwise than before. Key: product.
+pub const CATALOGUE: &str = "mall.catalogue";
 /// State changes of orders. Key: order.
 pub const ORDER_EVENTS: &str = "mall.order-events";
 /// Records that can't be read after [`POISON_TRIES`]. Key: the record's own.
@@ -46,12 +48,13 @@ pub fn timeouts(delay_ms: u64) -> Topic {
 }
 
 /// The topics with fixed names.
-pub fn fixed() -> [Topic; 5] {
+pub fn fixed() -> [Topic; 6] {
     let topic = |name: &str, partitions, retention| Topic { name: name.to_owned(), partitions, retention };
     [
         topic(ORDERS, 4, Retention::AgeMs(WEEK_MS)),
         topic(COMMANDS, 4, Retention::AgeMs(WEEK_MS)),
         topic(ACTIVITIES, 1, Retention::LatestPerKey),
+        topic(CATALOGUE, 1, Retention::AgeMs(DAY_MS)),
         topic(ORDER_EVENTS, 4, Retention::AgeMs(DAY_MS)),
         topic(DEAD_LETTERS, 1, Retention::AgeMs(4 * WEEK_MS)),
     ]

@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use contract::{
-    Activity, ActivityId, Cents, OperationId, OrderId, SkuId, UserId,
+    Activity, ActivityId, Cents, OperationId, OrderId, ProductId, SkuId, UserId,
     activity::Terms,
     codec::DecodeError,
     ledger::{Entry, Event, RequestKey, Reservation},
-    record::{Action, DeadLetter, LedgerCommand, OrderEvent, OrderStatus, PaymentDeadline, Record},
+    record::{Action, DeadLetter, LedgerCommand, OrderEvent, OrderStatus, PaymentDeadline, ProductChanged, Record},
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -106,6 +106,8 @@ fn the_rest() {
         let event = OrderEvent { order, user: UserId::from_i64(3).unwrap(), status, at_ms: 9 };
         check_closed(&event, &format!("0130 0000000000000002 0000000000000003 {byte:02x} 0000000000000009"));
     }
+    let product = ProductId::from_i64(3).unwrap();
+    check_closed(&ProductChanged { product }, "0121 0000000000000003");
     check_closed(&PaymentDeadline { order, due_at_ms: 9 }, "0131 0000000000000002 0000000000000009");
     let letter = DeadLetter {
         topic: "t".to_owned(),

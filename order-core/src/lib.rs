@@ -2,12 +2,16 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod carts;
 mod service;
+mod shelf;
 mod snapshots;
 #[cfg(test)]
 #[path = "../testing/mod.rs"]
 mod testing;
 pub mod workers;
 
+pub use carts::Carts;
 pub use service::{OrderCore, run};
+pub use shelf::{Changes, Shelf};
 pub use snapshots::Snapshots;

@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    Carts, Changes,
     api::{Api, router},
     workers::{self, Journal, Keeper, Relay, Timeouts, Worker},
 };
@@ -28,6 +29,8 @@ pub struct OrderCore<L, K, C> {
     pub log: L,
     /// The ledgers; restored before [`run`].
     pub ledgers: K,
+    /// Where carts are.
+    pub carts: Carts,
     /// The clock.
     pub clock: C,
     /// Hashes passwords.
@@ -65,13 +68,23 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     let journal = Journal::join(log.clone(), store.clone(), clock.clone()).await.context("journal")?;
     let timeouts = Timeouts::join(log.clone(), store.clone(), clock.clone()).await.context("timeouts")?;
     let keeper = Keeper::join(log.clone(), ledgers.clone(), clock.clone()).await.context("keeper")?;
+    let (changes, shelf) = Changes::follow(log, store.clone()).await.context("shelf")?;
+    let counted = shelf.clone();
+    let help = "Products that were read from the database because nobody had looked at them a moment before.";
+    parts.metrics.read_counter("mall_product_reads_total", help, move || counted.reads() as f64);
     let relay = Relay::new(log.clone(), store.clone(), clock.clone());
     spawn(&mut running, journal, clock, &stopped);
     spawn(&mut running, timeouts, clock, &stopped);
     spawn(&mut running, keeper, clock, &stopped);
     spawn(&mut running, relay, clock, &stopped);
+    spawn(&mut running, changes, clock, &stopped);
 
-    let api = Api::new(store.clone(), parts.passwords.clone(), &parts.shopper_secret, clock.clone());
+    let api = Api::new(
+        (store.clone(), parts.carts.clone(), shelf),
+        parts.passwords.clone(),
+        &parts.shopper_secret,
+        clock.clone(),
+    );
     let router = count_requests(router(api), &parts.metrics, "order-core")
         .merge(health_routes(parts.readiness.clone(), parts.metrics.clone()));
     let workers = Workers { running, stop: stopped };

@@ -54,6 +54,7 @@ impl Mall {
             store: store.clone(),
             log: log.clone(),
             ledgers: ledger.clone(),
+            carts: order_core::Carts::Database(store.clone()),
             clock: SystemClock,
             passwords: Passwords::new(4).unwrap(),
             shopper_secret: b"a secret of the test".to_vec(),

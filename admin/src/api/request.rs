@@ -9,7 +9,7 @@ use axum::{
 use contract::UserId;
 use foundation::{
     Clock,
-    web::{Json, Problem, bearer},
+    web::{Json, Problem, bearer, idempotency_key},
 };
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
@@ -134,9 +134,7 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<u64, Problem> {
     })
 }
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-const KEY_BYTES: std::ops::RangeInclusive<usize> = 1..=128;
 
 /// Makes something with `make`, once for each `Idempotency-Key` of the same admin on the same path. Only
 /// what was made is kept: after a refusal the key may be used again.
@@ -146,14 +144,9 @@ pub(super) async fn once<K: LedgerClient, C: Clock, T: Serialize>(
     body: &[u8],
     make: impl Future<Output = Result<T, Refused>>,
 ) -> Result<Response, Refused> {
-    let Some(key) = headers.get(IDEMPOTENCY_KEY) else {
+    let Some(key) = idempotency_key(headers)? else {
         return Ok((StatusCode::CREATED, Json(make.await?)).into_response());
     };
-    let key = key.to_str().ok().filter(|key| KEY_BYTES.contains(&key.len()));
-    let key = key.ok_or_else(|| {
-        let detail = "Idempotency-Key is 1 to 128 visible ASCII characters";
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_idempotency_key", detail)
-    })?;
     let scope = format!("admin:{}:{path}", staff.id);
     let made = async {
         let made = serde_json::to_string(&make.await?).map_err(|error| Problem::internal(&error))?;

@@ -1,16 +1,22 @@
 //! A child process that can't outlive its parent.
 
 use std::{
+    hash::{BuildHasher, RandomState},
     io::{self, BufRead, BufReader},
     net::{Ipv4Addr, TcpListener},
+    ops::Range,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
 /// A server that has not answered by then never will.
 const START_MAX: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Ports of servers.
+const PORTS: Range<u16> = 20_000..32_000;
+const PORT_TRIES_MAX: u32 = 1000;
 
 /// Starts its arguments, tells their process id, and kills them once its input ends: it does when the
 /// parent closes it or dies.
@@ -76,15 +82,23 @@ impl Drop for Process {
     }
 }
 
-/// A port that nobody listened on a moment ago.
+/// A port that nobody listened on a moment ago, below those that the kernel gives to clients: before a server
+/// that is killed comes back to its port, somebody's connection must not have taken it.
 ///
 /// # Panics
-/// Where loopback has none.
+/// Where no port is free.
 pub(crate) fn free_port() -> u16 {
-    match TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()) {
-        Ok(address) => address.port(),
-        Err(error) => panic!("no free port on loopback: {error}"),
+    static TAKEN: AtomicU64 = AtomicU64::new(0);
+    let random = RandomState::new();
+    for _ in 0..PORT_TRIES_MAX {
+        let number = random.hash_one((std::process::id(), TAKEN.fetch_add(1, Ordering::Relaxed)));
+        let span = u64::from(PORTS.end - PORTS.start);
+        let port = PORTS.start + u16::try_from(number % span).unwrap_or(0);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
     }
+    panic!("no free port on loopback among {PORTS:?}")
 }
 
 /// Waits until `holds`.

@@ -5,6 +5,7 @@ use commit_log::AnyLog;
 use contract::token::{Audience, TokenKey};
 use foundation::{Readiness, SystemClock, shutdown};
 use gateway::Gateway;
+use ledger::AnyLedger;
 use store::{Passwords, Store};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -141,6 +142,10 @@ pub(crate) fn spawn_order_core(
         store: store.clone(),
         log: log.clone(),
         ledgers: ledger.client.clone(),
+        carts: match &ledger.client {
+            AnyLedger::Redis(redis) => order_core::Carts::Redis(redis.connection()),
+            AnyLedger::Local(_) => order_core::Carts::Database(store.clone()),
+        },
         clock: SystemClock,
         passwords: Passwords::new(config.auth.bcrypt_cost)?,
         shopper_secret: ground.secrets.shopper.expose().as_bytes().to_vec(),

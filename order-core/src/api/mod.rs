@@ -1,5 +1,9 @@
 //! The shoppers' API.
 
+mod addresses;
+mod cart;
+mod catalogue;
+mod checkout;
 mod orders;
 mod sessions;
 #[cfg(test)]
@@ -11,8 +15,8 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::FromRequestParts,
-    http::{StatusCode, request::Parts},
-    routing::{delete, get, post},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    routing::{delete, get, post, put},
 };
 use contract::{
     UserId,
@@ -21,10 +25,14 @@ use contract::{
 use foundation::{Clock, web::Problem};
 use store::{Page, Passwords, Store, StoreError};
 
+use crate::{Carts, Shelf};
+
 /// What the handlers share.
 #[derive(Clone)]
 pub struct Api {
     store: Store,
+    carts: Carts,
+    shelf: Shelf,
     passwords: Passwords,
     tokens: TokenKey,
     now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
@@ -37,10 +45,15 @@ impl std::fmt::Debug for Api {
 }
 
 impl Api {
-    /// The API over `store`; tokens are signed with `shopper_secret`.
-    pub fn new(store: Store, passwords: Passwords, shopper_secret: &[u8], clock: impl Clock) -> Self {
+    /// The API over a database, carts and a shelf; tokens are signed with `shopper_secret`.
+    pub fn new(
+        (store, carts, shelf): (Store, Carts, Shelf),
+        passwords: Passwords,
+        shopper_secret: &[u8],
+        clock: impl Clock,
+    ) -> Self {
         let tokens = TokenKey::new(shopper_secret, Audience::Shopper);
-        Self { store, passwords, tokens, now_ms: Arc::new(move || clock.now_ms()) }
+        Self { store, carts, shelf, passwords, tokens, now_ms: Arc::new(move || clock.now_ms()) }
     }
 
     fn now_ms(&self) -> u64 {
@@ -52,12 +65,22 @@ impl Api {
 pub fn router(api: Api) -> Router {
     Router::new()
         .route("/api/v1/users", post(users::register))
-        .route("/api/v1/users/me", get(users::me))
+        .route("/api/v1/users/me", get(users::me).patch(users::change))
+        .route("/api/v1/addresses", get(addresses::list).post(addresses::add))
+        .route("/api/v1/addresses/{address_id}", get(addresses::one).put(addresses::put).delete(addresses::delete))
+        .route("/api/v1/categories", get(catalogue::categories))
+        .route("/api/v1/products", get(catalogue::products))
+        .route("/api/v1/products/{product_id}", get(catalogue::product))
+        .route("/api/v1/cart", get(cart::show).delete(cart::clear))
+        .route("/api/v1/cart/items", post(cart::add))
+        .route("/api/v1/cart/items/{sku_id}", put(cart::set).delete(cart::remove))
         .route("/api/v1/sessions", post(sessions::sign_in))
         .route("/api/v1/sessions/refresh", post(sessions::refresh))
         .route("/api/v1/sessions/current", delete(sessions::sign_out))
-        .route("/api/v1/orders", get(orders::list))
+        .route("/api/v1/orders", get(orders::list).post(checkout::place))
         .route("/api/v1/orders/{order_id}", get(orders::one))
+        .route("/api/v1/orders/{order_id}/cancel", post(checkout::cancel))
+        .route("/api/v1/orders/{order_id}/receipt", post(checkout::receipt))
         .with_state(api)
 }
 
@@ -74,9 +97,14 @@ impl FromRequestParts<Api> for Shopper {
 
 /// What the database's failures look like from outside.
 fn failed(error: StoreError) -> Problem {
+    failed_shared(&error)
+}
+
+/// As [`failed`], of a failure that several are told of.
+fn failed_shared(error: &StoreError) -> Problem {
     match error {
         StoreError::Ids(_) | StoreError::Unavailable(_) => Problem::unavailable(&error, 1),
-        StoreError::Database(sqlx_error) => Problem::unavailable(&sqlx_error, 1),
+        StoreError::Database(sqlx_error) => Problem::unavailable(sqlx_error, 1),
         StoreError::Gap { .. }
         | StoreError::Contradiction(_)
         | StoreError::Unsuitable(_)
@@ -89,15 +117,31 @@ fn busy() -> Problem {
         .retry_after_s(1)
 }
 
+/// What belongs to one shopper is nobody else's to keep.
+fn no_store() -> [(HeaderName, HeaderValue); 1] {
+    [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))]
+}
+
+/// Where something new is.
+fn location(path: &str) -> HeaderMap {
+    let value = HeaderValue::from_str(path).ok();
+    value.map(|value| (header::LOCATION, value)).into_iter().collect()
+}
+
 /// Rows of a page where the query names no number.
 const LIMIT_DEFAULT: u32 = 20;
 
-fn page(limit: Option<u32>, cursor: Option<&str>) -> Result<Page, Problem> {
-    let invalid = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", detail);
-    let limit = limit.unwrap_or(LIMIT_DEFAULT);
-    if !(1..=store::PAGE_MAX).contains(&limit) {
-        return Err(invalid("limit is 1 to 100"));
+fn limit(asked: Option<u32>) -> Result<u32, Problem> {
+    let limit = asked.unwrap_or(LIMIT_DEFAULT);
+    if (1..=store::PAGE_MAX).contains(&limit) {
+        return Ok(limit);
     }
+    Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", "limit is 1 to 100"))
+}
+
+fn page(asked: Option<u32>, cursor: Option<&str>) -> Result<Page, Problem> {
+    let invalid = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", detail);
+    let limit = limit(asked)?;
     let before = match cursor {
         None => i64::MAX,
         Some(text) => text.parse().ok().filter(|id| *id >= 0).ok_or_else(|| invalid("cursor is a next_cursor"))?,

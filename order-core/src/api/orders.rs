@@ -21,7 +21,7 @@ pub(super) struct ListQuery {
 }
 
 #[derive(Serialize)]
-struct OrderBody {
+pub(super) struct OrderBody {
     order_id: OrderId,
     status: &'static str,
     activity_id: Option<ActivityId>,

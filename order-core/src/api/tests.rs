@@ -1,3 +1,5 @@
+mod mall;
+
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -24,6 +26,7 @@ const COST: u32 = 4;
 struct TestApp {
     router: Router,
     store: Store,
+    shelf: Shelf,
     clock: HandClock,
     _directory: tempfile::TempDir,
 }
@@ -39,9 +42,11 @@ impl TestApp {
         let ids = Ids::new(move || Ok::<_, String>(last.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1));
         let store = Store::open(&directory.path().join("mall.db"), ids, Settings::new(60_000)).await.unwrap();
         let clock = HandClock::new();
-        let api = Api::new(store.clone(), Passwords::new(COST).unwrap(), SECRET, clock.clone());
+        let shelf = Shelf::new(store.clone()).await.unwrap();
+        let parts = (store.clone(), Carts::Database(store.clone()), shelf.clone());
+        let api = Api::new(parts, Passwords::new(COST).unwrap(), SECRET, clock.clone());
         let router = harden(router(api), &config().order_core);
-        Self { router, store, clock, _directory: directory }
+        Self { router, store, shelf, clock, _directory: directory }
     }
 
     async fn send(&self, method: &str, path: &str, token: Option<&str>, body: Option<&str>) -> (StatusCode, Value) {

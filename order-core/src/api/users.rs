@@ -54,6 +54,31 @@ pub(super) async fn me(State(api): State<Api>, Shopper(user): Shopper) -> Result
         .ok_or_else(|| Problem::not_found("the token's user is not registered"))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Change {
+    /// Absent: stays; null: forgotten.
+    #[serde(default, deserialize_with = "stated")]
+    phone: Option<Option<String>>,
+}
+
+/// What is stated, even if it is null.
+fn stated<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+pub(super) async fn change(
+    State(api): State<Api>,
+    Shopper(user): Shopper,
+    Json(asked): Json<Change>,
+) -> Result<Json<impl Serialize>, Problem> {
+    if let Some(phone) = &asked.phone {
+        check_phone(phone.as_deref()).map_err(Problem::invalid_body)?;
+        api.store.set_phone(user, phone.as_deref()).await.map_err(failed)?;
+    }
+    me(State(api), Shopper(user)).await
+}
+
 fn check(asked: &Registration) -> Result<(), &'static str> {
     let cjk = |char| matches!(char, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}');
     let letter = |char: char| char.is_ascii_alphanumeric() || "_.-".contains(char) || cjk(char);
@@ -66,7 +91,10 @@ fn check(asked: &Registration) -> Result<(), &'static str> {
     if asked.password.contains('\0') {
         return Err("password has no NUL");
     }
-    let phone = asked.phone.as_deref();
+    check_phone(asked.phone.as_deref())
+}
+
+fn check_phone(phone: Option<&str>) -> Result<(), &'static str> {
     let dialled = |char: char| char.is_ascii_digit() || "+- ".contains(char);
     if phone.is_some_and(|phone| !PHONE_CHARS.contains(&phone.len()) || !phone.chars().all(dialled)) {
         return Err("phone is 5 to 20 digits, '+', '-' and spaces");

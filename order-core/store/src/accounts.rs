@@ -107,6 +107,16 @@ impl Store {
         row.map(read).transpose()
     }
 
+    /// Writes a shopper's phone anew, or forgets it.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn set_phone(&self, user: UserId, phone: Option<&str>) -> Result<(), StoreError> {
+        let query = sqlx::query("UPDATE users SET phone = ?, version = version + 1 WHERE id = ?");
+        query.bind(phone).bind(user.as_i64()).execute(self.writer()).await?;
+        Ok(())
+    }
+
     /// Makes an admin unless there is one of that name; whether it was made.
     ///
     /// # Errors

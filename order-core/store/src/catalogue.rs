@@ -9,6 +9,7 @@ use sqlx::{Row, Transaction};
 use crate::{
     StoreError,
     db::{Db, DbRow, Store, big, count, id, id_or_none, lock_row},
+    outgoing::Outgoing,
     page::{Changed, Listed, Page},
 };
 
@@ -337,7 +338,9 @@ impl Store {
         .bind(big(version)?)
         .execute(&mut *tx)
         .await?;
+        self.send(&mut tx, vec![Outgoing::product(product)]).await?;
         tx.commit().await?;
+        self.bell.notify_one();
         Ok(Changed::Done(row))
     }
 
@@ -346,13 +349,20 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn shelve(&self, product: ProductId, on_shelf: bool) -> Result<Option<Product>, StoreError> {
+        let mut tx = self.begin_write().await?;
         // What stands there already keeps its version.
-        sqlx::query("UPDATE products SET on_shelf = ?, version = version + 1 WHERE id = ? AND on_shelf <> ?")
-            .bind(i64::from(on_shelf))
-            .bind(product.as_i64())
-            .bind(i64::from(on_shelf))
-            .execute(self.writer())
-            .await?;
+        let moved =
+            sqlx::query("UPDATE products SET on_shelf = ?, version = version + 1 WHERE id = ? AND on_shelf <> ?")
+                .bind(i64::from(on_shelf))
+                .bind(product.as_i64())
+                .bind(i64::from(on_shelf))
+                .execute(&mut *tx)
+                .await?;
+        if moved.rows_affected() == 1 {
+            self.send(&mut tx, vec![Outgoing::product(product)]).await?;
+            tx.commit().await?;
+            self.bell.notify_one();
+        }
         self.product(product).await
     }
 }
@@ -369,7 +379,7 @@ pub(crate) fn from_json<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, S
     serde_json::from_str(text).map_err(|error| StoreError::contradiction(error.to_string()))
 }
 
-fn category_of(row: &DbRow) -> Result<Category, StoreError> {
+pub(crate) fn category_of(row: &DbRow) -> Result<Category, StoreError> {
     Ok(Category {
         category_id: id(row, "id", CategoryId::from_i64)?,
         parent_id: id_or_none(row, "parent_id", CategoryId::from_i64)?,
@@ -380,7 +390,7 @@ fn category_of(row: &DbRow) -> Result<Category, StoreError> {
     })
 }
 
-fn product_of(row: &DbRow) -> Result<Product, StoreError> {
+pub(crate) fn product_of(row: &DbRow) -> Result<Product, StoreError> {
     Ok(Product {
         product_id: id(row, "id", ProductId::from_i64)?,
         category_id: id(row, "category_id", CategoryId::from_i64)?,

@@ -26,6 +26,7 @@ mod sale;
 mod sale_sql;
 mod seed;
 mod sessions;
+mod shelf;
 mod shop_orders;
 mod skus;
 mod take_in;
@@ -45,6 +46,7 @@ pub use orders::{Order, OrderLine};
 pub use page::{Changed, Listed, PAGE_MAX, Page};
 pub use passwords::{PASSWORD_BYTES_MAX, Passwords, SignIn};
 pub use sale::{DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, SaleStore, StatusUnits, TAKE_IN_MAX, TakenIn};
+pub use shelf::{Detail, Displayed, ShelfPage, Sort};
 pub use shop_orders::{NewOrder, ORDER_LINES_MAX, Placed};
 
 #[cfg(test)]

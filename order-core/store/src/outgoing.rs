@@ -1,8 +1,11 @@
 //! Records on their way to the outbox.
 
 use contract::{
-    Activity, ActivityId, OrderId, UserId,
-    record::{Action, LedgerCommand, OrderEvent, PaymentDeadline, Record, activity_key, order_key},
+    Activity, ActivityId, OrderId, ProductId, UserId,
+    record::{
+        Action, LedgerCommand, OrderEvent, PaymentDeadline, ProductChanged, Record, activity_key, order_key,
+        product_key,
+    },
     topic,
 };
 
@@ -30,6 +33,11 @@ impl Outgoing {
     pub(crate) fn deadline(pay_within_ms: u64, order: OrderId, due_at_ms: u64) -> Self {
         let value = PaymentDeadline { order, due_at_ms }.to_bytes();
         Self { topic: topic::timeouts(pay_within_ms).name, key: order_key(order), value }
+    }
+
+    pub(crate) fn product(product: ProductId) -> Self {
+        let value = ProductChanged { product }.to_bytes();
+        Self { topic: topic::CATALOGUE.to_owned(), key: product_key(product), value }
     }
 
     pub(crate) fn activity(activity: &Activity) -> Self {

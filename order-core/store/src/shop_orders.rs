@@ -28,7 +28,7 @@ pub struct NewOrder {
     pub user: UserId,
     /// Where it goes.
     pub address: AddressId,
-    /// What, each SKU once, and how many; 1 to [`ORDER_LINES_MAX`], each 1 to [`CART_UNITS_MAX`].
+    /// What, each SKU once, and how many; at most [`ORDER_LINES_MAX`], each 1 to [`CART_UNITS_MAX`].
     pub lines: BTreeMap<SkuId, u32>,
     /// The lines are taken out of the cart in the database, too.
     pub from_cart: bool,
@@ -43,6 +43,8 @@ pub enum Placed {
     Placed(Order),
     /// It was written under this key before.
     Again(Order),
+    /// Nothing is asked for, and nothing was under this key before.
+    NothingAsked,
     /// Something else was asked for under this key before.
     KeyReused,
     /// The buyer has no such address.
@@ -64,11 +66,14 @@ impl Store {
     /// # Panics
     /// Where the lines are not as [`NewOrder`] says.
     pub async fn place_order(&self, new: &NewOrder, now_ms: u64) -> Result<Placed, StoreError> {
-        assert!((1..=ORDER_LINES_MAX).contains(&new.lines.len()), "{} lines", new.lines.len());
+        assert!(new.lines.len() <= ORDER_LINES_MAX, "{} lines", new.lines.len());
         assert!(new.lines.values().all(|units| (1..=CART_UNITS_MAX).contains(units)), "{:?}", new.lines);
         retried(|| async {
             if let Some(answered) = self.placed_before(new).await? {
                 return Ok(answered);
+            }
+            if new.lines.is_empty() {
+                return Ok(Placed::NothingAsked);
             }
             match self.try_to_place(new, now_ms).await {
                 // The same request, at the same time, was a little faster.

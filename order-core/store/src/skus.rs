@@ -7,6 +7,7 @@ use crate::{
     StoreError,
     catalogue::{NewSku, Sku, SkuPatch, exists, from_json, to_json},
     db::{Db, DbRow, Store, big, count, id, lock_row},
+    outgoing::Outgoing,
     page::{Changed, Listed, Page},
 };
 
@@ -33,7 +34,9 @@ impl Store {
         .bind(big(now_ms)?)
         .execute(&mut *tx)
         .await?;
+        self.send(&mut tx, vec![Outgoing::product(new.product)]).await?;
         tx.commit().await?;
+        self.bell.notify_one();
         let NewSku { product: product_id, attributes, price: price_cents, stock } = new;
         let sku_id = SkuId::from_i64(id).ok_or_else(|| StoreError::Ids(id.to_string()))?;
         Ok(Some(Sku { sku_id, product_id, attributes, price_cents, stock, version: 1, created_at: now_ms }))
@@ -88,12 +91,14 @@ impl Store {
             .bind(big(version)?)
             .execute(&mut *tx)
             .await?;
+        self.send(&mut tx, vec![Outgoing::product(row.product_id)]).await?;
         tx.commit().await?;
+        self.bell.notify_one();
         Ok(Changed::Done(row))
     }
 }
 
-fn sku_of(row: &DbRow) -> Result<Sku, StoreError> {
+pub(crate) fn sku_of(row: &DbRow) -> Result<Sku, StoreError> {
     Ok(Sku {
         sku_id: id(row, "id", SkuId::from_i64)?,
         product_id: id(row, "product_id", ProductId::from_i64)?,

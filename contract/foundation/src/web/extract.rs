@@ -3,7 +3,7 @@
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Request},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use contract::token::{Claims, TokenKey};
@@ -87,6 +87,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
             .map(|axum::extract::Query(value)| Self(value))
             .map_err(|rejection| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", rejection.body_text()))
     }
+}
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_KEY_BYTES: std::ops::RangeInclusive<usize> = 1..=128;
+
+/// The `Idempotency-Key` in `headers`; `None` where there is none.
+///
+/// # Errors
+/// 422 `invalid_idempotency_key` where it is not 1 to 128 visible ASCII characters, or there are several.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut stated = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let (Some(value), next) = (stated.next(), stated.next()) else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| next.is_none() && IDEMPOTENCY_KEY_BYTES.contains(&key.len()));
+    let key = key.ok_or_else(|| {
+        let detail = "Idempotency-Key is 1 to 128 visible ASCII characters";
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_idempotency_key", detail)
+    })?;
+    Ok(Some(key))
 }
 
 /// Who asks, by the bearer token (RFC 6750) in `headers`.

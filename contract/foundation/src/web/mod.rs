@@ -7,7 +7,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
-pub use extract::{Json, Path, Query, bearer, json_from};
+pub use extract::{Json, Path, Query, bearer, idempotency_key, json_from};
 pub use health::{count_requests, health_routes};
 pub use problem::Problem;
 pub use serve::{Workers, harden, serve, serve_beside};

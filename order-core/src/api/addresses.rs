@@ -1,0 +1,91 @@
+//! Where a shopper has things sent.
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::IntoResponse,
+};
+use contract::AddressId;
+use foundation::web::{Json, Path, Problem};
+use serde_json::json;
+use store::{ADDRESSES_MAX, AddedAddress, AddressFields};
+
+use super::{Api, Shopper, failed, location, no_store};
+
+/// Characters of each field at most, as the database has it.
+const RECIPIENT_CHARS_MAX: usize = 64;
+const PHONE_CHARS_MAX: usize = 32;
+const REGION_CHARS_MAX: usize = 128;
+const DETAIL_CHARS_MAX: usize = 255;
+
+pub(super) async fn list(State(api): State<Api>, Shopper(user): Shopper) -> Result<impl IntoResponse, Problem> {
+    let items = api.store.addresses(user).await.map_err(failed)?;
+    Ok((no_store(), Json(json!({ "items": items }))))
+}
+
+pub(super) async fn one(
+    State(api): State<Api>,
+    Shopper(user): Shopper,
+    Path(address): Path<AddressId>,
+) -> Result<impl IntoResponse, Problem> {
+    let found = api.store.address(user, address).await.map_err(failed)?;
+    Ok((no_store(), Json(found.ok_or_else(unknown)?)))
+}
+
+pub(super) async fn add(
+    State(api): State<Api>,
+    Shopper(user): Shopper,
+    Json(fields): Json<AddressFields>,
+) -> Result<impl IntoResponse, Problem> {
+    check(&fields)?;
+    match api.store.add_address(user, &fields, api.now_ms()).await.map_err(failed)? {
+        AddedAddress::Added(address) => {
+            let at: HeaderMap = location(&format!("/api/v1/addresses/{}", address.address_id));
+            Ok((StatusCode::CREATED, at, Json(address)))
+        }
+        AddedAddress::UnknownUser => Err(Problem::not_found("the token's user is not registered")),
+        AddedAddress::TooMany => {
+            let detail = format!("you have {ADDRESSES_MAX} addresses already; delete one");
+            Err(Problem::new(StatusCode::CONFLICT, "too_many_addresses", detail))
+        }
+    }
+}
+
+pub(super) async fn put(
+    State(api): State<Api>,
+    Shopper(user): Shopper,
+    Path(address): Path<AddressId>,
+    Json(fields): Json<AddressFields>,
+) -> Result<impl IntoResponse, Problem> {
+    check(&fields)?;
+    let put = api.store.put_address(user, address, &fields).await.map_err(failed)?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(put.ok_or_else(unknown)?)))
+}
+
+pub(super) async fn delete(
+    State(api): State<Api>,
+    Shopper(user): Shopper,
+    Path(address): Path<AddressId>,
+) -> Result<StatusCode, Problem> {
+    let deleted = api.store.delete_address(user, address).await.map_err(failed)?;
+    if deleted { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
+}
+
+fn unknown() -> Problem {
+    Problem::not_found("you have no such address")
+}
+
+fn check(fields: &AddressFields) -> Result<(), Problem> {
+    let texts = [
+        ("recipient", &fields.recipient, RECIPIENT_CHARS_MAX),
+        ("phone", &fields.phone, PHONE_CHARS_MAX),
+        ("region", &fields.region, REGION_CHARS_MAX),
+        ("detail", &fields.detail, DETAIL_CHARS_MAX),
+    ];
+    for (name, text, max) in texts {
+        if text.trim().is_empty() || text.chars().count() > max || text.chars().any(char::is_control) {
+            return Err(Problem::invalid_body(format!("{name} is 1 to {max} characters in one line")));
+        }
+    }
+    Ok(())
+}

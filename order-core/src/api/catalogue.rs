@@ -1,0 +1,173 @@
+//! What there is to buy.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
+use contract::{CategoryId, Cents, ProductId, SkuId};
+use foundation::web::{Json, Path, Problem, Query};
+use serde::{Deserialize, Serialize};
+use store::{Attributes, Category, Detail, Displayed, ShelfPage, Sort};
+
+use super::{Api, failed, failed_shared, limit};
+
+/// A category within another one within … no deeper than this is followed.
+const DEPTH_MAX: usize = 16;
+/// Lists may be kept so long.
+const LISTS_FRESH: &str = "public, max-age=5";
+/// A product may be kept so long.
+const DETAIL_FRESH: &str = "public, max-age=1";
+
+#[derive(Serialize)]
+struct Branch {
+    category_id: CategoryId,
+    name: String,
+    sort_order: i64,
+    children: Vec<Self>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    category_id: Option<CategoryId>,
+    sort: Option<String>,
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ProductsBody {
+    items: Vec<Displayed>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct DetailBody<'a> {
+    product_id: ProductId,
+    category_id: CategoryId,
+    title: &'a str,
+    subtitle: &'a str,
+    description: &'a str,
+    image_ids: &'a [String],
+    skus: Vec<SkuBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct SkuBody<'a> {
+    sku_id: SkuId,
+    attributes: &'a Attributes,
+    price_cents: Cents,
+    stock: u64,
+}
+
+pub(super) async fn categories(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
+    let all = api.store.all_categories().await.map_err(failed)?;
+    let mut children: BTreeMap<Option<CategoryId>, Vec<Category>> = BTreeMap::new();
+    for category in all {
+        children.entry(category.parent_id).or_default().push(category);
+    }
+    let items = branches(None, &mut children, DEPTH_MAX);
+    Ok(([(header::CACHE_CONTROL, LISTS_FRESH)], Json(serde_json::json!({ "items": items }))))
+}
+
+fn branches(
+    parent: Option<CategoryId>,
+    children: &mut BTreeMap<Option<CategoryId>, Vec<Category>>,
+    depth: usize,
+) -> Vec<Branch> {
+    if depth == 0 {
+        return Vec::new();
+    }
+    let here = children.remove(&parent).unwrap_or_default();
+    let branch = |category: Category| Branch {
+        category_id: category.category_id,
+        name: category.name,
+        sort_order: category.sort_order,
+        children: branches(Some(category.category_id), children, depth - 1),
+    };
+    here.into_iter().map(branch).collect()
+}
+
+pub(super) async fn products(
+    State(api): State<Api>,
+    Query(query): Query<ListQuery>,
+) -> Result<impl IntoResponse, Problem> {
+    let sort = match query.sort.as_deref() {
+        None | Some("newest") => Sort::Newest,
+        Some("price_asc") => Sort::PriceUp,
+        Some("price_desc") => Sort::PriceDown,
+        Some(_) => return Err(invalid_query("sort is newest, price_asc or price_desc")),
+    };
+    let limit = limit(query.limit)?;
+    let after = query.cursor.as_deref().map(cursor).transpose()?;
+    let categories = match query.category_id {
+        Some(category) => Some(with_descendants(&api, category).await?),
+        None => None,
+    };
+    // One more than the page has tells whether another follows.
+    let page = ShelfPage { categories, sort, after, limit: limit + 1 };
+    let mut items = api.store.shelf(&page).await.map_err(failed)?;
+    let more = items.len() > limit as usize;
+    items.truncate(limit as usize);
+    let next_cursor =
+        items.last().filter(|_| more).map(|last| format!("{}.{}", last.price_cents.get(), last.product_id));
+    Ok(([(header::CACHE_CONTROL, LISTS_FRESH)], Json(ProductsBody { items, next_cursor })))
+}
+
+fn invalid_query(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", detail)
+}
+
+/// `price.product`, of the last one of the page before.
+fn cursor(text: &str) -> Result<(Cents, ProductId), Problem> {
+    let parts = text.split_once('.').and_then(|(price, id)| Some((price.parse().ok()?, id.parse().ok()?)));
+    let (price, product) = parts.ok_or_else(|| invalid_query("cursor is the next_cursor of a page"))?;
+    Ok((Cents::new(price), product))
+}
+
+/// The category and all below it; empty where there is no such category.
+async fn with_descendants(api: &Api, root: CategoryId) -> Result<Vec<CategoryId>, Problem> {
+    let all = api.store.all_categories().await.map_err(failed)?;
+    let mut found: Vec<CategoryId> =
+        all.iter().map(|category| category.category_id).filter(|category| *category == root).collect();
+    let mut at = 0;
+    while let Some(parent) = found.get(at).copied() {
+        let below = all.iter().filter(|category| category.parent_id == Some(parent)).map(|below| below.category_id);
+        let new: Vec<CategoryId> = below.filter(|below| !found.contains(below)).collect();
+        found.extend(new);
+        at += 1;
+    }
+    Ok(found)
+}
+
+pub(super) async fn product(
+    State(api): State<Api>,
+    Path(product): Path<ProductId>,
+) -> Result<impl IntoResponse, Problem> {
+    let detail = api.shelf.detail(product).await.map_err(|error| failed_shared(&error))?;
+    let detail = detail.ok_or_else(|| Problem::not_found("there is no such product in the shop"))?;
+    Ok(([(header::CACHE_CONTROL, DETAIL_FRESH)], Json(DetailBody::from(&*detail)).into_response()))
+}
+
+impl<'a> From<&'a Detail> for DetailBody<'a> {
+    fn from(Detail { product, skus }: &'a Detail) -> Self {
+        let sku = |sku: &'a store::Sku| SkuBody {
+            sku_id: sku.sku_id,
+            attributes: &sku.attributes,
+            price_cents: sku.price_cents,
+            stock: sku.stock,
+        };
+        Self {
+            product_id: product.product_id,
+            category_id: product.category_id,
+            title: &product.title,
+            subtitle: &product.subtitle,
+            description: &product.description,
+            image_ids: &product.image_ids,
+            skus: skus.iter().map(sku).collect(),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Ordering, and what an owner may do with an order afterwards.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::IntoResponse,
+};
+use contract::{AddressId, OrderId, SkuId};
+use foundation::web::{Json, Path, Problem, idempotency_key, json_from};
+use serde::Deserialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use store::{
+    CART_UNITS_MAX, Moved, NewOrder, ORDER_LINES_MAX, Placed,
+    order_state::{Happening, OrderState},
+};
+
+use super::{Api, Shopper, failed, location, no_store, orders::OrderBody};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    address_id: AddressId,
+    items: Option<Vec<Item>>,
+    #[serde(default)]
+    from_cart: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item {
+    sku_id: SkuId,
+    quantity: u32,
+}
+
+pub(super) async fn place(
+    State(api): State<Api>,
+    Shopper(user): Shopper,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<impl IntoResponse, Problem> {
+    let asked: Asked = json_from(&headers, &body)?;
+    let key = idempotency_key(&headers)?;
+    let from_cart = asked.from_cart;
+    let lines = match (asked.items, from_cart) {
+        (Some(items), false) => lines(items.iter().map(|item| (item.sku_id, item.quantity)))?,
+        (None, true) => {
+            // A repeat finds the cart empty, and its order by the key.
+            let cart = api.carts.lines(user).await.map_err(failed)?;
+            if cart.is_empty() && key.is_none() {
+                return Err(Problem::new(StatusCode::CONFLICT, "cart_empty", "there is nothing in your cart"));
+            }
+            cart.iter().map(|line| (line.sku, line.quantity)).collect()
+        }
+        (Some(_), true) | (None, false) => {
+            return Err(Problem::invalid_body("expected either items or \"from_cart\": true"));
+        }
+    };
+    let new = NewOrder {
+        user,
+        address: asked.address_id,
+        lines,
+        from_cart: from_cart && api.carts.in_database(),
+        request: key.map(|key| (key.to_owned(), Sha256::digest(&body).into())),
+    };
+    let order = placed(api.store.place_order(&new, api.now_ms()).await.map_err(failed)?)?;
+    if from_cart && !api.carts.in_database() {
+        let skus: Vec<SkuId> = order.lines.iter().map(|line| line.sku).collect();
+        if let Err(error) = api.carts.take(user, Some(&skus)).await {
+            // The order stands; what was bought is in the cart still.
+            tracing::warn!(order = %order.id, %error, "a cart is not emptied");
+        }
+    }
+    let at = location(&format!("/api/v1/orders/{}", order.id));
+    Ok((StatusCode::CREATED, at, Json(OrderBody::from(order))))
+}
+
+fn lines(items: impl Iterator<Item = (SkuId, u32)>) -> Result<BTreeMap<SkuId, u32>, Problem> {
+    let mut lines = BTreeMap::<SkuId, u32>::new();
+    for (sku, quantity) in items {
+        let units = lines.entry(sku).or_default();
+        *units = units.saturating_add(quantity);
+        if quantity == 0 || *units > CART_UNITS_MAX {
+            return Err(Problem::invalid_body(format!("quantity is 1 to {CART_UNITS_MAX} of each sku_id")));
+        }
+    }
+    if !(1..=ORDER_LINES_MAX).contains(&lines.len()) {
+        return Err(Problem::invalid_body(format!("items is 1 to {ORDER_LINES_MAX} different sku_ids")));
+    }
+    Ok(lines)
+}
+
+fn placed(placed: Placed) -> Result<store::Order, Problem> {
+    let refused = |status, code, detail: &str| Problem::new(status, code, detail);
+    match placed {
+        Placed::Placed(order) | Placed::Again(order) => Ok(order),
+        Placed::NothingAsked => Err(refused(StatusCode::CONFLICT, "cart_empty", "there is nothing in your cart")),
+        Placed::KeyReused => {
+            let detail = "the first request under this Idempotency-Key had another body";
+            Err(refused(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail))
+        }
+        Placed::UnknownAddress => {
+            Err(refused(StatusCode::UNPROCESSABLE_ENTITY, "unknown_address", "address_id is none of your addresses"))
+        }
+        Placed::UnknownSkus(skus) => {
+            let problem =
+                refused(StatusCode::UNPROCESSABLE_ENTITY, "unknown_sku", "the shop does not sell all of these");
+            Err(problem.with("sku_ids", json!(skus)))
+        }
+        Placed::InsufficientStock(left) => {
+            let left: Vec<_> = left.iter().map(|(sku, stock)| json!({ "sku_id": sku, "stock": stock })).collect();
+            let problem = refused(StatusCode::CONFLICT, "insufficient_stock", "there is less than you ask for");
+            Err(problem.with("items", json!(left)))
+        }
+        Placed::TooDear => Err(Problem::invalid_body("the sum is more than can be paid")),
+    }
+}
+
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    Shopper(user): Shopper,
+    Path(order): Path<OrderId>,
+) -> Result<impl IntoResponse, Problem> {
+    moved(&api, (user, order), Happening::Close).await
+}
+
+pub(super) async fn receipt(
+    State(api): State<Api>,
+    Shopper(user): Shopper,
+    Path(order): Path<OrderId>,
+) -> Result<impl IntoResponse, Problem> {
+    moved(&api, (user, order), Happening::Receive).await
+}
+
+async fn moved(
+    api: &Api,
+    (user, order): (contract::UserId, OrderId),
+    what: Happening,
+) -> Result<impl IntoResponse + use<>, Problem> {
+    let unknown = || Problem::not_found("you have no such order");
+    match api.store.move_order(order, Some(user), what, api.now_ms()).await.map_err(failed)? {
+        Moved::To(_) => {}
+        Moved::Unknown => return Err(unknown()),
+        Moved::Refused(state) => return Err(invalid_transition(state, what)),
+    }
+    let order = api.store.order(user, order).await.map_err(failed)?;
+    Ok((no_store(), Json(OrderBody::from(order.ok_or_else(unknown)?))))
+}
+
+fn invalid_transition(state: OrderState, what: Happening) -> Problem {
+    let verb = match what {
+        Happening::Pay => "be paid",
+        Happening::Close => "be cancelled",
+        Happening::Ship => "be sent",
+        Happening::Receive => "be received",
+        Happening::AskRefund => "be refunded",
+        Happening::Refund | Happening::RefuseRefund => "have its refund decided",
+    };
+    let detail = format!("an order that is {} can't {verb}", state.as_str());
+    Problem::new(StatusCode::CONFLICT, "invalid_transition", detail).with("order_status", json!(state.as_str()))
+}
