@@ -104,6 +104,14 @@ id!(
     AddressId
 );
 id!(
+    /// One try to pay for an order: what the provider knows the money by.
+    PaymentId
+);
+id!(
+    /// Money on its way back.
+    RefundId
+);
+id!(
     /// One change of an activity's stock by an admin; applied at most once.
     OperationId
 );

@@ -15,5 +15,5 @@ pub mod token;
 pub mod topic;
 
 pub use activity::Activity;
-pub use ids::{ActivityId, AddressId, CategoryId, OperationId, OrderId, ProductId, SkuId, UserId};
+pub use ids::{ActivityId, AddressId, CategoryId, OperationId, OrderId, PaymentId, ProductId, RefundId, SkuId, UserId};
 pub use money::Cents;

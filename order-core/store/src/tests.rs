@@ -1,3 +1,22 @@
+/// Cases that have a database: a test of each on SQLite, and `all` for another one.
+macro_rules! cases {
+    ($($name:ident => $case:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                $case(&Place::files()).await;
+            }
+        )*
+
+        /// Every case.
+        pub(super) async fn all(place: &Place) {
+            $($case(place).await;)*
+        }
+    };
+}
+use cases;
+
+mod money;
 mod shop;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -132,6 +151,7 @@ async fn mariadb_conforms() {
     registers_once(&place).await;
     is_locked_while_it_counts(&place).await;
     shop::all(&place).await;
+    money::all(&place).await;
 }
 
 proptest! {

@@ -30,7 +30,10 @@ fn fields(detail: &str, is_default: bool) -> AddressFields {
     }
 }
 
-async fn buyer(store: &Store, name: &str) -> (UserId, AddressId) {
+/// Somebody registered, with an address.
+pub(super) type Buyer = (UserId, AddressId);
+
+pub(super) async fn buyer(store: &Store, name: &str) -> Buyer {
     let user = store.add_user(name, "hash", None, 1).await.unwrap().unwrap().id;
     let AddedAddress::Added(address) = store.add_address(user, &fields("一号", true), 1).await.unwrap() else {
         panic!("no address");
@@ -38,38 +41,22 @@ async fn buyer(store: &Store, name: &str) -> (UserId, AddressId) {
     (user, address.address_id)
 }
 
-fn asks((user, address): (UserId, AddressId), units: u32, key: Option<&str>) -> NewOrder {
+pub(super) fn asks((user, address): Buyer, units: u32, key: Option<&str>) -> NewOrder {
     let request = key.map(|key| (key.to_owned(), [u8::try_from(units).unwrap(); 32]));
     NewOrder { user, address, lines: BTreeMap::from([(sku(SKU), units)]), from_cart: false, request }
 }
 
-async fn place_one(store: &Store, new: &NewOrder) -> Order {
+pub(super) async fn place_one(store: &Store, new: &NewOrder) -> Order {
     let placed = store.place_order(new, 5).await.unwrap();
     let Placed::Placed(order) = placed else { panic!("{placed:?}") };
     order
 }
 
-async fn stock(store: &Store) -> u64 {
+pub(super) async fn stock(store: &Store) -> u64 {
     store.sku(sku(SKU)).await.unwrap().unwrap().stock
 }
 
-macro_rules! on_sqlite {
-    ($($name:ident => $case:ident),* $(,)?) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                $case(&Place::files()).await;
-            }
-        )*
-
-        /// Every case.
-        pub(super) async fn all(place: &Place) {
-            $($case(place).await;)*
-        }
-    };
-}
-
-on_sqlite! {
+super::cases! {
     two_hundred_buyers_of_a_hundred_units => fight,
     a_request_is_one_order => once_each,
     what_cannot_be_ordered_changes_nothing => refusals,
@@ -121,7 +108,7 @@ async fn once_each(place: &Place) {
 }
 
 /// Keys are each user's own.
-async fn place_under(store: &Store, buyer: (UserId, AddressId), key: &str) {
+async fn place_under(store: &Store, buyer: Buyer, key: &str) {
     let order = place_one(store, &asks(buyer, 1, Some(key))).await;
     assert!(store.order(buyer.0, order.id).await.unwrap().is_some());
 }
@@ -141,7 +128,8 @@ async fn refusals(place: &Place) {
     store.shelve(contract::ProductId::from_i64(1).unwrap(), false).await.unwrap();
     assert_eq!(store.place_order(&asks(ada, 1, None), 5).await.unwrap(), Placed::UnknownSkus(vec![sku(SKU)]));
     assert_eq!(stock(&store).await, 100);
-    assert_eq!(store.outbox(10).await.unwrap(), []);
+    let rows = store.outbox(10).await.unwrap();
+    assert!(rows.iter().all(|row| row.topic == contract::topic::CATALOGUE), "{rows:?}");
     assert_eq!(store.move_order(OrderId::from_i64(1).unwrap(), None, Happening::Pay, 5).await.unwrap(), Moved::Unknown);
 }
 

@@ -1,0 +1,1 @@
+CREATE INDEX refunds_by_status ON refunds (status, id);

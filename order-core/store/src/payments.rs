@@ -1,0 +1,236 @@
+//! Money that comes in. Each piece of it is decided once, whatever is told how often and in which order.
+
+use contract::{Cents, OrderId, PaymentId, RefundId, UserId};
+use sqlx::{Row, Transaction};
+
+use crate::{
+    StoreError,
+    db::{Db, Store, big, count, id, is_taken, lock_row, retried},
+    moves::{Standing, standing, step},
+    order_state::{Fulfilment, Happening, OrderState},
+    outgoing::Outgoing,
+};
+
+/// `payments.status` until money has come.
+pub(crate) const OPEN: &str = "open";
+/// `payments.status` once it has.
+pub(crate) const SUCCEEDED: &str = "succeeded";
+
+/// One try to pay for an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payment {
+    /// The provider knows the money by it.
+    pub id: PaymentId,
+    /// For which order.
+    pub order: OrderId,
+    /// How much.
+    pub amount: Cents,
+}
+
+/// What became of the wish to pay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// It waits for the money.
+    Begun(Payment),
+    /// The user has no such order.
+    Unknown,
+    /// It can't be paid (any more).
+    Refused(OrderState),
+}
+
+/// Money has come, says its provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// For which payment.
+    pub payment: PaymentId,
+    /// The provider's own name for it.
+    pub trade_no: String,
+    /// How much.
+    pub amount: Cents,
+}
+
+/// What became of money that has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrived {
+    /// The order is paid.
+    Paid,
+    /// This was told before; nothing has changed.
+    Again,
+    /// Its order was closed meanwhile and its units were still there: this order has them, paid.
+    HeldAgain(OrderId),
+    /// There is nothing (more) to be paid for: the money goes back.
+    GoesBack(RefundId),
+    /// There is no such payment.
+    Unknown,
+    /// It is not the amount that was asked for.
+    WrongAmount,
+    /// The payment, or the provider's name for it, belongs to other money.
+    OtherTrade,
+}
+
+impl Store {
+    /// Begins to pay for `user`'s order; a payment by the same method that waits already is the same payment.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn begin_payment(
+        &self,
+        (user, order): (UserId, OrderId),
+        method: &str,
+        now_ms: u64,
+    ) -> Result<Begun, StoreError> {
+        retried(|| async {
+            let mut tx = self.begin_write().await?;
+            let standing = standing(&mut tx, order).await?.filter(|standing| standing.user == user);
+            let Some(standing) = standing else { return Ok(Begun::Unknown) };
+            let row = sqlx::query("SELECT total_cents, expires_at_ms FROM orders WHERE id = ?");
+            let row = row.bind(order.as_i64()).fetch_one(&mut *tx).await?;
+            if standing.state != OrderState::PendingPayment || count(&row, "expires_at_ms")? <= now_ms {
+                return Ok(Begun::Refused(standing.state));
+            }
+            let amount = Cents::new(row.try_get("total_cents")?);
+            let open = sqlx::query("SELECT id FROM payments WHERE order_id = ? AND method = ? AND status = ?");
+            let open = open.bind(order.as_i64()).bind(method).bind(OPEN).fetch_optional(&mut *tx).await?;
+            if let Some(open) = open {
+                return Ok(Begun::Begun(Payment { id: id(&open, "id", PaymentId::from_i64)?, order, amount }));
+            }
+            let number = self.next_id()?;
+            sqlx::query(
+                "INSERT INTO payments (id, order_id, method, status, amount_cents, created_at_ms) \
+                 VALUES (?, ?, ?, ?, ?, ?)",
+            )
+            .bind(number)
+            .bind(order.as_i64())
+            .bind(method)
+            .bind(OPEN)
+            .bind(amount.get())
+            .bind(big(now_ms)?)
+            .execute(&mut *tx)
+            .await?;
+            tx.commit().await?;
+            let id = PaymentId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))?;
+            Ok(Begun::Begun(Payment { id, order, amount }))
+        })
+        .await
+    }
+
+    /// Takes in that money has come: the order is paid, once.
+    ///
+    /// # Errors
+    /// Where the database fails. What was told is to be told again then.
+    pub async fn payment_arrived(&self, notice: &Notice, now_ms: u64) -> Result<Arrived, StoreError> {
+        let taken = retried(|| self.take_payment(notice, now_ms)).await;
+        match taken {
+            Err(StoreError::Database(error)) if is_taken(&error) => Ok(Arrived::OtherTrade),
+            taken => taken,
+        }
+    }
+
+    async fn take_payment(&self, notice: &Notice, now_ms: u64) -> Result<Arrived, StoreError> {
+        let payment = notice.payment.as_i64();
+        let mut tx = self.begin_write().await?;
+        if !lock_row(&mut tx, "UPDATE payments SET status = status WHERE id = ?", payment).await? {
+            return Ok(Arrived::Unknown);
+        }
+        let row = sqlx::query("SELECT order_id, status, amount_cents, provider_trade_no FROM payments WHERE id = ?");
+        let row = row.bind(payment).fetch_one(&mut *tx).await?;
+        if row.try_get::<i64, _>("amount_cents")? != notice.amount.get() {
+            return Ok(Arrived::WrongAmount);
+        }
+        if row.try_get::<&str, _>("status")? != OPEN {
+            let first: Option<&str> = row.try_get("provider_trade_no")?;
+            return Ok(if first == Some(&*notice.trade_no) { Arrived::Again } else { Arrived::OtherTrade });
+        }
+        sqlx::query("UPDATE payments SET status = ?, provider_trade_no = ?, notified_at_ms = ? WHERE id = ?")
+            .bind(SUCCEEDED)
+            .bind(&notice.trade_no)
+            .bind(big(now_ms)?)
+            .bind(payment)
+            .execute(&mut *tx)
+            .await?;
+        let order = id(&row, "order_id", OrderId::from_i64)?;
+        let standing = standing(&mut tx, order).await?;
+        let standing = standing.ok_or_else(|| StoreError::contradiction("a payment without its order"))?;
+        let (arrived, records) = match standing.state.apply(Happening::Pay) {
+            Ok(to) => (Arrived::Paid, step(&mut tx, &standing, to, now_ms).await?),
+            Err(_) => self.take_late(&mut tx, &standing, notice, now_ms).await?,
+        };
+        self.send(&mut tx, records).await?;
+        tx.commit().await?;
+        self.bell.notify_one();
+        Ok(arrived)
+    }
+
+    /// Money for an order that can't be paid any more. What was closed unpaid is held again where its units are
+    /// still there, as an order of its own: a closed order stays closed. Units of a sale are the next buyer's.
+    async fn take_late(
+        &self,
+        tx: &mut Transaction<'_, Db>,
+        standing: &Standing,
+        notice: &Notice,
+        now_ms: u64,
+    ) -> Result<(Arrived, Vec<Outgoing>), StoreError> {
+        let closed = standing.state == OrderState::Closed && standing.activity.is_none();
+        if closed && take_units_again(tx, standing.order).await? {
+            let number = self.next_id()?;
+            let order = OrderId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))?;
+            copy_as_paid(tx, (standing.order, order), now_ms).await?;
+            let query = sqlx::query("UPDATE payments SET order_id = ? WHERE id = ?");
+            query.bind(number).bind(notice.payment.as_i64()).execute(&mut **tx).await?;
+            let event = Outgoing::event(order, standing.user, OrderState::Bought(Fulfilment::Paid), now_ms);
+            return Ok((Arrived::HeldAgain(order), vec![event]));
+        }
+        let refund = self.add_refund(tx, (standing.order, notice.payment), notice.amount, now_ms).await?;
+        Ok((Arrived::GoesBack(refund), Vec::new()))
+    }
+}
+
+/// Takes the units of a closed order out of the stock once more; `false`, and none is taken, where one lacks.
+async fn take_units_again(tx: &mut Transaction<'_, Db>, order: OrderId) -> Result<bool, StoreError> {
+    let rows = sqlx::query("SELECT sku_id, quantity FROM order_lines WHERE order_id = ? ORDER BY sku_id");
+    let rows = rows.bind(order.as_i64()).fetch_all(&mut **tx).await?;
+    let mut taken: Vec<(i64, i64)> = Vec::new();
+    for row in &rows {
+        let (sku, units): (i64, i64) = (row.try_get("sku_id")?, row.try_get("quantity")?);
+        let query = sqlx::query("UPDATE skus SET stock = stock - ? WHERE id = ? AND stock >= ?");
+        if query.bind(units).bind(sku).bind(units).execute(&mut **tx).await?.rows_affected() == 1 {
+            taken.push((sku, units));
+            continue;
+        }
+        for (sku, units) in taken {
+            let query = sqlx::query("UPDATE skus SET stock = stock + ? WHERE id = ?");
+            query.bind(units).bind(sku).execute(&mut **tx).await?;
+        }
+        return Ok(false);
+    }
+    Ok(!rows.is_empty())
+}
+
+/// Writes a new order with the lines, price and address of another one, paid.
+async fn copy_as_paid(
+    tx: &mut Transaction<'_, Db>,
+    (from, to): (OrderId, OrderId),
+    now_ms: u64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO orders (id, user_id, status, total_cents, created_at_ms, expires_at_ms, updated_at_ms, address) \
+         SELECT ?, user_id, ?, total_cents, ?, ?, ?, address FROM orders WHERE id = ?",
+    )
+    .bind(to.as_i64())
+    .bind(OrderState::Bought(Fulfilment::Paid).as_str())
+    .bind(big(now_ms)?)
+    .bind(big(now_ms)?)
+    .bind(big(now_ms)?)
+    .bind(from.as_i64())
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query(
+        "INSERT INTO order_lines (order_id, line_no, sku_id, title, price_cents, quantity) \
+         SELECT ?, line_no, sku_id, title, price_cents, quantity FROM order_lines WHERE order_id = ?",
+    )
+    .bind(to.as_i64())
+    .bind(from.as_i64())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! Money on a real database: decided once, whatever is told how often and in which order.
+
+use contract::{Cents, OrderId, PaymentId, UserId};
+use tokio::task::JoinSet;
+
+use super::{
+    Place,
+    shop::{Buyer, asks, buyer, place_one, stock},
+};
+use crate::{conformance::Fixture, order_state::*, *};
+
+/// Pairs of a payment and a deadline that meet.
+const PAIRS: i64 = 10_000;
+/// Of them, on a server that is asked over a socket.
+const PAIRS_FAR: i64 = 500;
+
+async fn begun(store: &Store, buyer: Buyer, order: &Order) -> Payment {
+    let begun = store.begin_payment((buyer.0, order.id), "mock", 6).await.unwrap();
+    let Begun::Begun(payment) = begun else { panic!("{begun:?}") };
+    payment
+}
+
+fn notice(payment: &Payment, trade_no: &str) -> Notice {
+    Notice { payment: payment.id, trade_no: trade_no.to_owned(), amount: payment.amount }
+}
+
+async fn arrived(store: &Store, payment: &Payment, trade_no: &str) -> Arrived {
+    store.payment_arrived(&notice(payment, trade_no), 7).await.unwrap()
+}
+
+async fn state(store: &Store, user: UserId, order: OrderId) -> OrderState {
+    store.order(user, order).await.unwrap().unwrap().state
+}
+
+super::cases! {
+    what_is_told_a_hundred_times_counts_once => replays,
+    money_that_does_not_fit_changes_nothing => misfits,
+    late_money_is_held_again_or_goes_back => late,
+    money_goes_back_when_the_shop_says_so => backs,
+    payment_and_deadline_decide_each_order_once => races,
+}
+
+async fn replays(place: &Place) {
+    let store = place.fresh().await;
+    let ada = buyer(&store, "ada").await;
+    let order = place_one(&store, &asks(ada, 2, None)).await;
+    let payment = begun(&store, ada, &order).await;
+    assert_eq!(begun(&store, ada, &order).await, payment, "it waits already");
+    assert_eq!(payment.amount, Cents::new(200));
+    let before = store.outbox(100).await.unwrap().len();
+    let mut telling = JoinSet::new();
+    for _ in 0..100 {
+        let (store, notice) = (store.clone(), notice(&payment, "t1"));
+        telling.spawn(async move { store.payment_arrived(&notice, 7).await.unwrap() });
+    }
+    let answers = telling.join_all().await;
+    assert_eq!(answers.iter().filter(|answer| **answer == Arrived::Paid).count(), 1);
+    assert_eq!(answers.iter().filter(|answer| **answer == Arrived::Again).count(), 99);
+    assert_eq!(state(&store, ada.0, order.id).await, OrderState::Bought(Fulfilment::Paid));
+    assert_eq!(store.outbox(100).await.unwrap().len(), before + 1, "the log hears of it once");
+    let again = store.begin_payment((ada.0, order.id), "mock", 8).await.unwrap();
+    assert_eq!(again, Begun::Refused(OrderState::Bought(Fulfilment::Paid)));
+}
+
+async fn misfits(place: &Place) {
+    let store = place.fresh().await;
+    let (ada, bob) = (buyer(&store, "ada").await, buyer(&store, "bob").await);
+    let (first, second) = (place_one(&store, &asks(ada, 1, None)).await, place_one(&store, &asks(ada, 1, None)).await);
+    let (one, two) = (begun(&store, ada, &first).await, begun(&store, ada, &second).await);
+    assert_eq!(store.begin_payment((bob.0, first.id), "mock", 6).await.unwrap(), Begun::Unknown);
+    let cheap = Notice { amount: Cents::new(99), ..notice(&one, "t1") };
+    assert_eq!(store.payment_arrived(&cheap, 7).await.unwrap(), Arrived::WrongAmount);
+    let nobodys = Notice { payment: PaymentId::from_i64(1).unwrap(), ..notice(&one, "t1") };
+    assert_eq!(store.payment_arrived(&nobodys, 7).await.unwrap(), Arrived::Unknown);
+    assert_eq!(state(&store, ada.0, first.id).await, OrderState::PendingPayment);
+    assert_eq!(arrived(&store, &one, "t1").await, Arrived::Paid);
+    assert_eq!(arrived(&store, &one, "t2").await, Arrived::OtherTrade, "the payment has its money");
+    assert_eq!(arrived(&store, &two, "t1").await, Arrived::OtherTrade, "the money has its payment");
+    assert_eq!(state(&store, ada.0, second.id).await, OrderState::PendingPayment);
+    assert_eq!(store.begin_payment((ada.0, second.id), "mock", second.expires_at_ms).await.unwrap(), {
+        Begun::Refused(OrderState::PendingPayment)
+    });
+    // Paid twice by two ways: the second goes back.
+    let third = place_one(&store, &asks(ada, 1, None)).await;
+    let Begun::Begun(other_way) = store.begin_payment((ada.0, third.id), "alipay", 6).await.unwrap() else {
+        panic!("no payment");
+    };
+    let way = begun(&store, ada, &third).await;
+    assert_eq!(arrived(&store, &way, "t3").await, Arrived::Paid);
+    assert!(matches!(arrived(&store, &other_way, "t4").await, Arrived::GoesBack(_)));
+    assert_eq!(store.due_refunds(10).await.unwrap().len(), 1);
+}
+
+async fn late(place: &Place) {
+    let store = place.fresh().await;
+    let ada = buyer(&store, "ada").await;
+    let order = place_one(&store, &asks(ada, 60, None)).await;
+    let other = place_one(&store, &asks(ada, 40, None)).await;
+    let (payment, too_late) = (begun(&store, ada, &order).await, begun(&store, ada, &other).await);
+    assert_eq!(store.close_unpaid(&[order.id, other.id], order.expires_at_ms).await.unwrap(), 2);
+    let Arrived::HeldAgain(held) = arrived(&store, &payment, "t1").await else { panic!("not held") };
+    assert_eq!(state(&store, ada.0, order.id).await, OrderState::Closed);
+    let paid = store.order(ada.0, held).await.unwrap().unwrap();
+    assert_eq!((paid.state, &paid.lines), (OrderState::Bought(Fulfilment::Paid), &order.lines));
+    assert_eq!((paid.total, stock(&store).await), (order.total, 40));
+    assert_eq!(arrived(&store, &payment, "t1").await, Arrived::Again);
+
+    place_one(&store, &asks(ada, 1, None)).await;
+    let Arrived::GoesBack(refund) = arrived(&store, &too_late, "t2").await else { panic!("held") };
+    assert_eq!(stock(&store).await, 39);
+    let due = store.due_refunds(10).await.unwrap();
+    assert_eq!((due.len(), due[0].refund, due[0].trade_no.as_str(), due[0].amount), (1, refund, "t2", other.total));
+    store.refund_done(&due[0], 8).await.unwrap();
+    store.refund_done(&due[0], 8).await.unwrap();
+    assert_eq!(store.due_refunds(10).await.unwrap(), []);
+    assert_eq!(state(&store, ada.0, other.id).await, OrderState::Closed);
+    assert_eq!(arrived(&store, &too_late, "t2").await, Arrived::Again);
+}
+
+async fn backs(place: &Place) {
+    let store = place.fresh().await;
+    let (ada, bob) = (buyer(&store, "ada").await, buyer(&store, "bob").await);
+    let order = place_one(&store, &asks(ada, 10, None)).await;
+    let ask = async |user| store.ask_refund((user, order.id), "too big", 8).await.unwrap();
+    assert_eq!(ask(ada.0).await, AskedRefund::Refused(OrderState::PendingPayment));
+    arrived(&store, &begun(&store, ada, &order).await, "t1").await;
+    assert_eq!(ask(bob.0).await, AskedRefund::Unknown);
+    assert!(matches!(ask(ada.0).await, AskedRefund::Asked(_)));
+    let refunding = OrderState::Refunding(Fulfilment::Paid);
+    assert_eq!(ask(ada.0).await, AskedRefund::Refused(refunding));
+    assert_eq!(store.due_refunds(10).await.unwrap(), [], "the shop has not decided");
+    let back = Moved::To(OrderState::Bought(Fulfilment::Paid));
+    assert_eq!(store.decide_refund(order.id, false, 9).await.unwrap(), back);
+    assert!(matches!(ask(ada.0).await, AskedRefund::Asked(_)));
+    assert_eq!(store.decide_refund(order.id, true, 9).await.unwrap(), Moved::To(refunding));
+    assert_eq!(store.decide_refund(order.id, false, 9).await.unwrap(), Moved::Refused(refunding), "it is decided");
+    assert_eq!(state(&store, ada.0, order.id).await, refunding, "the money is on its way");
+    let due = store.due_refunds(10).await.unwrap();
+    assert_eq!((due.len(), due[0].amount), (1, order.total));
+    store.refund_done(&due[0], 10).await.unwrap();
+    assert_eq!((state(&store, ada.0, order.id).await, stock(&store).await), (OrderState::Refunded, 100));
+    store.refund_done(&due[0], 10).await.unwrap();
+    assert_eq!(stock(&store).await, 100);
+    assert_eq!(store.decide_refund(order.id, true, 9).await.unwrap(), Moved::Refused(OrderState::Refunded));
+}
+
+/// For each order, its deadline and its money come at the same time. The order is paid, or closed and then
+/// held again or its money sent back; never both, never neither.
+async fn races(place: &Place) {
+    let store = place.fresh().await;
+    let ada = buyer(&store, "ada").await;
+    let pairs = if matches!(place, Place::Files(_)) { PAIRS } else { PAIRS_FAR };
+    let (mut paid, mut held, mut back) = (0, 0, 0);
+    let mut racing = JoinSet::new();
+    for pair in 0..pairs {
+        let store = store.clone();
+        racing.spawn(async move {
+            let order = place_one(&store, &asks(ada, 1, None)).await;
+            let payment = begun(&store, ada, &order).await;
+            let trade = format!("t{pair}");
+            let (notice, orders) = (notice(&payment, &trade), [order.id]);
+            let (closing, paying) =
+                (store.close_unpaid(&orders, order.expires_at_ms), store.payment_arrived(&notice, order.expires_at_ms));
+            let (closed, arrived) = if pair % 2 == 0 {
+                tokio::join!(closing, paying)
+            } else {
+                let (arrived, closed) = tokio::join!(paying, closing);
+                (closed, arrived)
+            };
+            let (closed, arrived) = (closed.unwrap(), arrived.unwrap());
+            let state = state(&store, ada.0, order.id).await;
+            assert_eq!(closed == 0, arrived == Arrived::Paid, "{closed} {arrived:?}");
+            assert_eq!(state == OrderState::Closed, closed == 1, "{state:?}");
+            // What was bought goes off the books, so that the next pair finds stock.
+            let bought = if let Arrived::HeldAgain(again) = arrived { again } else { order.id };
+            if !matches!(arrived, Arrived::GoesBack(_)) {
+                assert!(matches!(store.ask_refund((ada.0, bought), "", 8).await.unwrap(), AskedRefund::Asked(_)));
+                store.decide_refund(bought, true, 8).await.unwrap();
+                let due = store.due_refunds(1000).await.unwrap();
+                for due in due.iter().filter(|due| due.payment == payment.id) {
+                    store.refund_done(due, 9).await.unwrap();
+                }
+            }
+            arrived
+        });
+        // As many at once as there are connections to wait for.
+        while racing.len() >= 16 {
+            match racing.join_next().await.unwrap().unwrap() {
+                Arrived::Paid => paid += 1,
+                Arrived::HeldAgain(_) => held += 1,
+                Arrived::GoesBack(_) => back += 1,
+                other @ (Arrived::Again | Arrived::Unknown | Arrived::WrongAmount | Arrived::OtherTrade) => {
+                    panic!("{other:?}")
+                }
+            }
+        }
+    }
+    racing.join_all().await;
+    assert!(paid > 0 && held + back > 0, "{paid} paid, {held} held again, {back} sent back");
+    assert_eq!(stock(&store).await, 100);
+}
