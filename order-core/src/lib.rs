@@ -3,6 +3,7 @@
 
 pub mod api;
 mod carts;
+pub mod payments;
 mod service;
 mod shelf;
 mod snapshots;
@@ -12,6 +13,7 @@ mod testing;
 pub mod workers;
 
 pub use carts::Carts;
+pub use payments::{MockPlatform, Providers};
 pub use service::{OrderCore, run};
 pub use shelf::{Changes, Shelf};
 pub use snapshots::Snapshots;

@@ -15,8 +15,12 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Carts, Changes,
+    Carts, Changes, MockPlatform, Providers,
     api::{Api, router},
+    payments::{
+        Refunder,
+        mock::{self, MockNotices},
+    },
     workers::{self, Journal, Keeper, Relay, Timeouts, Worker},
 };
 
@@ -29,6 +33,10 @@ pub struct OrderCore<L, K, C> {
     pub log: L,
     /// The ledgers; restored before [`run`].
     pub ledgers: K,
+    /// Ways to pay.
+    pub providers: Providers,
+    /// The platform that the mall plays itself, where it does.
+    pub mock: Option<MockPlatform>,
     /// Where carts are.
     pub carts: Carts,
     /// The clock.
@@ -78,14 +86,22 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     spawn(&mut running, keeper, clock, &stopped);
     spawn(&mut running, relay, clock, &stopped);
     spawn(&mut running, changes, clock, &stopped);
+    spawn(&mut running, Refunder::new(store.clone(), parts.providers.clone(), clock.clone()), clock, &stopped);
+    if let Some(mock) = &parts.mock {
+        spawn(&mut running, MockNotices::new(mock.clone(), store.clone(), clock.clone()), clock, &stopped);
+    }
 
     let api = Api::new(
-        (store.clone(), parts.carts.clone(), shelf),
+        (store.clone(), parts.carts.clone(), shelf, parts.providers.clone()),
         parts.passwords.clone(),
         &parts.shopper_secret,
         clock.clone(),
     );
-    let router = count_requests(router(api), &parts.metrics, "order-core")
+    let mut paths = router(api);
+    if let Some(mock) = &parts.mock {
+        paths = paths.merge(mock::router(mock.clone(), store.clone(), clock.clone()));
+    }
+    let router = count_requests(paths, &parts.metrics, "order-core")
         .merge(health_routes(parts.readiness.clone(), parts.metrics.clone()));
     let workers = Workers { running, stop: stopped };
     let served = serve_beside(workers, (listener, router, &parts.server), &ready, &stop).await;

@@ -54,6 +54,8 @@ impl Mall {
             store: store.clone(),
             log: log.clone(),
             ledgers: ledger.clone(),
+            providers: order_core::Providers::new(&payments(), "http://127.0.0.1:1", None).unwrap(),
+            mock: None,
             carts: order_core::Carts::Database(store.clone()),
             clock: SystemClock,
             passwords: Passwords::new(4).unwrap(),
@@ -122,6 +124,10 @@ impl Mall {
         }
         panic!("not {what}: {:?} {:?}", self.counts(activity).await, self.counters(activity).await);
     }
+}
+
+fn payments() -> foundation::config::PaymentsConfig {
+    foundation::config::load(None, std::iter::empty()).unwrap().payments
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

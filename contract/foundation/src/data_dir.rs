@@ -159,7 +159,28 @@ impl DataDir {
         })
     }
 
+    /// The secret in `file`, made by `make` where there is none yet.
+    ///
+    /// # Errors
+    /// Where it can't be read, made or written.
+    pub fn kept(
+        &self,
+        file: &'static str,
+        make: impl FnOnce() -> Result<String, String>,
+    ) -> Result<Secret, DataDirError> {
+        let make = || make().map_err(|error| fault(&self.path, "make", Path::new(file), io::Error::other(error)));
+        Ok(self.keep_made(file, make)?.0)
+    }
+
     fn keep(&self, file: &'static str, bytes: usize) -> Result<(Secret, bool), DataDirError> {
+        self.keep_made(file, || random_hex(bytes).map_err(DataDirError::NoRandomness))
+    }
+
+    fn keep_made(
+        &self,
+        file: &'static str,
+        make: impl FnOnce() -> Result<String, DataDirError>,
+    ) -> Result<(Secret, bool), DataDirError> {
         // Processes that share the directory and start together must not make two.
         let lock = Path::new(SECRETS_LOCK_FILE);
         let guard = File::create(self.path.join(lock)).and_then(|guard| guard.lock().map(|()| guard));
@@ -167,7 +188,7 @@ impl DataDir {
         if let Some(secret) = read_secret(&self.path, file)? {
             return Ok((secret, false));
         }
-        let text = random_hex(bytes).map_err(DataDirError::NoRandomness)?;
+        let text = make()?;
         write_durably(&self.path, file, &text).map_err(|error| fault(&self.path, "write", Path::new(file), error))?;
         Ok((Secret::new(text), true))
     }

@@ -1,6 +1,6 @@
 //! What the services stand on, as the settings name it: embedded, or a real server, part by part.
 
-use std::{path::PathBuf, thread::JoinHandle, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, thread::JoinHandle, time::Duration};
 
 use anyhow::{Context, Result};
 use commit_log::{AnyLog, LocalLog, Log};
@@ -13,7 +13,7 @@ use ledger::{
     AnyLedger,
     redis::{RedisLedger, fence::Fence},
 };
-use order_core::Snapshots;
+use order_core::{MockPlatform, Providers, Snapshots};
 use store::{Ids, Settings, Store};
 
 use std::sync::Arc;
@@ -56,6 +56,23 @@ impl Ground {
                 opened.with_context(|| format!("the database in {} can't be opened", self.data.path().display()))
             }
         }
+    }
+
+    /// Ways to pay; and the platform that the mall plays itself, where the settings want it.
+    pub(crate) fn providers(&self, listens: SocketAddr) -> Result<(Providers, Option<MockPlatform>)> {
+        let payments = &self.config.payments;
+        let public_url = payments.public_url.clone().unwrap_or_else(|| format!("http://{listens}"));
+        let mock = if payments.mock_retry.is_zero() {
+            None
+        } else {
+            let make = || pay::Signer::generate().map_err(|error| error.to_string());
+            let keys = (self.data.kept("mock-app-key", make)?, self.data.kept("mock-platform-key", make)?);
+            Some(MockPlatform::new(keys.0.expose(), keys.1.expose(), payments.mock_retry).context("mock keys")?)
+        };
+        if mock.is_some() && payments.alipay.is_some() {
+            tracing::warn!("the mock lets anybody pay with nothing; payments.mock_retry_ms: 0 turns it off");
+        }
+        Ok((Providers::new(payments, &public_url, mock.as_ref())?, mock))
     }
 
     /// The log, with its topics.

@@ -138,7 +138,10 @@ pub(crate) fn spawn_order_core(
         });
     }
     let config = &ground.config;
+    let (providers, mock) = ground.providers(listener.local_addr()?)?;
     let order_core = order_core::OrderCore {
+        providers,
+        mock,
         store: store.clone(),
         log: log.clone(),
         ledgers: ledger.client.clone(),

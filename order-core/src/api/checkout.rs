@@ -150,7 +150,7 @@ async fn moved(
     Ok((no_store(), Json(OrderBody::from(order.ok_or_else(unknown)?))))
 }
 
-fn invalid_transition(state: OrderState, what: Happening) -> Problem {
+pub(super) fn invalid_transition(state: OrderState, what: Happening) -> Problem {
     let verb = match what {
         Happening::Pay => "be paid",
         Happening::Close => "be cancelled",

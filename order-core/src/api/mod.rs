@@ -5,6 +5,7 @@ mod cart;
 mod catalogue;
 mod checkout;
 mod orders;
+mod payments;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,7 @@ use contract::{
 use foundation::{Clock, web::Problem};
 use store::{Page, Passwords, Store, StoreError};
 
-use crate::{Carts, Shelf};
+use crate::{Carts, Providers, Shelf};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -33,6 +34,7 @@ pub struct Api {
     store: Store,
     carts: Carts,
     shelf: Shelf,
+    providers: Providers,
     passwords: Passwords,
     tokens: TokenKey,
     now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
@@ -45,15 +47,15 @@ impl std::fmt::Debug for Api {
 }
 
 impl Api {
-    /// The API over a database, carts and a shelf; tokens are signed with `shopper_secret`.
+    /// The API over a database, carts, a shelf and ways to pay; tokens are signed with `shopper_secret`.
     pub fn new(
-        (store, carts, shelf): (Store, Carts, Shelf),
+        (store, carts, shelf, providers): (Store, Carts, Shelf, Providers),
         passwords: Passwords,
         shopper_secret: &[u8],
         clock: impl Clock,
     ) -> Self {
         let tokens = TokenKey::new(shopper_secret, Audience::Shopper);
-        Self { store, carts, shelf, passwords, tokens, now_ms: Arc::new(move || clock.now_ms()) }
+        Self { store, carts, shelf, providers, passwords, tokens, now_ms: Arc::new(move || clock.now_ms()) }
     }
 
     fn now_ms(&self) -> u64 {
@@ -79,6 +81,9 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/sessions/current", delete(sessions::sign_out))
         .route("/api/v1/orders", get(orders::list).post(checkout::place))
         .route("/api/v1/orders/{order_id}", get(orders::one))
+        .route("/api/v1/orders/{order_id}/payments", post(payments::begin))
+        .route("/api/v1/orders/{order_id}/refunds", post(payments::refund))
+        .route("/api/v1/payments/{method}/notify", post(payments::notify))
         .route("/api/v1/orders/{order_id}/cancel", post(checkout::cancel))
         .route("/api/v1/orders/{order_id}/receipt", post(checkout::receipt))
         .with_state(api)

@@ -1,4 +1,7 @@
 mod mall;
+mod money;
+
+use std::sync::LazyLock;
 
 use axum::{
     Router,
@@ -18,10 +21,14 @@ use store::{
 use tower::ServiceExt;
 
 use super::*;
+use crate::MockPlatform;
 use crate::testing::{HandClock, START_MS};
 
 const SECRET: &[u8] = b"a secret of the test";
 const COST: u32 = 4;
+
+/// Of the shop's app, and of the platform.
+static KEYS: LazyLock<[String; 2]> = LazyLock::new(|| [(); 2].map(|()| pay::Signer::generate().unwrap()));
 
 struct TestApp {
     router: Router,
@@ -43,7 +50,10 @@ impl TestApp {
         let store = Store::open(&directory.path().join("mall.db"), ids, Settings::new(60_000)).await.unwrap();
         let clock = HandClock::new();
         let shelf = Shelf::new(store.clone()).await.unwrap();
-        let parts = (store.clone(), Carts::Database(store.clone()), shelf.clone());
+        let keys = KEYS.each_ref().map(String::as_str);
+        let mock = MockPlatform::new(keys[0], keys[1], std::time::Duration::from_millis(240)).unwrap();
+        let providers = Providers::new(&config().payments, "http://127.0.0.1:1", Some(&mock)).unwrap();
+        let parts = (store.clone(), Carts::Database(store.clone()), shelf.clone(), providers);
         let api = Api::new(parts, Passwords::new(COST).unwrap(), SECRET, clock.clone());
         let router = harden(router(api), &config().order_core);
         Self { router, store, shelf, clock, _directory: directory }

@@ -40,6 +40,9 @@ pub enum WorkerError {
     /// The log did not.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// A payment platform did not.
+    #[error("the payment platform: {0}")]
+    Platform(String),
     /// The ledger did not.
     #[error(transparent)]
     Ledger(#[from] LedgerUnavailable),

@@ -14,6 +14,7 @@ mod connect;
 mod db;
 mod error;
 mod idempotency;
+mod mock_trades;
 pub mod model;
 mod moves;
 pub mod order_state;
@@ -43,6 +44,7 @@ pub use catalogue::{
 pub use db::{Ids, Settings, Store};
 pub use error::StoreError;
 pub use idempotency::Once;
+pub use mock_trades::MockTrade;
 pub use moves::Moved;
 pub use orders::{Order, OrderLine};
 pub use page::{Changed, Listed, PAGE_MAX, Page};

@@ -14,6 +14,7 @@ pub(super) struct Raw {
     pub admin: Server,
     pub auth: Auth,
     pub orders: Orders,
+    pub payments: Payments,
     pub database: Database,
     pub redis: Redis,
     pub search: Url,
@@ -54,6 +55,17 @@ pub(super) struct Auth {
 #[derive(Serialize, Deserialize)]
 pub(super) struct Orders {
     pub pay_within_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Payments {
+    pub public_url: Option<String>,
+    pub mock_retry_ms: u64,
+    pub alipay_app_id: Option<String>,
+    pub alipay_seller_id: Option<String>,
+    pub alipay_gateway: Option<String>,
+    pub alipay_private_key: Option<String>,
+    pub alipay_public_key: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -117,6 +129,15 @@ impl Default for Raw {
             admin: server("127.0.0.1:8082"),
             auth: Auth { shopper_secret: None, admin_secret: None, bcrypt_cost: 12 },
             orders: Orders { pay_within_ms: 30 * 60 * 1000 },
+            payments: Payments {
+                public_url: None,
+                mock_retry_ms: 240,
+                alipay_app_id: None,
+                alipay_seller_id: None,
+                alipay_gateway: None,
+                alipay_private_key: None,
+                alipay_public_key: None,
+            },
             database: Database { url: None, read_connections: 4, acquire_timeout_ms: 5_000 },
             redis: Redis { url: None, reply_timeout_ms: 1_000 },
             search: Url { url: None },

@@ -6,8 +6,8 @@ use store::{Category, Product, Sku, SkuPatch, order_state::Happening};
 use super::*;
 
 /// The user whose token is asked with, registered.
-struct Shopping {
-    app: TestApp,
+pub(super) struct Shopping {
+    pub(super) app: TestApp,
     token: String,
     user: UserId,
     phones: Category,
@@ -17,7 +17,7 @@ struct Shopping {
 }
 
 impl Shopping {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let app = TestApp::new().await;
         let category = async |parent, name: &str| {
             let new = NewCategory { parent, name: name.to_owned(), sort_order: 0 };
@@ -47,31 +47,31 @@ impl Shopping {
         Self { app, token, user, phones, product, black, white }
     }
 
-    async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+    pub(super) async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
         let body = body.map(|body| body.to_string());
         self.app.send(method, &format!("/api/v1{path}"), Some(&self.token), body.as_deref()).await
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(super) async fn get(&self, path: &str) -> Value {
         let (status, body) = self.ask("GET", path, None).await;
         assert_eq!(status, StatusCode::OK, "{path} {body}");
         body
     }
 
-    async fn refused(&self, method: &str, path: &str, body: Option<Value>, expected: (u16, &str)) -> Value {
+    pub(super) async fn refused(&self, method: &str, path: &str, body: Option<Value>, expected: (u16, &str)) -> Value {
         let (status, problem) = self.ask(method, path, body).await;
         assert_eq!((status.as_u16(), problem["code"].as_str()), (expected.0, Some(expected.1)), "{path} {problem}");
         problem
     }
 
-    async fn address(&self) -> String {
+    pub(super) async fn address(&self) -> String {
         let body = json!({ "recipient": "王小明", "phone": "13800138000", "region": "杭州", "detail": "一号 🏠" });
         let (status, address) = self.ask("POST", "/addresses", Some(body)).await;
         assert_eq!(status, StatusCode::CREATED, "{address}");
         address["address_id"].as_str().unwrap().to_owned()
     }
 
-    fn order(&self, address: &str, quantity: u32) -> Value {
+    pub(super) fn order(&self, address: &str, quantity: u32) -> Value {
         json!({ "address_id": address, "items": [{ "sku_id": self.black.sku_id, "quantity": quantity }] })
     }
 

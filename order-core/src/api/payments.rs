@@ -1,0 +1,133 @@
+//! Paying, being told of it, and getting the money back.
+
+use axum::{
+    body::Bytes,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
+use contract::{OrderId, PaymentId};
+use foundation::web::{Json, Path, Problem};
+use pay::{PageRequest, Told};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use store::{Arrived, AskedRefund, Begun, Notice, order_state::Happening};
+
+use super::{Api, Shopper, checkout::invalid_transition, failed, no_store};
+use crate::payments::timestamp;
+
+/// Characters of a reason at most.
+const REASON_CHARS_MAX: usize = 200;
+/// Characters of what a buyer reads on the platform's page.
+const SUBJECT_CHARS_MAX: usize = 100;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    method: String,
+}
+
+#[derive(Serialize)]
+struct PaymentBody {
+    payment_id: PaymentId,
+    pay_url: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RefundAsked {
+    #[serde(default)]
+    reason: String,
+}
+
+pub(super) async fn begin(
+    State(api): State<Api>,
+    Shopper(user): Shopper,
+    Path(order): Path<OrderId>,
+    Json(asked): Json<Asked>,
+) -> Result<impl IntoResponse, Problem> {
+    let Some(provider) = api.providers.get(&asked.method) else {
+        let detail = format!("method is one of {}", api.providers.methods().join(", "));
+        return Err(Problem::invalid_body(detail));
+    };
+    let now_ms = api.now_ms();
+    let payment = match api.store.begin_payment((user, order), provider.method, now_ms).await.map_err(failed)? {
+        Begun::Begun(payment) => payment,
+        Begun::Unknown => return Err(Problem::not_found("you have no such order")),
+        Begun::Refused(state) => return Err(invalid_transition(state, Happening::Pay)),
+    };
+    let found = api.store.order(user, order).await.map_err(failed)?;
+    let title = found.and_then(|order| order.lines.into_iter().next()).map_or_else(String::new, |line| line.title);
+    let subject: String = title.chars().take(SUBJECT_CHARS_MAX).collect();
+    let request = PageRequest {
+        payment: payment.id,
+        amount: payment.amount,
+        subject: &subject,
+        notify_url: &provider.notify_url,
+        return_url: &provider.return_url,
+        timestamp: &timestamp(now_ms),
+    };
+    let pay_url = provider.app.page_url(&request).map_err(|error| Problem::internal(&error))?;
+    Ok((StatusCode::CREATED, no_store(), Json(PaymentBody { payment_id: payment.id, pay_url })))
+}
+
+/// What a platform tells. It hears exactly `success` once there is nothing more to be told, and `failure` where
+/// it is to tell again.
+pub(super) async fn notify(
+    State(api): State<Api>,
+    Path(method): Path<String>,
+    body: Bytes,
+) -> Result<impl IntoResponse, Problem> {
+    let provider = api.providers.get(&method).ok_or_else(|| Problem::not_found("there is no such way to pay"))?;
+    let heard = match provider.app.read_notice(&body) {
+        Ok(Told::Nothing) => true,
+        Ok(Told::Paid(paid)) => {
+            let notice = Notice { payment: paid.payment, trade_no: paid.trade_no, amount: paid.amount };
+            arrived(&api, &notice).await
+        }
+        Err(error) => {
+            tracing::warn!(method, %error, "a notice that counts for nothing");
+            false
+        }
+    };
+    let answer = if heard { "success" } else { "failure" };
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], answer))
+}
+
+/// Whether the platform need not tell again.
+async fn arrived(api: &Api, notice: &Notice) -> bool {
+    match api.store.payment_arrived(notice, api.now_ms()).await {
+        Ok(Arrived::Paid | Arrived::Again) => true,
+        Ok(arrived @ (Arrived::HeldAgain(_) | Arrived::GoesBack(_))) => {
+            tracing::warn!(payment = %notice.payment, ?arrived, "money came too late");
+            true
+        }
+        Ok(arrived @ (Arrived::Unknown | Arrived::WrongAmount | Arrived::OtherTrade)) => {
+            tracing::error!(?notice, ?arrived, "money that fits no payment");
+            false
+        }
+        Err(error) => {
+            tracing::warn!(payment = %notice.payment, %error, "money is not taken in yet");
+            false
+        }
+    }
+}
+
+pub(super) async fn refund(
+    State(api): State<Api>,
+    Shopper(user): Shopper,
+    Path(order): Path<OrderId>,
+    Json(asked): Json<RefundAsked>,
+) -> Result<impl IntoResponse, Problem> {
+    if asked.reason.chars().count() > REASON_CHARS_MAX || asked.reason.contains('\0') {
+        return Err(Problem::invalid_body(format!("reason is at most {REASON_CHARS_MAX} characters")));
+    }
+    match api.store.ask_refund((user, order), &asked.reason, api.now_ms()).await.map_err(failed)? {
+        AskedRefund::Asked(refund) => {
+            let body = Json(json!({ "refund_id": refund, "status": "requested" }));
+            Ok((StatusCode::CREATED, no_store(), body))
+        }
+        AskedRefund::Unknown => Err(Problem::not_found("you have no such order")),
+        AskedRefund::Refused(state) => Err(invalid_transition(state, Happening::AskRefund)),
+    }
+}

@@ -1,0 +1,117 @@
+//! Paying through a platform, and what it may tell.
+
+use pay::{Form, Signer};
+use store::{Moved, order_state::OrderState};
+
+use super::{mall::Shopping, *};
+
+/// A notice of the mock platform about `payment`, as its default says it.
+fn notice(payment: &str, amount: &str) -> Form {
+    let mut form = Form::default();
+    for (name, value) in [
+        ("app_id", "mock-app"),
+        ("seller_id", "mock-seller"),
+        ("out_trade_no", payment),
+        ("trade_no", "T1"),
+        ("total_amount", amount),
+        ("trade_status", "TRADE_SUCCESS"),
+    ] {
+        form.set(name, value);
+    }
+    form
+}
+
+impl Shopping {
+    /// What the shop answers, exactly.
+    async fn told_raw(&self, body: String) -> String {
+        let request = Request::post("/api/v1/payments/mock/notify").body(Body::from(body)).unwrap();
+        let response = self.app.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/plain; charset=utf-8");
+        String::from_utf8(to_bytes(response.into_body(), 100).await.unwrap().to_vec()).unwrap()
+    }
+
+    async fn told(&self, form: Form) -> String {
+        self.told_raw(form.notice(&Signer::read(&KEYS[1]).unwrap()).unwrap()).await
+    }
+
+    /// A new order of one unit for 3999.00, and its payment.
+    async fn to_be_paid(&self) -> (String, String) {
+        let address = self.address().await;
+        let (_, order) = self.ask("POST", "/orders", Some(self.order(&address, 1))).await;
+        let id = order["order_id"].as_str().unwrap().to_owned();
+        let path = format!("/orders/{id}/payments");
+        let (status, payment) = self.ask("POST", &path, Some(json!({ "method": "mock" }))).await;
+        assert_eq!(status, StatusCode::CREATED, "{payment}");
+        assert!(payment["pay_url"].as_str().unwrap().starts_with("http://127.0.0.1:1/mock-pay?"), "{payment}");
+        (id, payment["payment_id"].as_str().unwrap().to_owned())
+    }
+
+    async fn status(&self, order: &str) -> Value {
+        self.get(&format!("/orders/{order}")).await["status"].clone()
+    }
+}
+
+#[tokio::test]
+async fn only_the_right_notice_pays() {
+    let shop = Shopping::new().await;
+    let (order, payment) = shop.to_be_paid().await;
+    let with = |name: &str, value: &str| {
+        let mut form = notice(&payment, "3999.00");
+        form.set(name, value);
+        form
+    };
+    for (name, value) in [
+        ("total_amount", "3998.99"),
+        ("total_amount", "3.999e3"),
+        ("total_amount", "39.9900"),
+        ("app_id", "another"),
+        ("seller_id", "another"),
+        ("out_trade_no", "1"),
+        ("out_trade_no", "x"),
+    ] {
+        assert_eq!(shop.told(with(name, value)).await, "failure", "{name}={value}");
+    }
+    let signed = notice(&payment, "3999.00").notice(&Signer::read(&KEYS[1]).unwrap()).unwrap();
+    let forged = notice(&payment, "3999.00").notice(&Signer::read(&KEYS[0]).unwrap()).unwrap();
+    for body in [String::new(), forged, format!("{signed}&total_amount=3999.00"), signed.replace("sign=", "sgn=")] {
+        assert_eq!(shop.told_raw(body).await, "failure");
+    }
+    // What is no payment is heard, and changes nothing.
+    for (name, value) in [("trade_status", "WAIT_BUYER_PAY"), ("trade_status", "TRADE_CLOSED"), ("refund_fee", "1.00")]
+    {
+        assert_eq!(shop.told(with(name, value)).await, "success", "{name}={value}");
+    }
+    assert_eq!(shop.status(&order).await, "pending_payment");
+    for _ in 0..100 {
+        assert_eq!(shop.told(notice(&payment, "3999")).await, "success");
+    }
+    assert_eq!(shop.status(&order).await, "paid");
+    assert_eq!(shop.told(with("trade_status", "WAIT_BUYER_PAY")).await, "success", "out of order");
+    assert_eq!(shop.told(with("trade_no", "T2")).await, "failure", "other money under the same name");
+    assert_eq!(shop.status(&order).await, "paid");
+    let again = format!("/orders/{order}/payments");
+    shop.refused("POST", &again, Some(json!({ "method": "mock" })), (409, "invalid_transition")).await;
+    shop.refused("POST", &again, Some(json!({ "method": "cash" })), (422, "invalid_body")).await;
+    shop.refused("POST", "/orders/9/payments", Some(json!({ "method": "mock" })), (404, "not_found")).await;
+    assert_eq!(shop.app.send("POST", "/api/v1/payments/cash/notify", None, None).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn money_is_asked_back_once() {
+    let shop = Shopping::new().await;
+    let (order, payment) = shop.to_be_paid().await;
+    let path = format!("/orders/{order}/refunds");
+    shop.refused("POST", &path, Some(json!({})), (409, "invalid_transition")).await;
+    assert_eq!(shop.told(notice(&payment, "3999.00")).await, "success");
+    shop.refused("POST", &path, Some(json!({ "reason": "长".repeat(201) })), (422, "invalid_body")).await;
+    let (status, refund) = shop.ask("POST", &path, Some(json!({ "reason": "太大了 😢" }))).await;
+    assert_eq!((status, &refund["status"]), (StatusCode::CREATED, &json!("requested")));
+    assert_eq!(shop.status(&order).await, "refunding");
+    shop.refused("POST", &path, Some(json!({})), (409, "invalid_transition")).await;
+    let id = order.parse().unwrap();
+    let moved = shop.app.store.decide_refund(id, true, START_MS).await.unwrap();
+    assert!(matches!(moved, Moved::To(OrderState::Refunding(_))), "{moved:?}");
+    let due = shop.app.store.due_refunds(9).await.unwrap();
+    assert_eq!((due.len(), due[0].trade_no.as_str()), (1, "T1"));
+}

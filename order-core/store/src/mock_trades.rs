@@ -1,0 +1,103 @@
+//! What the platform that the mall plays itself knows: trades, and which of them the shop has yet to be told of.
+
+use contract::{Cents, PaymentId};
+use sqlx::Row;
+
+use crate::{
+    StoreError,
+    db::{DbRow, Store, big, count, id, is_taken},
+};
+
+/// `mock_trades.status`: the buyer has paid.
+const PAID: &str = "paid";
+/// The buyer has the money back.
+const REFUNDED: &str = "refunded";
+
+/// A trade that was paid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MockTrade {
+    /// The shop's name for it.
+    pub payment: PaymentId,
+    /// The platform's own.
+    pub trade_no: String,
+    /// How much.
+    pub amount: Cents,
+    /// Where the shop is told.
+    pub notify_url: String,
+    /// How often it was told in vain.
+    pub tries: u32,
+}
+
+impl Store {
+    /// The buyer pays; `false` where that was so already.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn add_mock_trade(&self, trade: &MockTrade, now_ms: u64) -> Result<bool, StoreError> {
+        let inserted = sqlx::query(
+            "INSERT INTO mock_trades (payment_id, trade_no, amount_cents, notify_url, status, tries, notify_at_ms) \
+             VALUES (?, ?, ?, ?, ?, 0, ?)",
+        )
+        .bind(trade.payment.as_i64())
+        .bind(&trade.trade_no)
+        .bind(trade.amount.get())
+        .bind(&trade.notify_url)
+        .bind(PAID)
+        .bind(big(now_ms)?)
+        .execute(self.writer())
+        .await;
+        match inserted {
+            Err(error) if is_taken(&error) => Ok(false),
+            inserted => Ok(inserted?.rows_affected() == 1),
+        }
+    }
+
+    /// Trades that the shop is to be told of now.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn due_mock_trades(&self, now_ms: u64, limit: u32) -> Result<Vec<MockTrade>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM mock_trades WHERE notify_at_ms <= ? ORDER BY notify_at_ms LIMIT ?")
+            .bind(big(now_ms)?)
+            .bind(i64::from(limit))
+            .fetch_all(self.readers())
+            .await?;
+        let trade = |row: &DbRow| {
+            Ok(MockTrade {
+                payment: id(row, "payment_id", PaymentId::from_i64)?,
+                trade_no: row.try_get("trade_no")?,
+                amount: Cents::new(row.try_get("amount_cents")?),
+                notify_url: row.try_get("notify_url")?,
+                tries: u32::try_from(count(row, "tries")?).unwrap_or(u32::MAX),
+            })
+        };
+        rows.iter().map(trade).collect()
+    }
+
+    /// The shop was told once more; again at `next_ms`, or never.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn mock_trade_told(&self, payment: PaymentId, next_ms: Option<u64>) -> Result<(), StoreError> {
+        sqlx::query("UPDATE mock_trades SET tries = tries + 1, notify_at_ms = ? WHERE payment_id = ?")
+            .bind(next_ms.map(big).transpose()?)
+            .bind(payment.as_i64())
+            .execute(self.writer())
+            .await?;
+        Ok(())
+    }
+
+    /// The buyer gets this much back; `false` where there is no such trade of this amount.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn refund_mock_trade(&self, payment: PaymentId, amount: Cents) -> Result<bool, StoreError> {
+        let refunded = sqlx::query("UPDATE mock_trades SET status = ? WHERE payment_id = ? AND amount_cents = ?")
+            .bind(REFUNDED)
+            .bind(payment.as_i64())
+            .bind(amount.get())
+            .execute(self.writer())
+            .await?;
+        Ok(refunded.rows_affected() == 1)
+    }
+}
