@@ -63,34 +63,35 @@ impl Receiver {
 
     /// Looks at `input`, which begins where the request does and has grown since the last call.
     pub(crate) fn advance<'b>(&'b mut self, input: &'b [u8], limits: &Limits) -> Result<Received<'b>, Answer> {
-        let mut parsed = None;
         let mut interim = false;
-        if let Stage::Head(scan) = &mut self.stage {
-            let Some(head_len) = scan.advance(input, limits)? else { return Ok(Received::Partial { interim }) };
-            let head = Head::parse(&input[..head_len], limits)?;
-            interim = head.awaits_continue();
-            self.stage = Stage::Body { head_len, framing: head.framing, chunked: Chunked::new() };
-            parsed = Some(head);
-        }
-        let Stage::Body { head_len, framing, chunked } = &mut self.stage else {
-            unreachable!("a head that is whole is followed by its body");
+        let (parsed, head_len, framing, mut chunked) = match &mut self.stage {
+            Stage::Body { head_len, framing, chunked } => (None, *head_len, *framing, *chunked),
+            Stage::Head(scan) => {
+                let Some(head_len) = scan.advance(input, limits)? else { return Ok(Received::Partial { interim }) };
+                let head = Head::parse(input.get(..head_len).unwrap_or_default(), limits)?;
+                interim = head.awaits_continue();
+                let framing = head.framing;
+                (Some(head), head_len, framing, Chunked::new())
+            }
         };
-        let (head_bytes, wire) = input.split_at(*head_len);
-        let (used, body) = match *framing {
-            Framing::Length(length) => match wire.get(..length) {
-                Some(body) => (*head_len + length, body),
-                None => return Ok(Received::Partial { interim }),
-            },
-            Framing::Chunked => match chunked.advance(wire, &mut self.decoded, limits.body_bytes_max)? {
-                Some(length) => (*head_len + length, self.decoded.as_slice()),
-                None => return Ok(Received::Partial { interim }),
-            },
+        let (head_bytes, wire) = input.split_at_checked(head_len).unwrap_or((input, b""));
+        let body_len = match framing {
+            Framing::Length(length) => (length <= wire.len()).then_some(length),
+            Framing::Chunked => chunked.advance(wire, &mut self.decoded, limits.body_bytes_max)?,
+        };
+        let Some(body_len) = body_len else {
+            self.stage = Stage::Body { head_len, framing, chunked };
+            return Ok(Received::Partial { interim });
         };
         let head = match parsed {
             Some(head) => head,
             None => Head::parse(head_bytes, limits)?,
         };
-        Ok(Received::Whole { head, body, used, interim })
+        let body = match framing {
+            Framing::Length(_) => wire.get(..body_len).unwrap_or_default(),
+            Framing::Chunked => &self.decoded,
+        };
+        Ok(Received::Whole { head, body, used: head_len + body_len, interim })
     }
 
     /// Makes ready for the next request.

@@ -5,7 +5,10 @@
 mod admission;
 mod bytes;
 mod cuts;
+#[path = "../http_table/cases.rs"]
+mod http_table;
 mod orders;
 mod sale;
+mod table;
 mod time;
 mod world;
