@@ -31,6 +31,9 @@ pub(crate) fn register(metrics: &Registry, cores: &[Arc<Figures>]) {
     counter("mall_gateway_connections_refused_total", "Connections beyond the limit.", |stats| {
         stats.connections_refused
     });
+    counter("mall_gateway_connections_cut_total", "Connections closed because the client did not read.", |stats| {
+        stats.connections_cut
+    });
     counter("mall_gateway_batches_total", "Batches given to the ledger.", |stats| stats.batches);
     counter("mall_gateway_batched_reservations_total", "Reservations in those batches.", |stats| stats.reservations);
     counter("mall_gateway_batches_unavailable_total", "Batches the ledger did not answer.", |stats| {
