@@ -5,6 +5,7 @@
 mod admission;
 mod bytes;
 mod cuts;
+mod desync;
 #[path = "../http_table/cases.rs"]
 mod http_table;
 mod orders;

@@ -30,7 +30,7 @@ pub(crate) fn run<'a>(world: &mut World, pieces: impl IntoIterator<Item = &'a [u
 }
 
 /// Trace ids differ between any two answers.
-fn without_trace_ids(written: &[u8]) -> String {
+pub(crate) fn without_trace_ids(written: &[u8]) -> String {
     let text = String::from_utf8(written.to_vec()).unwrap();
     let mut parts = text.split("\"trace_id\":\"");
     let first = parts.next().unwrap_or_default().to_owned();
