@@ -126,12 +126,9 @@ impl Core {
             }
             let Connection { receiver, out, peer, .. } = &mut *connection;
             match receiver.advance(rest, &self.config.http) {
-                Ok(Received::Partial { interim }) => {
-                    out.extend_from_slice(if interim { CONTINUE } else { b"" });
-                    return used;
-                }
-                Ok(Received::Whole { head, body, used: request_bytes, interim }) => {
-                    out.extend_from_slice(if interim { CONTINUE } else { b"" });
+                Ok(Received::Partial) => return used,
+                Ok(Received::Continue) => out.extend_from_slice(CONTINUE),
+                Ok(Received::Whole { head, body, used: request_bytes }) => {
                     let (phase, last) = self.serve(id, *peer, &head, body, out);
                     used += request_bytes;
                     connection.receiver.restart();
