@@ -1,6 +1,6 @@
 //! What one line of the table of raw bytes can't say.
 
-use gateway_core::{Header, Next, Request};
+use gateway_core::{HEADERS_MAX, Header, LINE_BYTES_MAX, Next, Request};
 
 use crate::world::{World, statuses};
 
@@ -85,6 +85,26 @@ fn the_request_door_gives_the_same_bytes() {
     let request = Request { method: "POST", target: "/", http_1_0: false, headers: &headers, body: b"four" };
     world.core.handle_request(id, &request, world.now);
     assert_eq!(statuses(&world.receive(id).0), ["400"], "a body of another length");
+}
+
+#[test]
+fn the_request_door_has_the_same_limits() {
+    let check = |method: &str, target: &str, fields: usize, expect: &str| {
+        let mut world = World::new(1);
+        let id = world.open();
+        let mut headers = vec![Header { name: "Host", value: b"a" }];
+        headers.resize(fields, Header { name: "A", value: b"b" });
+        let request = Request { method, target, http_1_0: false, headers: &headers, body: b"" };
+        world.core.handle_request(id, &request, world.now);
+        let (out, next) = world.receive(id);
+        assert_eq!((statuses(&out), next), (vec![expect.to_owned()], Next::Close), "{method} {}", target.len());
+        let has_body = !out.ends_with(b"\r\n\r\n");
+        assert_eq!(has_body, method != "HEAD");
+    };
+    check("GET", &format!("/{}", "x".repeat(LINE_BYTES_MAX)), 1, "414");
+    check("GET", "/ping", HEADERS_MAX + 1, "431");
+    check("HEAD", "/ping", HEADERS_MAX + 1, "431");
+    check("CONNECT", "mall:80", 1, "501");
 }
 
 #[test]
