@@ -1,5 +1,7 @@
 //! HTTP/1.1 as RFC 9112 has it, strictly: what two servers could read differently is refused.
 
+#[cfg(test)]
+mod beside_hyper;
 mod chunked;
 mod fields;
 mod head;
