@@ -32,24 +32,33 @@ impl HeadScan {
         }
         loop {
             let unseen = input.get(self.at..).unwrap_or_default();
-            let found = memchr::memchr(b'\n', unseen).map(|offset| self.at + offset);
-            let reached = found.unwrap_or(input.len());
+            let found = memchr::memchr2(b'\r', b'\n', unseen).map(|offset| self.at + offset);
+            let end = found.and_then(|at| input.get(at..)).unwrap_or_default();
+            // Where the line feed stands, or would at the earliest.
+            let reached = match (found, end) {
+                (Some(cr), [b'\r', ..]) => cr + 1,
+                (Some(lf), _) => lf,
+                (None, _) => input.len(),
+            };
             if reached - self.line_start >= limits.line_bytes_max {
                 return Err(if self.past_first_line { Answer::HeadTooLarge } else { long_line(input, limits) });
             }
             if reached >= limits.head_bytes_max {
                 return Err(Answer::HeadTooLarge);
             }
-            let Some(lf) = found else {
-                self.at = input.len();
-                return Ok(None);
-            };
-            let line = input.get(self.line_start..lf).unwrap_or_default();
-            // RFC 9112 section 2.2 lets a server take a bare LF; two servers that differ in it can be played off.
-            let [line @ .., b'\r'] = line else { return Err(Answer::BadRequest) };
-            (self.at, self.line_start) = (lf + 1, lf + 1);
-            match (line.is_empty(), self.past_first_line) {
-                (true, true) => return Ok(Some(lf + 1)),
+            match end {
+                [] | [b'\r'] => {
+                    self.at = found.unwrap_or(input.len());
+                    return Ok(None);
+                }
+                [b'\r', b'\n', ..] => {}
+                // RFC 9112 section 2.2 lets a server take a bare LF; two servers that differ in it can be played off.
+                _ => return Err(Answer::BadRequest),
+            }
+            let is_empty = found == Some(self.line_start);
+            (self.at, self.line_start) = (reached + 1, reached + 1);
+            match (is_empty, self.past_first_line) {
+                (true, true) => return Ok(Some(reached + 1)),
                 (true, false) => return Err(Answer::BadRequest),
                 (false, _) => self.past_first_line = true,
             }
