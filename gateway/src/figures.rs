@@ -16,7 +16,7 @@ impl Figures {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone_from(stats);
     }
 
-    fn read(&self, figure: impl Fn(&Stats) -> u64) -> u64 {
+    pub(crate) fn read(&self, figure: impl Fn(&Stats) -> u64) -> u64 {
         figure(&self.stats.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
