@@ -16,7 +16,7 @@ impl Figures {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone_from(stats);
     }
 
-    fn read(&self, figure: impl Fn(&Stats) -> u64) -> u64 {
+    pub(crate) fn read(&self, figure: impl Fn(&Stats) -> u64) -> u64 {
         figure(&self.stats.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -30,6 +30,9 @@ pub(crate) fn register(metrics: &Registry, cores: &[Arc<Figures>]) {
     counter("mall_gateway_connections_opened_total", "Connections that were opened.", |stats| stats.connections_opened);
     counter("mall_gateway_connections_refused_total", "Connections beyond the limit.", |stats| {
         stats.connections_refused
+    });
+    counter("mall_gateway_connections_cut_total", "Connections closed because the client did not read.", |stats| {
+        stats.connections_cut
     });
     counter("mall_gateway_batches_total", "Batches given to the ledger.", |stats| stats.batches);
     counter("mall_gateway_batched_reservations_total", "Reservations in those batches.", |stats| stats.reservations);

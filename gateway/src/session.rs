@@ -31,14 +31,13 @@ pub(crate) async fn serve<S: Socket>(shard: &Rc<Shard>, id: ConnId, mut socket: 
     let mut next = shard.poll_client(id, &mut out);
     loop {
         match next {
-            Next::Write => {
-                let result;
-                (result, out) = socket.write_all(out).await;
-                if result.is_err() {
-                    break;
+            Next::Write => match write(shard, id, &mut socket, std::mem::take(&mut out)).await {
+                Some(written) => {
+                    out = written;
+                    out.clear();
                 }
-                out.clear();
-            }
+                None => break,
+            },
             Next::Wait => shard.woken(id).await,
             Next::Read => match read(shard, id, &mut socket, std::mem::take(&mut input), &mut out).await {
                 Came::Bytes(Ok(0), _) => shard.handle_eof(id),
@@ -61,6 +60,23 @@ pub(crate) async fn serve<S: Socket>(shard: &Rc<Shard>, id: ConnId, mut socket: 
         next = shard.poll_client(id, &mut out);
     }
     shard.close(id);
+}
+
+/// Writes all of `out` and gives the buffer back; `None` where the client is gone, or reads too slowly for
+/// the core.
+async fn write<S: Socket>(shard: &Rc<Shard>, id: ConnId, socket: &mut S, out: Vec<u8>) -> Option<Vec<u8>> {
+    let mut write = pin!(socket.write_all(out));
+    poll_fn(|context| {
+        if let Poll::Ready((result, out)) = write.as_mut().poll(context) {
+            return Poll::Ready(result.is_ok().then_some(out));
+        }
+        if shard.is_cut(id) {
+            return Poll::Ready(None);
+        }
+        shard.park(id, context.waker());
+        Poll::Pending
+    })
+    .await
 }
 
 /// What ended a read.

@@ -79,6 +79,10 @@ impl Shard {
         self.core.borrow_mut().poll_client(id, out)
     }
 
+    pub(crate) fn is_cut(&self, id: ConnId) -> bool {
+        self.core.borrow().is_cut(id)
+    }
+
     pub(crate) fn handle_client(&self, id: ConnId, input: &[u8]) -> usize {
         let used = self.core.borrow_mut().handle_client(id, input, self.now());
         self.moved();

@@ -55,6 +55,8 @@ pub struct Timeouts {
     pub body: Duration,
     /// Between two requests.
     pub idle: Duration,
+    /// For the client to take what was written to it; beyond it the connection is cut.
+    pub write: Duration,
     /// For the ledger's reply; beyond it the answer is 503.
     pub reply: Duration,
     /// Between two signs of life on an event stream.
@@ -67,6 +69,7 @@ impl Default for Timeouts {
             header: Duration::from_secs(5),
             body: Duration::from_secs(10),
             idle: Duration::from_secs(60),
+            write: Duration::from_secs(10),
             reply: Duration::from_secs(2),
             heartbeat: Duration::from_secs(15),
         }

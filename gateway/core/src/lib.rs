@@ -26,7 +26,9 @@ pub use answer::Answer;
 pub use board::BoardLimits;
 pub use config::{Cidr, Config, GateLimits, InvalidCidr, Timeouts};
 pub use core::{ConnId, Control, Core, Next, Refused};
-pub use http::{CHUNKED_WIRE_BYTES_MAX, HEADERS_MAX, Header, Limits, Request};
+pub use http::{
+    BODY_BYTES_MAX, CHUNKED_WIRE_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Header, LINE_BYTES_MAX, Limits, Request,
+};
 pub use limit::Rate;
 pub use order_request::{IDEMPOTENCY_KEY_BYTES_MAX, QUANTITY_MAX, request_key};
 pub use pipe::{BATCH_MAX, Batch, BatchId, Unavailable};

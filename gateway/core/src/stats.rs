@@ -10,6 +10,8 @@ pub struct Stats {
     pub connections_opened: u64,
     /// Connections that were refused because too many were open.
     pub connections_refused: u64,
+    /// Connections that were closed because the client did not read.
+    pub connections_cut: u64,
     /// Batches given to the ledger.
     pub batches: u64,
     /// Reservations in them.
@@ -30,6 +32,7 @@ impl Default for Stats {
             answers: [0; Answer::ALL.len()],
             connections_opened: 0,
             connections_refused: 0,
+            connections_cut: 0,
             batches: 0,
             reservations: 0,
             batch_largest: 0,

@@ -74,6 +74,10 @@ pub(super) struct Connection {
     /// Nothing more is read; what is in `out` is the last.
     pub(super) closing: bool,
     pub(super) deadline: Option<Duration>,
+    /// When what the driver is writing must be written.
+    pub(super) write_by: Option<Duration>,
+    /// The client did not read in time: nothing more is written.
+    pub(super) cut: bool,
     /// The earliest timer that is set for it.
     pub(super) timer_at: Option<Duration>,
     /// It stands in the queue of `poll_ready`.
@@ -94,6 +98,8 @@ impl Connection {
             eof: false,
             closing: false,
             deadline: None,
+            write_by: None,
+            cut: false,
             timer_at: None,
             announced: false,
             deadline_for: None,
@@ -108,6 +114,11 @@ impl Connection {
             Phase::Reserving(_) | Phase::Metrics(_) => Awaited::Reply,
             Phase::Streaming(_) => Awaited::Heartbeat,
         }
+    }
+
+    /// When something is to be done about the connection, whatever it is.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.deadline.into_iter().chain(self.write_by).min()
     }
 
     /// Goes on from an answered request. `last`: it closes once nothing is left to wait for.

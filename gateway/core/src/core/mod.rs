@@ -32,7 +32,8 @@ pub struct Refused;
 pub enum Next {
     /// Read from the socket and give what came to [`Core::handle_client`], or [`Core::handle_eof`].
     Read,
-    /// Write all of the buffer, then poll again.
+    /// Write all of the buffer, then poll again. Where [`Core::poll_ready`] names the connection
+    /// meanwhile and [`Core::is_cut`] says so, give it up.
     Write,
     /// Do nothing until [`Core::poll_ready`] names the connection.
     Wait,
@@ -153,7 +154,13 @@ impl Core {
     /// When the connection must have moved on, on the clock of [`Now::mono`]: [`Core::handle_timeout`]
     /// sees to it.
     pub fn client_deadline(&self, id: ConnId) -> Option<Duration> {
-        self.connections.get(id)?.deadline
+        self.connections.get(id)?.due()
+    }
+
+    /// Whether the client took too long to read what is being written to it: the driver stops writing,
+    /// says no goodbye and calls [`Core::close`]. [`Core::poll_ready`] names the connection then.
+    pub fn is_cut(&self, id: ConnId) -> bool {
+        self.connections.get(id).is_some_and(|connection| connection.cut)
     }
 
     /// Takes a new connection from `peer`.

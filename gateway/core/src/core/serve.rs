@@ -57,10 +57,14 @@ impl Core {
     }
 
     /// What to do for the connection now. Answers are appended to `out`, which the driver empties by
-    /// writing it.
+    /// writing it: it polls again once all of it is written, or once [`Core::is_cut`] says to give up.
     pub fn poll_client(&mut self, id: ConnId, out: &mut Vec<u8>) -> Next {
         let mut next = Next::Close;
         self.with(id, |core, connection| {
+            connection.write_by = None;
+            if connection.cut {
+                return;
+            }
             if connection.out.is_empty() && connection.stalled {
                 core.use_stash(id, connection);
                 core.arm(id, connection);
@@ -73,6 +77,7 @@ impl Core {
                 }
             } else {
                 connection.take_out(out);
+                core.await_write(id, connection);
                 Next::Write
             };
         });
@@ -121,18 +126,15 @@ impl Core {
             }
             let Connection { receiver, out, peer, .. } = &mut *connection;
             match receiver.advance(rest, &self.config.http) {
-                Ok(Received::Partial { interim }) => {
-                    out.extend_from_slice(if interim { CONTINUE } else { b"" });
-                    return used;
-                }
-                Ok(Received::Whole { head, body, used: request_bytes, interim }) => {
-                    out.extend_from_slice(if interim { CONTINUE } else { b"" });
+                Ok(Received::Partial) => return used,
+                Ok(Received::Continue) => out.extend_from_slice(CONTINUE),
+                Ok(Received::Whole { head, body, used: request_bytes }) => {
                     let (phase, last) = self.serve(id, *peer, &head, body, out);
                     used += request_bytes;
                     connection.receiver.restart();
                     connection.enter(phase, last);
                 }
-                Err(answer) => self.reject(connection, answer),
+                Err(answer) => self.reject(connection, answer, is_head(rest)),
             }
         }
     }
@@ -154,7 +156,7 @@ impl Core {
                     let (phase, last) = core.serve(id, connection.peer, &head, request.body, &mut connection.out);
                     connection.enter(phase, last);
                 }
-                Err(answer) => core.reject(connection, answer),
+                Err(answer) => core.reject(connection, answer, request.method == "HEAD"),
             }
             core.arm(id, connection);
         });
@@ -281,15 +283,21 @@ impl Core {
         Phase::Receiving
     }
 
-    /// Answers what is no request, and reads no further.
-    pub(super) fn reject(&mut self, connection: &mut Connection, answer: Answer) {
+    /// Answers what is no request, and reads no further. `head_only`: it began as a HEAD, which gets no
+    /// body even so (RFC 9110 section 9.3.2).
+    pub(super) fn reject(&mut self, connection: &mut Connection, answer: Answer, head_only: bool) {
         assert!(answer.closes(), "{answer:?} leaves the connection usable");
         let trace_id = self.trace_id(None);
-        let exchange = Exchange { persist: Persist::Close, http_1_0: false, head_only: false, trace_id, rate: None };
+        let exchange = Exchange { persist: Persist::Close, http_1_0: false, head_only, trace_id, rate: None };
         self.refuse(&mut connection.out, &exchange, answer);
         connection.closing = true;
         connection.stash.clear();
     }
+}
+
+/// Whether a request that was not read to its end is a HEAD.
+pub(super) fn is_head(input: &[u8]) -> bool {
+    input.starts_with(b"HEAD ")
 }
 
 /// The `n`th number of a sequence that looks random (SplitMix64).

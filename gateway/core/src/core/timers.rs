@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{
     ConnId, Core,
     connection::{Awaited, Connection, Phase},
+    serve::is_head,
 };
 use crate::{Answer, Now};
 
@@ -27,7 +28,7 @@ impl Core {
             self.timers.pop_first();
             self.with(id, |core, connection| {
                 connection.timer_at = None;
-                match connection.deadline {
+                match connection.due() {
                     Some(deadline) if deadline <= now.mono => core.expire(id, connection),
                     Some(deadline) => core.set_timer(id, connection, deadline),
                     None => {}
@@ -56,6 +57,13 @@ impl Core {
         self.set_timer(id, connection, deadline);
     }
 
+    /// The driver writes now: sets when that must be done.
+    pub(super) fn await_write(&mut self, id: ConnId, connection: &mut Connection) {
+        let by = self.now.mono.saturating_add(self.config.timeouts.write);
+        connection.write_by = Some(by);
+        self.set_timer(id, connection, by);
+    }
+
     fn set_timer(&mut self, id: ConnId, connection: &mut Connection, at: Duration) {
         if connection.timer_at.is_none_or(|set| at < set) {
             if let Some(later) = connection.timer_at.replace(at) {
@@ -66,9 +74,20 @@ impl Core {
     }
 
     fn expire(&mut self, id: ConnId, connection: &mut Connection) {
+        if connection.write_by.is_some_and(|by| by <= self.now.mono) {
+            self.stats.connections_cut += 1;
+            (connection.cut, connection.closing) = (true, true);
+            (connection.deadline, connection.write_by) = (None, None);
+            self.announce(id, connection);
+            return;
+        }
         connection.deadline_for = None;
         match (connection.phase, connection.awaited()) {
-            (Phase::Receiving, Awaited::Header | Awaited::Body) => self.reject(connection, Answer::RequestTimeout),
+            (Phase::Receiving, Awaited::Header | Awaited::Body) => {
+                let head_only = is_head(&connection.stash);
+                self.reject(connection, Answer::RequestTimeout, head_only);
+                connection.deadline = None;
+            }
             (Phase::Receiving, _) => {
                 connection.closing = true;
                 connection.deadline = None;

@@ -1,22 +1,55 @@
 //! Chunked bodies (RFC 9112 section 7.1), decoded byte by byte so that cuts don't matter.
 
-use super::CHUNKED_WIRE_BYTES_MAX;
+use super::{
+    CHUNKED_WIRE_BYTES_MAX,
+    syntax::{is_text, is_token},
+};
 use crate::answer::Answer;
 
-/// Hex digits of a chunk's size.
+/// Hex digits of a chunk's size; beyond it 400.
 const SIZE_DIGITS_MAX: u8 = 8;
 
 /// Where the decoder stands.
 #[derive(Debug, Clone, Copy)]
 enum State {
-    Size { size: usize, digits: u8 },
-    Extension { size: usize },
-    SizeLf { size: usize },
-    Data { left: usize },
+    Size {
+        size: usize,
+        digits: u8,
+    },
+    /// In the name of an extension, behind a semicolon.
+    Name {
+        size: usize,
+        named: bool,
+    },
+    /// Behind an extension's equals sign.
+    Value {
+        size: usize,
+    },
+    Token {
+        size: usize,
+    },
+    Quoted {
+        size: usize,
+    },
+    /// Behind a backslash between quotes.
+    Escaped {
+        size: usize,
+    },
+    QuotedEnd {
+        size: usize,
+    },
+    SizeLf {
+        size: usize,
+    },
+    Data {
+        left: usize,
+    },
     DataCr,
     DataLf,
     TrailerStart,
-    Trailer { named: bool },
+    Trailer {
+        named: bool,
+    },
     TrailerLf,
     EndLf,
     Done,
@@ -43,13 +76,13 @@ impl Chunked {
         body: &mut Vec<u8>,
         body_bytes_max: usize,
     ) -> Result<Option<usize>, Answer> {
-        while let Some(byte) = wire.get(self.at) {
+        while let Some([byte, ..]) = wire.get(self.at..) {
             if self.at >= CHUNKED_WIRE_BYTES_MAX {
                 return Err(Answer::BodyTooLarge);
             }
             if let State::Data { left } = self.state {
-                let rest = &wire[self.at..];
-                let taken = &rest[..left.min(rest.len())];
+                let rest = wire.get(self.at..).unwrap_or_default();
+                let taken = rest.get(..left).unwrap_or(rest);
                 body.extend_from_slice(taken);
                 self.at += taken.len();
                 self.state = if taken.len() == left { State::DataCr } else { State::Data { left: left - taken.len() } };
@@ -58,7 +91,7 @@ impl Chunked {
             self.at += 1;
             self.state = self.state.after(*byte)?;
             if let State::Data { left } = self.state
-                && body.len() + left > body_bytes_max
+                && body.len().saturating_add(left) > body_bytes_max
             {
                 return Err(Answer::BodyTooLarge);
             }
@@ -71,15 +104,29 @@ impl Chunked {
 }
 
 impl State {
+    /// Blanks beside an extension's semicolon or equals sign, which RFC 9112 section 7.1.1 would bear, are
+    /// refused like any other.
     fn after(self, byte: u8) -> Result<Self, Answer> {
         let next = match (self, byte) {
             (Self::Size { size, digits }, _) if byte.is_ascii_hexdigit() && digits < SIZE_DIGITS_MAX => {
                 let digit = char::from(byte).to_digit(16).and_then(|digit| usize::try_from(digit).ok()).unwrap_or(0);
                 Self::Size { size: size * 16 + digit, digits: digits + 1 }
             }
-            (Self::Size { size, digits: 1.. }, b'\r') | (Self::Extension { size }, b'\r') => Self::SizeLf { size },
-            (Self::Size { size, digits: 1.. }, b';') => Self::Extension { size },
-            (Self::Extension { size }, _) if is_text(byte) => Self::Extension { size },
+            (Self::Size { size, digits: 1.. }, b'\r')
+            | (Self::Name { size, named: true } | Self::Token { size } | Self::QuotedEnd { size }, b'\r') => {
+                Self::SizeLf { size }
+            }
+            (Self::Size { size, digits: 1.. }, b';')
+            | (Self::Name { size, named: true } | Self::Token { size } | Self::QuotedEnd { size }, b';') => {
+                Self::Name { size, named: false }
+            }
+            (Self::Name { size, named: true }, b'=') => Self::Value { size },
+            (Self::Name { size, .. }, _) if is_token(byte) => Self::Name { size, named: true },
+            (Self::Value { size }, b'"') => Self::Quoted { size },
+            (Self::Value { size } | Self::Token { size }, _) if is_token(byte) => Self::Token { size },
+            (Self::Quoted { size }, b'"') => Self::QuotedEnd { size },
+            (Self::Quoted { size }, b'\\') => Self::Escaped { size },
+            (Self::Quoted { size } | Self::Escaped { size }, _) if is_text(byte) => Self::Quoted { size },
             (Self::SizeLf { size: 0 }, b'\n') => Self::TrailerStart,
             (Self::SizeLf { size }, b'\n') => Self::Data { left: size },
             (Self::DataCr, b'\r') => Self::DataLf,
@@ -96,12 +143,4 @@ impl State {
         };
         Ok(next)
     }
-}
-
-fn is_text(byte: u8) -> bool {
-    byte == b'\t' || (b' '..=b'~').contains(&byte) || byte >= 0x80
-}
-
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -2,10 +2,11 @@
 
 use httparse::Header;
 
+use super::target::is_host;
 use crate::answer::Answer;
 
-/// Where each field stands that someone asks for. A singleton that comes twice is refused
-/// (RFC 9110 section 5.3).
+/// Where each field stands that someone asks for. A field that has one value and comes twice is refused
+/// (RFC 9110 section 5.3): whoever reads the other one means another request.
 #[derive(Debug, Default)]
 pub(crate) struct Fields<'b> {
     pub(crate) authorization: Option<&'b [u8]>,
@@ -20,7 +21,7 @@ pub(crate) struct Fields<'b> {
     pub(super) expects_continue: bool,
     pub(super) content_length: Option<&'b [u8]>,
     pub(super) transfer_encoding: Option<&'b [u8]>,
-    host: Option<&'b [u8]>,
+    pub(super) host: Option<&'b [u8]>,
 }
 
 impl<'b> Fields<'b> {
@@ -43,7 +44,6 @@ impl<'b> Fields<'b> {
             4 if is("host") => &mut self.host,
             12 if is("content-type") => &mut self.content_type,
             13 if is("authorization") => &mut self.authorization,
-            13 if is("if-none-match") => &mut self.if_none_match,
             14 if is("content-length") => &mut self.content_length,
             15 if is("idempotency-key") => &mut self.idempotency_key,
             17 if is("transfer-encoding") => &mut self.transfer_encoding,
@@ -60,6 +60,14 @@ impl<'b> Fields<'b> {
                 self.forwarded_for = Some(value);
                 return Ok(());
             }
+            13 if is("if-none-match") => {
+                // Of a list on several lines the first is enough: the copy is then sent once more.
+                self.if_none_match.get_or_insert(value);
+                return Ok(());
+            }
+            // Servers that hand fields on as variables read these as the fields that frame a body.
+            14 if is("content_length") => return Err(Answer::BadRequest),
+            17 if is("transfer_encoding") => return Err(Answer::BadRequest),
             _ => return Ok(()),
         };
         match slot.replace(value) {
@@ -89,9 +97,10 @@ pub(crate) fn list(value: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
-/// `1*DIGIT` and nothing else (RFC 9110 section 8.6); what no u64 holds is as good as its maximum.
+/// `1*DIGIT` and nothing else (RFC 9110 section 8.6); what no u64 holds is as good as its maximum. A zero
+/// in front is refused: to some it makes the number octal.
 pub(super) fn decimal(value: &[u8]) -> Result<u64, Answer> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) || matches!(value, [b'0', _, ..]) {
         return Err(Answer::BadRequest);
     }
     Ok(value.iter().fold(0_u64, |sum, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'))))
@@ -108,28 +117,4 @@ pub(super) fn chunked_only(value: &[u8]) -> Result<(), Answer> {
         return Err(Answer::BadRequest);
     }
     Err(Answer::NotImplemented)
-}
-
-/// `uri-host [ ":" port ]` by its characters (RFC 9110 section 7.2); a user or a list is none.
-pub(super) fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value {
-        [b'[', ..] => match value.iter().position(|byte| *byte == b']') {
-            Some(end) => value.split_at(end + 1),
-            None => return false,
-        },
-        _ => value.split_at(value.iter().position(|byte| *byte == b':').unwrap_or(value.len())),
-    };
-    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
-    let named = match host {
-        [b'[', inner @ .., b']'] => {
-            !inner.is_empty() && inner.iter().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte))
-        }
-        _ => !host.is_empty() && host.iter().all(in_name),
-    };
-    let port_is_number = match port {
-        [] => true,
-        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    named && port_is_number
 }

@@ -5,6 +5,8 @@ use std::mem::MaybeUninit;
 use super::{
     HEADERS_MAX, Limits, Request,
     fields::{self, Fields},
+    syntax::is_token,
+    target::{Target, is_same_host},
 };
 use crate::answer::Answer;
 
@@ -24,27 +26,39 @@ impl HeadScan {
 
     /// The head's length once all of it is in `input`, which always begins at the same byte.
     pub(super) fn advance(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, Answer> {
+        // What does not begin as a method is no request, however it goes on.
+        if input.first().is_some_and(|byte| !is_token(*byte)) {
+            return Err(Answer::BadRequest);
+        }
         loop {
-            let found = memchr::memchr(b'\n', &input[self.at..]).map(|offset| self.at + offset);
-            let reached = found.unwrap_or(input.len());
-            if !self.past_first_line && reached >= limits.request_line_bytes_max {
-                return Err(Answer::TargetTooLong);
+            let unseen = input.get(self.at..).unwrap_or_default();
+            let found = memchr::memchr2(b'\r', b'\n', unseen).map(|offset| self.at + offset);
+            let end = found.and_then(|at| input.get(at..)).unwrap_or_default();
+            // Where the line feed stands, or would at the earliest.
+            let reached = match (found, end) {
+                (Some(cr), [b'\r', ..]) => cr + 1,
+                (Some(lf), _) => lf,
+                (None, _) => input.len(),
+            };
+            if reached - self.line_start >= limits.line_bytes_max {
+                return Err(if self.past_first_line { Answer::HeadTooLarge } else { long_line(input, limits) });
             }
             if reached >= limits.head_bytes_max {
                 return Err(Answer::HeadTooLarge);
             }
-            let Some(lf) = found else {
-                self.at = input.len();
-                return Ok(None);
-            };
-            // RFC 9112 section 2.2 lets a server take a bare LF; two servers that differ in it can be played off.
-            if lf == 0 || input[lf - 1] != b'\r' {
-                return Err(Answer::BadRequest);
+            match end {
+                [] | [b'\r'] => {
+                    self.at = found.unwrap_or(input.len());
+                    return Ok(None);
+                }
+                [b'\r', b'\n', ..] => {}
+                // RFC 9112 section 2.2 lets a server take a bare LF; two servers that differ in it can be played off.
+                _ => return Err(Answer::BadRequest),
             }
-            let empty = lf - self.line_start == 1;
-            (self.at, self.line_start) = (lf + 1, lf + 1);
-            match (empty, self.past_first_line) {
-                (true, true) => return Ok(Some(lf + 1)),
+            let is_empty = found == Some(self.line_start);
+            (self.at, self.line_start) = (reached + 1, reached + 1);
+            match (is_empty, self.past_first_line) {
+                (true, true) => return Ok(Some(reached + 1)),
                 (true, false) => return Err(Answer::BadRequest),
                 (false, _) => self.past_first_line = true,
             }
@@ -52,7 +66,16 @@ impl HeadScan {
     }
 }
 
-/// The methods that some path takes, and all others that RFC 9110 and RFC 5789 name.
+/// What of a request line is too long (RFC 9112 section 3): the method, the target, or neither is there.
+fn long_line(input: &[u8], limits: &Limits) -> Answer {
+    match input.iter().take(limits.line_bytes_max).find(|byte| !is_token(**byte)) {
+        None => Answer::NotImplemented,
+        Some(b' ') => Answer::TargetTooLong,
+        Some(_) => Answer::BadRequest,
+    }
+}
+
+/// The methods that some path takes, and those of RFC 9110 and RFC 5789 that none takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
     Get,
@@ -100,6 +123,12 @@ impl<'b> Head<'b> {
 
     /// Takes a head that somebody else has parsed.
     pub(crate) fn from_request(request: &Request<'b>, limits: &Limits) -> Result<Self, Answer> {
+        if request.target.len() >= limits.line_bytes_max {
+            return Err(Answer::TargetTooLong);
+        }
+        if request.headers.len() > HEADERS_MAX {
+            return Err(Answer::HeadTooLarge);
+        }
         let head = Self::check(request.method, request.target, request.http_1_0, request.headers, limits)?;
         if head.framing == Framing::Length(request.body.len()) { Ok(head) } else { Err(Answer::BadRequest) }
     }
@@ -112,10 +141,16 @@ impl<'b> Head<'b> {
         limits: &Limits,
     ) -> Result<Self, Answer> {
         let method = known_method(method)?;
-        let target = origin_form(target, method)?;
+        let Target { path_and_query, authority } = Target::read(target, method)?;
         let fields = Fields::read(headers, http_1_0)?;
+        // RFC 9112 section 3.2 has them say the same. Where they don't, a server in front may have gone by the other.
+        if let (Some(authority), Some(host)) = (authority, fields.host)
+            && !is_same_host(authority, host)
+        {
+            return Err(Answer::BadRequest);
+        }
         let framing = framing(&fields, method, http_1_0, limits)?;
-        Ok(Self { method, target, http_1_0, framing, fields })
+        Ok(Self { method, target: path_and_query, http_1_0, framing, fields })
     }
 
     /// The client waits for a 100 before it sends the body (RFC 9110 section 10.1.1).
@@ -153,34 +188,9 @@ fn known_method(method: &str) -> Result<Method, Answer> {
         "HEAD" => Ok(Method::Head),
         "POST" => Ok(Method::Post),
         "OPTIONS" => Ok(Method::Options),
-        "PUT" | "DELETE" | "PATCH" | "TRACE" | "CONNECT" => Ok(Method::Other),
+        "PUT" | "DELETE" | "PATCH" | "TRACE" => Ok(Method::Other),
+        // CONNECT too: what follows it would be a tunnel's, and no path takes it.
         _ => Err(Answer::NotImplemented),
-    }
-}
-
-/// The target without scheme and authority (RFC 9112 section 3.2.2 wants absolute-form to be taken).
-fn origin_form(target: &str, method: Method) -> Result<&str, Answer> {
-    if !target.is_ascii() || target.contains('#') {
-        return Err(Answer::BadRequest);
-    }
-    if target == "*" && method == Method::Options {
-        return Ok(target);
-    }
-    let path = match target.get(..7) {
-        Some(scheme) if scheme.eq_ignore_ascii_case("http://") => {
-            let rest = &target[7..];
-            let authority_len = rest.find(['/', '?']).unwrap_or(rest.len());
-            if !fields::is_host(&rest.as_bytes()[..authority_len]) {
-                return Err(Answer::BadRequest);
-            }
-            &rest[authority_len..]
-        }
-        Some(_) | None => target,
-    };
-    match path.as_bytes().first() {
-        Some(b'/') => Ok(path),
-        None if path.len() < target.len() => Ok("/"),
-        Some(_) | None => Err(Answer::BadRequest),
     }
 }
 

@@ -1,10 +1,14 @@
 //! HTTP/1.1 as RFC 9112 has it, strictly: what two servers could read differently is refused.
 
+#[cfg(test)]
+mod beside_hyper;
 mod chunked;
 mod fields;
 mod head;
 mod receive;
 mod respond;
+mod syntax;
+mod target;
 
 pub use httparse::Header;
 
@@ -13,9 +17,15 @@ pub(crate) use head::{Head, Method};
 pub(crate) use receive::{Received, Receiver};
 pub(crate) use respond::{Exchange, Headers, Persist, RateState, chunk, chunks_end, problem, put_decimal, respond};
 
-/// Headers of one request beyond this are answered 431.
+/// Bytes of one line of a head with its CRLF: of the request line beyond it 414, of a field's line 431.
+pub const LINE_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a head, from the request line to the empty line; beyond it 431.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Headers of one request; beyond it 431.
 pub const HEADERS_MAX: usize = 64;
-/// Bytes of a chunked body as it travels, sizes and extensions counted; beyond it 413.
+/// Bytes of a body, decoded; beyond it 413.
+pub const BODY_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a chunked body as it travels, sizes, extensions and trailers counted; beyond it 413.
 pub const CHUNKED_WIRE_BYTES_MAX: usize = 64 * 1024;
 
 /// A request that somebody else has parsed, for drivers that own the parser. The body must be what
@@ -37,16 +47,16 @@ pub struct Request<'b> {
 /// What a request may measure, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The request line with its CRLF; beyond it 414.
-    pub request_line_bytes_max: usize,
-    /// The request line and all headers with the empty line; beyond it 431.
+    /// One line of the head: [`LINE_BYTES_MAX`].
+    pub line_bytes_max: usize,
+    /// The head: [`HEAD_BYTES_MAX`].
     pub head_bytes_max: usize,
-    /// The decoded body; beyond it 413.
+    /// The decoded body: [`BODY_BYTES_MAX`].
     pub body_bytes_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { request_line_bytes_max: 8 * 1024, head_bytes_max: 16 * 1024, body_bytes_max: 16 * 1024 }
+        Self { line_bytes_max: LINE_BYTES_MAX, head_bytes_max: HEAD_BYTES_MAX, body_bytes_max: BODY_BYTES_MAX }
     }
 }

@@ -14,10 +14,12 @@ const BODY_KEPT_BYTES_MAX: usize = 4096;
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it lives for one match; a box would be an allocation a request")]
 pub(crate) enum Received<'b> {
-    /// More bytes are needed. `interim`: a 100 is to be sent first.
-    Partial { interim: bool },
-    /// A request that took `used` bytes. `interim`: a 100 goes before its answer.
-    Whole { head: Head<'b>, body: &'b [u8], used: usize, interim: bool },
+    /// More bytes are needed.
+    Partial,
+    /// A 100 is to be sent, whatever the body turns out to be; then the same bytes are looked at again.
+    Continue,
+    /// A request that took `used` bytes.
+    Whole { head: Head<'b>, body: &'b [u8], used: usize },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -63,34 +65,37 @@ impl Receiver {
 
     /// Looks at `input`, which begins where the request does and has grown since the last call.
     pub(crate) fn advance<'b>(&'b mut self, input: &'b [u8], limits: &Limits) -> Result<Received<'b>, Answer> {
-        let mut parsed = None;
-        let mut interim = false;
-        if let Stage::Head(scan) = &mut self.stage {
-            let Some(head_len) = scan.advance(input, limits)? else { return Ok(Received::Partial { interim }) };
-            let head = Head::parse(&input[..head_len], limits)?;
-            interim = head.awaits_continue();
-            self.stage = Stage::Body { head_len, framing: head.framing, chunked: Chunked::new() };
-            parsed = Some(head);
-        }
-        let Stage::Body { head_len, framing, chunked } = &mut self.stage else {
-            unreachable!("a head that is whole is followed by its body");
+        let (parsed, head_len, framing, mut chunked) = match &mut self.stage {
+            Stage::Body { head_len, framing, chunked } => (None, *head_len, *framing, *chunked),
+            Stage::Head(scan) => {
+                let Some(head_len) = scan.advance(input, limits)? else { return Ok(Received::Partial) };
+                let head = Head::parse(input.get(..head_len).unwrap_or_default(), limits)?;
+                let (framing, chunked) = (head.framing, Chunked::new());
+                if head.awaits_continue() {
+                    self.stage = Stage::Body { head_len, framing, chunked };
+                    return Ok(Received::Continue);
+                }
+                (Some(head), head_len, framing, chunked)
+            }
         };
-        let (head_bytes, wire) = input.split_at(*head_len);
-        let (used, body) = match *framing {
-            Framing::Length(length) => match wire.get(..length) {
-                Some(body) => (*head_len + length, body),
-                None => return Ok(Received::Partial { interim }),
-            },
-            Framing::Chunked => match chunked.advance(wire, &mut self.decoded, limits.body_bytes_max)? {
-                Some(length) => (*head_len + length, self.decoded.as_slice()),
-                None => return Ok(Received::Partial { interim }),
-            },
+        let (head_bytes, wire) = input.split_at_checked(head_len).unwrap_or((input, b""));
+        let body_len = match framing {
+            Framing::Length(length) => (length <= wire.len()).then_some(length),
+            Framing::Chunked => chunked.advance(wire, &mut self.decoded, limits.body_bytes_max)?,
+        };
+        let Some(body_len) = body_len else {
+            self.stage = Stage::Body { head_len, framing, chunked };
+            return Ok(Received::Partial);
         };
         let head = match parsed {
             Some(head) => head,
             None => Head::parse(head_bytes, limits)?,
         };
-        Ok(Received::Whole { head, body, used, interim })
+        let body = match framing {
+            Framing::Length(_) => wire.get(..body_len).unwrap_or_default(),
+            Framing::Chunked => &self.decoded,
+        };
+        Ok(Received::Whole { head, body, used: head_len + body_len })
     }
 
     /// Makes ready for the next request.

@@ -5,7 +5,11 @@
 mod admission;
 mod bytes;
 mod cuts;
+mod desync;
+#[path = "../http_table/cases.rs"]
+mod http_table;
 mod orders;
 mod sale;
+mod table;
 mod time;
 mod world;

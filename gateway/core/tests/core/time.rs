@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gateway_core::{Control, Next, Refused};
 
-use crate::world::{TERMS, World, buy, get, statuses};
+use crate::world::{TERMS, World, buy, get, get_as, statuses};
 
 #[test]
 fn a_request_that_takes_too_long_is_told_so() {
@@ -26,6 +26,84 @@ fn a_request_that_takes_too_long_is_told_so() {
         let (out, next) = world.receive(id);
         assert_eq!((statuses(&out), next), (vec!["408".to_owned()], Next::Close));
     }
+}
+
+#[test]
+fn a_head_that_takes_too_long_gets_no_body() {
+    let mut world = World::new(1);
+    let id = world.open();
+    world.send(id, "HEAD /ping HTTP/1.1\r\n");
+    world.pass(5_000);
+    let (out, next) = world.receive(id);
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.starts_with("HTTP/1.1 408 ") && out.ends_with("\r\n\r\n"), "{out}");
+    assert_eq!(next, Next::Close);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut() {
+    let mut world = World::new(1);
+    let id = world.open();
+    world.send(id, get("/ping", ""));
+    let mut out = Vec::new();
+    assert_eq!(world.core.poll_client(id, &mut out), Next::Write);
+    assert_eq!(world.core.client_deadline(id), Some(world.now.mono + Duration::from_secs(10)));
+    world.pass(9_999);
+    assert!(!world.core.is_cut(id));
+    assert_eq!(world.core.poll_ready(), None);
+    world.pass(1);
+    assert_eq!(world.core.poll_ready(), Some(id));
+    assert!(world.core.is_cut(id));
+    assert_eq!(world.receive(id), (Vec::new(), Next::Close));
+    world.core.close(id);
+    assert_eq!((world.core.poll_timeout(), world.core.stats().connections_cut), (None, 1));
+}
+
+#[test]
+fn a_client_that_reads_in_time_is_not_cut() {
+    let mut world = World::new(1);
+    let id = world.open();
+    for _ in 0..5 {
+        world.send(id, get("/ping", ""));
+        let mut out = Vec::new();
+        assert_eq!(world.core.poll_client(id, &mut out), Next::Write);
+        world.pass(9_999);
+        assert_eq!(world.core.poll_client(id, &mut out), Next::Read);
+        assert_eq!(world.core.client_deadline(id), Some(world.now.mono + Duration::from_millis(60_000 - 9_999)));
+        world.pass(1);
+        assert_eq!(world.core.poll_ready(), None);
+    }
+    assert_eq!(world.core.stats().connections_cut, 0);
+}
+
+/// A part of the next request does not hold up the deadline of what is being written, nor the other way round.
+#[test]
+fn a_write_and_a_request_have_a_deadline_each() {
+    let mut world = World::new(1);
+    let id = world.open();
+    world.send(id, get("/ping", "") + "GET /pi");
+    let mut out = Vec::new();
+    assert_eq!(world.core.poll_client(id, &mut out), Next::Write);
+    world.pass(5_000);
+    assert!(!world.core.is_cut(id));
+    let (told, next) = world.receive(id);
+    assert_eq!((statuses(&told), next), (vec!["408".to_owned()], Next::Close));
+}
+
+#[test]
+fn a_follower_that_does_not_read_is_cut() {
+    let mut world = World::new(1);
+    let order = world.ask(buy(1, "a")).order();
+    world.follow();
+    let id = world.open();
+    world.send(id, get_as(1, &format!("/api/v1/seckill/orders/{order}/events")));
+    let mut out = Vec::new();
+    assert_eq!(world.core.poll_client(id, &mut out), Next::Write);
+    assert_eq!(world.core.streams(), 1);
+    world.pass(10_000);
+    assert!(world.core.is_cut(id));
+    world.core.close(id);
+    assert_eq!(world.core.streams(), 0);
 }
 
 #[test]
