@@ -2,6 +2,7 @@
 
 mod activities;
 mod catalogue;
+mod orders;
 mod refused;
 mod request;
 mod sessions;
@@ -53,6 +54,14 @@ pub fn router<K: LedgerClient, C: Clock>(api: Api<K, C>) -> Router {
         .route("/products/{id}/skus", get(catalogue::skus_of::<K, C>).post(catalogue::add_sku::<K, C>))
         .route("/skus", get(catalogue::skus::<K, C>))
         .route("/skus/{id}", get(catalogue::sku::<K, C>).patch(catalogue::patch_sku::<K, C>))
+        .route("/orders", get(orders::list::<K, C>))
+        .route("/orders/{id}", get(orders::one::<K, C>))
+        .route("/orders/{id}/shipment", post(orders::ship::<K, C>))
+        .route("/orders/{id}/refunds/approve", post(orders::approve_refund::<K, C>))
+        .route("/orders/{id}/refunds/refuse", post(orders::refuse_refund::<K, C>))
+        .route("/users", get(orders::users::<K, C>))
+        .route("/users/{id}/block", post(orders::block::<K, C>))
+        .route("/users/{id}/unblock", post(orders::unblock::<K, C>))
         .route("/activities", get(activities::list::<K, C>).post(activities::create::<K, C>))
         .route("/activities/{id}", get(activities::one::<K, C>).patch(activities::patch::<K, C>))
         .route("/activities/{id}/warm", post(activities::warm::<K, C>))

@@ -367,3 +367,76 @@ async fn what_is_not_right_is_refused_and_never_a_fault() {
     assert_eq!(app.get("/activities?cursor=x'--").await.0, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(app.get(&format!("/skus/{sku}")).await.1["stock"], 60);
 }
+
+/// A paid order of a new shopper; both ids.
+async fn paid_order(app: &TestApp) -> (UserId, OrderId) {
+    let store = &app.store;
+    let user = store.add_user("ada", "hash", None, START_MS).await.unwrap().unwrap().id;
+    let fields = store::AddressFields {
+        recipient: "王小明".to_owned(),
+        phone: "1".to_owned(),
+        region: "杭州".to_owned(),
+        detail: "一号".to_owned(),
+        is_default: true,
+    };
+    let store::AddedAddress::Added(address) = store.add_address(user, &fields, START_MS).await.unwrap() else {
+        panic!("no address");
+    };
+    store.seed(START_MS).await.unwrap();
+    let sku = store.skus(None, store::Page { before: i64::MAX, limit: 1 }).await.unwrap().items[0].sku_id;
+    let lines = std::collections::BTreeMap::from([(sku, 2)]);
+    let new = store::NewOrder { user, address: address.address_id, lines, from_cart: false, request: None };
+    let store::Placed::Placed(order) = store.place_order(&new, START_MS).await.unwrap() else { panic!("no order") };
+    let begun = store.begin_payment((user, order.id), "mock", START_MS).await.unwrap();
+    let store::Begun::Begun(payment) = begun else { panic!("{begun:?}") };
+    let notice = store::Notice { payment: payment.id, trade_no: "T".to_owned(), amount: payment.amount };
+    assert_eq!(store.payment_arrived(&notice, START_MS).await.unwrap(), store::Arrived::Paid);
+    (user, order.id)
+}
+
+#[tokio::test]
+async fn orders_are_sent_and_refunds_decided() {
+    let app = TestApp::new().await;
+    let (user, order) = paid_order(&app).await;
+    let ask = async |method: &str, path: &str, body: Option<Value>| {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        app.send(method, path, &[], &body).await
+    };
+    let path = format!("/orders/{order}");
+    let (_, listed) = ask("GET", &format!("/orders?status=paid&user_id={user}"), None).await;
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1, "{listed}");
+    assert_eq!(listed["items"][0]["address"]["recipient"], "王小明");
+    assert_eq!(ask("GET", "/orders?status=closed", None).await.1["items"], json!([]));
+    assert_eq!(ask("GET", "/orders?status=lost", None).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    let parcel = json!({ "carrier": "顺丰", "tracking_no": "SF1" });
+    for bad in
+        [json!({}), json!({ "carrier": "", "tracking_no": "1" }), json!({ "carrier": "a\nb", "tracking_no": "1" })]
+    {
+        let (status, _) = ask("POST", &format!("{path}/shipment"), Some(bad)).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    assert_eq!(ask("POST", "/orders/9/shipment", Some(parcel.clone())).await.0, StatusCode::NOT_FOUND);
+    let (status, sent) = ask("POST", &format!("{path}/shipment"), Some(parcel.clone())).await;
+    assert_eq!((status, &sent["status"], &sent["shipment"]), (StatusCode::OK, &json!("shipped"), &parcel));
+    let (status, again) = ask("POST", &format!("{path}/shipment"), Some(parcel)).await;
+    assert_eq!((status, &again["code"]), (StatusCode::CONFLICT, &json!("invalid_transition")));
+    let decide = async |what: &str| ask("POST", &format!("{path}/refunds/{what}"), None).await;
+    assert_eq!(decide("approve").await.0, StatusCode::CONFLICT, "nobody has asked");
+    app.store.ask_refund((user, order), "", START_MS).await.unwrap();
+    assert_eq!(decide("refuse").await.1["status"], "shipped");
+    app.store.ask_refund((user, order), "", START_MS).await.unwrap();
+    assert_eq!(decide("approve").await.1["status"], "refunding");
+    assert_eq!(decide("refuse").await.0, StatusCode::CONFLICT, "the money is on its way");
+    assert_eq!(app.store.due_refunds(9).await.unwrap().len(), 1);
+    let viewer = format!("Bearer {}", token("viewer"));
+    let viewer = [("authorization", viewer.as_str())];
+    assert_eq!(app.send("GET", &path, &viewer, "").await.0, StatusCode::OK);
+    let (status, _) = app.send("POST", &format!("{path}/refunds/approve"), &viewer, "").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+
+    let (_, users) = ask("GET", "/users", None).await;
+    assert_eq!((&users["items"][0]["username"], &users["items"][0]["blocked"]), (&json!("ada"), &json!(false)));
+    assert_eq!(ask("POST", &format!("/users/{user}/block"), None).await.1["blocked"], true);
+    assert_eq!(ask("POST", &format!("/users/{user}/unblock"), None).await.1["blocked"], false);
+    assert_eq!(ask("POST", "/users/9/block", None).await.0, StatusCode::NOT_FOUND);
+}

@@ -6,6 +6,7 @@ use sqlx::Row;
 use crate::{
     StoreError,
     db::{DbRow, Store, big, count, id, is_taken},
+    page::{Listed, Page},
 };
 
 /// Wrong passwords in a row that lock an account.
@@ -48,6 +49,21 @@ pub struct Credentials {
     pub blocked: bool,
     /// No sign-in before this, epoch milliseconds.
     pub locked_until_ms: u64,
+}
+
+/// A shopper as the shop sees them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisteredUser {
+    /// Who.
+    pub user: User,
+    /// The shop does not let them in.
+    pub blocked: bool,
+}
+
+fn registered(row: &DbRow) -> Result<RegisteredUser, StoreError> {
+    let (id, created_at_ms) = (id(row, "id", UserId::from_i64)?, count(row, "created_at_ms")?);
+    let user = User { id, username: row.try_get("username")?, phone: row.try_get("phone")?, created_at_ms };
+    Ok(RegisteredUser { user, blocked: count(row, "blocked")? != 0 })
 }
 
 /// Two names that differ only in case are one name.
@@ -115,6 +131,38 @@ impl Store {
         let query = sqlx::query("UPDATE users SET phone = ?, version = version + 1 WHERE id = ?");
         query.bind(phone).bind(user.as_i64()).execute(self.writer()).await?;
         Ok(())
+    }
+
+    /// Shoppers, the newest first.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn users(&self, page: Page) -> Result<Listed<RegisteredUser>, StoreError> {
+        let query = sqlx::query("SELECT * FROM users WHERE id < ? ORDER BY id DESC LIMIT ?");
+        let rows = query.bind(page.before).bind(page.rows()).fetch_all(self.readers()).await?;
+        let rows = rows.iter().map(registered).collect::<Result<_, _>>()?;
+        Ok(page.cut(rows, |row: &RegisteredUser| row.user.id.as_i64()))
+    }
+
+    /// Keeps a shopper from signing in, or no longer does; who is kept out is signed out everywhere. Access
+    /// tokens that were given out stay good until they expire. `None` where there is no such shopper.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn block_user(&self, user: UserId, blocked: bool) -> Result<Option<RegisteredUser>, StoreError> {
+        let mut tx = self.begin_write().await?;
+        sqlx::query("UPDATE users SET blocked = ?, version = version + 1 WHERE id = ?")
+            .bind(i64::from(blocked))
+            .bind(user.as_i64())
+            .execute(&mut *tx)
+            .await?;
+        if blocked {
+            sqlx::query("DELETE FROM sessions WHERE user_id = ?").bind(user.as_i64()).execute(&mut *tx).await?;
+        }
+        let row = sqlx::query("SELECT * FROM users WHERE id = ?").bind(user.as_i64());
+        let row = row.fetch_optional(&mut *tx).await?;
+        tx.commit().await?;
+        row.as_ref().map(registered).transpose()
     }
 
     /// Makes an admin unless there is one of that name; whether it was made.

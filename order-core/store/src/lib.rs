@@ -34,7 +34,7 @@ mod shop_orders;
 mod skus;
 mod take_in;
 
-pub use accounts::{Credentials, LOCKED_MS, Realm, User, WRONG_TRIES_MAX};
+pub use accounts::{Credentials, LOCKED_MS, Realm, RegisteredUser, User, WRONG_TRIES_MAX};
 pub use activities::{AddedSale, NewSale, Sale, SalePatch};
 pub use addresses::{ADDRESSES_MAX, AddedAddress, Address, AddressFields};
 pub use cart::{CART_LINES_MAX, CART_UNITS_MAX, CartChange, CartLine, Offered};
@@ -46,7 +46,7 @@ pub use error::StoreError;
 pub use idempotency::Once;
 pub use mock_trades::MockTrade;
 pub use moves::Moved;
-pub use orders::{Order, OrderLine};
+pub use orders::{Order, OrderLine, OrderQuery, StaffOrder};
 pub use page::{Changed, Listed, PAGE_MAX, Page};
 pub use passwords::{PASSWORD_BYTES_MAX, Passwords, SignIn};
 pub use payments::{Arrived, Begun, Notice, Payment};

@@ -61,6 +61,28 @@ impl Store {
     }
 }
 
+impl Store {
+    /// An order was sent; `shipment` tells how, as JSON.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn ship(&self, order: OrderId, shipment: &str, now_ms: u64) -> Result<Moved, StoreError> {
+        retried(|| async {
+            let mut tx = self.begin_write().await?;
+            let Some(standing) = standing(&mut tx, order).await? else { return Ok(Moved::Unknown) };
+            let Ok(to) = standing.state.apply(Happening::Ship) else { return Ok(Moved::Refused(standing.state)) };
+            let records = step(&mut tx, &standing, to, now_ms).await?;
+            let query = sqlx::query("UPDATE orders SET shipment = ? WHERE id = ?");
+            query.bind(shipment).bind(order.as_i64()).execute(&mut *tx).await?;
+            self.send(&mut tx, records).await?;
+            tx.commit().await?;
+            self.bell.notify_one();
+            Ok(Moved::To(to))
+        })
+        .await
+    }
+}
+
 /// Reads an order and makes it this transaction's own.
 pub(crate) async fn standing(tx: &mut Transaction<'_, Db>, order: OrderId) -> Result<Option<Standing>, StoreError> {
     crate::db::lock_row(tx, "UPDATE orders SET status = status WHERE id = ?", order.as_i64()).await?;

@@ -7,6 +7,7 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
+    catalogue::from_json,
     db::{Db, DbRow, Store, count, id, id_or_none, push_in, quantity},
     order_state::OrderState,
     page::{Listed, Page},
@@ -45,7 +46,70 @@ pub struct OrderLine {
     pub price: Cents,
 }
 
+/// An order as the shop sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StaffOrder {
+    /// As its owner sees it.
+    pub order: Order,
+    /// Who that is.
+    pub user: UserId,
+    /// Where it goes; orders of a flash sale have none.
+    pub address: Option<serde_json::Value>,
+    /// How it was sent.
+    pub shipment: Option<serde_json::Value>,
+}
+
+/// Which orders.
+#[derive(Debug, Clone, Default)]
+pub struct OrderQuery {
+    /// Of this status only.
+    pub status: Option<String>,
+    /// Of this user only.
+    pub user: Option<UserId>,
+}
+
 impl Store {
+    /// Orders of whomever, the newest first.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn staff_orders(&self, which: &OrderQuery, page: Page) -> Result<Listed<StaffOrder>, StoreError> {
+        let mut query = QueryBuilder::<Db>::new("SELECT * FROM orders WHERE id < ");
+        query.push_bind(page.before);
+        if let Some(user) = which.user {
+            query.push(" AND user_id = ").push_bind(user.as_i64());
+        }
+        if let Some(status) = &which.status {
+            query.push(" AND status = ").push_bind(status.clone());
+        }
+        query.push(" ORDER BY id DESC LIMIT ").push_bind(page.rows());
+        let rows = query.build().fetch_all(self.readers()).await?;
+        Ok(page.cut(self.as_staff_sees(&rows).await?, |order| order.order.id.as_i64()))
+    }
+
+    /// An order of whomever.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn staff_order(&self, order: OrderId) -> Result<Option<StaffOrder>, StoreError> {
+        let query = sqlx::query("SELECT * FROM orders WHERE id = ?").bind(order.as_i64());
+        let row = query.fetch_optional(self.readers()).await?;
+        Ok(self.as_staff_sees(row.as_slice()).await?.pop())
+    }
+
+    async fn as_staff_sees(&self, rows: &[DbRow]) -> Result<Vec<StaffOrder>, StoreError> {
+        let orders = self.with_lines(rows).await?;
+        let json = |row: &DbRow, column: &str| {
+            let text: Option<&str> = row.try_get(column)?;
+            text.map(from_json).transpose()
+        };
+        let staff = |(row, order): (&DbRow, Order)| {
+            let (address, shipment) = (json(row, "address")?, json(row, "shipment")?);
+            Ok(StaffOrder { order, user: id(row, "user_id", UserId::from_i64)?, address, shipment })
+        };
+        rows.iter().zip(orders).map(staff).collect()
+    }
+
     /// An order of `user`; `None` where it is somebody else's.
     ///
     /// # Errors

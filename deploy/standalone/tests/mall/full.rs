@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::{
     assert_sound,
     process::{Process, Shop, agent, command, get, until},
+    walk,
 };
 
 /// Units on sale in each test.
@@ -222,6 +223,13 @@ fn survives(gateways: usize, mut break_it: impl FnMut(&mut Full, &Told, usize)) 
         let (status, again) = full.shop.buy(&agent(), &activity, *user, &format!("k{user}")).unwrap();
         assert_eq!((status, again["order_id"].as_str()), (202, Some(order.as_str())), "the first answer");
     }
+}
+
+#[test]
+fn a_shopper_walks_through_the_mall() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(full) = Full::start(1) else { return };
+    walk::walk(&full.shop);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #[cfg(feature = "kafka")]
 mod full;
 mod process;
+mod walk;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -57,6 +58,12 @@ fn assert_sound(mall: &Shop, activity: &str) -> serde_json::Value {
     assert_eq!(units("total"), units("available") + units("held") + units("sold"), "{audit}");
     assert_eq!(audit["ok"], true, "{audit}");
     audit
+}
+
+#[test]
+fn a_shopper_walks_through_the_mall() {
+    let data = tempfile::tempdir().unwrap();
+    walk::walk(&Mall::start(data.path(), &[]));
 }
 
 /// Ten times in mid-sale: every yes is an order, none is there twice, the equation holds.

@@ -112,7 +112,7 @@ impl Process {
 }
 
 impl Shop {
-    fn admin_post(&self, path: &str, body: Value) -> Value {
+    pub(crate) fn admin_post(&self, path: &str, body: Value) -> Value {
         let agent = agent();
         let sign_in = json!({"username": "admin", "password": ADMIN_PASSWORD});
         let session = post(&agent, &format!("{}/admin/api/v1/sessions", self.admin), None, None, &sign_in);
@@ -202,6 +202,22 @@ fn post(agent: &Agent, url: &str, token: Option<&str>, key: Option<&str>, body: 
         request = request.header("Idempotency-Key", key);
     }
     let mut answer = request.send_json(body).unwrap();
+    (answer.status().as_u16(), answer.body_mut().read_json().unwrap_or(Value::Null))
+}
+
+/// Any call; the body is left out where it is null.
+pub(crate) fn call(method: &str, url: &str, token: Option<&str>, body: &Value) -> (u16, Value) {
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    if let Some(token) = token {
+        request = request.header("Authorization", format!("Bearer {token}"));
+    }
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        request = request.header("Content-Type", "application/json");
+        body.to_string()
+    };
+    let mut answer = agent().run(request.body(body).unwrap()).unwrap();
     (answer.status().as_u16(), answer.body_mut().read_json().unwrap_or(Value::Null))
 }
 

@@ -1,0 +1,214 @@
+//! Orders and shoppers as those who run the shop see them.
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use contract::{ActivityId, Cents, OrderId, SkuId, UserId};
+use foundation::{
+    Clock,
+    web::{Json, Path, Problem, Query},
+};
+use ledger::LedgerClient;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use store::{Moved, OrderQuery, RegisteredUser, StaffOrder, order_state::OrderState};
+
+use super::{
+    Api,
+    refused::{Refused, invalid, not_found},
+    request::{ListBody, PageQuery, Staff},
+};
+
+/// Characters of a carrier's name and of a parcel's number.
+const SHIPMENT_CHARS: std::ops::RangeInclusive<usize> = 1..=64;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OrdersQuery {
+    status: Option<String>,
+    user_id: Option<UserId>,
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct OrderBody {
+    order_id: OrderId,
+    user_id: UserId,
+    status: &'static str,
+    activity_id: Option<ActivityId>,
+    total_cents: Cents,
+    #[serde(with = "foundation::rfc3339")]
+    created_at: u64,
+    #[serde(with = "foundation::rfc3339")]
+    expires_at: u64,
+    address: Option<Value>,
+    shipment: Option<Value>,
+    items: Vec<LineBody>,
+}
+
+#[derive(Serialize)]
+struct LineBody {
+    sku_id: SkuId,
+    title: String,
+    quantity: u32,
+    price_cents: Cents,
+}
+
+impl From<StaffOrder> for OrderBody {
+    fn from(StaffOrder { order, user, address, shipment }: StaffOrder) -> Self {
+        let line = |line: store::OrderLine| LineBody {
+            sku_id: line.sku,
+            title: line.title,
+            quantity: line.quantity,
+            price_cents: line.price,
+        };
+        Self {
+            order_id: order.id,
+            user_id: user,
+            status: order.state.as_str(),
+            activity_id: order.activity,
+            total_cents: order.total,
+            created_at: order.created_at_ms,
+            expires_at: order.expires_at_ms,
+            address,
+            shipment,
+            items: order.lines.into_iter().map(line).collect(),
+        }
+    }
+}
+
+pub(super) async fn list<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Query(query): Query<OrdersQuery>,
+) -> Result<Json<impl Serialize>, Refused> {
+    let OrdersQuery { status, user_id, limit, cursor } = query;
+    if status.as_ref().is_some_and(|status| !OrderState::ALL.iter().any(|state| state.as_str() == status)) {
+        let detail = "status is a state of an order, such as paid";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", detail).into());
+    }
+    let page = PageQuery { limit, cursor }.page()?;
+    Ok(ListBody::of(api.store.staff_orders(&OrderQuery { status, user: user_id }, page).await?, OrderBody::from))
+}
+
+pub(super) async fn one<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<OrderId>,
+) -> Result<Response, Refused> {
+    let order = api.store.staff_order(id).await?.ok_or_else(|| not_found("order"))?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(OrderBody::from(order))).into_response())
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Shipment {
+    carrier: String,
+    tracking_no: String,
+}
+
+pub(super) async fn ship<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<OrderId>,
+    Json(shipment): Json<Shipment>,
+) -> Result<Response, Refused> {
+    for text in [&shipment.carrier, &shipment.tracking_no] {
+        if !SHIPMENT_CHARS.contains(&text.chars().count()) || text.chars().any(char::is_control) {
+            return Err(invalid("carrier and tracking_no are 1 to 64 characters"));
+        }
+    }
+    let text = json!(shipment).to_string();
+    let moved = api.store.ship(id, &text, api.clock.now_ms()).await?;
+    answer(&api, id, moved, "be sent").await
+}
+
+pub(super) async fn approve_refund<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<OrderId>,
+) -> Result<Response, Refused> {
+    let moved = api.store.decide_refund(id, true, api.clock.now_ms()).await?;
+    answer(&api, id, moved, "have its refund approved").await
+}
+
+pub(super) async fn refuse_refund<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<OrderId>,
+) -> Result<Response, Refused> {
+    let moved = api.store.decide_refund(id, false, api.clock.now_ms()).await?;
+    answer(&api, id, moved, "have its refund refused").await
+}
+
+/// The order as it stands now, or why it can't `verb`.
+async fn answer<K: LedgerClient, C: Clock>(
+    api: &Api<K, C>,
+    id: OrderId,
+    moved: Moved,
+    verb: &str,
+) -> Result<Response, Refused> {
+    match moved {
+        Moved::To(_) => {}
+        Moved::Unknown => return Err(not_found("order")),
+        Moved::Refused(state) => {
+            let detail = format!("an order that is {} can't {verb}", state.as_str());
+            return Err(Problem::new(StatusCode::CONFLICT, "invalid_transition", detail).into());
+        }
+    }
+    let order = api.store.staff_order(id).await?.ok_or_else(|| not_found("order"))?;
+    Ok(Json(OrderBody::from(order)).into_response())
+}
+
+#[derive(Serialize)]
+struct UserBody {
+    user_id: UserId,
+    username: String,
+    phone: Option<String>,
+    blocked: bool,
+    #[serde(with = "foundation::rfc3339")]
+    created_at: u64,
+}
+
+impl From<RegisteredUser> for UserBody {
+    fn from(RegisteredUser { user, blocked }: RegisteredUser) -> Self {
+        let store::User { id, username, phone, created_at_ms } = user;
+        Self { user_id: id, username, phone, blocked, created_at: created_at_ms }
+    }
+}
+
+pub(super) async fn users<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<impl Serialize>, Refused> {
+    Ok(ListBody::of(api.store.users(query.page()?).await?, UserBody::from))
+}
+
+pub(super) async fn block<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<UserId>,
+) -> Result<Json<impl Serialize>, Refused> {
+    set_blocked(&api, id, true).await
+}
+
+pub(super) async fn unblock<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<UserId>,
+) -> Result<Json<impl Serialize>, Refused> {
+    set_blocked(&api, id, false).await
+}
+
+async fn set_blocked<K: LedgerClient, C: Clock>(
+    api: &Api<K, C>,
+    id: UserId,
+    blocked: bool,
+) -> Result<Json<UserBody>, Refused> {
+    let user = api.store.block_user(id, blocked).await?;
+    Ok(Json(user.ok_or_else(|| not_found("user"))?.into()))
+}

@@ -1,0 +1,65 @@
+//! A shopper's way through the whole mall, over HTTP: register, browse, cart, order, pay, ship, receive, refund.
+
+use serde_json::{Value, json};
+
+use crate::process::{Shop, agent, call, until};
+
+/// Walks; every step is one that a client could take.
+pub(crate) fn walk(shop: &Shop) {
+    let category = shop.admin_post("/categories", json!({ "name": "手机" }));
+    let product = shop.admin_post("/products", json!({ "title": "旗舰 🚀", "category_id": category["category_id"] }));
+    let product = product["product_id"].as_str().unwrap().to_owned();
+    let sku = json!({ "attributes": { "颜色": "黑" }, "price_cents": 399_900, "stock": 10 });
+    let sku = shop.admin_post(&format!("/products/{product}/skus"), sku)["sku_id"].as_str().unwrap().to_owned();
+    shop.admin_post(&format!("/products/{product}/shelve"), json!({}));
+
+    let name = format!("ada-{product}").chars().take(32).collect::<String>();
+    let credentials = json!({ "username": name, "password": "correct horse" });
+    let at = |path: &str| format!("{}/api/v1{path}", shop.order_core);
+    let (status, _) = call("POST", &at("/users"), None, &credentials);
+    assert_eq!(status, 201);
+    let (_, session) = call("POST", &at("/sessions"), None, &credentials);
+    let token = session["access_token"].as_str().unwrap().to_owned();
+    let ask = |method: &str, path: &str, body: Value| call(method, &at(path), Some(&token), &body);
+    let made = |path: &str, body: Value| {
+        let (status, answer) = ask("POST", path, body);
+        assert!((200..300).contains(&status), "{path}: {status} {answer}");
+        answer
+    };
+
+    until("the product is in the shop", || ask("GET", &format!("/products/{product}"), Value::Null).0 == 200);
+    let (_, listed) =
+        ask("GET", &format!("/products?category_id={}", category["category_id"].as_str().unwrap()), Value::Null);
+    assert_eq!(listed["items"][0]["price_cents"], 399_900, "{listed}");
+    let address =
+        made("/addresses", json!({ "recipient": "王小明", "phone": "1", "region": "杭州", "detail": "一号" }));
+    let cart = made("/cart/items", json!({ "sku_id": sku, "quantity": 2 }));
+    assert_eq!((&cart["total_cents"], &cart["items"][0]["state"]), (&json!(799_800), &json!("ok")));
+    let order = made("/orders", json!({ "address_id": address["address_id"], "from_cart": true }));
+    assert_eq!(ask("GET", "/cart", Value::Null).1["items"], json!([]));
+    let order = format!("/orders/{}", order["order_id"].as_str().unwrap());
+    let stands = |status: &str| {
+        let what = format!("the order is {status}");
+        until(&what, || ask("GET", &order, Value::Null).1["status"] == status);
+    };
+
+    let payment = made(&format!("{order}/payments"), json!({ "method": "mock" }));
+    let pay_url = payment["pay_url"].as_str().unwrap();
+    let page = agent().get(pay_url).call().unwrap().body_mut().read_to_string().unwrap();
+    assert!(page.contains("¥ 7998.00") && page.contains("旗舰 🚀 黑"), "{page}");
+    let (base, request) = pay_url.split_once('?').unwrap();
+    let pressed =
+        agent().post(&format!("{base}/pay")).config().max_redirects(0).build().send_form([("request", request)]);
+    assert_eq!(pressed.unwrap().status(), 303);
+    stands("paid");
+    let changed = request.replace("7998.00", "0.01");
+    let pressed = agent().post(&format!("{base}/pay")).send_form([("request", changed.as_str())]);
+    assert_eq!(pressed.unwrap().status(), 422, "a request that was tampered with");
+
+    assert_eq!(ask("POST", &format!("{order}/cancel"), Value::Null).0, 409);
+    shop.admin_post(&format!("{order}/shipment"), json!({ "carrier": "顺丰", "tracking_no": "SF1" }));
+    assert_eq!(made(&format!("{order}/receipt"), Value::Null)["status"], "completed");
+    made(&format!("{order}/refunds"), json!({ "reason": "太大" }));
+    shop.admin_post(&format!("{order}/refunds/approve"), json!({}));
+    stands("refunded");
+}
