@@ -84,6 +84,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/orders/{order_id}/payments", post(payments::begin))
         .route("/api/v1/orders/{order_id}/refunds", post(payments::refund))
         .route("/api/v1/payments/{method}/notify", post(payments::notify))
+        .route("/payments/return", get(payments::returned))
         .route("/api/v1/orders/{order_id}/cancel", post(checkout::cancel))
         .route("/api/v1/orders/{order_id}/receipt", post(checkout::receipt))
         .with_state(api)

@@ -4,7 +4,7 @@ use axum::{
     body::Bytes,
     extract::State,
     http::{StatusCode, header},
-    response::IntoResponse,
+    response::{Html, IntoResponse},
 };
 use contract::{OrderId, PaymentId};
 use foundation::web::{Json, Path, Problem};
@@ -92,6 +92,31 @@ pub(super) async fn notify(
     };
     let answer = if heard { "success" } else { "failure" };
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], answer))
+}
+
+const RETURNED: &str = r#"<!doctype html>
+<html lang="zh">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>支付 · Payment</title>
+<style>
+:root { color-scheme: light dark; }
+body { margin: 0; min-height: 100vh; display: grid; place-items: center; font: 16px/1.5 system-ui, sans-serif; }
+main { width: min(26rem, 100vw - 2rem); }
+h1 { font-size: 1.2rem; }
+</style>
+<main>
+<h1>谢谢 · Thank you</h1>
+<p>到账后订单会立即显示为已支付，此页面可以关闭。</p>
+<p>Your order shows that it is paid as soon as the money has come. You can close this page.</p>
+</main>
+</html>
+"#;
+
+/// Where a platform sends the buyer's browser. It proves nothing: money is what a notice tells of.
+pub(super) async fn returned() -> impl IntoResponse {
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(RETURNED))
 }
 
 /// Whether the platform need not tell again.

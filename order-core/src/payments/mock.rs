@@ -189,7 +189,7 @@ const PAGE: &str = r#"<!doctype html>
 <style>
 :root { color-scheme: light dark; --ink: #1c1c1e; --paper: #f2f3f5; --card: #fff; --line: #d9dbe0; --go: #1559c7; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #f0f0f2; --paper: #121316; --card: #1d1f24; --line: #33363d; --go: #4c8dff; }
+  :root { --ink: #f0f0f2; --paper: #121316; --card: #1d1f24; --line: #33363d; --go: #2a6be0; }
 }
 body { margin: 0; min-height: 100vh; display: grid; place-items: center; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; }

@@ -50,7 +50,10 @@ pub(crate) fn walk(shop: &Shop) {
     let (base, request) = pay_url.split_once('?').unwrap();
     let pressed =
         agent().post(&format!("{base}/pay")).config().max_redirects(0).build().send_form([("request", request)]);
-    assert_eq!(pressed.unwrap().status(), 303);
+    let pressed = pressed.unwrap();
+    assert_eq!(pressed.status(), 303);
+    let back = pressed.headers()["location"].to_str().unwrap();
+    assert_eq!(agent().get(back).call().unwrap().status(), 200, "{back}");
     stands("paid");
     let changed = request.replace("7998.00", "0.01");
     let pressed = agent().post(&format!("{base}/pay")).send_form([("request", changed.as_str())]);
