@@ -70,6 +70,7 @@ The mall is ready.
   order-core  http://${MALL_ORDER_CORE__LISTEN:-127.0.0.1:8081}
   admin       http://${MALL_ADMIN__LISTEN:-127.0.0.1:8082}
 
+The first admin is admin; the password is in ${MALL_DATA_DIR:-data}/admin-password unless MALL_ADMIN_PASSWORD is set.
 Try: make sale ARGS="--gateway $(for gateway in $gateways; do printf 'http://%s,' "$gateway"; done | sed 's/,$//')"
 END
 
