@@ -58,7 +58,7 @@ struct LineBody {
 }
 
 impl From<StaffOrder> for OrderBody {
-    fn from(StaffOrder { order, user, address, shipment }: StaffOrder) -> Self {
+    fn from(StaffOrder { order, user }: StaffOrder) -> Self {
         let line = |line: store::OrderLine| LineBody {
             sku_id: line.sku,
             title: line.title,
@@ -73,8 +73,8 @@ impl From<StaffOrder> for OrderBody {
             total_cents: order.total,
             created_at: order.created_at_ms,
             expires_at: order.expires_at_ms,
-            address,
-            shipment,
+            address: order.address,
+            shipment: order.shipment,
             items: order.lines.into_iter().map(line).collect(),
         }
     }

@@ -8,6 +8,7 @@ use axum::{
 use contract::{ActivityId, Cents, OrderId, SkuId};
 use foundation::web::{Json, Path, Problem, Query};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use store::{Order, OrderLine, order_state::OrderState};
 
 use super::{Api, Shopper, failed, page};
@@ -30,6 +31,10 @@ pub(super) struct OrderBody {
     created_at: u64,
     #[serde(with = "foundation::rfc3339")]
     expires_at: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shipment: Option<Value>,
     items: Vec<LineBody>,
 }
 
@@ -58,6 +63,8 @@ impl From<Order> for OrderBody {
             total_cents: order.total,
             created_at: order.created_at_ms,
             expires_at: order.expires_at_ms,
+            address: order.address,
+            shipment: order.shipment,
             items: order.lines.into_iter().map(line).collect(),
         }
     }

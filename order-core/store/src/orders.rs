@@ -29,6 +29,10 @@ pub struct Order {
     pub created_at_ms: u64,
     /// When it is closed unless it is paid, epoch milliseconds.
     pub expires_at_ms: u64,
+    /// Where it goes; orders of a flash sale have none.
+    pub address: Option<serde_json::Value>,
+    /// How it was sent.
+    pub shipment: Option<serde_json::Value>,
     /// What was bought.
     pub lines: Vec<OrderLine>,
 }
@@ -47,16 +51,12 @@ pub struct OrderLine {
 }
 
 /// An order as the shop sees it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaffOrder {
     /// As its owner sees it.
     pub order: Order,
     /// Who that is.
     pub user: UserId,
-    /// Where it goes; orders of a flash sale have none.
-    pub address: Option<serde_json::Value>,
-    /// How it was sent.
-    pub shipment: Option<serde_json::Value>,
 }
 
 /// Which orders.
@@ -99,14 +99,8 @@ impl Store {
 
     async fn as_staff_sees(&self, rows: &[DbRow]) -> Result<Vec<StaffOrder>, StoreError> {
         let orders = self.with_lines(rows).await?;
-        let json = |row: &DbRow, column: &str| {
-            let text: Option<&str> = row.try_get(column)?;
-            text.map(from_json).transpose()
-        };
-        let staff = |(row, order): (&DbRow, Order)| {
-            let (address, shipment) = (json(row, "address")?, json(row, "shipment")?);
-            Ok(StaffOrder { order, user: id(row, "user_id", UserId::from_i64)?, address, shipment })
-        };
+        let staff =
+            |(row, order): (&DbRow, Order)| Ok(StaffOrder { order, user: id(row, "user_id", UserId::from_i64)? });
         rows.iter().zip(orders).map(staff).collect()
     }
 
@@ -164,9 +158,17 @@ impl Store {
                 total: Cents::new(row.try_get("total_cents")?),
                 created_at_ms: count(row, "created_at_ms")?,
                 expires_at_ms: count(row, "expires_at_ms")?,
+                address: json(row, "address")?,
+                shipment: json(row, "shipment")?,
                 lines: lines.remove(&order).unwrap_or_default(),
             })
         };
         rows.iter().map(&mut order).collect()
     }
+}
+
+/// A column that holds JSON, or nothing.
+fn json(row: &DbRow, column: &str) -> Result<Option<serde_json::Value>, StoreError> {
+    let text: Option<&str> = row.try_get(column)?;
+    text.map(from_json).transpose()
 }

@@ -107,7 +107,8 @@ impl Store {
         let row = sqlx::query("SELECT * FROM addresses WHERE id = ? AND user_id = ?");
         let row = row.bind(new.address.as_i64()).bind(new.user.as_i64()).fetch_optional(&mut *tx).await?;
         let Some(address) = row else { return Ok(Placed::UnknownAddress) };
-        let address = to_json(&address_of(&address)?.fields)?;
+        let address = serde_json::to_value(address_of(&address)?.fields)
+            .map_err(|error| StoreError::contradiction(error.to_string()))?;
 
         let lacking = take_stock(&mut tx, &new.lines).await?;
         let offered = offered(&mut tx, &new.lines).await?;
@@ -129,8 +130,18 @@ impl Store {
 
         let expires_at_ms = now_ms.saturating_add(self.settings.pay_within_ms);
         let state = OrderState::PendingPayment;
-        let placed = Order { id: order, state, activity: None, total, created_at_ms: now_ms, expires_at_ms, lines };
-        write_order(&mut tx, &placed, new, &address).await?;
+        let placed = Order {
+            id: order,
+            state,
+            activity: None,
+            total,
+            created_at_ms: now_ms,
+            expires_at_ms,
+            address: Some(address),
+            shipment: None,
+            lines,
+        };
+        write_order(&mut tx, &placed, new).await?;
         let deadline = Outgoing::deadline(self.settings.pay_within_ms, order, expires_at_ms);
         let event = Outgoing::event(order, new.user, state, now_ms);
         self.send(&mut tx, vec![deadline, event]).await?;
@@ -195,12 +206,7 @@ fn sum(lines: &[OrderLine]) -> Option<Cents> {
     lines.iter().try_fold(Cents::default(), |sum, line| sum.plus(line.price.times(line.quantity)?))
 }
 
-async fn write_order(
-    tx: &mut Transaction<'_, Db>,
-    order: &Order,
-    new: &NewOrder,
-    address: &str,
-) -> Result<(), StoreError> {
+async fn write_order(tx: &mut Transaction<'_, Db>, order: &Order, new: &NewOrder) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO orders (id, user_id, status, total_cents, created_at_ms, expires_at_ms, updated_at_ms, address) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -212,7 +218,7 @@ async fn write_order(
     .bind(big(order.created_at_ms)?)
     .bind(big(order.expires_at_ms)?)
     .bind(big(order.created_at_ms)?)
-    .bind(address)
+    .bind(to_json(&order.address)?)
     .execute(&mut **tx)
     .await?;
     let mut insert =

@@ -61,6 +61,12 @@ pub(crate) fn walk(shop: &Shop) {
 
     assert_eq!(ask("POST", &format!("{order}/cancel"), Value::Null).0, 409);
     shop.admin_post(&format!("{order}/shipment"), json!({ "carrier": "顺丰", "tracking_no": "SF1" }));
+    let (_, sent) = ask("GET", &order, Value::Null);
+    assert_eq!(
+        (&sent["shipment"]["tracking_no"], &sent["address"]["detail"]),
+        (&json!("SF1"), &json!("一号")),
+        "{sent}"
+    );
     assert_eq!(made(&format!("{order}/receipt"), Value::Null)["status"], "completed");
     made(&format!("{order}/refunds"), json!({ "reason": "太大" }));
     shop.admin_post(&format!("{order}/refunds/approve"), json!({}));
