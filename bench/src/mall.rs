@@ -212,8 +212,14 @@ impl Mall {
     /// The mall's own audit, live.
     pub(crate) fn audit(&self, activity: ActivityId) -> Result<Audit, String> {
         let path = format!("/admin/api/v1/activities/{activity}/audit");
-        let reply = self.get(&self.admin, &path, Some(&self.admin_token))?;
         let fault = |what: &dyn Display| format!("admin {}: GET {path}: {what}", self.admin.base);
+        let began = Instant::now();
+        let mut reply = self.get(&self.admin, &path, Some(&self.admin_token))?;
+        // A server behind it that was away, and is back, is no reason to give a sale up.
+        while reply.status == 503 && began.elapsed() < READY_TIMEOUT {
+            std::thread::sleep(POLL_EVERY);
+            reply = self.get(&self.admin, &path, Some(&self.admin_token))?;
+        }
         if reply.status != 200 {
             return Err(fault(&reply.told()));
         }
