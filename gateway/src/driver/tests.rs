@@ -18,9 +18,10 @@ use contract::{
 use foundation::{Clock, SystemClock, metrics::Registry};
 use gateway_core::{Batch, Config, Control, Core, Now};
 use ledger::house::Reply;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::on_monoio;
+use super::Run;
 use crate::{
     bind,
     figures::Figures,
@@ -28,20 +29,23 @@ use crate::{
     mailbox::mailbox,
     probe,
     shard::Parts,
-    thread::{BACKLOG, CoreThread},
+    thread::CoreThread,
 };
 
 #[path = "../../core/tests/http_table/cases.rs"]
 #[expect(dead_code, reason = "the core's own tests ask for more")]
 mod http_table;
 
-const DRIVERS: &[(&str, Run)] = &[("monoio", on_monoio::run)];
+/// Those that this build has.
+const DRIVERS: &[(&str, Run)] = &[
+    ("monoio", super::on_monoio::run),
+    #[cfg(feature = "glommio")]
+    ("glommio", super::on_glommio::run),
+];
 /// Longer than any answer takes.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// After what should be the last answer, so long another one is waited for.
 const SILENCE: Duration = Duration::from_millis(5);
-
-type Run = fn(CoreThread) -> io::Result<()>;
 
 /// The ledger of tests that reserve nothing.
 struct NoLedger;
@@ -62,7 +66,6 @@ impl Server {
     fn start(run: Run, configure: impl FnOnce(&mut Config)) -> Self {
         let address = probe(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let socket = bind(address).unwrap();
-        socket.listen(BACKLOG).unwrap();
         let mut config = Config::new(TokenKey::new(b"a key", Audience::Shopper), 1);
         configure(&mut config);
         let wall_ms = SystemClock.now_ms();
@@ -92,8 +95,10 @@ impl Server {
             started: Instant::now(),
         };
         open.cancel();
-        let thread = CoreThread { cpu: None, socket, open, parts, mailbox, stop: stop.clone() };
+        let (listens, heard) = oneshot::channel();
+        let thread = CoreThread { cpu: None, socket, open, listens, parts, mailbox, stop: stop.clone() };
         let thread = Some(std::thread::spawn(move || run(thread)));
+        heard.blocking_recv().unwrap();
         Self { address, figures, stop, thread }
     }
 
