@@ -27,7 +27,7 @@ use commit_log::Log;
 use contract::token::TokenKey;
 use foundation::{
     Clock, SystemClock,
-    config::{GatewayConfig, RateLimit},
+    config::{GatewayConfig, RateLimit, Runtime},
     ids::{self, Lease},
     metrics::Registry,
 };
@@ -164,10 +164,20 @@ fn core<L>(ground: &Ground<'_, L>, cores: usize, started: Instant) -> Result<(Co
     config.connections_max = limits.connections_max.get().div_ceil(cores);
     config.waiting_max = limits.queue_max.get();
     config.timeouts.reply = limits.reply_timeout;
+    fit(&mut config, limits.runtime);
     config.gate.client = rate(limits.client_rate);
     config.gate.user = rate(limits.user_rate);
     let ids = lease.snowflake(now.wall_ms)?;
     Ok((Core::new(config, ids, now), lease))
+}
+
+/// Leaves out what `runtime` can't do.
+const fn fit(config: &mut Config, runtime: Runtime) {
+    match runtime {
+        Runtime::Monoio | Runtime::Glommio => {}
+        // An answer of may_minihttp's is written in one piece.
+        Runtime::May => config.streams_max = 0,
+    }
 }
 
 /// No limit is a rate of 0.

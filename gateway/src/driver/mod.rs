@@ -2,6 +2,8 @@
 
 #[cfg(feature = "glommio")]
 mod on_glommio;
+#[cfg(feature = "may")]
+mod on_may;
 mod on_monoio;
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,8 @@ pub(crate) fn on(runtime: Runtime) -> Result<Run> {
         Runtime::Monoio => Ok(on_monoio::run),
         #[cfg(feature = "glommio")]
         Runtime::Glommio => Ok(on_glommio::run),
+        #[cfg(feature = "may")]
+        Runtime::May => Ok(on_may::run),
         #[cfg(not(all(feature = "glommio", feature = "may")))]
         _ => {
             let name = runtime.as_str();

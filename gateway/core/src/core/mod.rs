@@ -20,7 +20,7 @@ use contract::{Activity, OrderId, ledger::Entry, record::OrderEvent, snowflake::
 pub use connection::ConnId;
 use connection::{Connection, Connections, Phase};
 
-use crate::{Now, board::Board, config::Config, gate::Gate, pipe::Batch, pipe::Pipe, stats::Stats};
+use crate::{Limits, Now, board::Board, config::Config, gate::Gate, pipe::Batch, pipe::Pipe, stats::Stats};
 
 /// No connection is taken now: too many are open, or the core drains. The shell closes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +129,11 @@ impl Core {
     /// The counters.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// What a request may measure.
+    pub fn limits(&self) -> Limits {
+        self.config.http
     }
 
     /// Connections that are open.
