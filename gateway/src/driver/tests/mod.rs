@@ -1,6 +1,7 @@
 //! What holds on every driver, over real sockets.
 
 mod clients;
+mod nginx;
 mod sale;
 mod table;
 mod threads;
@@ -25,6 +26,10 @@ use gateway_core::{Batch, Config, Control, Core, Now};
 use ledger::house::Reply;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+
+#[path = "../../../core/tests/http_table/cases.rs"]
+#[expect(dead_code, reason = "the core's own tests ask for more")]
+mod http_table;
 
 use super::Run;
 use crate::{
