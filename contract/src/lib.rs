@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod money;
 pub mod record;
 pub mod snowflake;
+pub mod ticket;
 pub mod token;
 pub mod topic;
 

@@ -2,7 +2,6 @@
 
 use anyhow::{Result, ensure};
 use commit_log::AnyLog;
-use contract::token::{Audience, TokenKey};
 use foundation::{Readiness, SystemClock, shutdown};
 use gateway::Gateway;
 use ledger::AnyLedger;
@@ -107,7 +106,7 @@ pub(crate) async fn start_gateway(
 ) -> Result<Gateway> {
     let parts = gateway::Ground {
         config: &ground.config.gateway,
-        token_key: TokenKey::new(ground.secrets.shopper.expose().as_bytes(), Audience::Shopper),
+        keys: gateway::Keys::new(ground.secrets.shopper.expose().as_bytes()),
         ids: &ground.ids(),
         log,
         ledgers: ledger.link.clone(),

@@ -29,7 +29,7 @@ impl Gate {
         Self {
             clients: Limiter::new(limits.client, limits.keys_max, config.seed, now),
             users: Limiter::new(limits.user, limits.keys_max, config.seed, now),
-            tokens: Tokens::new(config.token_key.clone(), limits.tokens_max, config.seed),
+            tokens: Tokens::new(config.keys.tokens.clone(), limits.tokens_max, config.seed),
             trusted_proxies: limits.trusted_proxies.clone(),
             screen: Screen::new(config.seed),
         }
@@ -82,13 +82,12 @@ fn limit_key(client: IpAddr) -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use contract::token::{Audience, TokenKey};
-
     use super::*;
+    use crate::config::Keys;
 
     #[test]
     fn forwarded_for_is_believed_from_proxies_only() {
-        let mut config = Config::new(TokenKey::new(b"x", Audience::Shopper), 1);
+        let mut config = Config::new(Keys::new(b"x"), 1);
         config.gate.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
         let gate = Gate::new(&config, Duration::ZERO);
         let check = |peer: &str, forwarded: &str, expect: &str| {

@@ -7,6 +7,7 @@
 mod accounts;
 mod activities;
 mod addresses;
+mod admission;
 mod cart;
 mod catalogue;
 pub mod conformance;
@@ -37,6 +38,7 @@ mod take_in;
 pub use accounts::{Credentials, LOCKED_MS, Realm, RegisteredUser, User, WRONG_TRIES_MAX};
 pub use activities::{AddedSale, NewSale, Sale, SalePatch};
 pub use addresses::{ADDRESSES_MAX, AddedAddress, Address, AddressFields};
+pub use admission::{ENTRY_RULES_MAX, Restocked, Steered};
 pub use cart::{CART_LINES_MAX, CART_UNITS_MAX, CartChange, CartLine, Offered};
 pub use catalogue::{
     Attributes, Category, CategoryPatch, NewCategory, NewProduct, NewSku, Product, ProductPatch, Sku, SkuPatch,

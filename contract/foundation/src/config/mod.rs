@@ -108,6 +108,8 @@ pub struct GatewayConfig {
     pub user_rate: Option<RateLimit>,
     /// Attempts at one activity of one user over all gateways, kept by the ledger; `max` 0 is no limit.
     pub user_window: Window,
+    /// Pictures of challenges that are kept ready over all threads once a sale asks for them.
+    pub captchas_max: NonZeroUsize,
 }
 
 /// Requests that one client or user may make.
@@ -363,6 +365,7 @@ impl Check {
                     .unwrap_or(Window::MAX),
                 within_ms: self.within("gateway.user_window_ms", raw.user_window_ms, 1..=24 * 3_600_000),
             },
+            captchas_max: self.count("gateway.captchas_max", raw.captchas_max, 1..=100_000),
         }
     }
 

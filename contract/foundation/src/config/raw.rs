@@ -35,6 +35,7 @@ pub(super) struct Gateway {
     pub user_burst: u64,
     pub user_window_max: u64,
     pub user_window_ms: u64,
+    pub captchas_max: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -124,6 +125,7 @@ impl Default for Raw {
                 user_burst: 200,
                 user_window_max: 0,
                 user_window_ms: 1_000,
+                captchas_max: 1_024,
             },
             order_core: server("127.0.0.1:8081"),
             admin: server("127.0.0.1:8082"),

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::{
     assert_sound,
     process::{Process, Shop, agent, command, get, until},
-    walk,
+    steer, walk,
 };
 
 /// Units on sale in each test.
@@ -230,6 +230,7 @@ fn a_shopper_walks_through_the_mall() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(full) = Full::start(1) else { return };
     walk::walk(&full.shop);
+    steer::steer(&full.shop);
 }
 
 #[test]
