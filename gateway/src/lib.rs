@@ -23,7 +23,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use commit_log::Log;
-use contract::token::TokenKey;
+use contract::{client_address::TrustedProxies, token::TokenKey};
 use foundation::{
     Clock, SystemClock,
     config::{GatewayConfig, RateLimit},
@@ -49,6 +49,8 @@ pub use link::{Ledgers, ReserveLink};
 pub struct Ground<'a, L> {
     /// Its section of the configuration.
     pub config: &'a GatewayConfig,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: &'a TrustedProxies,
     /// Verifies shoppers' tokens.
     pub token_key: TokenKey,
     /// Where worker ids are leased.
@@ -158,6 +160,7 @@ fn core<L>(ground: &Ground<'_, L>, cores: usize, started: Instant) -> Result<(Co
     config.timeouts.reply = limits.reply_timeout;
     config.gate.client = rate(limits.client_rate);
     config.gate.user = rate(limits.user_rate);
+    config.gate.trusted_proxies = ground.trusted_proxies.clone();
     let ids = lease.snowflake(now.wall_ms)?;
     Ok((Core::new(config, ids, now), lease))
 }

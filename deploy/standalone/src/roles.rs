@@ -107,6 +107,7 @@ pub(crate) async fn start_gateway(
 ) -> Result<Gateway> {
     let parts = gateway::Ground {
         config: &ground.config.gateway,
+        trusted_proxies: &ground.config.trusted_proxies,
         token_key: TokenKey::new(ground.secrets.shopper.expose().as_bytes(), Audience::Shopper),
         ids: &ground.ids(),
         log,
