@@ -132,9 +132,9 @@ pub(crate) fn spawn_order_core(
 ) -> Result<()> {
     if let Some(fence) = ledger.fence(log, store) {
         let part = readiness.part("ledgers", "Redis has yet to be compared with the log");
-        let stop = stop.clone();
+        let (store, stop) = (store.clone(), stop.clone());
         services.spawn(async move {
-            order_core::workers::guard(fence, SystemClock, part, stop).await;
+            order_core::workers::guard(fence, store, SystemClock, part, stop).await;
             Ok(())
         });
     }
