@@ -9,7 +9,7 @@ use ledger::{
     house::SnapshotSource,
     redis::fence::{Fence, Looked},
 };
-use store::SaleStore;
+use store::{SaleStore, StoreError};
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks. A Redis that came back sells nothing before it was looked at.
@@ -55,7 +55,8 @@ pub async fn guard<L: Log, S: SnapshotSource, D: SaleStore>(
             repeated = repeats.step(&store) => repeated,
         };
         match repeated {
-            Ok(()) => failures = Failures(0),
+            Ok(More::Now) => continue,
+            Ok(More::Nothing) => failures = Failures(0),
             Err(error) => failures.log(&error, "what became of orders can't be sent again; it is tried again"),
         }
         tokio::select! {
@@ -63,6 +64,12 @@ pub async fn guard<L: Log, S: SnapshotSource, D: SaleStore>(
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
+}
+
+/// Whether there are pages left.
+enum More {
+    Now,
+    Nothing,
 }
 
 /// How far the commands are sent once more.
@@ -74,13 +81,12 @@ enum Repeats {
 
 impl Repeats {
     /// A page for each look: a Redis that restarts again is seen meanwhile.
-    async fn step(&mut self, store: &impl SaleStore) -> Result<(), store::StoreError> {
-        let Self::After(after) = *self else { return Ok(()) };
-        *self = match store.repeat_commands(after).await? {
-            Some(last) => Self::After(Some(last)),
-            None => Self::Done,
-        };
-        Ok(())
+    async fn step(&mut self, store: &impl SaleStore) -> Result<More, StoreError> {
+        let Self::After(after) = *self else { return Ok(More::Nothing) };
+        let last = store.repeat_commands(after).await?;
+        let more = if last.is_some() { More::Now } else { More::Nothing };
+        *self = last.map_or(Self::Done, |last| Self::After(Some(last)));
+        Ok(more)
     }
 }
 

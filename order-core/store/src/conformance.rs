@@ -248,7 +248,7 @@ async fn what_was_decided_is_sent_again_until_the_mirror_has_it<F: Fixture>(fixt
     fixture.put_activity(&store, &activity).await;
     assert_eq!(store.repeat_commands(None).await.ok(), Some(None));
     let many = i64::try_from(REPEAT_ROWS_MAX).unwrap_or(i64::MAX) + 1;
-    let (mut sale, mut lost) = (Sale::open(1, 20_000), Sale::open(2, 9));
+    let (mut sale, mut lost) = (Sale::open(1, 5_000), Sale::open(2, 9));
     // Odd ids have no request key.
     let odd = |at: i64| order(2 * at + 1);
     for at in 1..=many {

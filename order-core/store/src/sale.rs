@@ -14,7 +14,7 @@ use crate::{StoreError, order_state::OrderState};
 pub const TAKE_IN_MAX: usize = 500;
 
 /// Reservations that one [`SaleStore::repeat_commands`] looks at.
-pub const REPEAT_ROWS_MAX: usize = 5_000;
+pub const REPEAT_ROWS_MAX: usize = 2_000;
 
 /// What the sale's workers ask of the database. Each call is one transaction: all of it or nothing.
 pub trait SaleStore: Clone + Send + Sync + 'static {
