@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod activity;
+pub mod client_address;
 pub mod codec;
 pub mod ids;
 pub mod ledger;

@@ -24,6 +24,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use commit_log::Log;
+use contract::client_address::TrustedProxies;
 use foundation::{
     Clock, SystemClock,
     config::{GatewayConfig, RateLimit},
@@ -51,6 +52,8 @@ pub use link::{Ledgers, ReserveLink};
 pub struct Ground<'a, L> {
     /// Its section of the configuration.
     pub config: &'a GatewayConfig,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: &'a TrustedProxies,
     /// What shoppers' tokens and tickets are checked with.
     pub keys: Keys,
     /// Where worker ids are leased.
@@ -170,6 +173,7 @@ fn core<L>(ground: &Ground<'_, L>, cores: usize, started: Instant) -> Result<(Co
     config.timeouts.reply = limits.reply_timeout;
     config.gate.client = rate(limits.client_rate);
     config.gate.user = rate(limits.user_rate);
+    config.gate.trusted_proxies = ground.trusted_proxies.clone();
     let ids = lease.snowflake(now.wall_ms)?;
     Ok((Core::new(config, ids, now), lease))
 }

@@ -106,6 +106,7 @@ pub(crate) async fn start_gateway(
 ) -> Result<Gateway> {
     let parts = gateway::Ground {
         config: &ground.config.gateway,
+        trusted_proxies: &ground.config.trusted_proxies,
         keys: gateway::Keys::new(ground.secrets.shopper.expose().as_bytes()),
         ids: &ground.ids(),
         log,
@@ -130,9 +131,9 @@ pub(crate) fn spawn_order_core(
 ) -> Result<()> {
     if let Some(fence) = ledger.fence(log, store) {
         let part = readiness.part("ledgers", "Redis has yet to be compared with the log");
-        let stop = stop.clone();
+        let (store, stop) = (store.clone(), stop.clone());
         services.spawn(async move {
-            order_core::workers::guard(fence, SystemClock, part, stop).await;
+            order_core::workers::guard(fence, store, SystemClock, part, stop).await;
             Ok(())
         });
     }

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 pub use answer::Answer;
 pub use board::BoardLimits;
-pub use config::{Cidr, Config, GateLimits, InvalidCidr, Keys, Timeouts};
+pub use config::{Config, GateLimits, Keys, Timeouts};
 pub use core::{ConnId, Control, Core, Next, Refused};
 pub use http::{
     BODY_BYTES_MAX, CHUNKED_WIRE_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Header, LINE_BYTES_MAX, Limits, Request,

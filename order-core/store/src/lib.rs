@@ -53,7 +53,9 @@ pub use page::{Changed, Listed, PAGE_MAX, Page};
 pub use passwords::{PASSWORD_BYTES_MAX, Passwords, SignIn};
 pub use payments::{Arrived, Begun, Notice, Payment};
 pub use refunds::{AskedRefund, DueRefund};
-pub use sale::{DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, SaleStore, StatusUnits, TAKE_IN_MAX, TakenIn};
+pub use sale::{
+    DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, REPEAT_ROWS_MAX, SaleStore, StatusUnits, TAKE_IN_MAX, TakenIn,
+};
 pub use shelf::{Detail, Displayed, ShelfPage, Sort};
 pub use shop_orders::{NewOrder, ORDER_LINES_MAX, Placed};
 

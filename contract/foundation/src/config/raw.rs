@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Raw {
     pub data_dir: String,
     pub admin_password: Option<String>,
+    pub trusted_proxies: Option<String>,
     pub gateway: Gateway,
     pub order_core: Server,
     pub admin: Server,
@@ -113,6 +114,7 @@ impl Default for Raw {
         Self {
             data_dir: "data".to_owned(),
             admin_password: None,
+            trusted_proxies: None,
             gateway: Gateway {
                 listen: "127.0.0.1:8080".to_owned(),
                 threads: 0,
