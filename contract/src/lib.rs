@@ -5,12 +5,14 @@
 #![forbid(unsafe_code)]
 
 pub mod activity;
+pub mod client_address;
 pub mod codec;
 pub mod ids;
 pub mod ledger;
 pub mod money;
 pub mod record;
 pub mod snowflake;
+pub mod ticket;
 pub mod token;
 pub mod topic;
 

@@ -6,6 +6,7 @@ mod orders;
 mod refused;
 mod request;
 mod sessions;
+mod steer;
 #[cfg(test)]
 mod tests;
 
@@ -65,6 +66,11 @@ pub fn router<K: LedgerClient, C: Clock>(api: Api<K, C>) -> Router {
         .route("/activities", get(activities::list::<K, C>).post(activities::create::<K, C>))
         .route("/activities/{id}", get(activities::one::<K, C>).patch(activities::patch::<K, C>))
         .route("/activities/{id}/warm", post(activities::warm::<K, C>))
+        .route("/activities/{id}/pause", post(steer::pause::<K, C>))
+        .route("/activities/{id}/resume", post(steer::resume::<K, C>))
+        .route("/activities/{id}/end", post(steer::end::<K, C>))
+        .route("/activities/{id}/restock", post(steer::restock::<K, C>))
+        .route("/activities/{id}/entry-rules", get(steer::entry_list::<K, C>).post(steer::say_entry::<K, C>))
         .route("/activities/{id}/audit", get(activities::audit::<K, C>));
     Router::new().nest("/admin/api/v1", under).with_state(api)
 }

@@ -7,6 +7,7 @@
 mod accounts;
 mod activities;
 mod addresses;
+mod admission;
 mod cart;
 mod catalogue;
 pub mod conformance;
@@ -37,6 +38,7 @@ mod take_in;
 pub use accounts::{Credentials, LOCKED_MS, Realm, RegisteredUser, User, WRONG_TRIES_MAX};
 pub use activities::{AddedSale, NewSale, Sale, SalePatch};
 pub use addresses::{ADDRESSES_MAX, AddedAddress, Address, AddressFields};
+pub use admission::{ENTRY_RULES_MAX, Restocked, Steered};
 pub use cart::{CART_LINES_MAX, CART_UNITS_MAX, CartChange, CartLine, Offered};
 pub use catalogue::{
     Attributes, Category, CategoryPatch, NewCategory, NewProduct, NewSku, Product, ProductPatch, Sku, SkuPatch,
@@ -51,7 +53,9 @@ pub use page::{Changed, Listed, PAGE_MAX, Page};
 pub use passwords::{PASSWORD_BYTES_MAX, Passwords, SignIn};
 pub use payments::{Arrived, Begun, Notice, Payment};
 pub use refunds::{AskedRefund, DueRefund};
-pub use sale::{DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, SaleStore, StatusUnits, TAKE_IN_MAX, TakenIn};
+pub use sale::{
+    DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, REPEAT_ROWS_MAX, SaleStore, StatusUnits, TAKE_IN_MAX, TakenIn,
+};
 pub use shelf::{Detail, Displayed, ShelfPage, Sort};
 pub use shop_orders::{NewOrder, ORDER_LINES_MAX, Placed};
 

@@ -1,6 +1,9 @@
 //! Where an order stands and what may happen to it. Pure: the SQL and the API ask here.
 
-use contract::record::OrderStatus;
+use contract::{
+    OrderId,
+    record::{Action, OrderStatus},
+};
 
 /// How far an order that was paid for has come; a refund that is refused goes back to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,6 +113,16 @@ impl OrderState {
         match (status, from) {
             ("refunding", Some(fulfilment)) => Some(Self::Refunding(fulfilment)),
             _ => Self::ALL.into_iter().find(|state| !matches!(state, Self::Refunding(_)) && state.as_str() == status),
+        }
+    }
+
+    /// What the ledger of a sale does with the units of `order` in this state; `None` while that is open.
+    pub const fn command(self, order: OrderId) -> Option<Action> {
+        match self {
+            Self::PendingPayment => None,
+            // Sold for good: what comes back after a refund goes on the shelf.
+            Self::Bought(_) | Self::Refunding(_) | Self::Refunded => Some(Action::Settle(order)),
+            Self::Closed | Self::Failed => Some(Action::Release(order)),
         }
     }
 

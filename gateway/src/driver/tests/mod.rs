@@ -16,13 +16,13 @@ use std::{
 
 use contract::{
     Activity, ActivityId, Cents, SkuId,
-    activity::Terms,
+    activity::{Admission, Terms},
     ledger::BatchReply,
     snowflake::Snowflake,
     token::{Audience, TokenKey},
 };
 use foundation::{Clock, SystemClock, config::Runtime, metrics::Registry};
-use gateway_core::{Batch, Config, Control, Core, Now};
+use gateway_core::{Batch, Config, Control, Core, Keys, Now};
 use ledger::house::Reply;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,7 @@ use crate::{
     figures::Figures,
     link::{Ledgers, ReserveLink},
     mailbox::mailbox,
+    painter::Painter,
     probe,
     shard::Parts,
     thread::CoreThread,
@@ -44,6 +45,7 @@ use crate::{
 
 /// Longer than any answer takes.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+const KEY: &[u8] = b"a key";
 const PING: &[u8] = b"GET /ping HTTP/1.1\r\nHost: mall\r\n\r\n";
 /// Of the activities of tests.
 const STOCK: u64 = 3;
@@ -71,7 +73,7 @@ impl Driver {
 
     /// What the thread is made of, for tests that change something of it.
     fn parts(self) -> Start {
-        let mut config = Config::new(key(), 1);
+        let mut config = Config::new(Keys::new(KEY), 1);
         crate::fit(&mut config, self.runtime);
         Start {
             driver: self,
@@ -89,7 +91,7 @@ impl Driver {
 }
 
 fn key() -> TokenKey {
-    TokenKey::new(b"a key", Audience::Shopper)
+    TokenKey::new(KEY, Audience::Shopper)
 }
 
 /// The ledger of tests that reserve nothing.
@@ -137,6 +139,7 @@ impl Start {
             price: Cents::new(1),
             original_price: Cents::new(1),
             terms: terms(wall_ms),
+            admission: Admission::default(),
         };
         for control in [Control::Activity(activity), Control::CaughtUp] {
             sender.controls.blocking_send(control).unwrap();
@@ -147,6 +150,7 @@ impl Start {
             ledgers,
             recent: Arc::default(),
             mailbox: sender.letters,
+            painter: Painter::start().unwrap().of(sender.controls),
             figures: figures.clone(),
             metrics: Registry::default(),
             started: Instant::now(),
