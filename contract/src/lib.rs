@@ -9,6 +9,8 @@ pub mod codec;
 pub mod ids;
 pub mod ledger;
 pub mod money;
+#[cfg(feature = "openapi")]
+mod openapi;
 pub mod record;
 pub mod snowflake;
 pub mod token;
