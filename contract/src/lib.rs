@@ -10,7 +10,7 @@ pub mod ids;
 pub mod ledger;
 pub mod money;
 #[cfg(feature = "openapi")]
-mod openapi;
+pub mod openapi;
 pub mod record;
 pub mod snowflake;
 pub mod token;

@@ -9,7 +9,7 @@ use utoipa::{
     openapi::{
         Components, ComponentsBuilder, Content, Header, Info, KnownFormat, ObjectBuilder, OpenApi, OpenApiBuilder,
         PathItem, Ref, RefOr, Response, ResponseBuilder, Schema, SchemaFormat,
-        path::{Operation, ParameterIn, Parameter},
+        path::{Operation, Parameter, ParameterIn},
         schema::Type,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -93,7 +93,8 @@ fn complete(operation: &mut Operation) {
 /// What the operation answers for reasons that are not its own.
 fn common(operation: &Operation) -> Vec<(&'static str, &'static str)> {
     let has = |place: &ParameterIn| {
-        let at = |parameter: &RefOr<Parameter>| matches!(parameter, RefOr::T(parameter) if parameter.parameter_in == *place);
+        let at =
+            |parameter: &RefOr<Parameter>| matches!(parameter, RefOr::T(parameter) if parameter.parameter_in == *place);
         operation.parameters.iter().flatten().any(at)
     };
     let mut common = vec![("500", "Failed"), ("503", "Unavailable")];
@@ -129,7 +130,10 @@ fn share(components: &mut Components) {
         ("NotFound", "`not_found`: the path names nothing that is there for you."),
         ("TooLarge", "`body_too_large`: the body is longer than this server reads."),
         ("NotJson", "`unsupported_media_type`: the body is not `application/json`."),
-        ("Invalid", "`invalid_body`, `invalid_query` or `invalid_idempotency_key`: not as described here; `detail` says what."),
+        (
+            "Invalid",
+            "`invalid_body`, `invalid_query` or `invalid_idempotency_key`: not as described here; `detail` says what.",
+        ),
         ("Failed", "`internal`: the server failed; its log has it under `trace_id`."),
         ("Unavailable", "`unavailable`, `busy` or `timeout`: nothing was decided, or it is not known; ask again."),
     ];

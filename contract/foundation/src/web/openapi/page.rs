@@ -25,7 +25,8 @@ const PAGE: &str = r#"<!doctype html>
 <script src="/docs/start.js"></script>
 </html>
 "#;
-const START: &str = "SwaggerUIBundle({ url: '/openapi.json', dom_id: '#api', deepLinking: true, validatorUrl: null });\n";
+const START: &str =
+    "SwaggerUIBundle({ url: '/openapi.json', dom_id: '#api', deepLinking: true, validatorUrl: null });\n";
 /// Swagger UI writes styles into its elements, and has pictures in its style sheet.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; \
                       connect-src 'self'; frame-ancestors 'none'; base-uri 'none'";
