@@ -21,7 +21,7 @@ use super::*;
 use crate::{
     audit::Follower,
     ensure_first_admin,
-    testing::{HandClock, MemoryLedgers, MemoryLog, START_MS},
+    testing::{HandClock, MemoryLedgers, MemoryLog, START_MS, document},
     warmer::Warmer,
 };
 
@@ -125,6 +125,17 @@ impl TestApp {
 }
 
 const HOUR_MS: u64 = 3_600_000;
+
+#[tokio::test]
+async fn the_document_is_what_is_served() {
+    let app = TestApp::new().await;
+    document::is_whole(&app.router).await;
+    document::has_every_route(&app.router).await;
+    let shopper = TokenKey::new(SECRET, Audience::Shopper);
+    let foreign = shopper.sign(UserId::from_i64(1).unwrap(), None, START_MS / 1000, 60);
+    let roles = ["admin", "operator", "viewer"].map(|role| (role, token(role)));
+    document::tells_who_may(&app.router, &[foreign], &roles).await;
+}
 
 #[tokio::test]
 async fn roles_decide() {

@@ -1,3 +1,4 @@
+mod document;
 mod mall;
 mod money;
 
