@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each of the two uses its part")]
 
 pub(crate) mod document;
+pub(crate) mod hostile;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

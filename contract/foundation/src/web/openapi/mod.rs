@@ -38,7 +38,7 @@ struct ProblemSchema {
     #[schema(pattern = "^[a-z_]+$")]
     code: String,
     /// What the server's log has it under.
-    #[schema(pattern = "^[0-9a-f]{32}$")]
+    #[schema(pattern = "^([0-9a-f]{32})?$")]
     trace_id: String,
 }
 
