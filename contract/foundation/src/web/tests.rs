@@ -126,6 +126,27 @@ async fn paths_and_queries() {
 }
 
 #[tokio::test]
+async fn the_document_and_the_page_that_shows_it() {
+    let document = openapi::document("Shop", "A shop.", ("shopper", "Signed in."));
+    let router = openapi::with_document(Router::new(), document);
+    for (path, kind, encoding, begins) in [
+        ("/openapi.json", "application/json", None, b"{\"" as &[u8]),
+        ("/docs", "text/html; charset=utf-8", None, b"<!doctype html>"),
+        ("/docs/start.js", "text/javascript; charset=utf-8", None, b"SwaggerUIBundle"),
+        ("/docs/swagger-ui.css", "text/css; charset=utf-8", Some("gzip"), b"\x1f\x8b\x08"),
+        ("/docs/swagger-ui-bundle.js", "text/javascript; charset=utf-8", Some("gzip"), b"\x1f\x8b\x08"),
+    ] {
+        let response = router.clone().oneshot(get_request(path)).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], kind, "{path}");
+        let found = response.headers().get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap());
+        assert_eq!(found, encoding, "{path}");
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        assert!(body.starts_with(begins), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn handlers_that_fail() {
     let (_, text) = refused(get_request("/panic"), 500, "internal").await;
     assert!(!text.contains("secret detail"));
