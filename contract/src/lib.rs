@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod activity;
+pub mod client_address;
 pub mod codec;
 pub mod ids;
 pub mod ledger;
@@ -13,6 +14,7 @@ pub mod money;
 pub mod openapi;
 pub mod record;
 pub mod snowflake;
+pub mod ticket;
 pub mod token;
 pub mod topic;
 

@@ -7,6 +7,7 @@ mod figures;
 mod link;
 mod mailbox;
 mod net;
+mod painter;
 pub mod redis;
 mod session;
 mod shard;
@@ -23,7 +24,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use commit_log::Log;
-use contract::token::TokenKey;
+use contract::client_address::TrustedProxies;
 use foundation::{
     Clock, SystemClock,
     config::{GatewayConfig, RateLimit},
@@ -38,19 +39,23 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     control::Broadcast,
     figures::Figures,
+    painter::Painter,
     redis::{Recent, relay},
     shard::Parts,
     thread::{BACKLOG, CoreThread},
 };
 
+pub use gateway_core::Keys;
 pub use link::{Ledgers, ReserveLink};
 
 /// What the gateway stands on.
 pub struct Ground<'a, L> {
     /// Its section of the configuration.
     pub config: &'a GatewayConfig,
-    /// Verifies shoppers' tokens.
-    pub token_key: TokenKey,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: &'a TrustedProxies,
+    /// What shoppers' tokens and tickets are checked with.
+    pub keys: Keys,
     /// Where worker ids are leased.
     pub ids: &'a Path,
     /// What the cores follow.
@@ -85,6 +90,7 @@ impl Gateway {
         let (started, open) = (Instant::now(), CancellationToken::new());
         let (mut threads, mut sockets) = (Vec::new(), Vec::new());
         let (mut figures, mut leases, mut controls, mut recents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let painter = Painter::start()?;
         for index in 0..count {
             let (core, lease) = core(&ground, count, started)?;
             let (sender, mailbox) = mailbox::mailbox();
@@ -92,8 +98,16 @@ impl Gateway {
             let (ledgers, metrics) = (ground.ledgers.clone(), ground.metrics.clone());
             let recent = Arc::new(Recent::default());
             recents.push(recent.clone());
-            let parts =
-                Parts { core, ledgers, recent, mailbox: sender.letters, figures: figure.clone(), metrics, started };
+            let parts = Parts {
+                core,
+                ledgers,
+                recent,
+                mailbox: sender.letters,
+                painter: painter.of(sender.controls.clone()),
+                figures: figure.clone(),
+                metrics,
+                started,
+            };
             // A thread for each processor stays on its own; more of them are left to the scheduler.
             let cpu = (count <= cpus).then_some(index);
             let socket = bind(address)?;
@@ -151,13 +165,15 @@ fn core<L>(ground: &Ground<'_, L>, cores: usize, started: Instant) -> Result<(Co
     let now = Now { mono: started.elapsed(), wall_ms: SystemClock.now_ms() };
     let mut lease = ids::lease_worker(ground.ids, now.wall_ms)?;
     let seed = getrandom::u64().map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-    let mut config = Config::new(ground.token_key.clone(), seed);
+    let mut config = Config::new(ground.keys.clone(), seed);
     let limits = ground.config;
     config.connections_max = limits.connections_max.get().div_ceil(cores);
     config.waiting_max = limits.queue_max.get();
+    config.captchas_max = limits.captchas_max.get().div_ceil(cores);
     config.timeouts.reply = limits.reply_timeout;
     config.gate.client = rate(limits.client_rate);
     config.gate.user = rate(limits.user_rate);
+    config.gate.trusted_proxies = ground.trusted_proxies.clone();
     let ids = lease.snowflake(now.wall_ms)?;
     Ok((Core::new(config, ids, now), lease))
 }

@@ -5,7 +5,12 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use contract::{ActivityId, Cents, SkuId, activity::Terms, openapi};
+use contract::{
+    ActivityId, Cents, SkuId,
+    activity::{Admission, Door, Terms},
+    ledger::Counters,
+    openapi,
+};
 use foundation::{
     Clock,
     web::{
@@ -50,10 +55,10 @@ struct NewBody {
     #[serde(with = "foundation::rfc3339")]
     #[schema(schema_with = openapi::time)]
     ends_at: u64,
+    requires_ticket: Option<bool>,
+    captcha: Option<bool>,
     #[serde(default)]
-    requires_ticket: bool,
-    #[serde(default)]
-    captcha: bool,
+    invited_only: bool,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -74,11 +79,14 @@ pub(super) struct PatchBody {
     #[serde(default, with = "foundation::rfc3339::option")]
     #[schema(schema_with = openapi::time_or_null)]
     ends_at: Option<u64>,
+    requires_ticket: Option<bool>,
+    captcha: Option<bool>,
+    invited_only: Option<bool>,
 }
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = Activity)]
-struct ActivityBody {
+pub(super) struct ActivityBody {
     activity_id: ActivityId,
     title: String,
     sku_id: SkuId,
@@ -94,6 +102,8 @@ struct ActivityBody {
     ends_at: u64,
     requires_ticket: bool,
     captcha: bool,
+    invited_only: bool,
+    paused: bool,
     ledger_open: bool,
     version: u64,
     #[serde(with = "foundation::rfc3339")]
@@ -113,8 +123,10 @@ impl From<Sale> for ActivityBody {
             per_user_limit: activity.terms.per_user_limit,
             starts_at: activity.terms.starts_at_ms,
             ends_at: activity.terms.ends_at_ms,
-            requires_ticket: false,
-            captcha: false,
+            requires_ticket: activity.admission.door != Door::Open,
+            captcha: activity.admission.door == Door::Captcha,
+            invited_only: activity.admission.invited_only,
+            paused: activity.admission.paused,
             ledger_open,
             version: activity.version,
             created_at: created_at_ms,
@@ -122,10 +134,10 @@ impl From<Sale> for ActivityBody {
     }
 }
 
-/// What the ledger has, in units.
+/// A ledger's counters, in units.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Counters)]
-struct WarmBody {
+pub(super) struct CountersBody {
     activity_id: ActivityId,
     epoch: u64,
     seq: u64,
@@ -135,12 +147,32 @@ struct WarmBody {
     sold: u64,
 }
 
+impl CountersBody {
+    pub(super) fn of(activity_id: ActivityId, counters: Counters) -> Self {
+        let Counters { total, available, held, sold, epoch, seq } = counters;
+        Self { activity_id, epoch, seq, total, available, held, sold }
+    }
+}
+
 fn limited(limit: u32) -> Result<(), Refused> {
     if (1..=PER_USER_LIMIT_MAX).contains(&limit) { Ok(()) } else { Err(invalid("per_user_limit is 1 to 1000000")) }
 }
 
 fn stocked(stock: u64) -> Result<(), Refused> {
     if (1..=STOCK_MAX).contains(&stock) { Ok(()) } else { Err(invalid("stock is 1 to 1000000000")) }
+}
+
+/// The door that was asked for, where it was `before`. A captcha is asked for before a ticket is given.
+fn door(before: Door, requires_ticket: Option<bool>, captcha: Option<bool>) -> Result<Door, Refused> {
+    match (requires_ticket, captcha) {
+        (Some(false), Some(true)) => Err(invalid("captcha needs requires_ticket")),
+        (_, Some(true)) => Ok(Door::Captcha),
+        (Some(false), _) => Ok(Door::Open),
+        (Some(true), Some(false)) => Ok(Door::Ticket),
+        (Some(true), None) => Ok(if before == Door::Open { Door::Ticket } else { before }),
+        (None, Some(false)) => Ok(if before == Door::Captcha { Door::Ticket } else { before }),
+        (None, None) => Ok(before),
+    }
 }
 
 fn check(asked: NewBody, now_ms: u64) -> Result<NewSale, Refused> {
@@ -154,12 +186,11 @@ fn check(asked: NewBody, now_ms: u64) -> Result<NewSale, Refused> {
     if asked.ends_at <= asked.starts_at || asked.ends_at <= now_ms {
         return Err(invalid("ends_at is after starts_at and after now"));
     }
-    if asked.requires_ticket || asked.captcha {
-        return Err(invalid("requires_ticket and captcha are not offered by this mall; leave them out"));
-    }
+    let door = door(Door::Open, asked.requires_ticket, asked.captcha)?;
+    let admission = Admission { paused: false, invited_only: asked.invited_only, door };
     let NewBody { title, sku_id: sku, price_cents: price, stock, per_user_limit, starts_at, ends_at, .. } = asked;
     let terms = Terms { per_user_limit, starts_at_ms: starts_at, ends_at_ms: ends_at };
-    Ok(NewSale { title, sku, price, stock, terms })
+    Ok(NewSale { title, sku, price, stock, terms, admission })
 }
 
 /// Make a flash sale. Its units leave the SKU's stock.
@@ -256,8 +287,11 @@ pub(super) async fn patch<K: LedgerClient, C: Clock>(
     asked.stock.map_or(Ok(()), stocked)?;
     asked.per_user_limit.map_or(Ok(()), limited)?;
     let version = if_match(&headers)?;
-    let PatchBody { title, price_cents: price, stock, per_user_limit, starts_at, ends_at } = asked;
-    let patch = SalePatch { title, price, stock, per_user_limit, starts_at_ms: starts_at, ends_at_ms: ends_at };
+    let before = api.store.sale(id).await?.ok_or_else(|| not_found("activity"))?;
+    let door = Some(door(before.activity.admission.door, asked.requires_ticket, asked.captcha)?);
+    let PatchBody { title, price_cents: price, stock, per_user_limit, starts_at, ends_at, invited_only, .. } = asked;
+    let (starts_at_ms, ends_at_ms) = (starts_at, ends_at);
+    let patch = SalePatch { title, price, stock, per_user_limit, starts_at_ms, ends_at_ms, invited_only, door };
     // What the ledger was opened with can't be taken back from it.
     let opened = api.ledgers.counters(id).await?.is_some();
     let changeable_until_ms = if opened { u64::MAX } else { api.clock.now_ms() + LEAD_MS };
@@ -270,7 +304,7 @@ pub(super) async fn patch<K: LedgerClient, C: Clock>(
     post, path = "/activities/{id}/warm", tag = "activities",
     params(("id" = ActivityId, Path)),
     responses(
-        (status = 200, description = "It is open.", body = WarmBody),
+        (status = 200, description = "It is open.", body = CountersBody),
         (status = 409, description = "`invalid_transition`: the sale is over."),
     ),
     security(("admin" = ["operator"])),
@@ -286,8 +320,7 @@ pub(super) async fn warm<K: LedgerClient, C: Clock>(
         return Err(Problem::new(StatusCode::CONFLICT, "invalid_transition", "the sale is over").into());
     }
     let counters = api.ledgers.open(id, sale.stock, terms).await?;
-    let contract::ledger::Counters { total, available, held, sold, epoch, seq } = counters;
-    Ok(Json(WarmBody { activity_id: id, epoch, seq, total, available, held, sold }))
+    Ok(Json(CountersBody::of(id, counters)))
 }
 
 /// Audit a flash sale: ledger, log and database held against each other.

@@ -6,6 +6,7 @@ mod orders;
 mod refused;
 mod request;
 mod sessions;
+mod steer;
 #[cfg(test)]
 mod tests;
 
@@ -67,6 +68,11 @@ pub fn router<K: LedgerClient, C: Clock>(api: Api<K, C>) -> Router {
         .routes(routes!(activities::list, activities::create))
         .routes(routes!(activities::one, activities::patch))
         .routes(routes!(activities::warm))
+        .routes(routes!(steer::pause))
+        .routes(routes!(steer::resume))
+        .routes(routes!(steer::end))
+        .routes(routes!(steer::restock))
+        .routes(routes!(steer::entry_list, steer::say_entry))
         .routes(routes!(activities::audit));
     let whole = OpenApiRouter::with_openapi(document).nest("/admin/api/v1", under);
     let (router, document) = whole.with_state(api).split_for_parts();

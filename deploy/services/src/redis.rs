@@ -114,6 +114,18 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// What it answers to one command, the elements of a list on lines of their own.
+    ///
+    /// # Panics
+    /// Where it does not answer.
+    pub fn ask(&self, command: &[&str]) -> String {
+        let port = self.port.to_string();
+        match std::process::Command::new("redis-cli").args(["-p", &port]).args(command).output() {
+            Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+            Err(error) => panic!("redis-cli does not start: {error}"),
+        }
+    }
+
     /// `-LOADING` is no answer.
     fn ping(&self) -> bool {
         let ask = || -> std::io::Result<bool> {

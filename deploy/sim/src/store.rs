@@ -58,6 +58,13 @@ impl SaleStore for SimStore {
         Ok(done)
     }
 
+    async fn repeat_commands(&self, after: Option<OrderId>) -> Result<Option<OrderId>, StoreError> {
+        self.fault().await?;
+        let done = self.model.repeat_commands(after).await?;
+        self.fault().await?;
+        Ok(done)
+    }
+
     async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
         self.fault().await?;
         self.model.outbox(limit).await

@@ -2,7 +2,6 @@
 
 use anyhow::{Result, ensure};
 use commit_log::AnyLog;
-use contract::token::{Audience, TokenKey};
 use foundation::{Readiness, SystemClock, shutdown};
 use gateway::Gateway;
 use ledger::AnyLedger;
@@ -107,7 +106,8 @@ pub(crate) async fn start_gateway(
 ) -> Result<Gateway> {
     let parts = gateway::Ground {
         config: &ground.config.gateway,
-        token_key: TokenKey::new(ground.secrets.shopper.expose().as_bytes(), Audience::Shopper),
+        trusted_proxies: &ground.config.trusted_proxies,
+        keys: gateway::Keys::new(ground.secrets.shopper.expose().as_bytes()),
         ids: &ground.ids(),
         log,
         ledgers: ledger.link.clone(),
@@ -131,9 +131,9 @@ pub(crate) fn spawn_order_core(
 ) -> Result<()> {
     if let Some(fence) = ledger.fence(log, store) {
         let part = readiness.part("ledgers", "Redis has yet to be compared with the log");
-        let stop = stop.clone();
+        let (store, stop) = (store.clone(), stop.clone());
         services.spawn(async move {
-            order_core::workers::guard(fence, SystemClock, part, stop).await;
+            order_core::workers::guard(fence, store, SystemClock, part, stop).await;
             Ok(())
         });
     }

@@ -1,8 +1,12 @@
 //! What a core is made with. Every limit has a name and a unit; rates of 0 are off.
 
-use std::{net::IpAddr, str::FromStr, time::Duration};
+use std::time::Duration;
 
-use contract::token::TokenKey;
+use contract::{
+    client_address::TrustedProxies,
+    ticket::TicketKey,
+    token::{Audience, TokenKey},
+};
 
 use crate::{board::BoardLimits, http::Limits, limit::Rate};
 
@@ -11,8 +15,8 @@ use crate::{board::BoardLimits, http::Limits, limit::Rate};
 pub struct Config {
     /// Seeds hashes and trace ids; another one for every core and every run.
     pub seed: u64,
-    /// Verifies shoppers' tokens.
-    pub token_key: TokenKey,
+    /// What shoppers' tokens and tickets are checked with.
+    pub keys: Keys,
     /// Connections that may be open at once.
     pub connections_max: usize,
     /// Event streams among them.
@@ -27,14 +31,32 @@ pub struct Config {
     pub gate: GateLimits,
     /// How much is remembered.
     pub board: BoardLimits,
+    /// Pictures of challenges that are kept ready once a sale asks for them.
+    pub captchas_max: usize,
+}
+
+/// The keys that come of the shoppers' secret.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// Verifies tokens.
+    pub tokens: TokenKey,
+    /// Seals and opens entry tickets and challenges.
+    pub tickets: TicketKey,
+}
+
+impl Keys {
+    /// The keys of all gateways that share `shopper_secret`.
+    pub fn new(shopper_secret: &[u8]) -> Self {
+        Self { tokens: TokenKey::new(shopper_secret, Audience::Shopper), tickets: TicketKey::new(shopper_secret) }
+    }
 }
 
 impl Config {
-    /// The defaults, for a key and a seed.
-    pub fn new(token_key: TokenKey, seed: u64) -> Self {
+    /// The defaults, for keys and a seed.
+    pub fn new(keys: Keys, seed: u64) -> Self {
         Self {
             seed,
-            token_key,
+            keys,
             connections_max: 16 * 1024,
             streams_max: 4 * 1024,
             waiting_max: 16 * 1024,
@@ -42,6 +64,7 @@ impl Config {
             timeouts: Timeouts::default(),
             gate: GateLimits::default(),
             board: BoardLimits::default(),
+            captchas_max: 512,
         }
     }
 }
@@ -88,7 +111,7 @@ pub struct GateLimits {
     /// Tokens that are not verified again.
     pub tokens_max: usize,
     /// Peers whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<Cidr>,
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl Default for GateLimits {
@@ -98,90 +121,7 @@ impl Default for GateLimits {
             user: Rate { per_second: 0, burst: 0 },
             keys_max: 64 * 1024,
             tokens_max: 16 * 1024,
-            trusted_proxies: Vec::new(),
-        }
-    }
-}
-
-/// A network of addresses: `10.0.0.0/8`, `::1`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cidr {
-    network: u128,
-    /// Of the 128 bits of an address (an IPv4 address stands at `::ffff:0:0/96`).
-    prefix: u32,
-}
-
-/// The text is no network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InvalidCidr;
-
-impl std::fmt::Display for InvalidCidr {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("not a network: expected an address, or an address and a prefix length as in 10.0.0.0/8")
-    }
-}
-
-impl std::error::Error for InvalidCidr {}
-
-impl Cidr {
-    /// Whether `address` is in the network.
-    pub fn contains(self, address: IpAddr) -> bool {
-        masked(address_bits(address), self.prefix) == self.network
-    }
-}
-
-impl FromStr for Cidr {
-    type Err = InvalidCidr;
-
-    fn from_str(text: &str) -> Result<Self, InvalidCidr> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| InvalidCidr)?;
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            Some(prefix) => prefix.parse().ok().filter(|prefix| *prefix <= bits).ok_or(InvalidCidr)?,
-            None => bits,
-        };
-        let prefix = prefix + (128 - bits);
-        Ok(Self { network: masked(address_bits(address), prefix), prefix })
-    }
-}
-
-/// An address as 128 bits.
-pub(crate) fn address_bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => v6.to_bits(),
-    }
-}
-
-fn masked(bits: u128, prefix: u32) -> u128 {
-    bits & u128::MAX.checked_shl(128 - prefix).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn networks() {
-        let check = |network: &str, address: &str, expect: bool| {
-            let network: Cidr = network.parse().unwrap();
-            assert_eq!(network.contains(address.parse().unwrap()), expect, "{network:?} {address}");
-        };
-        check("127.0.0.0/8", "127.9.9.9", true);
-        check("127.0.0.0/8", "128.0.0.1", false);
-        check("127.0.0.0/8", "::ffff:127.0.0.1", true);
-        check("10.1.2.3", "10.1.2.3", true);
-        check("10.1.2.3", "10.1.2.4", false);
-        check("0.0.0.0/0", "9.9.9.9", true);
-        check("0.0.0.0/0", "::1", false);
-        check("::/0", "9.9.9.9", true);
-        check("2001:db8::/32", "2001:db8:1::1", true);
-        for bad in ["", "/8", "10.0.0.0/33", "::/129", "10.0.0.0/-1", "x", "10.0.0.0/"] {
-            assert_eq!(bad.parse::<Cidr>(), Err(InvalidCidr), "{bad}");
+            trusted_proxies: TrustedProxies::default(),
         }
     }
 }

@@ -10,13 +10,12 @@ use std::{
 
 use contract::{
     Activity, ActivityId, Cents, SkuId,
-    activity::Terms,
+    activity::{Admission, Terms},
     ledger::BatchReply,
     snowflake::Snowflake,
-    token::{Audience, TokenKey},
 };
 use foundation::{Clock, SystemClock, metrics::Registry};
-use gateway_core::{Batch, Config, Control, Core, Now};
+use gateway_core::{Batch, Config, Control, Core, Keys, Now};
 use ledger::house::Reply;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +25,7 @@ use crate::{
     figures::Figures,
     link::{Ledgers, ReserveLink},
     mailbox::mailbox,
+    painter::Painter,
     probe,
     shard::Parts,
     thread::{BACKLOG, CoreThread},
@@ -63,7 +63,7 @@ impl Server {
         let address = probe(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let socket = bind(address).unwrap();
         socket.listen(BACKLOG).unwrap();
-        let mut config = Config::new(TokenKey::new(b"a key", Audience::Shopper), 1);
+        let mut config = Config::new(Keys::new(b"a key"), 1);
         configure(&mut config);
         let wall_ms = SystemClock.now_ms();
         let core = Core::new(config, Snowflake::new(1, wall_ms, u64::MAX), Now { mono: Duration::ZERO, wall_ms });
@@ -77,6 +77,7 @@ impl Server {
             price: Cents::new(1),
             original_price: Cents::new(1),
             terms,
+            admission: Admission::default(),
         };
         for control in [Control::Activity(activity), Control::CaughtUp] {
             sender.controls.blocking_send(control).unwrap();
@@ -87,6 +88,7 @@ impl Server {
             ledgers: Ledgers::Shared(Arc::new(NoLedger)),
             recent: Arc::default(),
             mailbox: sender.letters,
+            painter: Painter::start().unwrap().of(sender.controls),
             figures: figures.clone(),
             metrics: Registry::default(),
             started: Instant::now(),

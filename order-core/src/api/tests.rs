@@ -114,7 +114,14 @@ impl TestApp {
         let new = NewSku { product, attributes: Attributes::new(), price: contract::Cents::new(500), stock: 10 };
         let sku = self.store.add_sku(new, 0).await.unwrap().unwrap().sku_id;
         let terms = Terms { per_user_limit: 5, starts_at_ms: START_MS, ends_at_ms: START_MS + 1000 };
-        let new = NewSale { title: "秒杀 🎉".into(), sku, price: contract::Cents::new(199), stock: 10, terms };
+        let new = NewSale {
+            title: "秒杀 🎉".into(),
+            sku,
+            price: contract::Cents::new(199),
+            stock: 10,
+            terms,
+            admission: contract::activity::Admission::default(),
+        };
         let AddedSale::Added(sale) = self.store.add_sale(new, START_MS).await.unwrap() else { panic!("no sale") };
         let activity = sale.activity.id;
         let (mut ledger, opened) = Ledger::open(activity, 10, terms, START_MS);

@@ -3,8 +3,13 @@
 use std::time::Duration;
 
 use commit_log::Log;
+use contract::OrderId;
 use foundation::{Clock, health::Part};
-use ledger::{house::SnapshotSource, redis::fence::Fence};
+use ledger::{
+    house::SnapshotSource,
+    redis::fence::{Fence, Looked},
+};
+use store::{SaleStore, StoreError};
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks. A Redis that came back sells nothing before it was looked at.
@@ -13,35 +18,85 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const QUIET_FAILURES: u32 = 50;
 
 /// Looks until `stop`; `part` is ready while the ledgers may sell.
-pub async fn guard<L: Log, S: SnapshotSource>(
+///
+/// A Redis that came back may have forgotten settles and releases that it had carried out and nobody else
+/// had heard of: the keeper has put the commands behind it, so they are sent once more after each
+/// comparison, also after the first one of a process, which may have died between the two.
+pub async fn guard<L: Log, S: SnapshotSource, D: SaleStore>(
     mut fence: Fence<L, S>,
+    store: D,
     clock: impl Clock,
     part: Part,
     stop: CancellationToken,
 ) {
-    let mut failures = 0_u32;
+    let mut failures = Failures(0);
+    let mut repeats = Repeats::Done;
     loop {
         let looked = tokio::select! {
             () = stop.cancelled() => return,
             looked = fence.look(clock.now_ms()) => looked,
         };
         match looked {
-            Ok(true) => part.ready(),
-            Ok(false) => part.not_ready("Redis is being compared with the log"),
+            Ok(Looked::Selling) => part.ready(),
+            Ok(Looked::Compared) => {
+                part.ready();
+                repeats = Repeats::After(None);
+            }
+            Ok(Looked::Frozen) => part.not_ready("Redis is being compared with the log"),
             Err(error) => {
-                if failures.is_multiple_of(QUIET_FAILURES) {
-                    tracing::warn!(%error, "the ledgers in Redis can't be compared with the log; it is tried again");
-                }
+                failures.log(&error, "the ledgers in Redis can't be compared with the log; it is tried again");
                 part.not_ready(&error.to_string());
-                failures += 1;
                 tokio::time::sleep(LOOK_EVERY).await;
                 continue;
             }
         }
-        failures = 0;
+        let repeated = tokio::select! {
+            () = stop.cancelled() => return,
+            repeated = repeats.step(&store) => repeated,
+        };
+        match repeated {
+            Ok(More::Now) => continue,
+            Ok(More::Nothing) => failures = Failures(0),
+            Err(error) => failures.log(&error, "what became of orders can't be sent again; it is tried again"),
+        }
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
+    }
+}
+
+/// Whether there are pages left.
+enum More {
+    Now,
+    Nothing,
+}
+
+/// How far the commands are sent once more.
+enum Repeats {
+    Done,
+    /// Those of the orders after this one are not.
+    After(Option<OrderId>),
+}
+
+impl Repeats {
+    /// A page for each look: a Redis that restarts again is seen meanwhile.
+    async fn step(&mut self, store: &impl SaleStore) -> Result<More, StoreError> {
+        let Self::After(after) = *self else { return Ok(More::Nothing) };
+        let last = store.repeat_commands(after).await?;
+        let more = if last.is_some() { More::Now } else { More::Nothing };
+        *self = last.map_or(Self::Done, |last| Self::After(Some(last)));
+        Ok(more)
+    }
+}
+
+struct Failures(u32);
+
+impl Failures {
+    fn log(&mut self, error: &impl std::fmt::Display, what: &str) {
+        if self.0.is_multiple_of(QUIET_FAILURES) {
+            tracing::warn!(%error, "{what}");
+        }
+        self.0 += 1;
     }
 }

@@ -6,7 +6,7 @@ use std::future::Future;
 
 use contract::{
     Activity, ActivityId, Cents, OrderId, SkuId, UserId,
-    activity::Terms,
+    activity::{Admission, Terms},
     ledger::{Command, Entry, Event, HoldState, Ledger, RequestKey, Reservation},
     record::{Action, LedgerCommand, OrderEvent, OrderStatus, PaymentDeadline, Record},
     topic,
@@ -15,7 +15,8 @@ use contract::{
 pub use histories::histories;
 
 use crate::{
-    DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, SaleStore, StatusUnits, StoreError, TakenIn,
+    DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, REPEAT_ROWS_MAX, SaleStore, StatusUnits, StoreError,
+    TAKE_IN_MAX, TakenIn,
     order_state::{Fulfilment, OrderState},
 };
 
@@ -43,6 +44,7 @@ pub async fn suite<F: Fixture>(fixture: &F) {
     what_was_taken_in_changes_nothing(fixture).await;
     what_cannot_be_an_order_is_compensated(fixture).await;
     payment_and_deadline_race_for_one_row(fixture).await;
+    what_was_decided_is_sent_again_until_the_mirror_has_it(fixture).await;
     the_outbox_forgets_only_what_was_sent(fixture).await;
     what_contradicts_itself_is_refused(fixture).await;
 }
@@ -61,6 +63,7 @@ pub fn activity(id: i64, price_cents: i64) -> Activity {
         price: Cents::new(price_cents),
         original_price: Cents::new(price_cents),
         terms: TERMS,
+        admission: Admission::default(),
     }
 }
 
@@ -238,6 +241,53 @@ async fn payment_and_deadline_race_for_one_row<F: Fixture>(fixture: &F) {
     take(&store, &sale.journal).await;
     let after = counts(&store, activity.id).await;
     assert_eq!((after.by_hold, after.stock_left), (HoldUnits { held: 0, sold: 1, released: 2 }, 4));
+}
+
+async fn what_was_decided_is_sent_again_until_the_mirror_has_it<F: Fixture>(fixture: &F) {
+    let store = fixture.fresh().await;
+    let activity = activity(1, 100);
+    fixture.put_activity(&store, &activity).await;
+    assert_eq!(store.repeat_commands(None).await.ok(), Some(None));
+    let many = i64::try_from(REPEAT_ROWS_MAX).unwrap_or(i64::MAX) + 1;
+    let (mut sale, mut lost) = (Sale::open(1, 5_000), Sale::open(2, 9));
+    // Odd ids have no request key.
+    let odd = |at: i64| order(2 * at + 1);
+    for at in 1..=many {
+        sale.hold(2 * at + 1, at, 1);
+    }
+    lost.hold(2 * many + 3, 1, 1);
+    for entries in sale.journal.chunks(TAKE_IN_MAX).chain([&lost.journal[..]]) {
+        take(&store, entries).await;
+    }
+    let (paid, settled, closed) = (odd(2), odd(3), odd(many));
+    for order in [paid, settled] {
+        assert_eq!(store.mark_paid(order, NOW_MS).await.ok(), Some(PaidOutcome::Paid));
+    }
+    let due_ms = NOW_MS + 5 + PAY_WITHIN_MS;
+    assert_eq!(store.close_unpaid(&[closed], due_ms).await.ok(), Some(1));
+    let known = sale.journal.len();
+    take(&store, &sale.apply(Command::Settle(settled)).journal[known..]).await;
+    let sent = async || -> Vec<Action> {
+        let mut commands: Vec<LedgerCommand> = Vec::new();
+        loop {
+            let rows = outbox(&store).await;
+            if rows.is_empty() {
+                return commands.iter().map(|command| command.action).collect();
+            }
+            store.outbox_sent(&rows.iter().map(|row| row.id).collect::<Vec<_>>()).await.expect("forgotten");
+            commands.extend(of_topic::<LedgerCommand>(&rows, topic::COMMANDS));
+        }
+    };
+    assert_eq!(sent().await.len(), 4);
+
+    let first = store.repeat_commands(None).await.expect("a page");
+    assert_eq!(first, Some(odd(many - 1)));
+    assert_eq!(sent().await, [Action::Settle(paid)]);
+    assert_eq!(store.repeat_commands(first).await.expect("a page"), Some(odd(many + 1)));
+    // The sale that nobody knows had its order failed.
+    assert_eq!(sent().await, [Action::Release(closed), Action::Release(odd(many + 1))]);
+    assert_eq!(store.repeat_commands(Some(odd(many + 1))).await.expect("no page"), None);
+    assert_eq!(sent().await, []);
 }
 
 async fn the_outbox_forgets_only_what_was_sent<F: Fixture>(fixture: &F) {

@@ -7,6 +7,7 @@
 mod accounts;
 mod activities;
 mod addresses;
+mod admission;
 mod cart;
 mod catalogue;
 pub mod conformance;
@@ -40,6 +41,7 @@ pub use addresses::{
     ADDRESSES_MAX, AddedAddress, Address, AddressFields, DETAIL_CHARS_MAX, PHONE_CHARS_MAX, RECIPIENT_CHARS_MAX,
     REGION_CHARS_MAX,
 };
+pub use admission::{ENTRY_RULES_MAX, Restocked, Steered};
 pub use cart::{CART_LINES_MAX, CART_UNITS_MAX, CartChange, CartLine, Offered};
 pub use catalogue::{
     ATTRIBUTES_MAX, Attributes, Category, CategoryPatch, DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX, NewCategory,
@@ -55,7 +57,9 @@ pub use page::{Changed, Listed, PAGE_MAX, Page, cursor_number};
 pub use passwords::{PASSWORD_BYTES_MAX, Passwords, SignIn};
 pub use payments::{Arrived, Begun, Notice, Payment};
 pub use refunds::{AskedRefund, DueRefund};
-pub use sale::{DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, SaleStore, StatusUnits, TAKE_IN_MAX, TakenIn};
+pub use sale::{
+    DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, REPEAT_ROWS_MAX, SaleStore, StatusUnits, TAKE_IN_MAX, TakenIn,
+};
 pub use shelf::{Detail, Displayed, ShelfPage, Sort};
 pub use shop_orders::{NewOrder, ORDER_LINES_MAX, Placed};
 

@@ -18,7 +18,7 @@ use crate::{
     order_state::{Happening, OrderState},
     outgoing::Outgoing,
     plan::{HoldRow, Known, LedgerRow, Offer, OrderRow, Plan},
-    sale::{DatabaseCounts, OutboxRow, PaidOutcome, SaleStore, TAKE_IN_MAX, TakenIn},
+    sale::{DatabaseCounts, OutboxRow, PaidOutcome, REPEAT_ROWS_MAX, SaleStore, TAKE_IN_MAX, TakenIn},
 };
 
 /// The database in memory. Clones are the same database.
@@ -113,6 +113,22 @@ impl ModelStore {
         PaidOutcome::Paid
     }
 
+    fn repeat_now(&self, after: Option<OrderId>) -> Option<OrderId> {
+        let mut tables = self.tables();
+        let holds = tables.holds.iter().filter(|(order, _)| after.is_none_or(|after| **order > after));
+        let page: Vec<(OrderId, HoldState)> =
+            holds.map(|(order, row)| (*order, row.hold.state)).take(REPEAT_ROWS_MAX).collect();
+        for (order, _) in page.iter().filter(|(_, state)| *state == HoldState::Held) {
+            let Some(OrderRow { activity, state, .. }) = tables.orders.get(order) else { continue };
+            let Some(record) = state.command(*order).map(|action| Outgoing::command(*activity, action)) else {
+                continue;
+            };
+            tables.send(record);
+        }
+        self.ring(&tables);
+        page.last().map(|(order, _)| *order)
+    }
+
     fn ring(&self, tables: &Tables) {
         if !tables.outbox.is_empty() {
             self.bell.notify_one();
@@ -132,10 +148,11 @@ impl Tables {
     }
 
     fn write(&mut self, plan: Plan) -> Result<(), StoreError> {
-        if plan.restocks.iter().any(|restock| self.restocks.contains(restock)) {
+        let restocks: Vec<_> = plan.restocks.iter().map(|(activity, operation, _)| (*activity, *operation)).collect();
+        if restocks.iter().any(|restock| self.restocks.contains(restock)) {
             return Err(StoreError::contradiction("a restock is applied twice"));
         }
-        self.restocks.extend(plan.restocks);
+        self.restocks.extend(restocks);
         self.ledgers.extend(plan.ledgers.into_iter().map(|(activity, (_, row))| (activity, row)));
         self.holds.extend(plan.holds);
         for (order, state) in plan.turned {
@@ -150,7 +167,7 @@ impl Tables {
 
     fn send(&mut self, record: Outgoing) {
         self.last_id += 1;
-        let row = OutboxRow { id: self.last_id, topic: record.topic, key: record.key.to_vec(), value: record.value };
+        let row = OutboxRow { id: self.last_id, topic: record.topic, key: record.key, value: record.value };
         self.outbox.insert(row.id, row);
     }
 
@@ -195,6 +212,10 @@ impl SaleStore for ModelStore {
 
     async fn mark_paid(&self, order: OrderId, now_ms: u64) -> Result<PaidOutcome, StoreError> {
         Ok(self.pay_now(order, now_ms))
+    }
+
+    async fn repeat_commands(&self, after: Option<OrderId>) -> Result<Option<OrderId>, StoreError> {
+        Ok(self.repeat_now(after))
     }
 
     async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {

@@ -1,7 +1,7 @@
 //! Orders along their state machine. Each edge is one guarded UPDATE, with what follows from it in the same
 //! transaction.
 
-use contract::{ActivityId, OrderId, UserId, record::Action};
+use contract::{ActivityId, OrderId, UserId};
 use sqlx::Transaction;
 
 use crate::{
@@ -125,12 +125,13 @@ pub(crate) async fn step(
         return Err(StoreError::contradiction(format!("order {order} moved while it was locked")));
     }
     let mut records = Vec::new();
+    if state == OrderState::PendingPayment
+        && let Some((activity, action)) = activity.zip(to.command(order))
+    {
+        records.push(Outgoing::command(activity, action));
+    }
     match (to, activity) {
-        (OrderState::Closed, Some(activity)) => records.push(Outgoing::command(activity, Action::Release(order))),
         (OrderState::Closed, None) => give_stock_back(tx, order).await?,
-        (OrderState::Bought(Fulfilment::Paid), Some(activity)) if state == OrderState::PendingPayment => {
-            records.push(Outgoing::command(activity, Action::Settle(order)));
-        }
         // What was never sent goes back on the shelf; the ledger of a sale has sold it for good.
         (OrderState::Refunded, _) if state == OrderState::Refunding(Fulfilment::Paid) => {
             give_stock_back(tx, order).await?;
@@ -140,6 +141,7 @@ pub(crate) async fn step(
             | OrderState::Bought(_)
             | OrderState::Refunding(_)
             | OrderState::Refunded
+            | OrderState::Closed
             | OrderState::Failed,
             _,
         ) => {}

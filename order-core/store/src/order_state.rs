@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use contract::record::OrderStatus;
+use contract::{
+    OrderId,
+    record::{Action, OrderStatus},
+};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
@@ -130,6 +133,16 @@ impl OrderState {
         match (status, from) {
             ("refunding", Some(fulfilment)) => Some(Self::Refunding(fulfilment)),
             _ => Self::ALL.into_iter().find(|state| !matches!(state, Self::Refunding(_)) && state.as_str() == status),
+        }
+    }
+
+    /// What the ledger of a sale does with the units of `order` in this state; `None` while that is open.
+    pub const fn command(self, order: OrderId) -> Option<Action> {
+        match self {
+            Self::PendingPayment => None,
+            // Sold for good: what comes back after a refund goes on the shelf.
+            Self::Bought(_) | Self::Refunding(_) | Self::Refunded => Some(Action::Settle(order)),
+            Self::Closed | Self::Failed => Some(Action::Release(order)),
         }
     }
 

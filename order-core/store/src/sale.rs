@@ -13,6 +13,9 @@ use crate::{StoreError, order_state::OrderState};
 /// The most entries that [`SaleStore::take_in`] takes at once; a transaction of 500 rows is the knee.
 pub const TAKE_IN_MAX: usize = 500;
 
+/// Reservations that one [`SaleStore::repeat_commands`] looks at.
+pub const REPEAT_ROWS_MAX: usize = 2_000;
+
 /// What the sale's workers ask of the database. Each call is one transaction: all of it or nothing.
 pub trait SaleStore: Clone + Send + Sync + 'static {
     /// Takes up to [`TAKE_IN_MAX`] entries of the journal into the database. Entries it already has
@@ -27,6 +30,14 @@ pub trait SaleStore: Clone + Send + Sync + 'static {
 
     /// Marks `order` as paid unless its state says no.
     fn mark_paid(&self, order: OrderId, now_ms: u64) -> impl Future<Output = Result<PaidOutcome, StoreError>> + Send;
+
+    /// Sends the settles and releases of orders that are decided, while the mirror has their units as held,
+    /// to the ledgers once more: of the next [`REPEAT_ROWS_MAX`] reservations after `after`. The last of
+    /// them; `None` where that was all. A ledger that knows already does nothing.
+    fn repeat_commands(
+        &self,
+        after: Option<OrderId>,
+    ) -> impl Future<Output = Result<Option<OrderId>, StoreError>> + Send;
 
     /// Up to `limit` records that wait for the log, oldest first.
     fn outbox(&self, limit: usize) -> impl Future<Output = Result<Vec<OutboxRow>, StoreError>> + Send;

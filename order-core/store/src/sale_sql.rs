@@ -14,8 +14,9 @@ use crate::{
     db::{Db, DbRow, INSERT_ROWS_MAX, Store, big, count, id, push_in, retried},
     moves::{Moved, standing, step},
     order_state::{Happening, OrderState},
-    sale::{DatabaseCounts, OutboxRow, PaidOutcome, SaleStore, TakenIn},
-    take_in::{RESTOCK, hold_row, hold_state, ledger_row},
+    outgoing::Outgoing,
+    sale::{DatabaseCounts, OutboxRow, PaidOutcome, REPEAT_ROWS_MAX, SaleStore, TakenIn},
+    take_in::{RESTOCK, hold_row, hold_state, hold_word, ledger_row},
 };
 
 impl SaleStore for Store {
@@ -37,6 +38,54 @@ impl SaleStore for Store {
             Moved::Refused(state) => PaidOutcome::Refused(state),
             Moved::Unknown => PaidOutcome::UnknownOrder,
         })
+    }
+
+    async fn repeat_commands(&self, after: Option<OrderId>) -> Result<Option<OrderId>, StoreError> {
+        let after = after.map_or(0, OrderId::as_i64);
+        let rows_max = i64::try_from(REPEAT_ROWS_MAX).unwrap_or(i64::MAX);
+        let looked_at: Option<i64> = sqlx::query(
+            "SELECT MAX(order_id) AS last FROM \
+             (SELECT order_id FROM reservations WHERE order_id > ? ORDER BY order_id LIMIT ?) AS page",
+        )
+        .bind(after)
+        .bind(rows_max)
+        .fetch_one(self.readers())
+        .await?
+        .try_get("last")?;
+        let Some(last) = looked_at else { return Ok(None) };
+        let rows = sqlx::query(
+            "SELECT r.order_id AS order_id, r.activity_id AS activity_id, o.status AS status, \
+             o.refund_from AS refund_from FROM reservations r JOIN orders o ON o.id = r.order_id \
+             WHERE r.order_id > ? AND r.order_id <= ? AND r.state = ? AND o.status <> ? ORDER BY r.order_id",
+        )
+        .bind(after)
+        .bind(last)
+        .bind(hold_word(HoldState::Held))
+        .bind(OrderState::PendingPayment.as_str())
+        .fetch_all(self.readers())
+        .await?;
+        let command = |row: &DbRow| {
+            let (order, activity) =
+                (id(row, "order_id", OrderId::from_i64)?, id(row, "activity_id", ActivityId::from_i64)?);
+            Ok(order_state(row)?.command(order).map(|action| Outgoing::command(activity, action)))
+        };
+        let commands: Vec<Outgoing> =
+            rows.iter().map(command).filter_map(Result::transpose).collect::<Result<_, StoreError>>()?;
+        if !commands.is_empty() {
+            tracing::warn!(
+                commands = commands.len(),
+                "orders are decided and their units held; the ledgers hear it again"
+            );
+            // What an order's state says to its ledger never changes again, so nothing is guarded.
+            retried(|| async {
+                let mut tx = self.begin_write().await?;
+                self.send(&mut tx, commands.clone()).await?;
+                Ok(tx.commit().await?)
+            })
+            .await?;
+            self.bell.notify_one();
+        }
+        OrderId::from_i64(last).map(Some).ok_or_else(|| StoreError::contradiction(format!("order_id is {last}")))
     }
 
     async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {

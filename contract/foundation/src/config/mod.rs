@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use contract::ledger::Window;
+use contract::{client_address::TrustedProxies, ledger::Window};
 use tracing_subscriber::EnvFilter;
 
 mod layers;
@@ -64,6 +64,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Password of the first admin. Key `admin_password`.
     pub admin_password: Option<Secret>,
+    /// Whose `X-Forwarded-For` is believed. Key `trusted_proxies`.
+    pub trusted_proxies: TrustedProxies,
     /// Section `gateway`.
     pub gateway: GatewayConfig,
     /// Section `order_core`.
@@ -108,6 +110,8 @@ pub struct GatewayConfig {
     pub user_rate: Option<RateLimit>,
     /// Attempts at one activity of one user over all gateways, kept by the ledger; `max` 0 is no limit.
     pub user_window: Window,
+    /// Pictures of challenges that are kept ready over all threads once a sale asks for them.
+    pub captchas_max: NonZeroUsize,
 }
 
 /// Requests that one client or user may make.
@@ -130,6 +134,8 @@ pub struct ServerConfig {
     pub request_timeout: Duration,
     /// A longer body is refused.
     pub body_bytes_max: usize,
+    /// As [`Config::trusted_proxies`].
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// Who is who.
@@ -306,6 +312,7 @@ struct Check {
 
 impl Check {
     fn config(&mut self, raw: raw::Raw) -> Config {
+        let trusted_proxies = self.proxies(raw.trusted_proxies.as_deref().unwrap_or_default());
         if raw.search.url.is_some() {
             self.fault("search.url", "there is no search yet; leave it out");
         }
@@ -317,8 +324,9 @@ impl Check {
             data_dir: raw.data_dir.into(),
             admin_password: self.password(raw.admin_password),
             gateway: self.gateway(&raw.gateway),
-            order_core: self.server("order_core", &raw.order_core),
-            admin: self.server("admin", &raw.admin),
+            order_core: self.server("order_core", &raw.order_core, &trusted_proxies),
+            admin: self.server("admin", &raw.admin, &trusted_proxies),
+            trusted_proxies,
             auth: AuthConfig {
                 shopper_secret: self.key("auth.shopper_secret", raw.auth.shopper_secret),
                 admin_secret: self.key("auth.admin_secret", raw.auth.admin_secret),
@@ -363,6 +371,7 @@ impl Check {
                     .unwrap_or(Window::MAX),
                 within_ms: self.within("gateway.user_window_ms", raw.user_window_ms, 1..=24 * 3_600_000),
             },
+            captchas_max: self.count("gateway.captchas_max", raw.captchas_max, 1..=100_000),
         }
     }
 
@@ -417,7 +426,7 @@ impl Check {
         PaymentsConfig { public_url, mock_retry, alipay }
     }
 
-    fn server(&mut self, section: &str, raw: &raw::Server) -> ServerConfig {
+    fn server(&mut self, section: &str, raw: &raw::Server, trusted_proxies: &TrustedProxies) -> ServerConfig {
         let key = |name: &str| format!("{section}.{name}");
         let bytes = self.count(&key("body_bytes_max"), raw.body_bytes_max, 1024..=1 << 30);
         ServerConfig {
@@ -425,6 +434,7 @@ impl Check {
             connections_max: self.count(&key("connections_max"), raw.connections_max, 1..=1_000_000),
             request_timeout: self.millis(&key("request_timeout_ms"), raw.request_timeout_ms, 100..=600_000),
             body_bytes_max: bytes.get(),
+            trusted_proxies: trusted_proxies.clone(),
         }
     }
 
@@ -454,6 +464,13 @@ impl Check {
         let per_s = u32::try_from(per_s).ok().and_then(NonZeroU32::new)?;
         let burst = u32::try_from(burst).ok().and_then(NonZeroU32::new).unwrap_or(per_s);
         Some(RateLimit { per_s, burst })
+    }
+
+    fn proxies(&mut self, text: &str) -> TrustedProxies {
+        text.parse().unwrap_or_else(|_| {
+            self.fault("trusted_proxies", &format!("expected networks such as 127.0.0.1,10.0.0.0/8, found {text:?}"));
+            TrustedProxies::default()
+        })
     }
 
     fn address(&mut self, key: &str, text: &str) -> SocketAddr {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Raw {
     pub data_dir: String,
     pub admin_password: Option<String>,
+    pub trusted_proxies: Option<String>,
     pub gateway: Gateway,
     pub order_core: Server,
     pub admin: Server,
@@ -35,6 +36,7 @@ pub(super) struct Gateway {
     pub user_burst: u64,
     pub user_window_max: u64,
     pub user_window_ms: u64,
+    pub captchas_max: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -112,6 +114,7 @@ impl Default for Raw {
         Self {
             data_dir: "data".to_owned(),
             admin_password: None,
+            trusted_proxies: None,
             gateway: Gateway {
                 listen: "127.0.0.1:8080".to_owned(),
                 threads: 0,
@@ -124,6 +127,7 @@ impl Default for Raw {
                 user_burst: 200,
                 user_window_max: 0,
                 user_window_ms: 1_000,
+                captchas_max: 1_024,
             },
             order_core: server("127.0.0.1:8081"),
             admin: server("127.0.0.1:8082"),

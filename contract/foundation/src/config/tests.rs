@@ -34,6 +34,8 @@ fn the_environment_wins_over_the_file() {
     assert_eq!(config.data_dir, Path::new("/srv/mall"));
     assert_eq!(config.gateway.listen.to_string(), "0.0.0.0:80");
     assert_eq!(config.gateway.threads.map(NonZeroUsize::get), Some(2));
+    let proxies = loaded("", &[("MALL_TRUSTED_PROXIES", "10.0.0.0/8, ::1")]).unwrap().trusted_proxies;
+    assert_eq!(proxies, "10.0.0.0/8,::1".parse().unwrap());
     assert_eq!(config.gateway.user_rate.map(|rate| (rate.per_s.get(), rate.burst.get())), Some((9, 200)));
 }
 
@@ -76,6 +78,11 @@ fn wrong_values_are_named_with_their_source() {
         "",
         &[("MALL_ADMIN__LISTEN", "8082")],
         "MALL_ADMIN__LISTEN: expected address:port such as 127.0.0.1:8080, found \"8082\"",
+    );
+    refused(
+        "",
+        &[("MALL_TRUSTED_PROXIES", "10.0.0.0/8,lb")],
+        "MALL_TRUSTED_PROXIES: expected networks such as 127.0.0.1,10.0.0.0/8, found \"10.0.0.0/8,lb\"",
     );
     refused("", &[("MALL_DATA_DIR", "")], "MALL_DATA_DIR: expected a path, found nothing");
     refused(

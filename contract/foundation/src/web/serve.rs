@@ -24,7 +24,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-use super::Problem;
+use super::{Problem, client};
 use crate::{config::ServerConfig, health::Part};
 
 /// From a connection's first byte of attention to the end of a request's head; an idle connection is
@@ -36,7 +36,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers requests on `listener` with the [hardened](harden) `router` until `stop`, then lets the
-/// running ones finish for 10 seconds. Handlers find the peer as `ConnectInfo<SocketAddr>`.
+/// running ones finish for 10 seconds. Handlers find the peer as `ConnectInfo<SocketAddr>`, and who is
+/// behind it as [`ClientAddress`](super::ClientAddress).
 pub async fn serve(listener: TcpListener, router: Router, config: &ServerConfig, stop: CancellationToken) {
     let router = harden(router, config);
     let connections = TaskTracker::new();
@@ -139,6 +140,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: C
 /// future is dropped).
 pub fn harden(router: Router, config: &ServerConfig) -> Router {
     let timeout = config.request_timeout;
+    let proxies = Arc::new(config.trusted_proxies.clone());
     router
         .fallback(|| std::future::ready(Problem::not_found("there is nothing at this path")))
         .method_not_allowed_fallback(|| {
@@ -146,7 +148,10 @@ pub fn harden(router: Router, config: &ServerConfig) -> Router {
             std::future::ready(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail))
         })
         .layer(DefaultBodyLimit::max(config.body_bytes_max))
-        .layer(middleware::from_fn(move |request, next| guard(request, next, timeout)))
+        .layer(middleware::from_fn(move |mut request, next| {
+            client::find(&mut request, &proxies);
+            guard(request, next, timeout)
+        }))
 }
 
 async fn guard(request: Request, next: Next, timeout: Duration) -> Response {

@@ -28,7 +28,8 @@ use crate::{
 
 fn config() -> ServerConfig {
     let Config { order_core, .. } = crate::config::load(None, std::iter::empty()).unwrap();
-    ServerConfig { request_timeout: Duration::from_millis(200), body_bytes_max: 64, ..order_core }
+    let trusted_proxies = "127.0.0.1".parse().unwrap();
+    ServerConfig { request_timeout: Duration::from_millis(200), body_bytes_max: 64, trusted_proxies, ..order_core }
 }
 
 #[derive(Deserialize)]
@@ -45,6 +46,7 @@ fn router() -> Router {
         .route("/items", post(|Json(item): Json<Item>| std::future::ready(item.quantity.to_string())))
         .route("/items/{id}", get(|Path(id): Path<UserId>| std::future::ready(id.to_string())))
         .route("/list", get(|Query(item): Query<Item>| std::future::ready(item.quantity.to_string())))
+        .route("/client", get(|ClientAddress(client): ClientAddress| std::future::ready(client.to_string())))
         .route("/panic", get(|| async { panic!("secret detail") as String }))
         .route("/slow", get(|| tokio::time::sleep(Duration::from_secs(60))))
         .route(
@@ -210,10 +212,14 @@ async fn send(stream: &mut TcpStream, path: &str) {
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
 }
 
-async fn first_line(stream: &mut TcpStream) -> String {
-    let mut bytes = [0; 1024];
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut bytes = [0; 4096];
     let count = stream.read(&mut bytes).await.unwrap();
-    String::from_utf8_lossy(&bytes[..count]).lines().next().unwrap_or_default().to_owned()
+    String::from_utf8_lossy(&bytes[..count]).into_owned()
+}
+
+async fn first_line(stream: &mut TcpStream) -> String {
+    answer(stream).await.lines().next().unwrap_or_default().to_owned()
 }
 
 #[tokio::test]
@@ -243,4 +249,21 @@ async fn connections_beyond_the_limit_wait() {
     assert!(tokio::time::timeout(Duration::from_millis(100), first_line(&mut second)).await.is_err());
     drop(first);
     assert_eq!(first_line(&mut second).await, "HTTP/1.1 200 OK");
+}
+
+#[tokio::test]
+async fn handlers_see_who_is_behind_a_proxy() {
+    let server = start(1).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    for (lines, expect) in [
+        ("", "127.0.0.1"),
+        ("X-Forwarded-For: 8.8.8.8, 1.1.1.1\r\n", "1.1.1.1"),
+        ("X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 127.0.0.1\r\n", "1.1.1.1"),
+        ("X-Forwarded-For: x\r\n", "127.0.0.1"),
+    ] {
+        let request = format!("GET /client HTTP/1.1\r\nHost: x\r\n{lines}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = answer(&mut stream).await;
+        assert_eq!(answer.rsplit("\r\n").next(), Some(expect), "{lines:?}");
+    }
 }

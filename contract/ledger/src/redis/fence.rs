@@ -45,6 +45,17 @@ pub enum FenceError {
     Contradiction(#[from] RestoreError),
 }
 
+/// What a look found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looked {
+    /// The ledgers have yet to be compared on this run of the server.
+    Frozen,
+    /// They have just been, and may sell: what Redis had not told anybody may be forgotten.
+    Compared,
+    /// They may sell.
+    Selling,
+}
+
 /// Compares the ledgers in Redis with the log whenever its run has changed or one of them is gone.
 #[derive(Debug)]
 pub struct Fence<L, S> {
@@ -63,23 +74,23 @@ impl<L: Log, S: SnapshotSource> Fence<L, S> {
         Self { ledgers, log, snapshots, seen: None, compared: None }
     }
 
-    /// Looks once, and compares where that is due. Whether the ledgers may sell.
+    /// Looks once, and compares where that is due.
     ///
     /// # Errors
     /// See [`FenceError`].
-    pub async fn look(&mut self, now_ms: u64) -> Result<bool, FenceError> {
+    pub async fn look(&mut self, now_ms: u64) -> Result<Looked, FenceError> {
         let run = self.ledgers.run_id().await?;
         if let Some((compared, known, looked_ms)) = &mut self.compared
             && *compared == run
         {
             if now_ms.saturating_sub(*looked_ms) < LOOK_EVERY_MS {
-                return Ok(true);
+                return Ok(Looked::Selling);
             }
             *looked_ms = now_ms;
             let known = known.clone();
             if self.ledgers.is_verified().await? && self.all_on(&known, &run).await? {
                 self.hold_the_late(&known).await?;
-                return Ok(true);
+                return Ok(Looked::Selling);
             }
         }
         let since_ms = match &self.seen {
@@ -87,16 +98,16 @@ impl<L: Log, S: SnapshotSource> Fence<L, S> {
             Some(_) | None => {
                 tracing::info!(run, "a run of Redis that has not been compared with the log");
                 self.seen = Some((run, now_ms));
-                return Ok(false);
+                return Ok(Looked::Frozen);
             }
         };
         if now_ms.saturating_sub(since_ms) < GRACE_MS {
-            return Ok(false);
+            return Ok(Looked::Frozen);
         }
         let known = self.compare(&run, now_ms).await?;
         tracing::info!(run, ledgers = known.len(), "Redis has been compared with the log");
         (self.seen, self.compared) = (None, Some((run, known, now_ms)));
-        Ok(true)
+        Ok(Looked::Compared)
     }
 
     async fn all_on(&self, known: &[ActivityId], run: &str) -> Result<bool, LedgerUnavailable> {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -11,13 +11,14 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use services::{Kafka, MariaDb, Redis};
 use tempfile::TempDir;
 
 use crate::{
     assert_sound,
-    process::{Process, Shop, agent, command, get, until},
-    walk,
+    process::{Process, Shop, agent, call, command, get, token, until},
+    steer, walk,
 };
 
 /// Units on sale in each test.
@@ -230,6 +231,7 @@ fn a_shopper_walks_through_the_mall() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(full) = Full::start(1) else { return };
     walk::walk(&full.shop);
+    steer::steer(&full.shop);
 }
 
 #[test]
@@ -271,6 +273,73 @@ fn redis_is_killed_and_comes_back_older() {
         }
         full.redis.resume();
     });
+}
+
+/// Settles and releases that Redis carried out and forgot, before anybody else knew of them.
+#[test]
+fn redis_forgets_what_became_of_orders() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(mut full) = Full::start(1) else { return };
+    let activity = full.shop.sale(10);
+    let agent = agent();
+    let orders: Vec<String> = (1..=5)
+        .map(|user| {
+            let (status, answer) = full.shop.buy(&agent, &activity, user, "k").unwrap();
+            assert_eq!(status, 202, "{answer}");
+            answer["order_id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let audited = |full: &Full, holds: &dyn Fn(&Value) -> bool| {
+        until("the audit says so", || {
+            let (_, audit) = full.shop.try_audit(&activity);
+            audit["ok"] == true && holds(&audit)
+        });
+    };
+    audited(&full, &|audit| audit["database"]["pending_payment"] == 5);
+
+    // The relay is the gateway's: without it the log hears of nothing more.
+    full.gateways[0].0.kill_now();
+    full.redis.kill();
+    let (kept, now) = (full.data.path().join("kept"), full.redis.dir().join("appendonlydir"));
+    copy_files(&now, &kept);
+    full.redis.resume();
+    let decide = |order: usize, user: i64, pays: bool| {
+        let (order, token) = (&orders[order], token(user));
+        if pays {
+            return walk::pay(&full.shop, order, &token);
+        }
+        let path = format!("{}/api/v1/orders/{order}/cancel", full.shop.order_core);
+        assert_eq!(call("POST", &path, Some(&token), &Value::Null).0, 200);
+    };
+    let ledger = |held: u64, sold: u64| {
+        until("the ledger has carried it out", || {
+            full.redis.ask(&["HMGET", &format!("mall:{{{activity}}}:ledger"), "held", "sold"])
+                == format!("{held}\n{sold}\n")
+        });
+    };
+    decide(0, 1, true);
+    decide(1, 2, false);
+    ledger(3, 1);
+    // Once a later command is carried out, the keeper has put the first ones behind it.
+    decide(2, 3, true);
+    ledger(2, 2);
+    decide(3, 4, false);
+    ledger(1, 2);
+
+    full.redis.kill();
+    std::fs::remove_dir_all(&now).unwrap();
+    copy_files(&kept, &now);
+    full.redis.resume();
+    full.restart_gateway();
+    audited(&full, &|audit| audit["sold"] == 2 && audit["held"] == 1 && audit["available"] == 7);
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
 }
 
 /// Cuts the end off the append-only file.

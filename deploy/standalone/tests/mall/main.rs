@@ -4,6 +4,7 @@
 #[cfg(feature = "kafka")]
 mod full;
 mod process;
+mod steer;
 mod walk;
 
 use std::{
@@ -64,6 +65,14 @@ fn assert_sound(mall: &Shop, activity: &str) -> serde_json::Value {
 fn a_shopper_walks_through_the_mall() {
     let data = tempfile::tempdir().unwrap();
     walk::walk(&Mall::start(data.path(), &[]));
+}
+
+#[test]
+fn a_sale_is_steered_while_it_runs() {
+    let data = tempfile::tempdir().unwrap();
+    let mall = Mall::start(data.path(), &[("MALL_GATEWAY__THREADS", "2")]);
+    steer::steer(&mall);
+    steer::captcha(&mall);
 }
 
 /// Ten times in mid-sale: every yes is an order, none is there twice, the equation holds.

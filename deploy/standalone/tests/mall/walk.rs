@@ -47,17 +47,12 @@ pub(crate) fn walk(shop: &Shop) {
     let pay_url = payment["pay_url"].as_str().unwrap();
     let page = agent().get(pay_url).call().unwrap().body_mut().read_to_string().unwrap();
     assert!(page.contains("¥ 7998.00") && page.contains("旗舰 🚀 黑"), "{page}");
-    let (base, request) = pay_url.split_once('?').unwrap();
-    let pressed =
-        agent().post(&format!("{base}/pay")).config().max_redirects(0).build().send_form([("request", request)]);
-    let pressed = pressed.unwrap();
+    let pressed = press(pay_url);
     assert_eq!(pressed.status(), 303);
     let back = pressed.headers()["location"].to_str().unwrap();
     assert_eq!(agent().get(back).call().unwrap().status(), 200, "{back}");
     stands("paid");
-    let changed = request.replace("7998.00", "0.01");
-    let pressed = agent().post(&format!("{base}/pay")).send_form([("request", changed.as_str())]);
-    assert_eq!(pressed.unwrap().status(), 422, "a request that was tampered with");
+    assert_eq!(press(&pay_url.replace("7998.00", "0.01")).status(), 422, "a request that was tampered with");
 
     assert_eq!(ask("POST", &format!("{order}/cancel"), Value::Null).0, 409);
     shop.admin_post(&format!("{order}/shipment"), json!({ "carrier": "顺丰", "tracking_no": "SF1" }));
@@ -71,4 +66,20 @@ pub(crate) fn walk(shop: &Shop) {
     made(&format!("{order}/refunds"), json!({ "reason": "太大" }));
     shop.admin_post(&format!("{order}/refunds/approve"), json!({}));
     stands("refunded");
+}
+
+/// Pays `order` on the mock platform's page.
+pub(crate) fn pay(shop: &Shop, order: &str, token: &str) {
+    let at = format!("{}/api/v1/orders/{order}", shop.order_core);
+    let (status, payment) = call("POST", &format!("{at}/payments"), Some(token), &json!({ "method": "mock" }));
+    assert_eq!(status, 201, "{payment}");
+    assert_eq!(press(payment["pay_url"].as_str().unwrap()).status(), 303);
+    until("the order is paid", || call("GET", &at, Some(token), &Value::Null).1["status"] == "paid");
+}
+
+/// Presses the button of the mock platform's page.
+fn press(pay_url: &str) -> ureq::http::Response<ureq::Body> {
+    let (base, request) = pay_url.split_once('?').unwrap();
+    let page = agent().post(&format!("{base}/pay")).config().max_redirects(0).build();
+    page.send_form([("request", request)]).unwrap()
 }

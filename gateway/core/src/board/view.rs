@@ -1,6 +1,6 @@
 //! Sales as the API shows them.
 
-use contract::Activity;
+use contract::{Activity, activity::Door};
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -38,7 +38,7 @@ pub(crate) fn detail(activity: &Activity, sale: &Sale, wall_ms: u64, out: &mut V
         ends_at: rfc3339(terms.ends_at_ms),
         state: state(activity, sale, wall_ms),
         stock_left_band: band(sale.stock()),
-        requires_ticket: false,
+        requires_ticket: activity.admission.door != Door::Open,
     };
     if let Err(error) = serde_json::to_writer(out, &view) {
         unreachable!("strings and numbers serialize: {error}");
@@ -50,6 +50,8 @@ fn state(activity: &Activity, sale: &Sale, wall_ms: u64) -> &'static str {
         "scheduled"
     } else if wall_ms >= activity.terms.ends_at_ms {
         "ended"
+    } else if activity.admission.paused {
+        "paused"
     } else if sale.stock().is_some_and(|(available, _)| available == 0) {
         "sold_out"
     } else {

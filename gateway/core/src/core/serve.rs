@@ -10,6 +10,7 @@ use crate::{
     Answer, Now,
     http::{Exchange, Head, Headers, Method, Persist, Received, Request, problem, respond},
     limit::Limited,
+    order_request::Refusal,
     route::Route,
 };
 
@@ -197,9 +198,15 @@ impl Core {
         {
             return id;
         }
-        self.traces += 1;
-        let half = |salt: u64| u128::from(mixed(self.config.seed ^ salt, self.traces));
-        half(0) << 64 | half(0x6d61_6c6c)
+        let (high, low) = self.draw();
+        u128::from(high) << 64 | u128::from(low)
+    }
+
+    /// Two numbers that look random and are not drawn again.
+    pub(super) fn draw(&mut self) -> (u64, u64) {
+        self.drawn += 1;
+        let number = |salt: u64| mixed(self.config.seed ^ salt, self.drawn);
+        (number(0), number(0x6d61_6c6c))
     }
 
     /// Answers one request. What the connection is at afterwards.
@@ -229,6 +236,8 @@ impl Core {
             Route::Time => self.time(turn),
             Route::Activities => self.activities(turn, query),
             Route::Activity(activity) => self.activity(turn, activity),
+            Route::Tickets(activity) => self.ticket(turn, activity),
+            Route::Challenge(activity) => self.challenge(turn, activity),
             Route::Orders => self.reserve(turn),
             Route::Order(order) => self.order(turn, order),
             Route::OrderEvents(order) => self.order_events(turn, order),
@@ -268,6 +277,13 @@ impl Core {
         self.stats.count(answer);
         let retry_after_s = matches!(answer.status(), 429 | 503).then_some(RETRY_AFTER_S);
         problem(out, exchange, answer, None, &Headers { retry_after_s, ..Headers::default() });
+    }
+
+    /// Refuses a body, with the reason.
+    pub(super) fn refuse_body(&mut self, turn: &mut Turn<'_, '_>, refusal: &Refusal) -> Phase {
+        self.stats.count(refusal.answer);
+        problem(turn.out, &turn.exchange, refusal.answer, refusal.detail.as_deref(), &Headers::default());
+        Phase::Receiving
     }
 
     pub(super) fn refuse_turn(&mut self, turn: &mut Turn<'_, '_>, answer: Answer) -> Phase {

@@ -55,7 +55,7 @@ fn clients_and_users_are_limited() {
     let mut world = World::with(10, TERMS, |config| {
         config.gate.client = Rate { per_second: 2, burst: 4 };
         config.gate.user = Rate { per_second: 1, burst: 2 };
-        config.gate.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+        config.gate.trusted_proxies = "127.0.0.1".parse().unwrap();
     });
     let read = get("/api/v1/time", "");
     for left in ["3", "2", "1", "0"] {

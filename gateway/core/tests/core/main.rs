@@ -6,6 +6,7 @@ mod admission;
 mod bytes;
 mod cuts;
 mod desync;
+mod entry;
 #[path = "../http_table/cases.rs"]
 mod http_table;
 mod orders;
