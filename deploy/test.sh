@@ -9,7 +9,7 @@ trap 'rm -f "$out"' EXIT
 # What can't be had here says so in a line that begins with SKIPPED.
 bash deploy/services/services.sh install 2>&1 | tee "$out"
 
-everything=(--locked --workspace --features commit-log/kafka,standalone/kafka)
+everything=(--locked --workspace --features commit-log/kafka,standalone/kafka,standalone/glommio,standalone/may)
 cargo fmt --all --check
 cargo clippy "${everything[@]}" --all-targets -- -D warnings
 status=0

@@ -92,6 +92,12 @@ impl Shard {
         used
     }
 
+    #[cfg(feature = "may")]
+    pub(crate) fn handle_request(&self, id: ConnId, request: &gateway_core::Request<'_>) {
+        self.core.borrow_mut().handle_request(id, request, self.now());
+        self.moved();
+    }
+
     pub(crate) fn handle_eof(&self, id: ConnId) {
         self.core.borrow_mut().handle_eof(id);
         self.moved();

@@ -26,6 +26,8 @@ pub(super) struct Raw {
 #[derive(Serialize, Deserialize)]
 pub(super) struct Gateway {
     pub listen: String,
+    pub runtime: String,
+    pub may_listens_anywhere_without_limits: bool,
     pub threads: u64,
     pub connections_max: u64,
     pub queue_max: u64,
@@ -117,6 +119,8 @@ impl Default for Raw {
             trusted_proxies: None,
             gateway: Gateway {
                 listen: "127.0.0.1:8080".to_owned(),
+                runtime: "monoio".to_owned(),
+                may_listens_anywhere_without_limits: false,
                 threads: 0,
                 connections_max: 20_000,
                 queue_max: 16_384,

@@ -55,7 +55,12 @@ pub(crate) fn command(data: &Path, settings: &[(&str, &str)]) -> Command {
 impl Mall {
     /// Starts it and waits until it says where it listens.
     pub(crate) fn start(data: &Path, settings: &[(&str, &str)]) -> Self {
-        let (process, [gateway, order_core, admin]) = Process::start(command(data, settings));
+        Self::run(command(data, settings))
+    }
+
+    /// The same with a command that is made already.
+    pub(crate) fn run(command: Command) -> Self {
+        let (process, [gateway, order_core, admin]) = Process::start(command);
         Self { process, shop: Shop { gateway, order_core, admin } }
     }
 

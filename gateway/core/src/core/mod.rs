@@ -22,7 +22,7 @@ pub use connection::ConnId;
 use connection::{Connection, Connections, Phase};
 
 use crate::{
-    Now,
+    Limits, Now,
     board::Board,
     config::Config,
     gate::Gate,
@@ -145,6 +145,11 @@ impl Core {
     /// The counters.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// What a request may measure.
+    pub fn limits(&self) -> Limits {
+        self.config.http
     }
 
     /// Connections that are open.

@@ -153,11 +153,14 @@ impl Core {
                 return;
             }
             match Head::from_request(request, &core.config.http) {
-                Ok(head) => {
+                Ok((head, length)) if length == request.body.len() => {
                     let (phase, last) = core.serve(id, connection.peer, &head, request.body, &mut connection.out);
                     connection.enter(phase, last);
                 }
-                Err(answer) => core.reject(connection, answer, request.method == "HEAD"),
+                refused => {
+                    let answer = refused.err().unwrap_or(Answer::BadRequest);
+                    core.reject(connection, answer, request.method == "HEAD");
+                }
             }
             core.arm(id, connection);
         });
