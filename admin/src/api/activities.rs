@@ -134,7 +134,7 @@ impl From<Sale> for ActivityBody {
     }
 }
 
-/// What the ledger has, in units.
+/// A ledger's counters, in units.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Counters)]
 pub(super) struct CountersBody {

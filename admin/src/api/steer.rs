@@ -38,12 +38,12 @@ const RESTOCK_WAIT: Duration = Duration::from_secs(2);
 /// Between two looks whether it has.
 const RESTOCK_LOOK: Duration = Duration::from_millis(20);
 
-/// Pause a flash sale: nobody gets in until it goes on.
+/// Pause a flash sale: nobody may ask for units until it is resumed.
 #[utoipa::path(
     post, path = "/activities/{id}/pause", tag = "activities",
     params(("id" = ActivityId, Path)),
     responses(
-        (status = 200, description = "As of now.", body = ActivityBody, headers(("ETag" = String, description = "Its version."))),
+        (status = 200, description = "It is paused.", body = ActivityBody, headers(("ETag" = String, description = "Its version."))),
         (status = 409, description = "`invalid_transition`: the sale is over."),
     ),
     security(("admin" = ["operator"])),
@@ -56,12 +56,12 @@ pub(super) async fn pause<K: LedgerClient, C: Clock>(
     steered(api.store.pause_sale(id, true, api.clock.now_ms()).await?)
 }
 
-/// Let a flash sale go on that was paused.
+/// Resume a flash sale.
 #[utoipa::path(
     post, path = "/activities/{id}/resume", tag = "activities",
     params(("id" = ActivityId, Path)),
     responses(
-        (status = 200, description = "As of now.", body = ActivityBody, headers(("ETag" = String, description = "Its version."))),
+        (status = 200, description = "It is not paused.", body = ActivityBody, headers(("ETag" = String, description = "Its version."))),
         (status = 409, description = "`invalid_transition`: the sale is over."),
     ),
     security(("admin" = ["operator"])),
@@ -74,12 +74,13 @@ pub(super) async fn resume<K: LedgerClient, C: Clock>(
     steered(api.store.pause_sale(id, false, api.clock.now_ms()).await?)
 }
 
-/// End a flash sale now, for good. Units that nobody has go back to the SKU.
+/// End a flash sale now, for good.
 #[utoipa::path(
     post, path = "/activities/{id}/end", tag = "activities",
     params(("id" = ActivityId, Path)),
     responses(
-        (status = 200, description = "As of now.", body = ActivityBody, headers(("ETag" = String, description = "Its version."))),
+        (status = 200, description = "It is over.", body = ActivityBody, headers(("ETag" = String, description = "Its version."))),
+        (status = 409, description = "`invalid_transition`: the sale is over."),
     ),
     security(("admin" = ["operator"])),
 )]
@@ -103,14 +104,12 @@ fn conflict(detail: &str) -> Refused {
     Problem::new(StatusCode::CONFLICT, "invalid_transition", detail).into()
 }
 
-const DELTA_MAX: i64 = STOCK_MAX as i64;
-
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Restock)]
 struct RestockBody {
-    /// Units to add; below zero, to take. Not 0.
-    #[schema(schema_with = openapi::whole::<{ -DELTA_MAX }, DELTA_MAX>)]
+    /// Not 0; below it units go back to the SKU.
+    #[schema(schema_with = openapi::whole::<{ -(STOCK_MAX as i64) }, { STOCK_MAX as i64 }>)]
     delta: i64,
 }
 
@@ -120,20 +119,21 @@ struct RestockedBody {
     operation_id: OperationId,
     delta: i64,
     /// `done`, or `pending` where the ledger has not told of it in time.
+    #[schema(pattern = "^(done|pending)$")]
     status: &'static str,
     #[serde(flatten)]
     counters: CountersBody,
 }
 
-/// Move units between the SKU and a flash sale whose ledger is open.
+/// Move units between the SKU and a sale whose ledger is open.
 #[utoipa::path(
     post, path = "/activities/{id}/restock", tag = "activities",
     params(("id" = ActivityId, Path), IdempotencyKey),
     request_body = RestockBody,
     responses(
-        (status = 201, description = "Moved, or on the way; `Idempotent-Replayed: true` where it was before.", body = RestockedBody,
+        (status = 201, description = "Moved, or on their way; `Idempotent-Replayed: true` where it was made before.", body = RestockedBody,
             headers(("Idempotent-Replayed" = String, description = "`true` where the key was used before."))),
-        (status = 409, description = "`insufficient_stock` with the `stock` that there is, `invalid_transition` where the ledger is not open or the sale is over, or `request_running`."),
+        (status = 409, description = "`invalid_transition`, `insufficient_stock` with the `stock`, or `request_running`."),
     ),
     security(("admin" = ["operator"])),
 )]
@@ -254,12 +254,12 @@ pub(super) struct EntryBody {
     user_ids: Vec<UserId>,
 }
 
-/// Put users on a flash sale's allow list or block list, or take them off both.
+/// Put users on the sale's allow list or block list, or take them off both.
 #[utoipa::path(
     post, path = "/activities/{id}/entry-rules", tag = "activities",
     params(("id" = ActivityId, Path)),
     request_body = EntryBody,
-    responses((status = 204, description = "Said.")),
+    responses((status = 204, description = "They are there, or nowhere.")),
     security(("admin" = ["operator"])),
 )]
 pub(super) async fn say_entry<K: LedgerClient, C: Clock>(
@@ -283,7 +283,6 @@ pub(super) async fn say_entry<K: LedgerClient, C: Clock>(
 #[into_params(parameter_in = Query)]
 pub(super) struct EntryQuery {
     /// Which list.
-    #[param(inline)]
     entry: EntryWord,
     /// Rows of the page; 20 unless said.
     #[param(minimum = 1, maximum = 100)]
@@ -298,7 +297,7 @@ struct ListedUser {
     user_id: UserId,
 }
 
-/// The users on one of a flash sale's lists, a page at a time.
+/// The users on one of the lists, a page at a time.
 #[utoipa::path(
     get, path = "/activities/{id}/entry-rules", tag = "activities",
     params(("id" = ActivityId, Path), EntryQuery),

@@ -34,8 +34,8 @@ struct Branch {
     category_id: CategoryId,
     name: String,
     sort_order: i64,
-    #[schema(no_recursion)]
-    children: Vec<Branch>,
+    #[schema(value_type = Vec<Branch>, no_recursion)]
+    children: Vec<Self>,
 }
 
 #[derive(Deserialize, IntoParams)]

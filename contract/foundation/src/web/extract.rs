@@ -111,7 +111,9 @@ const IDEMPOTENCY_KEY_BYTES: std::ops::RangeInclusive<usize> = 1..=128;
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut stated = headers.get_all(IDEMPOTENCY_KEY).iter();
     let (Some(value), next) = (stated.next(), stated.next()) else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| next.is_none() && IDEMPOTENCY_KEY_BYTES.contains(&key.len()));
+    let visible =
+        |key: &&str| IDEMPOTENCY_KEY_BYTES.contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    let key = value.to_str().ok().filter(|key| next.is_none() && visible(key));
     let key = key.ok_or_else(|| {
         let detail = "Idempotency-Key is 1 to 128 visible ASCII characters";
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_idempotency_key", detail)

@@ -170,6 +170,24 @@ async fn health() {
 }
 
 #[test]
+fn idempotency_keys() {
+    let check = |values: &[&[u8]], expect: Result<Option<&str>, u16>| {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append("idempotency-key", header::HeaderValue::from_bytes(value).unwrap());
+        }
+        assert_eq!(idempotency_key(&headers).map_err(|problem| problem.status().as_u16()), expect, "{values:?}");
+    };
+    check(&[], Ok(None));
+    check(&[b"a-1~!"], Ok(Some("a-1~!")));
+    check(&[&[b'k'; 128]], Ok(Some(&"k".repeat(128))));
+    for bad in [&[b'k'; 129] as &[u8], b"", b"two words", b"tab\there", "键".as_bytes()] {
+        check(&[bad], Err(422));
+    }
+    check(&[b"a", b"a"], Err(422));
+}
+
+#[test]
 fn bearer_tokens() {
     let key = TokenKey::new(b"a secret of the test", Audience::Shopper);
     let token = key.sign(UserId::from_i64(42).unwrap(), None, 1_800_000_000, 60);
