@@ -9,39 +9,51 @@ use contract::{
     ActivityId, Cents, SkuId,
     activity::{Admission, Door, Terms},
     ledger::Counters,
+    openapi,
 };
 use foundation::{
     Clock,
-    web::{Json, Path, Problem, Query, json_from},
+    web::{
+        Json, Path, Problem, Query, Raw, json_from,
+        openapi::{IdempotencyKey, IfMatch},
+    },
 };
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
-use store::{AddedSale, NewSale, Sale, SalePatch};
+use store::{AddedSale, NewSale, PRICE_CENTS_MAX, Sale, SalePatch, TITLE_CHARS_MAX};
+use utoipa::ToSchema;
 
 use super::{
     Api,
-    catalogue::{STOCK_MAX, TITLE_CHARS_MAX, named, priced},
+    catalogue::{STOCK_MAX, named, priced},
     refused::{Refused, changed, insufficient_stock, invalid, not_found},
-    request::{ListBody, PageQuery, Raw, Staff, if_match, once, tagged},
+    request::{ListBody, PageQuery, Staff, if_match, once, tagged},
 };
 use crate::{
-    audit::audit as run_audit,
+    audit::{Audit, audit as run_audit},
     warmer::{LEAD_MS, is_due},
 };
 
 const PER_USER_LIMIT_MAX: u32 = 1_000_000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewActivity)]
 struct NewBody {
+    #[schema(schema_with = openapi::name::<TITLE_CHARS_MAX>)]
     title: String,
     sku_id: SkuId,
+    #[schema(schema_with = openapi::whole::<0, PRICE_CENTS_MAX>)]
     price_cents: Cents,
+    #[schema(schema_with = openapi::whole::<1, { STOCK_MAX as i64 }>)]
     stock: u64,
+    #[schema(schema_with = openapi::whole::<1, { PER_USER_LIMIT_MAX as i64 }>)]
     per_user_limit: u32,
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     starts_at: u64,
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     ends_at: u64,
     requires_ticket: Option<bool>,
     captcha: Option<bool>,
@@ -49,23 +61,31 @@ struct NewBody {
     invited_only: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ActivityPatch)]
 pub(super) struct PatchBody {
+    #[schema(schema_with = openapi::name_or_null::<TITLE_CHARS_MAX>)]
     title: Option<String>,
+    #[schema(schema_with = openapi::whole_or_null::<0, PRICE_CENTS_MAX>)]
     price_cents: Option<Cents>,
+    #[schema(schema_with = openapi::whole_or_null::<1, { STOCK_MAX as i64 }>)]
     stock: Option<u64>,
+    #[schema(schema_with = openapi::whole_or_null::<1, { PER_USER_LIMIT_MAX as i64 }>)]
     per_user_limit: Option<u32>,
     #[serde(default, with = "foundation::rfc3339::option")]
+    #[schema(schema_with = openapi::time_or_null)]
     starts_at: Option<u64>,
     #[serde(default, with = "foundation::rfc3339::option")]
+    #[schema(schema_with = openapi::time_or_null)]
     ends_at: Option<u64>,
     requires_ticket: Option<bool>,
     captcha: Option<bool>,
     invited_only: Option<bool>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Activity)]
 pub(super) struct ActivityBody {
     activity_id: ActivityId,
     title: String,
@@ -75,8 +95,10 @@ pub(super) struct ActivityBody {
     stock: u64,
     per_user_limit: u32,
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     starts_at: u64,
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     ends_at: u64,
     requires_ticket: bool,
     captcha: bool,
@@ -85,6 +107,7 @@ pub(super) struct ActivityBody {
     ledger_open: bool,
     version: u64,
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     created_at: u64,
 }
 
@@ -112,7 +135,8 @@ impl From<Sale> for ActivityBody {
 }
 
 /// A ledger's counters, in units.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Counters)]
 pub(super) struct CountersBody {
     activity_id: ActivityId,
     epoch: u64,
@@ -169,6 +193,18 @@ fn check(asked: NewBody, now_ms: u64) -> Result<NewSale, Refused> {
     Ok(NewSale { title, sku, price, stock, terms, admission })
 }
 
+/// Make a flash sale. Its units leave the SKU's stock.
+#[utoipa::path(
+    post, path = "/activities", tag = "activities",
+    params(IdempotencyKey),
+    request_body = NewBody,
+    responses(
+        (status = 201, description = "Made; `Idempotent-Replayed: true` where it was made before.", body = ActivityBody,
+            headers(("Idempotent-Replayed" = String, description = "`true` where the key was used before."))),
+        (status = 409, description = "`insufficient_stock` with the `stock`, or `request_running`."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn create<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     staff: Staff,
@@ -195,6 +231,13 @@ pub(super) async fn create<K: LedgerClient, C: Clock>(
     once(&api, (&headers, &staff, "activities"), &body, make).await
 }
 
+/// Flash sales, the newest first, a page at a time.
+#[utoipa::path(
+    get, path = "/activities", tag = "activities",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = ListBody<ActivityBody>)),
+    security(("admin" = ["viewer"])),
+)]
 pub(super) async fn list<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -203,6 +246,13 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
     Ok(ListBody::of(api.store.sales(query.page()?).await?, ActivityBody::from))
 }
 
+/// A flash sale.
+#[utoipa::path(
+    get, path = "/activities/{id}", tag = "activities",
+    params(("id" = ActivityId, Path)),
+    responses((status = 200, description = "The sale.", body = ActivityBody, headers(("ETag" = String, description = "Its version.")))),
+    security(("admin" = ["viewer"])),
+)]
 pub(super) async fn one<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -212,6 +262,19 @@ pub(super) async fn one<K: LedgerClient, C: Clock>(
     Ok(tagged(StatusCode::OK, sale.activity.version, ActivityBody::from(sale)))
 }
 
+/// Change a flash sale whose ledger is not open yet; what is absent stays.
+#[utoipa::path(
+    patch, path = "/activities/{id}", tag = "activities",
+    params(("id" = ActivityId, Path), IfMatch),
+    request_body = PatchBody,
+    responses(
+        (status = 200, description = "As of now.", body = ActivityBody, headers(("ETag" = String, description = "Its version."))),
+        (status = 409, description = "`invalid_transition`: its ledger is open or about to be; or `insufficient_stock` with the `stock`."),
+        (status = 412, description = "`version_mismatch`, with the `version`: it has changed meanwhile."),
+        (status = 428, description = "`precondition_required`: there is no If-Match."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn patch<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -236,6 +299,16 @@ pub(super) async fn patch<K: LedgerClient, C: Clock>(
     Ok(tagged(StatusCode::OK, sale.activity.version, ActivityBody::from(sale)))
 }
 
+/// Open a flash sale's ledger ahead of time.
+#[utoipa::path(
+    post, path = "/activities/{id}/warm", tag = "activities",
+    params(("id" = ActivityId, Path)),
+    responses(
+        (status = 200, description = "It is open.", body = CountersBody),
+        (status = 409, description = "`invalid_transition`: the sale is over."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn warm<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -250,6 +323,15 @@ pub(super) async fn warm<K: LedgerClient, C: Clock>(
     Ok(Json(CountersBody::of(id, counters)))
 }
 
+/// Audit a flash sale: ledger, log and database held against each other.
+///
+/// A side that lags is waited for, for five seconds at most.
+#[utoipa::path(
+    get, path = "/activities/{id}/audit", tag = "activities",
+    params(("id" = ActivityId, Path)),
+    responses((status = 200, description = "What they say.", body = Audit)),
+    security(("admin" = ["viewer"])),
+)]
 pub(super) async fn audit<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,

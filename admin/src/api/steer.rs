@@ -11,24 +11,26 @@ use contract::{
     ActivityId, OperationId, UserId,
     activity::Entry,
     ledger::Outcome,
+    openapi,
     record::{Action, LedgerCommand},
 };
 use foundation::{
     Clock,
-    web::{Json, Path, Problem, Query, idempotency_key, json_from},
+    web::{Json, Path, Problem, Query, Raw, idempotency_key, json_from, openapi::IdempotencyKey},
 };
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use store::{ENTRY_RULES_MAX, Restocked, Steered};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Api,
     activities::{ActivityBody, CountersBody},
     catalogue::STOCK_MAX,
     refused::{Refused, insufficient_stock, invalid, not_found},
-    request::{ListBody, PageQuery, Raw, Staff, once, tagged},
+    request::{ListBody, PageQuery, Staff, once, tagged},
 };
 
 /// How long a restock waits for the ledger to tell of it; it happens all the same.
@@ -36,6 +38,16 @@ const RESTOCK_WAIT: Duration = Duration::from_secs(2);
 /// Between two looks whether it has.
 const RESTOCK_LOOK: Duration = Duration::from_millis(20);
 
+/// Pause a flash sale: nobody may ask for units until it is resumed.
+#[utoipa::path(
+    post, path = "/activities/{id}/pause", tag = "activities",
+    params(("id" = ActivityId, Path)),
+    responses(
+        (status = 200, description = "It is paused.", body = ActivityBody, headers(("ETag" = String, description = "Its version."))),
+        (status = 409, description = "`invalid_transition`: the sale is over."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn pause<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -44,6 +56,16 @@ pub(super) async fn pause<K: LedgerClient, C: Clock>(
     steered(api.store.pause_sale(id, true, api.clock.now_ms()).await?)
 }
 
+/// Resume a flash sale.
+#[utoipa::path(
+    post, path = "/activities/{id}/resume", tag = "activities",
+    params(("id" = ActivityId, Path)),
+    responses(
+        (status = 200, description = "It is not paused.", body = ActivityBody, headers(("ETag" = String, description = "Its version."))),
+        (status = 409, description = "`invalid_transition`: the sale is over."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn resume<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -52,7 +74,16 @@ pub(super) async fn resume<K: LedgerClient, C: Clock>(
     steered(api.store.pause_sale(id, false, api.clock.now_ms()).await?)
 }
 
-/// Ends a sale now, for good.
+/// End a flash sale now, for good.
+#[utoipa::path(
+    post, path = "/activities/{id}/end", tag = "activities",
+    params(("id" = ActivityId, Path)),
+    responses(
+        (status = 200, description = "It is over.", body = ActivityBody, headers(("ETag" = String, description = "Its version."))),
+        (status = 409, description = "`invalid_transition`: the sale is over."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn end<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -73,23 +104,39 @@ fn conflict(detail: &str) -> Refused {
     Problem::new(StatusCode::CONFLICT, "invalid_transition", detail).into()
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Restock)]
 struct RestockBody {
+    /// Not 0; below it units go back to the SKU.
+    #[schema(schema_with = openapi::whole::<{ -(STOCK_MAX as i64) }, { STOCK_MAX as i64 }>)]
     delta: i64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Restocked)]
 struct RestockedBody {
     operation_id: OperationId,
     delta: i64,
     /// `done`, or `pending` where the ledger has not told of it in time.
+    #[schema(pattern = "^(done|pending)$")]
     status: &'static str,
     #[serde(flatten)]
     counters: CountersBody,
 }
 
-/// Moves units between the SKU and a sale whose ledger is open.
+/// Move units between the SKU and a sale whose ledger is open.
+#[utoipa::path(
+    post, path = "/activities/{id}/restock", tag = "activities",
+    params(("id" = ActivityId, Path), IdempotencyKey),
+    request_body = RestockBody,
+    responses(
+        (status = 201, description = "Moved, or on their way; `Idempotent-Replayed: true` where it was made before.", body = RestockedBody,
+            headers(("Idempotent-Replayed" = String, description = "`true` where the key was used before."))),
+        (status = 409, description = "`invalid_transition`, `insufficient_stock` with the `stock`, or `request_running`."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn restock<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     staff: Staff,
@@ -180,7 +227,7 @@ async fn take<K: LedgerClient, C: Clock>(
 }
 
 /// What may be said of a user.
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum EntryWord {
     Allowed,
@@ -198,14 +245,23 @@ impl From<EntryWord> for Entry {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = EntryRules)]
 pub(super) struct EntryBody {
     entry: EntryWord,
+    #[schema(min_items = 1, max_items = 1000)]
     user_ids: Vec<UserId>,
 }
 
-/// Puts users on the sale's allow list or block list, or takes them off both.
+/// Put users on the sale's allow list or block list, or take them off both.
+#[utoipa::path(
+    post, path = "/activities/{id}/entry-rules", tag = "activities",
+    params(("id" = ActivityId, Path)),
+    request_body = EntryBody,
+    responses((status = 204, description = "They are there, or nowhere.")),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn say_entry<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -222,20 +278,32 @@ pub(super) async fn say_entry<K: LedgerClient, C: Clock>(
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct EntryQuery {
+    /// Which list.
     entry: EntryWord,
+    /// Rows of the page; 20 unless said.
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[param(pattern = "^(0|[1-9][0-9]{0,18})$")]
     cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ListedUser {
     user_id: UserId,
 }
 
 /// The users on one of the lists, a page at a time.
+#[utoipa::path(
+    get, path = "/activities/{id}/entry-rules", tag = "activities",
+    params(("id" = ActivityId, Path), EntryQuery),
+    responses((status = 200, description = "A page of them.", body = ListBody<ListedUser>)),
+    security(("admin" = ["viewer"])),
+)]
 pub(super) async fn entry_list<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,

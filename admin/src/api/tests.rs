@@ -1,3 +1,5 @@
+mod document;
+
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use axum::{
@@ -35,7 +37,7 @@ struct TestApp {
     log: MemoryLog,
     book: Book,
     clock: HandClock,
-    _directory: tempfile::TempDir,
+    _directory: Option<tempfile::TempDir>,
 }
 
 fn token(role: &str) -> String {
@@ -43,12 +45,19 @@ fn token(role: &str) -> String {
     key.sign(UserId::from_i64(1).unwrap(), Some(role), START_MS / 1000, 7 * 24 * 3600)
 }
 
+fn ids() -> Ids {
+    let last = AtomicI64::new(0);
+    Ids::new(move || Ok::<_, String>(last.fetch_add(1, Ordering::Relaxed) + 1))
+}
+
 impl TestApp {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let last = AtomicI64::new(0);
-        let ids = Ids::new(move || Ok::<_, String>(last.fetch_add(1, Ordering::Relaxed) + 1));
-        let store = Store::open(&directory.path().join("mall.db"), ids, Settings::new(60_000)).await.unwrap();
+        let store = Store::open(&directory.path().join("mall.db"), ids(), Settings::new(60_000)).await.unwrap();
+        Self::over(store, Some(directory)).await
+    }
+
+    async fn over(store: Store, directory: Option<tempfile::TempDir>) -> Self {
         let clock = HandClock::new();
         let log = MemoryLog::with_topics(60_000).await;
         let ledgers = MemoryLedgers::new(log.clone(), clock.clone());
@@ -496,9 +505,12 @@ async fn orders_are_sent_and_refunds_decided() {
     assert_eq!(ask("GET", "/orders?status=closed", None).await.1["items"], json!([]));
     assert_eq!(ask("GET", "/orders?status=lost", None).await.0, StatusCode::UNPROCESSABLE_ENTITY);
     let parcel = json!({ "carrier": "顺丰", "tracking_no": "SF1" });
-    for bad in
-        [json!({}), json!({ "carrier": "", "tracking_no": "1" }), json!({ "carrier": "a\nb", "tracking_no": "1" })]
-    {
+    for bad in [
+        json!({}),
+        json!({ "carrier": "", "tracking_no": "1" }),
+        json!({ "carrier": " ", "tracking_no": "1" }),
+        json!({ "carrier": "a\nb", "tracking_no": "1" }),
+    ] {
         let (status, _) = ask("POST", &format!("{path}/shipment"), Some(bad)).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     }

@@ -1,3 +1,4 @@
+mod document;
 mod mall;
 mod money;
 
@@ -35,19 +36,26 @@ struct TestApp {
     store: Store,
     shelf: Shelf,
     clock: HandClock,
-    _directory: tempfile::TempDir,
+    _directory: Option<tempfile::TempDir>,
 }
 
 fn config() -> Config {
     config::load(None, std::iter::empty()).unwrap()
 }
 
+fn ids() -> Ids {
+    let last = std::sync::atomic::AtomicI64::new(0);
+    Ids::new(move || Ok::<_, String>(last.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1))
+}
+
 impl TestApp {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let last = std::sync::atomic::AtomicI64::new(0);
-        let ids = Ids::new(move || Ok::<_, String>(last.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1));
-        let store = Store::open(&directory.path().join("mall.db"), ids, Settings::new(60_000)).await.unwrap();
+        let store = Store::open(&directory.path().join("mall.db"), ids(), Settings::new(60_000)).await.unwrap();
+        Self::over(store, Some(directory)).await
+    }
+
+    async fn over(store: Store, directory: Option<tempfile::TempDir>) -> Self {
         let clock = HandClock::new();
         let shelf = Shelf::new(store.clone()).await.unwrap();
         let keys = KEYS.each_ref().map(String::as_str);
@@ -276,6 +284,8 @@ async fn what_is_not_right_is_refused_and_never_a_fault() {
     }
     let huge = named(&"a".repeat(3 << 20));
     assert_eq!(app.send("POST", "/api/v1/users", None, Some(&huge)).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    let notice = "/api/v1/payments/mock/notify";
+    assert_eq!(app.send("POST", notice, None, Some(&huge)).await.0, StatusCode::PAYLOAD_TOO_LARGE);
     let unread = Request::post("/api/v1/users").body(Body::from(name_and("correct horse"))).unwrap();
     let response = app.router.clone().oneshot(unread).await.unwrap();
     assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
