@@ -23,7 +23,7 @@ use may_minihttp::HttpServiceFactory;
 use tokio::sync::mpsc;
 
 use self::service::{Answered, Asked, Service};
-use super::on_monoio::{Monoio, run_with};
+use super::on_monoio::{Monoio, run_with, stay_on};
 use crate::{
     net::{Net, first, without_delay},
     serve::{begin, drain},
@@ -50,11 +50,13 @@ impl Drop for Arrived {
 }
 
 /// Runs `thread` until it is stopped and drained.
-pub(crate) fn run(thread: CoreThread) -> io::Result<()> {
-    run_with(thread, serve)
+pub(crate) fn run(mut thread: CoreThread) -> io::Result<()> {
+    // may's workers are started from the first of these threads, and would have to stay where it does.
+    let cpu = thread.cpu.take();
+    run_with(thread, |thread| serve(thread, cpu))
 }
 
-async fn serve(thread: CoreThread) -> io::Result<()> {
+async fn serve(thread: CoreThread, cpu: Option<usize>) -> io::Result<()> {
     let CoreThread { socket, open, listens, parts, mailbox, stop, .. } = thread;
     let limits = parts.core.limits();
     let shard = begin(parts, mailbox, Monoio);
@@ -65,6 +67,9 @@ async fn serve(thread: CoreThread) -> io::Result<()> {
         let (arrives, mut arrived) = mpsc::unbounded_channel();
         // It binds a socket of its own, beside ours, which only kept the port.
         let acceptor = Services { arrives, limits }.start(address)?;
+        if let Some(cpu) = cpu {
+            stay_on(cpu);
+        }
         drop(socket);
         // Whoever waits for it may have given up.
         let (Ok(()) | Err(())) = listens.send(());

@@ -93,10 +93,8 @@ pub(super) fn run_with<F: Future<Output = io::Result<()>>>(
     thread: CoreThread,
     serve: impl FnOnce(CoreThread) -> F,
 ) -> io::Result<()> {
-    if let Some(cpu) = thread.cpu
-        && let Err(error) = monoio::utils::bind_to_cpu_set([cpu])
-    {
-        tracing::warn!(%error, cpu, "a core thread can't stay on its processor");
+    if let Some(cpu) = thread.cpu {
+        stay_on(cpu);
     }
     if monoio::utils::detect_uring() {
         match RuntimeBuilder::<IoUringDriver>::new().enable_timer().with_entries(RING_ENTRIES).build() {
@@ -108,4 +106,11 @@ pub(super) fn run_with<F: Future<Output = io::Result<()>>>(
     // epoll tells when to accept; io_uring waits in the accept itself and wants a socket that blocks.
     thread.socket.set_nonblocking(true)?;
     runtime.block_on(serve(thread))
+}
+
+/// Keeps this thread on one processor.
+pub(super) fn stay_on(cpu: usize) {
+    if let Err(error) = monoio::utils::bind_to_cpu_set([cpu]) {
+        tracing::warn!(%error, cpu, "a core thread can't stay on its processor");
+    }
 }

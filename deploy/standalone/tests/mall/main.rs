@@ -200,6 +200,8 @@ fn a_slow_head_is_told_408() {
 fn sigterm_drains_and_exits_0() {
     on_every_runtime(|mall| {
         assert_eq!(get(&format!("{}/readyz", mall.gateway), None).0, 200);
+        let stays_on = mall.processors("gateway-0").unwrap();
+        assert!(stays_on.parse::<usize>().is_ok(), "one processor, not {stays_on}");
         assert!(mall.stop().success());
     });
 }

@@ -69,6 +69,18 @@ impl Mall {
         self.process.kill_now();
     }
 
+    /// The processors that its thread of this name may run on, as Linux lists them.
+    pub(crate) fn processors(&self, thread: &str) -> Option<String> {
+        let id = self.process.0.lock().unwrap().id();
+        let tasks = std::fs::read_dir(format!("/proc/{id}/task")).unwrap();
+        let statuses = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).ok());
+        let field = |status: &str, name: &str| {
+            status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+        };
+        let found = statuses.filter(|status| field(status, "Name:").as_deref() == Some(thread));
+        found.filter_map(|status| field(&status, "Cpus_allowed_list:")).next()
+    }
+
     /// SIGTERM, and what the process makes of it.
     pub(crate) fn stop(self) -> ExitStatus {
         self.process.stop()
