@@ -26,5 +26,5 @@ if [ "$skips" -gt 0 ]; then
 fi
 awk '/^test result:/ { passed += $4; failed += $6 }
     /^schemathesis: [0-9]+ passed/ { passed += $2; failed += $4 }
-    END { printf "cargo, schemathesis: %d passed, %d failed\n", passed, failed }' "$out"
+    END { printf "all: %d passed, %d failed\n", passed, failed }' "$out"
 exit "$status"

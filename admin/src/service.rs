@@ -4,20 +4,24 @@ use std::future::Future;
 
 use anyhow::Context as _;
 use commit_log::Log;
-use contract::topic;
+use contract::{
+    token::{Audience, TokenKey},
+    topic,
+};
 use foundation::{
     Clock, Readiness,
-    config::ServerConfig,
+    config::{LimitsConfig, ServerConfig},
     metrics::Registry,
     web::{Workers, count_requests, health_routes, serve_beside},
 };
 use ledger::LedgerClient;
+use limits::{Limits, Windows, WrongTries};
 use store::{PASSWORD_BYTES_MAX, Passwords, Store};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{Api, Role, router},
+    api::{Api, LIMITED, Role, router},
     audit::{Book, Follower},
     warmer::Warmer,
 };
@@ -42,6 +46,10 @@ pub struct Admin<L, K, C> {
     pub passwords: Passwords,
     /// Key of the admins' tokens.
     pub admin_secret: Vec<u8>,
+    /// Where it is counted how often somebody asks.
+    pub windows: Windows,
+    /// Section `limits` of the configuration.
+    pub limits: LimitsConfig,
     /// Section `admin` of the configuration.
     pub server: ServerConfig,
     /// What `/readyz` says.
@@ -93,9 +101,12 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     let (pace, token) = (clock.clone(), stopped.clone());
     running.spawn(async move { while go_on("warmer", warmer.step(), &pace, &token).await {} });
 
-    let api =
-        Api::new((store.clone(), ledgers.clone(), book), parts.passwords.clone(), &parts.admin_secret, clock.clone());
-    let router = count_requests(router(api), &parts.metrics, "admin")
+    let signing = (parts.passwords.clone(), WrongTries::new(parts.windows.clone(), &parts.limits, "admins"));
+    let api = Api::new((store.clone(), ledgers.clone(), book), signing, &parts.admin_secret, clock.clone());
+    let tokens = TokenKey::new(&parts.admin_secret, Audience::Admin);
+    let (windows, metrics) = (parts.windows.clone(), (&parts.metrics, "admin"));
+    let limits = Limits::new(windows, &parts.limits, (tokens, LIMITED), metrics, clock.clone());
+    let router = count_requests(limits.limit(router(api)), &parts.metrics, "admin")
         .merge(health_routes(parts.readiness.clone(), parts.metrics.clone()));
     let workers = Workers { running, stop: stopped };
     let served = serve_beside(workers, (listener, router, &parts.server), &ready, &stop).await;

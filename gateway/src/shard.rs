@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::HashMap,
     future::poll_fn,
     net::IpAddr,
     rc::Rc,
@@ -26,7 +26,7 @@ use crate::{
 pub(crate) struct Shard {
     core: RefCell<Core>,
     /// Connections whose task waits for the core.
-    parked: RefCell<BTreeMap<ConnId, Waker>>,
+    parked: RefCell<HashMap<ConnId, Waker>>,
     /// Set when the core may have a batch to send; the flusher's waker while it waits for that.
     sendable: Cell<bool>,
     flusher: Cell<Option<Waker>>,

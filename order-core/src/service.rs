@@ -2,21 +2,25 @@
 
 use anyhow::Context as _;
 use commit_log::Log;
-use contract::topic;
+use contract::{
+    token::{Audience, TokenKey},
+    topic,
+};
 use foundation::{
     Clock, Readiness,
-    config::ServerConfig,
+    config::{LimitsConfig, ServerConfig},
     metrics::Registry,
     web::{Workers, count_requests, health_routes, serve_beside},
 };
 use ledger::LedgerClient;
+use limits::{Limits, Windows, WrongTries};
 use store::{Passwords, Store};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Carts, Changes, MockPlatform, Providers,
-    api::{Api, router},
+    api::{Api, LIMITED, router},
     payments::{
         Refunder,
         mock::{self, MockNotices},
@@ -45,6 +49,10 @@ pub struct OrderCore<L, K, C> {
     pub passwords: Passwords,
     /// Key of the shoppers' tokens.
     pub shopper_secret: Vec<u8>,
+    /// Where it is counted how often somebody asks.
+    pub windows: Windows,
+    /// Section `limits` of the configuration.
+    pub limits: LimitsConfig,
     /// Section `order_core` of the configuration.
     pub server: ServerConfig,
     /// `orders.pay_within` of the configuration, in milliseconds.
@@ -93,7 +101,7 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
 
     let api = Api::new(
         (store.clone(), parts.carts.clone(), shelf, parts.providers.clone()),
-        parts.passwords.clone(),
+        (parts.passwords.clone(), WrongTries::new(parts.windows.clone(), &parts.limits, "shoppers")),
         &parts.shopper_secret,
         clock.clone(),
     );
@@ -101,7 +109,10 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     if let Some(mock) = &parts.mock {
         paths = paths.merge(mock::router(mock.clone(), store.clone(), clock.clone()));
     }
-    let router = count_requests(paths, &parts.metrics, "order-core")
+    let tokens = TokenKey::new(&parts.shopper_secret, Audience::Shopper);
+    let (windows, metrics) = (parts.windows.clone(), (&parts.metrics, "order-core"));
+    let limits = Limits::new(windows, &parts.limits, (tokens, LIMITED), metrics, clock.clone());
+    let router = count_requests(limits.limit(paths), &parts.metrics, "order-core")
         .merge(health_routes(parts.readiness.clone(), parts.metrics.clone()));
     let workers = Workers { running, stop: stopped };
     let served = serve_beside(workers, (listener, router, &parts.server), &ready, &stop).await;

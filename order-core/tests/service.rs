@@ -60,6 +60,8 @@ impl Mall {
             clock: SystemClock,
             passwords: Passwords::new(4).unwrap(),
             shopper_secret: b"a secret of the test".to_vec(),
+            windows: limits::Windows::Local(limits::LocalWindows::default()),
+            limits: config::load(None, std::iter::empty()).unwrap().limits,
             server: config::load(None, std::iter::empty()).unwrap().order_core,
             pay_within_ms: PAY_WITHIN_MS,
             readiness: Readiness::default(),

@@ -14,6 +14,7 @@ use axum::Router;
 use contract::token::{Audience, TokenKey};
 use foundation::{Clock, web::openapi};
 use ledger::LedgerClient;
+use limits::{Routes, WrongTries};
 use store::{Passwords, Store};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -28,17 +29,27 @@ pub struct Api<K, C> {
     ledgers: K,
     book: Book,
     passwords: Passwords,
+    tries: WrongTries,
     tokens: TokenKey,
     clock: C,
 }
 
 impl<K: LedgerClient, C: Clock> Api<K, C> {
-    /// The API over a database, its ledgers and the journal's totals; tokens are signed with `admin_secret`.
-    pub fn new((store, ledgers, book): (Store, K, Book), passwords: Passwords, admin_secret: &[u8], clock: C) -> Self {
+    /// The API over a database, its ledgers and the journal's totals; tokens are signed with `admin_secret`,
+    /// and `tries` counts wrong sign-ins by address.
+    pub fn new(
+        (store, ledgers, book): (Store, K, Book),
+        (passwords, tries): (Passwords, WrongTries),
+        admin_secret: &[u8],
+        clock: C,
+    ) -> Self {
         let tokens = TokenKey::new(admin_secret, Audience::Admin);
-        Self { store, ledgers, book, passwords, tokens, clock }
+        Self { store, ledgers, book, passwords, tries, tokens, clock }
     }
 }
+
+/// The paths whose limits are not those of reads and writes.
+pub const LIMITED: Routes = Routes { sign_in: &["/admin/api/v1/sessions"], free: &[] };
 
 /// The API's paths, the document that describes them, and the page that shows it.
 pub fn router<K: LedgerClient, C: Clock>(api: Api<K, C>) -> Router {

@@ -7,7 +7,7 @@ use axum::{
 };
 use foundation::{
     Clock,
-    web::{Json, Problem},
+    web::{ClientAddress, Json, Problem},
 };
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
@@ -48,11 +48,17 @@ struct Session {
 )]
 pub(super) async fn sign_in<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
+    ClientAddress(client): ClientAddress,
     Json(asked): Json<Credentials>,
 ) -> Result<impl IntoResponse, Refused> {
     let now_ms = api.clock.now_ms();
+    let counted = api.tries.count(client, now_ms).await?;
     let credentials = (asked.username.as_str(), asked.password.as_str());
-    let (account, role) = match api.store.sign_in(Realm::Admins, credentials, &api.passwords, now_ms).await? {
+    let signed_in = api.store.sign_in(Realm::Admins, credentials, &api.passwords, now_ms).await;
+    if !matches!(signed_in, Ok(SignIn::Wrong)) {
+        api.tries.forgive(counted, now_ms).await;
+    }
+    let (account, role) = match signed_in? {
         SignIn::Welcome { account, role } => (account, role),
         SignIn::Wrong => {
             let detail = "name or password is wrong";

@@ -1,10 +1,14 @@
 mod document;
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicI64, Ordering},
+};
 
 use axum::{
     Router,
     body::{Body, to_bytes},
+    extract::ConnectInfo,
     http::{Request, StatusCode, header},
     response::Response,
 };
@@ -15,6 +19,7 @@ use contract::{
     topic,
 };
 use foundation::{Clock, config, rfc3339, web::harden};
+use limits::{LocalWindows, Windows};
 use serde_json::{Value, json};
 use store::{Ids, SaleStore, Settings, Store};
 use tower::ServiceExt;
@@ -65,14 +70,17 @@ impl TestApp {
         assert!(ensure_first_admin(&store, &passwords, PASSWORD, &clock).await.unwrap());
         assert!(!ensure_first_admin(&store, &passwords, "another one", &clock).await.unwrap());
         let book = Book::default();
-        let api = Api::new((store.clone(), ledgers.clone(), book.clone()), passwords, SECRET, clock.clone());
         let config = config::load(None, std::iter::empty()).unwrap();
+        let windows = Windows::Local(LocalWindows::default());
+        let signing = (passwords, WrongTries::new(windows, &config.limits, "admins"));
+        let api = Api::new((store.clone(), ledgers.clone(), book.clone()), signing, SECRET, clock.clone());
         let router = harden(router(api), &config.admin);
         Self { router, store, ledgers, log, book, clock, _directory: directory }
     }
 
     async fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
-        let mut request = Request::builder().method(method).uri(format!("/admin/api/v1{path}"));
+        let peer = ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 1)));
+        let mut request = Request::builder().method(method).uri(format!("/admin/api/v1{path}")).extension(peer);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -134,6 +142,21 @@ impl TestApp {
 }
 
 const HOUR_MS: u64 = 3_600_000;
+
+/// One address tries names by turns, so that none of them locks.
+#[tokio::test]
+async fn many_wrong_tries_lock_an_address() {
+    let app = TestApp::new().await;
+    let try_as = async |name: &str, password: &str| {
+        let body = json!({ "username": name, "password": password }).to_string();
+        app.send("POST", "/sessions", &[], &body).await
+    };
+    for at in 0..config::load(None, std::iter::empty()).unwrap().limits.wrong_sign_ins_max {
+        assert_eq!(try_as(&format!("name{at}"), "wrong horse").await.0, StatusCode::UNAUTHORIZED, "try {at}");
+    }
+    let (status, problem) = try_as("admin", PASSWORD).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::TOO_MANY_REQUESTS, &json!("locked")));
+}
 
 #[tokio::test]
 async fn roles_decide() {

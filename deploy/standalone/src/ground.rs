@@ -13,6 +13,7 @@ use ledger::{
     AnyLedger,
     redis::{RedisLedger, fence::Fence},
 };
+use limits::{LocalWindows, RedisWindows, Windows};
 use order_core::{MockPlatform, Providers, Snapshots};
 use store::{Ids, Settings, Store};
 
@@ -127,6 +128,14 @@ impl Ledger {
             AnyLedger::Redis(client) => Some(Fence::new(client.clone(), log.clone(), Snapshots::new(store.clone()))),
             AnyLedger::Local(_) => None,
         }
+    }
+
+    /// Where it is counted how often somebody asks: beside the ledgers.
+    pub(crate) fn windows(&self) -> Result<Windows> {
+        Ok(match &self.client {
+            AnyLedger::Redis(client) => Windows::Redis(RedisWindows::new(client.connection())?),
+            AnyLedger::Local(_) => Windows::Local(LocalWindows::default()),
+        })
     }
 
     /// Returns once the ledgers' thread is no more. It goes on for as long as anybody can ask it, unless it

@@ -26,6 +26,7 @@ use foundation::{
     Clock,
     web::{Problem, openapi},
 };
+use limits::{Routes, WrongTries};
 use store::{Page, Passwords, Store, StoreError};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -39,6 +40,7 @@ pub struct Api {
     shelf: Shelf,
     providers: Providers,
     passwords: Passwords,
+    tries: WrongTries,
     tokens: TokenKey,
     now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -50,21 +52,29 @@ impl std::fmt::Debug for Api {
 }
 
 impl Api {
-    /// The API over a database, carts, a shelf and ways to pay; tokens are signed with `shopper_secret`.
+    /// The API over a database, carts, a shelf and ways to pay; tokens are signed with `shopper_secret`, and
+    /// `tries` counts wrong sign-ins by address.
     pub fn new(
         (store, carts, shelf, providers): (Store, Carts, Shelf, Providers),
-        passwords: Passwords,
+        (passwords, tries): (Passwords, WrongTries),
         shopper_secret: &[u8],
         clock: impl Clock,
     ) -> Self {
         let tokens = TokenKey::new(shopper_secret, Audience::Shopper);
-        Self { store, carts, shelf, providers, passwords, tokens, now_ms: Arc::new(move || clock.now_ms()) }
+        Self { store, carts, shelf, providers, passwords, tries, tokens, now_ms: Arc::new(move || clock.now_ms()) }
     }
 
     fn now_ms(&self) -> u64 {
         (self.now_ms)()
     }
 }
+
+/// The paths whose limits are not those of reads and writes.
+pub const LIMITED: Routes = Routes {
+    sign_in: &["/api/v1/users", "/api/v1/sessions", "/api/v1/sessions/refresh"],
+    // Payment platforms tell everything from a few addresses.
+    free: &["/api/v1/payments/{method}/notify"],
+};
 
 /// The API's paths, the document that describes them, and the page that shows it.
 pub fn router(api: Api) -> Router {

@@ -8,7 +8,7 @@ use axum::{
 use contract::UserId;
 use foundation::{
     data_dir::random_hex,
-    web::{Json, Problem},
+    web::{ClientAddress, Json, Problem},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -60,11 +60,16 @@ struct Session {
 )]
 pub(super) async fn sign_in(
     State(api): State<Api>,
+    ClientAddress(client): ClientAddress,
     Json(asked): Json<Credentials>,
 ) -> Result<impl IntoResponse, Problem> {
     let now_ms = api.now_ms();
+    let counted = api.tries.count(client, now_ms).await?;
     let credentials = (asked.username.as_str(), asked.password.as_str());
     let signed_in = api.store.sign_in(Realm::Shoppers, credentials, &api.passwords, now_ms).await;
+    if !matches!(signed_in, Ok(SignIn::Wrong)) {
+        api.tries.forgive(counted, now_ms).await;
+    }
     let user = match signed_in.map_err(failed)? {
         SignIn::Welcome { account, role: _ } => account,
         SignIn::Wrong => {

@@ -2,11 +2,12 @@ mod document;
 mod mall;
 mod money;
 
-use std::sync::LazyLock;
+use std::{net::SocketAddr, sync::LazyLock};
 
 use axum::{
     Router,
     body::{Body, to_bytes},
+    extract::ConnectInfo,
     http::{Request, StatusCode, header},
 };
 use contract::{
@@ -15,6 +16,7 @@ use contract::{
     ledger::{Command, Ledger, Reservation},
 };
 use foundation::{Config, config, web::harden};
+use limits::{LocalWindows, Windows};
 use serde_json::{Value, json};
 use store::{
     AddedSale, Attributes, Ids, NewCategory, NewProduct, NewSale, NewSku, Passwords, SaleStore, Settings, Store,
@@ -62,13 +64,26 @@ impl TestApp {
         let mock = MockPlatform::new(keys[0], keys[1], std::time::Duration::from_millis(240)).unwrap();
         let providers = Providers::new(&config().payments, "http://127.0.0.1:1", Some(&mock)).unwrap();
         let parts = (store.clone(), Carts::Database(store.clone()), shelf.clone(), providers);
-        let api = Api::new(parts, Passwords::new(COST).unwrap(), SECRET, clock.clone());
+        let windows = Windows::Local(LocalWindows::default());
+        let signing = (Passwords::new(COST).unwrap(), WrongTries::new(windows, &config().limits, "shoppers"));
+        let api = Api::new(parts, signing, SECRET, clock.clone());
         let router = harden(router(api), &config().order_core);
         Self { router, store, shelf, clock, _directory: directory }
     }
 
     async fn send(&self, method: &str, path: &str, token: Option<&str>, body: Option<&str>) -> (StatusCode, Value) {
-        let mut request = Request::builder().method(method).uri(path);
+        self.send_from("192.0.2.1", (method, path), token, body).await
+    }
+
+    async fn send_from(
+        &self,
+        peer: &str,
+        (method, path): (&str, &str),
+        token: Option<&str>,
+        body: Option<&str>,
+    ) -> (StatusCode, Value) {
+        let peer = ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 1));
+        let mut request = Request::builder().method(method).uri(path).extension(peer);
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
@@ -169,6 +184,30 @@ async fn register_sign_in_refresh_sign_out() {
     assert_eq!(refresh(&session["refresh_token"]).await.0, StatusCode::UNAUTHORIZED);
     app.clock.advance(3600 * 1000);
     assert_eq!(app.send("GET", "/api/v1/users/me", Some(access), None).await.0, StatusCode::UNAUTHORIZED);
+}
+
+/// One address tries names by turns, so that none of them locks.
+#[tokio::test]
+async fn many_wrong_tries_lock_an_address() {
+    let app = TestApp::new().await;
+    app.post("/api/v1/users", json!({ "username": "known", "password": "correct horse" })).await;
+    let try_from = async |peer: &str, name: &str, password: &str| {
+        let body = json!({ "username": name, "password": password }).to_string();
+        app.send_from(peer, ("POST", "/api/v1/sessions"), None, Some(&body)).await
+    };
+    let max = config().limits.wrong_sign_ins_max;
+    for at in 0..max {
+        assert_eq!(try_from("2001:db8::1", "known", "correct horse").await.0, StatusCode::OK, "it does not count");
+        let (status, _) = try_from("2001:db8::1", &format!("name{at}"), "wrong horse").await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "try {at}");
+    }
+    for peer in ["2001:db8::1", "2001:db8::2"] {
+        let (status, problem) = try_from(peer, "known", "correct horse").await;
+        assert_eq!((status, &problem["code"]), (StatusCode::TOO_MANY_REQUESTS, &json!("locked")));
+    }
+    assert_eq!(try_from("2001:db8:0:1::1", "known", "correct horse").await.0, StatusCode::OK, "another household");
+    app.clock.advance(u64::try_from(config().limits.wrong_sign_ins_window.as_millis()).unwrap());
+    assert_eq!(try_from("2001:db8::1", "known", "correct horse").await.0, StatusCode::OK);
 }
 
 #[tokio::test]

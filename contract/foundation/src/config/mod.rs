@@ -17,11 +17,13 @@ use contract::{client_address::TrustedProxies, ledger::Window};
 use tracing_subscriber::EnvFilter;
 
 mod layers;
+mod limits;
 mod raw;
 #[cfg(test)]
 mod tests;
 
 use layers::{Layers, RUNTIME_ARGUMENT};
+pub use limits::LimitsConfig;
 
 /// Text that no log shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -84,6 +86,8 @@ pub struct Config {
     pub kafka: Option<KafkaConfig>,
     /// Section `database`.
     pub database: DatabaseConfig,
+    /// Section `limits`.
+    pub limits: LimitsConfig,
     /// Section `log`.
     pub log: LogConfig,
     /// What is allowed and unwise, to be logged once logs are open.
@@ -391,6 +395,7 @@ impl Check {
                     10..=600_000,
                 ),
             },
+            limits: self.limits(&raw.limits),
             log: self.log(raw.log),
             warnings: Vec::new(),
         };

@@ -20,6 +20,7 @@ pub(super) struct Raw {
     pub redis: Redis,
     pub search: Url,
     pub kafka: Kafka,
+    pub limits: Limits,
     pub log: Log,
 }
 
@@ -98,6 +99,16 @@ pub(super) struct Kafka {
 }
 
 #[derive(Serialize, Deserialize)]
+pub(super) struct Limits {
+    pub window_ms: u64,
+    pub sign_in_max: u64,
+    pub write_max: u64,
+    pub read_max: u64,
+    pub wrong_sign_ins_max: u64,
+    pub wrong_sign_ins_window_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
 pub(super) struct Log {
     pub format: String,
     pub level: String,
@@ -150,6 +161,14 @@ impl Default for Raw {
             redis: Redis { url: None, reply_timeout_ms: 1_000 },
             search: Url { url: None },
             kafka: Kafka { brokers: None, topic_prefix: String::new(), replication: 0 },
+            limits: Limits {
+                window_ms: 60_000,
+                sign_in_max: 30,
+                write_max: 120,
+                read_max: 1_200,
+                wrong_sign_ins_max: 50,
+                wrong_sign_ins_window_ms: 15 * 60 * 1000,
+            },
             log: Log { format: "pretty".to_owned(), level: "info".to_owned(), directory: None, keep_days: 14 },
         }
     }

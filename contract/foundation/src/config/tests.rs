@@ -86,6 +86,8 @@ fn wrong_values_are_named_with_their_source() {
         &[("MALL_TRUSTED_PROXIES", "10.0.0.0/8,lb")],
         "MALL_TRUSTED_PROXIES: expected networks such as 127.0.0.1,10.0.0.0/8, found \"10.0.0.0/8,lb\"",
     );
+    refused("", &[("MALL_LIMITS__READ_MAX", "-1")], "MALL_LIMITS__READ_MAX: expected a whole number, found \"-1\"");
+    refused("limits:\n  window_ms: 1\n", &[], "mall.yaml: limits.window_ms: expected 1000 to 3600000, found 1");
     refused("", &[("MALL_DATA_DIR", "")], "MALL_DATA_DIR: expected a path, found nothing");
     refused(
         "",

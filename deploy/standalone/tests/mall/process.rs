@@ -48,6 +48,9 @@ pub(crate) fn command(data: &Path, settings: &[(&str, &str)]) -> Command {
         command.env(format!("MALL_{service}__LISTEN"), "127.0.0.1:0");
     }
     command.env("MALL_LOG__LEVEL", "warn").env("MALL_GATEWAY__USER_RATE_PER_S", "0");
+    for limit in ["SIGN_IN", "WRITE", "READ"] {
+        command.env(format!("MALL_LIMITS__{limit}_MAX"), "0");
+    }
     command.envs(settings.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped());
     command
 }

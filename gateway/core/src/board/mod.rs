@@ -17,7 +17,7 @@ use foldhash::fast::FixedState;
 
 pub(crate) use orders::{Order, Status};
 pub(crate) use sale::Sale;
-pub(crate) use view::{detail, list_end, list_item, list_start, rfc3339};
+pub(crate) use view::{Rfc3339Ms, detail, list_end, list_item, list_start};
 
 use orders::Orders;
 

@@ -107,6 +107,7 @@ impl Core {
                 }
             }
         }
+        self.pipe.give_back(batch.activity(), sent);
         self.tell_watchers();
     }
 

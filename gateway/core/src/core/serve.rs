@@ -1,6 +1,6 @@
 //! Bytes in, answers out.
 
-use std::net::IpAddr;
+use std::{fmt::Display, io::Write as _, net::IpAddr};
 
 use super::{
     ConnId, Core, Next,
@@ -272,6 +272,24 @@ impl Core {
         self.stats.count(answer);
         let headers = Headers { content_type: Some(content_type), ..Headers::default() };
         respond(turn.out, &turn.exchange, answer, &headers, &[body]);
+        Phase::Receiving
+    }
+
+    /// Answers with JSON that nobody may keep.
+    pub(super) fn say_json(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        answer: Answer,
+        retry_after_s: Option<u64>,
+        json: impl Display,
+    ) -> Phase {
+        self.stats.count(answer);
+        self.scratch.clear();
+        if let Err(error) = write!(self.scratch, "{json}") {
+            unreachable!("a Vec takes what is written: {error}");
+        }
+        let headers = Headers { content_type: Some("application/json"), retry_after_s, ..Headers::default() };
+        respond(turn.out, &turn.exchange, answer, &headers, &[&self.scratch]);
         Phase::Receiving
     }
 

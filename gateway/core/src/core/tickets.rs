@@ -27,9 +27,9 @@ impl Core {
         match self.tickets.issue(door, Subject { activity, user }, &brought, nonce, times) {
             Err(answer) => self.refuse_turn(turn, answer),
             Ok((ticket, expires_at_ms)) => {
-                let expires_at = board::rfc3339(expires_at_ms);
-                let body = format!(r#"{{"ticket":"{ticket}","expires_at":"{expires_at}"}}"#);
-                self.say(turn, Answer::TicketIssued, "application/json", body.as_bytes())
+                let expires_at = board::Rfc3339Ms(expires_at_ms);
+                let json = format_args!(r#"{{"ticket":"{ticket}","expires_at":"{expires_at}"}}"#);
+                self.say_json(turn, Answer::TicketIssued, None, json)
             }
         }
     }

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod admission;
+mod allocations;
 mod bytes;
 mod cuts;
 mod desync;

@@ -139,6 +139,12 @@ impl Case {
         Some(())
     }
 
+    /// The statuses of the answers that come, without interim ones.
+    #[allow(dead_code, reason = "the core's tests ask for more than that")]
+    pub(crate) fn statuses(&self) -> Vec<u16> {
+        self.answers.iter().map(|wanted| wanted.status).filter(|status| *status >= 200).collect()
+    }
+
     /// How many answers come, interim ones too: a reader of a socket stops there.
     pub(crate) fn answers(&self) -> usize {
         self.answers.len()

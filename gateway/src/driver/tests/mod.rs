@@ -1,6 +1,7 @@
 //! What holds on every driver, over real sockets.
 
 mod clients;
+mod nginx;
 mod sale;
 mod table;
 mod threads;
@@ -18,12 +19,17 @@ use contract::{
     activity::{Admission, Terms},
     ledger::BatchReply,
     snowflake::Snowflake,
+    token::{Audience, TokenKey},
 };
 use foundation::{Clock, SystemClock, config::Runtime, metrics::Registry};
 use gateway_core::{Batch, Config, Control, Core, Keys, Now};
 use ledger::house::Reply;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+
+#[path = "../../../core/tests/http_table/cases.rs"]
+#[expect(dead_code, reason = "the core's own tests ask for more")]
+mod http_table;
 
 use super::Run;
 use crate::{
@@ -39,6 +45,7 @@ use crate::{
 
 /// Longer than any answer takes.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+const KEY: &[u8] = b"a key";
 const PING: &[u8] = b"GET /ping HTTP/1.1\r\nHost: mall\r\n\r\n";
 /// Of the activities of tests.
 const STOCK: u64 = 3;
@@ -66,7 +73,7 @@ impl Driver {
 
     /// What the thread is made of, for tests that change something of it.
     fn parts(self) -> Start {
-        let mut config = Config::new(keys(), 1);
+        let mut config = Config::new(Keys::new(KEY), 1);
         crate::fit(&mut config, self.runtime);
         Start {
             driver: self,
@@ -83,8 +90,8 @@ impl Driver {
     }
 }
 
-fn keys() -> Keys {
-    Keys::new(b"a key")
+fn key() -> TokenKey {
+    TokenKey::new(KEY, Audience::Shopper)
 }
 
 /// The ledger of tests that reserve nothing.

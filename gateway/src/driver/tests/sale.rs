@@ -13,7 +13,7 @@ use ledger::{LedgerClient, house::SnapshotSource, redis::RedisLedger};
 use services::Redis;
 use tokio::runtime::Runtime as Tokio;
 
-use super::{ANSWER_MAX, STOCK, Server, answer, keys, on_every_driver, terms, until};
+use super::{ANSWER_MAX, STOCK, Server, answer, key, on_every_driver, terms, until};
 use crate::{link::Ledgers, redis::Settings};
 
 /// Ledgers begin with the log.
@@ -30,7 +30,7 @@ fn activity(serial: usize) -> ActivityId {
 }
 
 fn order(activity: ActivityId, user: i64) -> Vec<u8> {
-    let token = keys().tokens.sign(UserId::from_i64(user).unwrap(), None, SystemClock.now_ms() / 1000, 3600);
+    let token = key().sign(UserId::from_i64(user).unwrap(), None, SystemClock.now_ms() / 1000, 3600);
     let body = format!(r#"{{"activity_id":"{activity}","quantity":1}}"#);
     format!(
         "POST /api/v1/seckill/orders HTTP/1.1\r\nHost: mall\r\nAuthorization: Bearer {token}\r\n\

@@ -9,13 +9,11 @@ use std::{
 
 use foundation::config::Runtime;
 
-use super::{ANSWER_MAX, on_every_driver};
-
-#[path = "../../../core/tests/http_table/cases.rs"]
-#[expect(dead_code, reason = "the core's own tests ask for more")]
-mod http_table;
-
-use http_table::Case;
+use super::{
+    ANSWER_MAX,
+    http_table::{self, Case},
+    on_every_driver,
+};
 
 /// After what should be the last answer, so long another one is waited for.
 const SILENCE: Duration = Duration::from_millis(5);
