@@ -1,10 +1,15 @@
 //! Everything that a client can write into a request that the document describes, and should not.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use axum::{
     Router,
     body::{Body, to_bytes},
+    extract::ConnectInfo,
     http::{Request, header},
 };
 use serde_json::{Map, Value, json};
@@ -106,6 +111,12 @@ fn bodies() -> impl Iterator<Item = Vec<u8>> {
         [("[", "]"), ("{\"a\":", "}")].map(|(open, close)| format!("{}1{}", open.repeat(DEPTH), close.repeat(DEPTH)));
     let more = [b"\xff\xfe{\x00}\x00".to_vec(), b"{\"a\":\"\xc3\x28\"}".to_vec(), vec![b' '; HUGE], vec![b'['; HUGE]];
     texts.map(|text| text.as_bytes().to_vec()).into_iter().chain(deep.map(String::into_bytes)).chain(more)
+}
+
+/// An address that nobody has asked from: wrong sign-ins are counted by it.
+pub(super) fn peer() -> ConnectInfo<SocketAddr> {
+    static LAST: AtomicU32 = AtomicU32::new(0x0a00_0000);
+    ConnectInfo((Ipv4Addr::from(LAST.fetch_add(1, Ordering::Relaxed)), 1).into())
 }
 
 struct Site<'a> {
@@ -218,7 +229,8 @@ impl Site<'_> {
     async fn ask(&self, spoilt: Option<(&str, &str, &str)>, body: &[u8]) -> usize {
         let uri = self.uri(spoilt);
         let version = if self.method == "PATCH" { self.version(&uri).await } else { "\"1\"".to_owned() };
-        let mut request = Request::builder().method(self.method).uri(&uri).header(header::IF_MATCH, version);
+        let mut request =
+            Request::builder().method(self.method).uri(&uri).extension(peer()).header(header::IF_MATCH, version);
         if let Some((name, "header", text)) = spoilt
             && let Ok(text) = header::HeaderValue::from_str(text)
         {
