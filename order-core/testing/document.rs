@@ -10,6 +10,8 @@ use axum::{
 use serde_json::Value;
 use tower::ServiceExt;
 
+use super::hostile::peer;
+
 /// What the document itself is served by.
 const OWN: [&str; 5] =
     ["/openapi.json", "/docs", "/docs/start.js", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"];
@@ -41,6 +43,7 @@ pub(crate) fn filled(path: &str) -> String {
 async fn status_of(router: &Router, method: &str, path: &str, token: Option<&str>) -> (StatusCode, Option<String>) {
     let mut request =
         Request::builder().method(method).uri(filled(path)).header(header::CONTENT_TYPE, "application/json");
+    request = request.extension(peer());
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }

@@ -1,10 +1,15 @@
 //! Everything that a client can write into a request that the document describes, and should not.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use axum::{
     Router,
     body::{Body, to_bytes},
+    extract::ConnectInfo,
     http::{Request, header},
 };
 use serde_json::{Map, Value, json};
@@ -108,6 +113,12 @@ fn bodies() -> impl Iterator<Item = Vec<u8>> {
     texts.map(|text| text.as_bytes().to_vec()).into_iter().chain(deep.map(String::into_bytes)).chain(more)
 }
 
+/// An address that nobody has asked from: wrong sign-ins are counted by it.
+pub(super) fn peer() -> ConnectInfo<SocketAddr> {
+    static LAST: AtomicU32 = AtomicU32::new(0x0a00_0000);
+    ConnectInfo((Ipv4Addr::from(LAST.fetch_add(1, Ordering::Relaxed)), 1).into())
+}
+
 struct Site<'a> {
     router: &'a Router,
     token: &'a str,
@@ -182,21 +193,44 @@ impl Site<'_> {
         texts.chain(values).collect()
     }
 
+    /// The path with what is known for its parameters, by their names or by what stands before them.
+    fn uri(&self, spoilt: Option<(&str, &str, &str)>) -> String {
+        let mut before = "";
+        let parts = self.path.split('/').map(|part| {
+            let kind = std::mem::replace(&mut before, part);
+            let Some(name) = part.strip_prefix('{').map(|name| name.trim_end_matches('}')) else {
+                return part.to_owned();
+            };
+            match spoilt {
+                Some((spoilt, "path", text)) if spoilt == name => percent(text),
+                _ => self
+                    .known
+                    .get(name)
+                    .or_else(|| self.known.get(kind))
+                    .map_or("1", |id| id.as_str().unwrap())
+                    .to_owned(),
+            }
+        });
+        let uri = parts.collect::<Vec<_>>().join("/");
+        match spoilt {
+            Some((name, "query", text)) => format!("{uri}?{name}={}", percent(text)),
+            _ => uri,
+        }
+    }
+
+    /// The `ETag` of what is at `uri`, where there is something.
+    async fn version(&self, uri: &str) -> String {
+        let request = Request::get(uri).header(header::AUTHORIZATION, format!("Bearer {}", self.token));
+        let response = self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        response.headers().get(header::ETAG).map_or("\"1\"", |tag| tag.to_str().unwrap()).to_owned()
+    }
+
     /// Asks with one parameter spoilt, or none. How many texts of the body came back.
     async fn ask(&self, spoilt: Option<(&str, &str, &str)>, body: &[u8]) -> usize {
-        let value = |name: &str, place: &str| match spoilt {
-            Some((spoilt, at, text)) if (spoilt, at) == (name, place) => percent(text),
-            _ => self.known.get(name).and_then(Value::as_str).unwrap_or("1").to_owned(),
-        };
-        let parts = self.path.split('/').map(|part| match part.strip_prefix('{') {
-            Some(name) => value(name.trim_end_matches('}'), "path"),
-            None => part.to_owned(),
-        });
-        let mut uri = parts.collect::<Vec<_>>().join("/");
-        if let Some((name, "query", text)) = spoilt {
-            uri.push_str(&format!("?{name}={}", percent(text)));
-        }
-        let mut request = Request::builder().method(self.method).uri(&uri).header("if-match", "\"1\"");
+        let uri = self.uri(spoilt);
+        let version = if self.method == "PATCH" { self.version(&uri).await } else { "\"1\"".to_owned() };
+        let mut request =
+            Request::builder().method(self.method).uri(&uri).extension(peer()).header(header::IF_MATCH, version);
         if let Some((name, "header", text)) = spoilt
             && let Ok(text) = header::HeaderValue::from_str(text)
         {

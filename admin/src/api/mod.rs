@@ -87,5 +87,5 @@ pub fn router<K: LedgerClient, C: Clock>(api: Api<K, C>) -> Router {
         .routes(routes!(activities::audit));
     let whole = OpenApiRouter::with_openapi(document).nest("/admin/api/v1", under);
     let (router, document) = whole.with_state(api).split_for_parts();
-    openapi::with_document(router, document)
+    openapi::with_document(router, document, LIMITED.free)
 }

@@ -105,7 +105,7 @@ pub fn router(api: Api) -> Router {
         .routes(routes!(payments::returned))
         .with_state(api)
         .split_for_parts();
-    openapi::with_document(router, document)
+    openapi::with_document(router, document, LIMITED.free)
 }
 
 /// Who asks.

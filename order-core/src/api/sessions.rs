@@ -55,7 +55,7 @@ struct Session {
         (status = 200, description = "Signed in.", body = Session),
         (status = 401, description = "`invalid_credentials`: name or password is wrong."),
         (status = 403, description = "`blocked`: the account is blocked."),
-        (status = 429, description = "`locked`: five tries were wrong; wait."),
+        (status = 429, description = "`locked`: too many tries were wrong; or `rate_limited`."),
     ),
 )]
 pub(super) async fn sign_in(

@@ -18,7 +18,12 @@ async fn bears_what_is_hostile(app: TestApp) {
     let sku = app.sku().await;
     let (_, product) = app.get(&format!("/skus/{sku}")).await;
     let (_, product) = app.get(&format!("/products/{}", product["product_id"].as_str().unwrap())).await;
+    let later = app.make("/activities", app.activity(&sku, 5, 2 * HOUR_MS)).await;
     let known = BTreeMap::from([
+        ("activities", later["activity_id"].clone()),
+        ("categories", product["category_id"].clone()),
+        ("products", product["product_id"].clone()),
+        ("skus", json!(sku)),
         ("category_id", product["category_id"].clone()),
         ("ends_at", json!("2100-01-02T00:00:00.000Z")),
         ("parent_id", product["category_id"].clone()),

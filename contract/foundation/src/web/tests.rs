@@ -128,7 +128,7 @@ async fn paths_and_queries() {
 #[tokio::test]
 async fn the_document_and_the_page_that_shows_it() {
     let document = openapi::document("Shop", "A shop.", ("shopper", "Signed in."));
-    let router = openapi::with_document(Router::new(), document);
+    let router = openapi::with_document(Router::new(), document, &[]);
     for (path, kind, encoding, begins) in [
         ("/openapi.json", "application/json", None, b"{\"" as &[u8]),
         ("/docs", "text/html; charset=utf-8", None, b"<!doctype html>"),

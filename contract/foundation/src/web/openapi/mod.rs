@@ -54,10 +54,12 @@ pub fn document(title: &str, about: &str, (scheme, tokens): (&str, &str)) -> Ope
 /// `router` with `/openapi.json`, the completed `document`, and `/docs`, where browsers read it.
 ///
 /// Completed with what the extractors and [`super::harden`] answer: a token that is missing or that the role
-/// does not suffice for, a path that names nothing, a body or query that can't be read, a server that fails.
-pub fn with_document(router: Router, mut document: OpenApi) -> Router {
-    for item in document.paths.paths.values_mut() {
-        operations(item).for_each(complete);
+/// does not suffice for, a path that names nothing, a body or query that can't be read, a server that fails; and,
+/// but on the paths `unlimited`, that somebody asks too often.
+pub fn with_document(router: Router, mut document: OpenApi, unlimited: &[&str]) -> Router {
+    for (path, item) in &mut document.paths.paths {
+        let limited = !unlimited.contains(&path.as_str());
+        operations(item).for_each(|operation| complete(operation, limited));
     }
     share(document.components.get_or_insert_default());
     router.merge(page::routes(&document))
@@ -68,7 +70,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [get, put, post, delete, options, head, patch, trace].into_iter().flatten()
 }
 
-fn complete(operation: &mut Operation) {
+fn complete(operation: &mut Operation, limited: bool) {
     // Names of functions are unique within their tag only.
     let tag = operation.tags.iter().flatten().next();
     if let (Some(tag), Some(name)) = (tag, &operation.operation_id) {
@@ -84,7 +86,8 @@ fn complete(operation: &mut Operation) {
             }
         }
     }
-    for (status, name) in common(operation) {
+    let limit = limited.then_some(("429", "Limited"));
+    for (status, name) in common(operation).into_iter().chain(limit) {
         let shared = RefOr::Ref(Ref::from_response_name(name));
         operation.responses.responses.entry(status.to_owned()).or_insert(shared);
     }
@@ -134,6 +137,7 @@ fn share(components: &mut Components) {
             "Invalid",
             "`invalid_body`, `invalid_query` or `invalid_idempotency_key`: not as described here; `detail` says what.",
         ),
+        ("Limited", "`rate_limited`: too many requests; `RateLimit-Limit` says how many are not."),
         ("Failed", "`internal`: the server failed; its log has it under `trace_id`."),
         ("Unavailable", "`unavailable`, `busy` or `timeout`: nothing was decided, or it is not known; ask again."),
     ];
@@ -141,7 +145,7 @@ fn share(components: &mut Components) {
         let response = ResponseBuilder::new().description(text).content(PROBLEM, problem());
         let response = match name {
             "Unauthorized" => response.header("WWW-Authenticate", text_header("The challenge of RFC 6750.")),
-            "Unavailable" => response.header("Retry-After", retry_after()),
+            "Unavailable" | "Limited" => response.header("Retry-After", retry_after()),
             _ => response,
         };
         components.responses.insert(name.to_owned(), RefOr::<Response>::from(response));
