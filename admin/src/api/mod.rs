@@ -2,6 +2,7 @@
 
 mod activities;
 mod catalogue;
+mod images;
 mod orders;
 mod refused;
 mod request;
@@ -9,8 +10,10 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
+use ::images::Images;
 use axum::{
     Router,
+    extract::DefaultBodyLimit,
     routing::{get, post},
 };
 use contract::token::{Audience, TokenKey};
@@ -29,6 +32,7 @@ pub struct Api<K, C> {
     store: Store,
     ledgers: K,
     book: Book,
+    images: Images,
     passwords: Passwords,
     tries: WrongTries,
     tokens: TokenKey,
@@ -36,16 +40,16 @@ pub struct Api<K, C> {
 }
 
 impl<K: LedgerClient, C: Clock> Api<K, C> {
-    /// The API over a database, its ledgers and the journal's totals; tokens are signed with `admin_secret`,
+    /// The API over a database, its ledgers, the journal's totals and pictures; tokens are signed with `admin_secret`,
     /// and `tries` counts wrong sign-ins by address.
     pub fn new(
-        (store, ledgers, book): (Store, K, Book),
+        (store, ledgers, book, images): (Store, K, Book, Images),
         (passwords, tries): (Passwords, WrongTries),
         admin_secret: &[u8],
         clock: C,
     ) -> Self {
         let tokens = TokenKey::new(admin_secret, Audience::Admin);
-        Self { store, ledgers, book, passwords, tries, tokens, clock }
+        Self { store, ledgers, book, images, passwords, tries, tokens, clock }
     }
 }
 
@@ -65,6 +69,7 @@ pub fn router<K: LedgerClient, C: Clock>(api: Api<K, C>) -> Router {
         .route("/products/{id}/skus", get(catalogue::skus_of::<K, C>).post(catalogue::add_sku::<K, C>))
         .route("/skus", get(catalogue::skus::<K, C>))
         .route("/skus/{id}", get(catalogue::sku::<K, C>).patch(catalogue::patch_sku::<K, C>))
+        .route("/images", post(images::add::<K, C>).layer(DefaultBodyLimit::max(images::FORM_BYTES_MAX)))
         .route("/orders", get(orders::list::<K, C>))
         .route("/orders/{id}", get(orders::one::<K, C>))
         .route("/orders/{id}/shipment", post(orders::ship::<K, C>))

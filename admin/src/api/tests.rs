@@ -1,3 +1,5 @@
+mod images;
+
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicI64, Ordering},
@@ -64,7 +66,8 @@ impl TestApp {
         let config = config::load(None, std::iter::empty()).unwrap();
         let windows = Windows::Local(LocalWindows::default());
         let signing = (passwords, WrongTries::new(windows, &config.limits, "admins"));
-        let api = Api::new((store.clone(), ledgers.clone(), book.clone()), signing, SECRET, clock.clone());
+        let images = Images::open(&config.images, &directory.path().join("images"), "http://shop").unwrap();
+        let api = Api::new((store.clone(), ledgers.clone(), book.clone(), images), signing, SECRET, clock.clone());
         let router = harden(router(api), &config.admin);
         Self { router, store, ledgers, log, book, clock, _directory: directory }
     }

@@ -1,3 +1,4 @@
+mod images;
 mod mall;
 mod money;
 
@@ -36,6 +37,7 @@ struct TestApp {
     router: Router,
     store: Store,
     shelf: Shelf,
+    images: Images,
     clock: HandClock,
     _directory: tempfile::TempDir,
 }
@@ -55,12 +57,13 @@ impl TestApp {
         let keys = KEYS.each_ref().map(String::as_str);
         let mock = MockPlatform::new(keys[0], keys[1], std::time::Duration::from_millis(240)).unwrap();
         let providers = Providers::new(&config().payments, "http://127.0.0.1:1", Some(&mock)).unwrap();
-        let parts = (store.clone(), Carts::Database(store.clone()), shelf.clone(), providers);
+        let images = Images::open(&config().images, &directory.path().join("images"), "http://shop").unwrap();
+        let parts = (store.clone(), Carts::Database(store.clone()), shelf.clone(), providers, images.clone());
         let windows = Windows::Local(LocalWindows::default());
         let signing = (Passwords::new(COST).unwrap(), WrongTries::new(windows, &config().limits, "shoppers"));
         let api = Api::new(parts, signing, SECRET, clock.clone());
         let router = harden(router(api), &config().order_core);
-        Self { router, store, shelf, clock, _directory: directory }
+        Self { router, store, shelf, images, clock, _directory: directory }
     }
 
     async fn send(&self, method: &str, path: &str, token: Option<&str>, body: Option<&str>) -> (StatusCode, Value) {
