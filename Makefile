@@ -28,7 +28,7 @@ services-down: ## stops what services-up started
 measure: ## what a reservation costs gateway and Redis on the processor: see bench/RESULTS.md
 	bash bench/measure.sh
 
-test: ## format, lints, every test
+test: ## format, lints, every test, Schemathesis
 	bash deploy/test.sh
 
 sim: ## replay one seed of the simulation: make sim SEED=n

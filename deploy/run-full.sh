@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Gateway, order-core and admin as processes of their own, on Redis, Kafka and MariaDB from services.sh.
-# GATEWAYS=n runs n gateways, the second at port 8083 and so on. Ctrl-C ends the processes; the services
+# GATEWAYS=n runs n gateways, the second at port 8083 and so on; PROFILE=p builds with another profile. Ctrl-C ends the processes; the services
 # stay until `make services-down`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 GATEWAYS=${GATEWAYS:-1}
+PROFILE=${PROFILE:-quick}
 START_MAX_S=60
 
 bash deploy/services/services.sh install
@@ -15,8 +16,8 @@ while IFS='=' read -r name value; do
     [ -n "${!name:-}" ] || export "$name=$value"
 done <<<"$settings"
 
-cargo build --locked --profile quick -p standalone --features kafka
-mall=${CARGO_TARGET_DIR:-target}/quick/mall
+cargo build --locked --profile "$PROFILE" -p standalone --features kafka
+mall=${CARGO_TARGET_DIR:-target}/$PROFILE/mall
 
 pids=()
 stop() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands: format, lints, every test. Ends with one line that
-# adds up what the test runner said.
+# Everything that must hold before a change lands: format, lints, every test, and Schemathesis on the mall that they built.
+# Ends with one line that adds up what the runners said; to Schemathesis an operation is one test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,11 +9,12 @@ trap 'rm -f "$out"' EXIT
 # What can't be had here says so in a line that begins with SKIPPED.
 bash deploy/services/services.sh install 2>&1 | tee "$out"
 
-everything=(--locked --workspace --features commit-log/kafka,standalone/kafka)
+everything=(--locked --workspace --features commit-log/kafka,standalone/kafka,standalone/glommio,standalone/may)
 cargo fmt --all --check
 cargo clippy "${everything[@]}" --all-targets -- -D warnings
 status=0
 cargo test "${everything[@]}" --no-fail-fast 2>&1 | tee -a "$out" || status=$?
+bash deploy/schemathesis/run.sh 2>&1 | tee -a "$out" || status=1
 
 skips=$(grep -c '^SKIPPED' "$out" || true)
 if [ "$skips" -gt 0 ]; then
@@ -23,5 +24,7 @@ if [ "$skips" -gt 0 ]; then
         status=1
     fi
 fi
-awk '/^test result:/ { passed += $4; failed += $6 } END { printf "cargo: %d passed, %d failed\n", passed, failed }' "$out"
+awk '/^test result:/ { passed += $4; failed += $6 }
+    /^schemathesis: [0-9]+ passed/ { passed += $2; failed += $4 }
+    END { printf "all: %d passed, %d failed\n", passed, failed }' "$out"
 exit "$status"

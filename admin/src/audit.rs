@@ -10,6 +10,7 @@ use foundation::Clock;
 use ledger::{LedgerClient, LedgerUnavailable};
 use serde::Serialize;
 use store::{DatabaseCounts, SaleStore, StoreError};
+use utoipa::ToSchema;
 
 pub use book::{Book, Follower, Totals};
 
@@ -19,12 +20,13 @@ pub const WAIT_MS: u64 = 5_000;
 const LOOK_EVERY_MS: u64 = 20;
 
 /// The answer of an audit. All counts are units.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Audit {
     /// Of which sale.
     pub activity_id: ActivityId,
     /// When the ledger was read, epoch milliseconds.
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = contract::openapi::time)]
     pub at: u64,
     /// The ledger's epoch.
     pub epoch: u64,
@@ -49,7 +51,7 @@ pub struct Audit {
 }
 
 /// The journal: units of all its entries of one kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LogSide {
     /// Units that were ever held.
     pub held: u64,
@@ -62,7 +64,7 @@ pub struct LogSide {
 }
 
 /// The database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct DatabaseSide {
     /// Waiting for payment.
     pub pending_payment: u64,
@@ -78,7 +80,7 @@ pub struct DatabaseSide {
 }
 
 /// One line of the auditor's list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Check {
     /// `I1`, `I2` or `I3`.
     pub id: &'static str,

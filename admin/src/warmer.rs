@@ -1,15 +1,22 @@
-//! Opens ledgers in time for their sales.
+//! Opens ledgers in time for their sales, and gives back what is left in them after their sales.
 
+use contract::{
+    ActivityId,
+    ledger::Outcome,
+    record::{Action, LedgerCommand},
+};
 use foundation::Clock;
 use ledger::{LedgerClient, LedgerUnavailable};
 use store::{Sale, Store, StoreError};
 
 /// A ledger is opened this long before its sale starts, in milliseconds.
 pub const LEAD_MS: u64 = 10 * 60_000;
+/// So many milliseconds after its end a sale's units that nobody has go back to the SKU.
+const CLEAR_AFTER_MS: u64 = 5_000;
 /// How often sales are looked for, in milliseconds.
 const LOOK_EVERY_MS: u64 = 1_000;
 
-/// Opens the ledger of every sale that starts within [`LEAD_MS`] or runs.
+/// Opens the ledger of every sale that starts within [`LEAD_MS`] or runs, and clears those of sales that are over.
 #[derive(Debug)]
 pub struct Warmer<K, C> {
     store: Store,
@@ -43,7 +50,25 @@ impl<K: LedgerClient, C: Clock> Warmer<K, C> {
             let counters = self.ledgers.open(sale.activity.id, sale.stock, sale.activity.terms).await?;
             tracing::info!(activity = %sale.activity.id, total = counters.total, "the ledger is open");
         }
+        for activity in self.store.sales_to_clear(self.clock.now_ms().saturating_sub(CLEAR_AFTER_MS)).await? {
+            self.clear(activity).await?;
+        }
         self.clock.sleep_until(self.clock.now_ms() + LOOK_EVERY_MS).await;
+        Ok(())
+    }
+
+    /// Takes out what nobody has; units of orders that are closed later follow in a later step. Asking twice
+    /// does no harm: the ledger never gives more than it has.
+    async fn clear(&self, activity: ActivityId) -> Result<(), WarmError> {
+        let Some(counters) = self.ledgers.counters(activity).await? else { return Ok(()) };
+        let Some(delta) = i64::try_from(counters.available).ok().filter(|units| *units > 0).map(|units| -units) else {
+            return Ok(());
+        };
+        let action = Action::Restock { operation: self.store.new_operation()?, delta };
+        let outcomes = self.ledgers.act(vec![LedgerCommand { activity, action }]).await?;
+        if outcomes == [Outcome::Done] {
+            tracing::info!(%activity, units = counters.available, "what was not sold is the SKU's again");
+        }
         Ok(())
     }
 }

@@ -1,12 +1,16 @@
 //! The command line.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::cpu::{self, Watched};
 
 pub(crate) const USAGE: &str = "\
 bench sale    a flash sale of one SKU, audited
 bench fight   every user asks twice at once for a handful of units
+bench cost    what each kind of answer costs on the processor beside nginx and a bare hyper: --gateways and
+              --floors NAME=URL=PID[,...], --redis-pid PID, --requests N (30000), --connections N (64),
+              --rounds N (3), --slow N (2000) clients, --idle N (10000) connections; bench/cost.sh sets it up
+bench hello   a bare hyper that says hello to everybody: --listen ADDRESS
 bench evalsha one EVALSHA a reservation straight to Redis, to compare with: --redis URL, --requests N (100000),
               --connections N (64), --pipeline N (1) at once on each, --cpu
 
@@ -61,15 +65,43 @@ pub(crate) struct Options {
     pub requests_per_connection: u32,
     pub model: Model,
     pub gateways: Vec<String>,
+    pub access: Access,
+    pub pay_within: Option<Duration>,
+    pub settle: Duration,
+    pub json: Option<PathBuf>,
+    pub cpu: Vec<Watched>,
+}
+
+/// Where the mall's services are beside its gateways, and what opens them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Access {
     pub order_core: String,
     pub admin: String,
     pub data_dir: PathBuf,
     pub shopper_secret: Option<String>,
     pub admin_password: Option<String>,
-    pub pay_within: Option<Duration>,
-    pub settle: Duration,
-    pub json: Option<PathBuf>,
-    pub cpu: Vec<Watched>,
+}
+
+/// A server whose cost is measured.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Target {
+    pub name: String,
+    pub url: String,
+    pub pid: u32,
+}
+
+/// What is measured beside what.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CostOptions {
+    pub gateways: Vec<Target>,
+    pub floors: Vec<Target>,
+    pub redis_pid: u32,
+    pub requests: u32,
+    pub connections: usize,
+    pub rounds: u32,
+    pub slow: usize,
+    pub idle: usize,
+    pub access: Access,
 }
 
 /// How Redis is asked without any gateway.
@@ -87,6 +119,8 @@ pub(crate) enum Command {
     Usage,
     Run(Box<Options>),
     Evalsha(EvalshaOptions),
+    Cost(Box<CostOptions>),
+    Hello(SocketAddr),
 }
 
 /// User ids leave 24 bits for the number of a user within a run.
@@ -116,6 +150,22 @@ const SHARED: [&str; 16] = [
 
 const EVALSHA: [&str; 5] = ["redis", "requests", "connections", "pipeline", "cpu"];
 
+const COST: [&str; 13] = [
+    "gateways",
+    "floors",
+    "redis-pid",
+    "requests",
+    "connections",
+    "rounds",
+    "slow",
+    "idle",
+    "order-core",
+    "admin",
+    "data-dir",
+    "shopper-secret",
+    "admin-password",
+];
+
 /// Reads the arguments after the program's name; `env` looks an environment variable up.
 pub(crate) fn parse(args: &[String], env: &dyn Fn(&str) -> Option<String>) -> Result<Command, String> {
     let Some((command, rest)) = args.split_first() else {
@@ -123,10 +173,14 @@ pub(crate) fn parse(args: &[String], env: &dyn Fn(&str) -> Option<String>) -> Re
     };
     let (command, stock_name) = match command.as_str() {
         "evalsha" => return evalsha(rest),
+        "cost" => return cost(rest, env),
+        "hello" => return hello(rest),
         "--help" | "-h" | "help" => return Ok(Command::Usage),
         "sale" => ("sale", "stock"),
         "fight" => ("fight", "units"),
-        other => return Err(format!("{other}: there is no such command; there are sale, fight and evalsha")),
+        other => {
+            return Err(format!("{other}: there is no such command; there are sale, fight, cost, hello and evalsha"));
+        }
     };
     if rest.iter().any(|arg| arg == "--help" || arg == "-h") {
         return Ok(Command::Usage);
@@ -138,8 +192,6 @@ pub(crate) fn parse(args: &[String], env: &dyn Fn(&str) -> Option<String>) -> Re
     let usual = if sale { Repeats { every: 10, distance: 500 } } else { Repeats { every: 1, distance: 0 } };
     let every = narrow(values.number("repeat-every", usual.every.into(), 0, USERS_MAX)?);
     let repeats = Repeats { every: if every == 0 { u32::MAX } else { every }, ..usual };
-    let empty_is_none = |text: String| (!text.is_empty()).then_some(text);
-    let given_or_env = |given: Option<String>, name: &str| given.or_else(|| env(name).and_then(empty_is_none));
     let options = Options {
         command,
         stock: narrow(values.number(stock_name, if sale { 1000 } else { 50 }, 1, 100_000_000)?),
@@ -149,17 +201,40 @@ pub(crate) fn parse(args: &[String], env: &dyn Fn(&str) -> Option<String>) -> Re
         requests_per_connection: narrow(values.number("requests-per-connection", 0, 0, 1_000_000_000)?),
         model: values.model()?,
         gateways: values.urls("gateway", 8080)?,
-        order_core: values.url("order-core", 8081)?,
-        admin: values.url("admin", 8082)?,
-        data_dir: given_or_env(values.text("data-dir"), "MALL_DATA_DIR").unwrap_or_else(|| "data".to_owned()).into(),
-        shopper_secret: given_or_env(values.text("shopper-secret"), "MALL_AUTH__SHOPPER_SECRET"),
-        admin_password: given_or_env(values.text("admin-password"), "MALL_ADMIN_PASSWORD"),
+        access: values.access(env)?,
         pay_within: values.duration("pay-within")?,
         settle: values.duration("settle")?.unwrap_or(SETTLE),
         json: values.text("json").map(PathBuf::from),
         cpu: values.watched()?,
     };
     Ok(Command::Run(Box::new(options)))
+}
+
+fn cost(args: &[String], env: &dyn Fn(&str) -> Option<String>) -> Result<Command, String> {
+    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
+        return Ok(Command::Usage);
+    }
+    let mut values = Values::collect(args, |name| COST.contains(&name))?;
+    let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    Ok(Command::Cost(Box::new(CostOptions {
+        gateways: values.targets("gateways")?,
+        floors: values.targets("floors")?,
+        redis_pid: narrow(values.number("redis-pid", 0, 1, u32::MAX.into())?),
+        requests: narrow(values.number("requests", 30_000, 100, USERS_MAX)?),
+        connections: count(values.number("connections", 64, 1, 10_000)?),
+        rounds: narrow(values.number("rounds", 3, 1, 100)?),
+        slow: count(values.number("slow", 2_000, 1, 10_000)?),
+        idle: count(values.number("idle", 10_000, 1, 60_000)?),
+        access: values.access(env)?,
+    })))
+}
+
+fn hello(args: &[String]) -> Result<Command, String> {
+    let mut values = Values::collect(args, |name| name == "listen")?;
+    let text = values.text("listen").unwrap_or_default();
+    let address =
+        text.parse().map_err(|_| format!("--listen: expected an address such as 127.0.0.1:8090, found {text:?}"));
+    address.map(Command::Hello)
 }
 
 fn evalsha(args: &[String]) -> Result<Command, String> {
@@ -217,6 +292,32 @@ impl Values {
 
     fn watched(&mut self) -> Result<Vec<Watched>, String> {
         self.text("cpu").map_or(Ok(Vec::new()), |text| cpu::parse(&text))
+    }
+
+    fn access(&mut self, env: &dyn Fn(&str) -> Option<String>) -> Result<Access, String> {
+        let empty_is_none = |text: String| (!text.is_empty()).then_some(text);
+        let given_or_env = |given: Option<String>, name: &str| given.or_else(|| env(name).and_then(empty_is_none));
+        let data_dir = given_or_env(self.text("data-dir"), "MALL_DATA_DIR").unwrap_or_else(|| "data".to_owned());
+        Ok(Access {
+            order_core: self.url("order-core", 8081)?,
+            admin: self.url("admin", 8082)?,
+            data_dir: data_dir.into(),
+            shopper_secret: given_or_env(self.text("shopper-secret"), "MALL_AUTH__SHOPPER_SECRET"),
+            admin_password: given_or_env(self.text("admin-password"), "MALL_ADMIN_PASSWORD"),
+        })
+    }
+
+    /// Reads `name=url=pid,name=url=pid`.
+    fn targets(&mut self, name: &str) -> Result<Vec<Target>, String> {
+        let text = self.text(name).unwrap_or_default();
+        let one = |part: &str| {
+            let mut parts = part.split('=');
+            let target = (parts.next()?, parts.next()?, parts.next()?.parse().ok()?);
+            let url = base_url(name, target.1).ok()?;
+            parts.next().is_none().then_some(Target { name: target.0.to_owned(), url, pid: target.2 })
+        };
+        let all: Option<Vec<Target>> = text.split(',').map(one).collect();
+        all.ok_or_else(|| format!("--{name}: expected name=http://host:port=process-id, found {text:?}"))
     }
 
     fn model(&mut self) -> Result<Model, String> {
@@ -298,8 +399,11 @@ mod tests {
     fn defaults() {
         let sale = options("sale");
         assert_eq!((sale.stock, sale.users, sale.connections, sale.model), (1000, 20_000, 64, Model::Closed));
-        assert_eq!((sale.gateways, sale.data_dir), (vec!["http://127.0.0.1:8080".to_owned()], PathBuf::from("data")));
-        assert_eq!((sale.admin_password.as_deref(), sale.shopper_secret), (Some("from env"), None));
+        assert_eq!(
+            (sale.gateways, sale.access.data_dir),
+            (vec!["http://127.0.0.1:8080".to_owned()], PathBuf::from("data"))
+        );
+        assert_eq!((sale.access.admin_password.as_deref(), sale.access.shopper_secret), (Some("from env"), None));
         let fight = options("fight --units 5 --users 20");
         assert_eq!((fight.stock, fight.users, fight.connections), (5, 20, 40));
         assert_eq!(fight.repeats, Repeats { every: 1, distance: 0 });
@@ -310,7 +414,7 @@ mod tests {
         let sale = options("sale --stock=7 --model open --rate 1.5 --gateway=http://h:1/ --pay-within 2s --json out");
         assert_eq!((sale.stock, sale.model), (7, Model::Open { rate_per_s: 1.5 }));
         assert_eq!((sale.gateways, sale.pay_within), (vec!["http://h:1".to_owned()], Some(Duration::from_secs(2))));
-        assert_eq!(options("sale --admin-password given").admin_password.as_deref(), Some("given"));
+        assert_eq!(options("sale --admin-password given").access.admin_password.as_deref(), Some("given"));
         assert_eq!(parsed("sale --stock 1 --help"), Ok(Command::Usage));
     }
 
@@ -318,7 +422,7 @@ mod tests {
     fn faults_are_one_clear_line() {
         let check = |line: &str, expect: &str| assert_eq!(parsed(line), Err(expect.to_owned()), "{line}");
         check("", "which one: bench sale or bench fight? bench --help tells more");
-        check("sell", "sell: there is no such command; there are sale, fight and evalsha");
+        check("sell", "sell: there is no such command; there are sale, fight, cost, hello and evalsha");
         check("sale now", "now: there is no such argument; bench --help lists them");
         check("sale --units 3", "--units: there is no such option; bench --help lists them");
         check("sale --stock", "--stock: a value is missing after it");
@@ -331,6 +435,11 @@ mod tests {
         check("sale --model half", "--model: expected closed or open, found \"half\"");
         check("sale --gateway https://h", "--gateway: expected http://host:port, found \"https://h\"");
         check("sale --gateway http://h/x", "--gateway: expected http://host:port, found \"http://h/x\"");
+        check(
+            "cost --gateways m=http://h:1",
+            "--gateways: expected name=http://host:port=process-id, found \"m=http://h:1\"",
+        );
+        check("hello", "--listen: expected an address such as 127.0.0.1:8090, found \"\"");
         check("sale --pay-within 5", "--pay-within: expected a time such as 1500ms, 5s or 30m, found \"5\"");
     }
 }

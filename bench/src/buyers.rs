@@ -30,6 +30,13 @@ impl Buyers {
         buyers
     }
 
+    /// The same users, the first `count` of them.
+    pub(crate) fn first(&self, count: u32) -> Self {
+        let ends: Vec<usize> = self.ends.iter().copied().take(index(count)).collect();
+        let tokens = self.tokens[..ends.last().copied().unwrap_or(0)].to_owned();
+        Self { first: self.first, tokens, ends }
+    }
+
     pub(crate) fn id(&self, user: u32) -> UserId {
         match UserId::from_i64(self.first + i64::from(user)) {
             Some(id) => id,
@@ -98,6 +105,13 @@ mod tests {
             assert_eq!(claims.subject, buyers.id(user));
         }
         assert_ne!(Buyers::new(1, 1, "s", 0).id(0), Buyers::new(2, 1, "s", 0).id(0));
+    }
+
+    #[test]
+    fn the_first_of_them_are_the_same_users() {
+        let buyers = Buyers::new(7, 3, "secret", 1_800_000_000);
+        let first = buyers.first(2);
+        assert_eq!((first.count(), first.id(1), first.token(1)), (2, buyers.id(1), buyers.token(1)));
     }
 
     #[test]

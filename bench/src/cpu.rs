@@ -27,6 +27,15 @@ pub(crate) fn times(watched: &[Watched]) -> Result<Times, String> {
     Ok(times)
 }
 
+/// Bytes of memory that a process has now (`VmRSS` of proc(5)).
+pub(crate) fn resident_bytes(pid: u32) -> Result<u64, String> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.map(|kib| kib * 1024).ok_or_else(|| format!("{path}: no VmRSS"))
+}
+
 /// What was taken between the two.
 pub(crate) fn between(before: &Times, after: &Times) -> Times {
     let taken = |(key, after): (&(String, String), &u64)| {
@@ -85,6 +94,7 @@ mod tests {
         while between(&before, &times(&watched).unwrap()).is_empty() {
             sum = std::hint::black_box(sum).wrapping_add(1);
         }
+        assert!(resident_bytes(std::process::id()).unwrap() > 1 << 20);
         assert!(parse("me").is_err() && parse("me=x").is_err());
         assert!(times(&parse("none=0").unwrap()).is_err());
     }

@@ -6,6 +6,7 @@ use std::{io::Write, process::ExitCode};
 mod args;
 mod audit;
 mod buyers;
+mod cost;
 mod cpu;
 mod crowd;
 mod evalsha;
@@ -24,6 +25,8 @@ fn main() -> ExitCode {
         Ok(Command::Usage) => show(args::USAGE).map(|()| true),
         Ok(Command::Run(options)) => run(&options),
         Ok(Command::Evalsha(options)) => evalsha::run(&options).and_then(|text| show(&text)).map(|()| true),
+        Ok(Command::Cost(options)) => cost::run(&options).and_then(|text| show(&text)).map(|()| true),
+        Ok(Command::Hello(listen)) => cost::hello::run(listen).map(|()| true),
         Err(fault) => Err(fault),
     };
     match ran {

@@ -14,7 +14,7 @@ use foundation::{
 };
 
 use crate::{
-    args::Options,
+    args::{Access, Options},
     audit::{self, Audit, Check, Seen},
     buyers::{BuyRequest, Buyers},
     cpu::{self, Times},
@@ -54,10 +54,10 @@ struct Signals {
 
 /// Runs the sale and hands what happened to `report`. An error is one line: the sale could not be run.
 pub(crate) fn run<T>(options: &Options, report: impl FnOnce(&Outcome<'_>) -> T) -> Result<T, String> {
-    let (secret, secret_source) = find_secret(options, options.shopper_secret.as_ref(), &SHOPPER)?;
-    let (password, password_source) = find_secret(options, options.admin_password.as_ref(), &ADMIN)?;
+    let (secret, secret_source) = find_secret(&options.access, options.access.shopper_secret.as_ref(), &SHOPPER)?;
+    let (password, password_source) = find_secret(&options.access, options.access.admin_password.as_ref(), &ADMIN)?;
     let addresses = options.gateways.iter().map(|gateway| resolve(gateway)).collect::<Result<_, _>>()?;
-    let mut mall = Mall::new(&options.gateways, &options.order_core, &options.admin);
+    let mut mall = Mall::new(&options.gateways, &options.access.order_core, &options.access.admin);
     mall.wait_ready()?;
     mall.sign_in(password.expose(), &password_source)?;
     let run = random_run()?;
@@ -72,11 +72,8 @@ pub(crate) fn run<T>(options: &Options, report: impl FnOnce(&Outcome<'_>) -> T) 
     let request = BuyRequest::new(host, activity);
     let crowd = Crowd::new(&buyers, request, options.model, options.repeats, options.stock, &signals.all_taken);
     let mut crowd = crowd.map_err(|error| error.to_string())?;
-    let settings = Settings {
-        addresses,
-        connections: options.connections,
-        requests_per_connection: options.requests_per_connection,
-    };
+    let requests_per_connection = options.requests_per_connection;
+    let settings = Settings { requests_per_connection, ..Settings::new(addresses, options.connections) };
     let cpu_before = cpu::times(&options.cpu)?;
     let (ran, caught_up) = rush(settings, &mut crowd, options.settle, || mall.audit(activity), &signals);
     let ran = ran.map_err(|error| format!("gateway {error}"))?;
@@ -204,21 +201,21 @@ fn until_quiet(
 }
 
 /// A secret's names.
-struct Names {
+pub(crate) struct Names {
     what: &'static str,
     option: &'static str,
     variable: &'static str,
     file: &'static str,
 }
 
-const SHOPPER: Names = Names {
+pub(crate) const SHOPPER: Names = Names {
     what: "key of the shoppers' tokens",
     option: "--shopper-secret",
     variable: "MALL_AUTH__SHOPPER_SECRET",
     file: SHOPPER_SECRET_FILE,
 };
 
-const ADMIN: Names = Names {
+pub(crate) const ADMIN: Names = Names {
     what: "password of the user admin",
     option: "--admin-password",
     variable: "MALL_ADMIN_PASSWORD",
@@ -226,12 +223,12 @@ const ADMIN: Names = Names {
 };
 
 /// The secret that was given, or the one that the mall keeps in its data directory; and where it is from.
-fn find_secret(options: &Options, given: Option<&String>, names: &Names) -> Result<(Secret, String), String> {
+pub(crate) fn find_secret(access: &Access, given: Option<&String>, names: &Names) -> Result<(Secret, String), String> {
     let Names { what, option, variable, file } = names;
     if let Some(text) = given {
         return Ok((Secret::new(text.clone()), format!("{option} or {variable}")));
     }
-    let dir: &Path = &options.data_dir;
+    let dir: &Path = &access.data_dir;
     let path = dir.join(file).display().to_string();
     match read_secret(dir, file) {
         Ok(Some(secret)) => Ok((secret, path)),
@@ -242,7 +239,7 @@ fn find_secret(options: &Options, given: Option<&String>, names: &Names) -> Resu
     }
 }
 
-fn resolve(gateway: &str) -> Result<SocketAddr, String> {
+pub(crate) fn resolve(gateway: &str) -> Result<SocketAddr, String> {
     let authority = gateway.trim_start_matches("http://");
     let with_port = if authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
         authority.to_owned()
@@ -254,7 +251,7 @@ fn resolve(gateway: &str) -> Result<SocketAddr, String> {
 }
 
 /// Tells this run's users and goods from every other run's.
-fn random_run() -> Result<u32, String> {
+pub(crate) fn random_run() -> Result<u32, String> {
     let hex = foundation::data_dir::random_hex(4).map_err(|error| error.to_string())?;
     u32::from_str_radix(&hex, 16).map_err(|error| error.to_string())
 }

@@ -1,6 +1,6 @@
 //! What the mall tells the gateways about a flash sale.
 
-use crate::{ActivityId, Cents, SkuId};
+use crate::{ActivityId, Cents, SkuId, UserId};
 
 /// A flash sale as its admin wrote it. `version` grows with every change; readers keep the highest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,56 @@ pub struct Activity {
     pub original_price: Cents,
     /// When and how much one user may buy.
     pub terms: Terms,
+    /// Who may ask, and with what.
+    pub admission: Admission,
+}
+
+/// Who may ask for units of a sale, and with what beside a token. The gateways hold it; the ledger
+/// knows nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Admission {
+    /// Nobody may, until the admin resumes the sale.
+    pub paused: bool,
+    /// Only users whose [`EntryRule`] says [`Entry::Allowed`].
+    pub invited_only: bool,
+    /// What is to be shown.
+    pub door: Door,
+}
+
+/// What a shopper must show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Door {
+    /// Nothing.
+    #[default]
+    Open,
+    /// An entry ticket, given to whoever asks from the start on.
+    Ticket,
+    /// An entry ticket, given for a solved challenge.
+    Captcha,
+}
+
+/// What an admin said of one user and one sale. `version` grows with every word; readers keep the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryRule {
+    /// Which sale.
+    pub activity: ActivityId,
+    /// Which user.
+    pub user: UserId,
+    /// Grows by one with every change of this rule.
+    pub version: u64,
+    /// What was said.
+    pub entry: Entry,
+}
+
+/// Whether a user may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// As everybody.
+    Unlisted,
+    /// Also where a sale is [`Admission::invited_only`].
+    Allowed,
+    /// Never.
+    Blocked,
 }
 
 /// The rules that the ledger holds every reservation against.

@@ -10,8 +10,11 @@ pub mod codec;
 pub mod ids;
 pub mod ledger;
 pub mod money;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod record;
 pub mod snowflake;
+pub mod ticket;
 pub mod token;
 pub mod topic;
 

@@ -40,6 +40,16 @@ impl fmt::Display for Cents {
     }
 }
 
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Cents {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        crate::openapi::cents()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Cents {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

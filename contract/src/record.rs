@@ -3,7 +3,7 @@
 
 use crate::{
     Activity, ActivityId, Cents, OperationId, OrderId, ProductId, SkuId, UserId,
-    activity::Terms,
+    activity::{self, Admission, Door, EntryRule, Terms},
     codec::{DecodeError, Reader, Writer},
     ledger::{Command, Entry, Event, RequestKey, Reservation},
 };
@@ -33,6 +33,14 @@ pub trait Record: Sized {
 /// The key under which an activity's records stay in order.
 pub fn activity_key(activity: ActivityId) -> [u8; 8] {
     activity.as_i64().to_be_bytes()
+}
+
+/// The key under which what was said of one user and one activity stays in order.
+pub fn entry_rule_key(activity: ActivityId, user: UserId) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&activity_key(activity));
+    key[8..].copy_from_slice(&user.as_i64().to_be_bytes());
+    key
 }
 
 /// The key under which a product's records stay in order.
@@ -178,8 +186,11 @@ mod kind {
     pub(super) const SETTLE: u8 = 16;
     pub(super) const RELEASE: u8 = 17;
     pub(super) const RESTOCK: u8 = 18;
-    pub(super) const ACTIVITY: u8 = 32;
+    /// An activity before there was an admission; read, no longer written.
+    pub(super) const ACTIVITY_OPEN_TO_ALL: u8 = 32;
     pub(super) const PRODUCT_CHANGED: u8 = 33;
+    pub(super) const ACTIVITY: u8 = 34;
+    pub(super) const ENTRY_RULE: u8 = 35;
     pub(super) const ORDER_EVENT: u8 = 48;
     pub(super) const PAYMENT_DEADLINE: u8 = 49;
     pub(super) const DEAD_LETTER: u8 = 64;
@@ -280,20 +291,66 @@ impl Record for Activity {
         writer.i64(self.id.as_i64()).u64(self.version).i64(self.sku.as_i64());
         writer.i64(self.price.get()).i64(self.original_price.get());
         put_terms(&mut writer, &self.terms);
-        writer.text(&self.title);
+        let Admission { paused, invited_only, door } = self.admission;
+        let door = match door {
+            Door::Open => 0,
+            Door::Ticket => 1,
+            Door::Captcha => 2,
+        };
+        writer.text(&self.title).u8(paused.into()).u8(invited_only.into()).u8(door);
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (kind, mut reader) = header(bytes)?;
-        only(kind, kind::ACTIVITY)?;
+        let has_admission = kind != kind::ACTIVITY_OPEN_TO_ALL;
+        only(kind, if has_admission { kind::ACTIVITY } else { kind })?;
         let id = reader.id(ActivityId::from_i64)?;
         let version = reader.u64()?;
         let sku = reader.id(SkuId::from_i64)?;
         let (price, original_price) = (Cents::new(reader.i64()?), Cents::new(reader.i64()?));
         let terms = terms(&mut reader)?;
         let title = reader.text()?;
+        let admission = if has_admission { admission(&mut reader)? } else { Admission::default() };
         reader.end()?;
-        Ok(Self { id, version, title, sku, price, original_price, terms })
+        Ok(Self { id, version, title, sku, price, original_price, terms, admission })
+    }
+}
+
+fn admission(reader: &mut Reader<'_>) -> Result<Admission, DecodeError> {
+    let (paused, invited_only) = (reader.flag()?, reader.flag()?);
+    let door = match reader.u8()? {
+        0 => Door::Open,
+        1 => Door::Ticket,
+        2 => Door::Captcha,
+        _ => return Err(DecodeError::OutOfRange),
+    };
+    Ok(Admission { paused, invited_only, door })
+}
+
+impl Record for EntryRule {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let entry = match self.entry {
+            activity::Entry::Unlisted => 0,
+            activity::Entry::Allowed => 1,
+            activity::Entry::Blocked => 2,
+        };
+        let mut writer = begin(out, kind::ENTRY_RULE);
+        writer.i64(self.activity.as_i64()).i64(self.user.as_i64()).u64(self.version).u8(entry);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (kind, mut reader) = header(bytes)?;
+        only(kind, kind::ENTRY_RULE)?;
+        let (activity, user) = (reader.id(ActivityId::from_i64)?, reader.id(UserId::from_i64)?);
+        let version = reader.u64()?;
+        let entry = match reader.u8()? {
+            0 => activity::Entry::Unlisted,
+            1 => activity::Entry::Allowed,
+            2 => activity::Entry::Blocked,
+            _ => return Err(DecodeError::OutOfRange),
+        };
+        reader.end()?;
+        Ok(Self { activity, user, version, entry })
     }
 }
 

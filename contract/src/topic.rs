@@ -29,6 +29,8 @@ pub const ORDERS: &str = "seckill.orders";
 pub const COMMANDS: &str = "seckill.commands";
 /// Activities as their admins wrote them, the last version of each. Key: activity.
 pub const ACTIVITIES: &str = "mall.activities";
+/// Who may and who may not ask for units of a sale, the last word on each user. Key: activity and user.
+pub const ENTRY_RULES: &str = "mall.entry-rules";
 /// Products that shoppers see otherwise than before. Key: product.
 pub const CATALOGUE: &str = "mall.catalogue";
 /// State changes of orders. Key: order.
@@ -48,12 +50,13 @@ pub fn timeouts(delay_ms: u64) -> Topic {
 }
 
 /// The topics with fixed names.
-pub fn fixed() -> [Topic; 6] {
+pub fn fixed() -> [Topic; 7] {
     let topic = |name: &str, partitions, retention| Topic { name: name.to_owned(), partitions, retention };
     [
         topic(ORDERS, 4, Retention::AgeMs(WEEK_MS)),
         topic(COMMANDS, 4, Retention::AgeMs(WEEK_MS)),
         topic(ACTIVITIES, 1, Retention::LatestPerKey),
+        topic(ENTRY_RULES, 1, Retention::LatestPerKey),
         topic(CATALOGUE, 1, Retention::AgeMs(DAY_MS)),
         topic(ORDER_EVENTS, 4, Retention::AgeMs(DAY_MS)),
         topic(DEAD_LETTERS, 1, Retention::AgeMs(4 * WEEK_MS)),

@@ -3,7 +3,7 @@
 
 use contract::{
     Activity, ActivityId, Cents, OperationId, OrderId, ProductId, SkuId, UserId,
-    activity::Terms,
+    activity::{self, Admission, Door, EntryRule, Terms},
     codec::DecodeError,
     ledger::{Entry, Event, RequestKey, Reservation},
     record::{Action, DeadLetter, LedgerCommand, OrderEvent, OrderStatus, PaymentDeadline, ProductChanged, Record},
@@ -11,6 +11,11 @@ use contract::{
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<char> = text.chars().filter(|digit| !digit.is_whitespace()).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap()).collect()
 }
 
 /// The value has exactly these bytes, they read back as the value, and no shorter, longer or
@@ -86,7 +91,7 @@ fn commands() {
 #[test]
 fn the_rest() {
     let order = OrderId::from_i64(2).unwrap();
-    let activity = Activity {
+    let mut activity = Activity {
         id: ActivityId::from_i64(1).unwrap(),
         version: 2,
         title: "茶".to_owned(),
@@ -94,12 +99,24 @@ fn the_rest() {
         price: Cents::new(4),
         original_price: Cents::new(5),
         terms: Terms { per_user_limit: 6, starts_at_ms: 7, ends_at_ms: 8 },
+        admission: Admission::default(),
     };
-    check_closed(
-        &activity,
-        "0120 0000000000000001 0000000000000002 0000000000000003 0000000000000004 0000000000000005
-         00000006 0000000000000007 0000000000000008 00000003 e88cb6",
-    );
+    let fields = "0000000000000001 0000000000000002 0000000000000003 0000000000000004 0000000000000005
+         00000006 0000000000000007 0000000000000008 00000003 e88cb6";
+    assert_eq!(Activity::decode(&unhex(&format!("0120 {fields}"))).as_ref(), Ok(&activity));
+    for (paused, invited_only, door, golden) in [
+        (false, false, Door::Open, "000000"),
+        (true, false, Door::Ticket, "010001"),
+        (false, true, Door::Captcha, "000102"),
+    ] {
+        activity.admission = Admission { paused, invited_only, door };
+        check_closed(&activity, &format!("0122 {fields} {golden}"));
+    }
+    for (entry, byte) in [(activity::Entry::Unlisted, 0), (activity::Entry::Allowed, 1), (activity::Entry::Blocked, 2)]
+    {
+        let rule = EntryRule { activity: activity.id, user: UserId::from_i64(2).unwrap(), version: 3, entry };
+        check_closed(&rule, &format!("0123 0000000000000001 0000000000000002 0000000000000003 {byte:02x}"));
+    }
     for (status, byte) in
         [(OrderStatus::Created, 1), (OrderStatus::Paid, 2), (OrderStatus::Closed, 3), (OrderStatus::Failed, 4)]
     {

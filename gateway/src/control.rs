@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use commit_log::{Consumer, Log, LogError, Partition, Record as LogRecord};
 use contract::{
     Activity, ActivityId,
+    activity::EntryRule,
     ledger::Entry,
     record::{OrderEvent, Record},
     topic,
@@ -21,7 +22,7 @@ const RETRY: Duration = Duration::from_millis(200);
 /// How often the cores' leases are moved on; their bound is stored half a minute ahead.
 const LEASE_EVERY: Duration = Duration::from_secs(5);
 
-const TOPICS: [&str; 3] = [topic::ACTIVITIES, topic::ORDERS, topic::ORDER_EVENTS];
+const TOPICS: [&str; 4] = [topic::ACTIVITIES, topic::ENTRY_RULES, topic::ORDERS, topic::ORDER_EVENTS];
 
 /// Sends to every core, and tells the relay which activities there are.
 #[derive(Clone)]
@@ -82,7 +83,7 @@ pub(crate) async fn follow<L: Log>(log: &L, cores: &Broadcast, stop: Cancellatio
 }
 
 async fn pass_on(records: &[LogRecord], waiting: &mut HashMap<Partition, u64>, cores: &Broadcast) {
-    let (mut entries, mut events): (Vec<Entry>, Vec<OrderEvent>) = Default::default();
+    let (mut rules, mut entries, mut events): (Vec<EntryRule>, Vec<Entry>, Vec<OrderEvent>) = Default::default();
     for record in records {
         let read = match &*record.partition.topic {
             topic::ACTIVITIES => match Activity::decode(&record.value) {
@@ -92,6 +93,7 @@ async fn pass_on(records: &[LogRecord], waiting: &mut HashMap<Partition, u64>, c
                 }
                 Err(error) => Err(error),
             },
+            topic::ENTRY_RULES => EntryRule::decode(&record.value).map(|rule| rules.push(rule)),
             topic::ORDERS => Entry::decode(&record.value).map(|entry| entries.push(entry)),
             _ => OrderEvent::decode(&record.value).map(|event| events.push(event)),
         };
@@ -102,6 +104,9 @@ async fn pass_on(records: &[LogRecord], waiting: &mut HashMap<Partition, u64>, c
         if waiting.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
             waiting.remove(&record.partition);
         }
+    }
+    if !rules.is_empty() {
+        cores.send(Control::EntryRules(Arc::from(rules))).await;
     }
     if !entries.is_empty() {
         cores.send(Control::Entries(Arc::from(entries))).await;

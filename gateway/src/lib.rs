@@ -1,5 +1,5 @@
 //! The thread-per-core shell around `gateway_core`: sockets, clocks and threads, and nothing decided.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod control;
 mod driver;
@@ -7,7 +7,9 @@ mod figures;
 mod link;
 mod mailbox;
 mod net;
+mod painter;
 pub mod redis;
+mod serve;
 mod session;
 mod shard;
 mod thread;
@@ -23,26 +25,28 @@ use std::{
 
 use anyhow::{Context, Result};
 use commit_log::Log;
-use contract::{client_address::TrustedProxies, token::TokenKey};
+use contract::client_address::TrustedProxies;
 use foundation::{
     Clock, SystemClock,
-    config::{GatewayConfig, RateLimit},
+    config::{GatewayConfig, RateLimit, Runtime},
     ids::{self, Lease},
     metrics::Registry,
 };
 use gateway_core::{Config, Core, Now, Rate};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     control::Broadcast,
     figures::Figures,
+    painter::Painter,
     redis::{Recent, relay},
     shard::Parts,
-    thread::{BACKLOG, CoreThread},
+    thread::CoreThread,
 };
 
+pub use gateway_core::Keys;
 pub use link::{Ledgers, ReserveLink};
 
 /// What the gateway stands on.
@@ -51,8 +55,8 @@ pub struct Ground<'a, L> {
     pub config: &'a GatewayConfig,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: &'a TrustedProxies,
-    /// Verifies shoppers' tokens.
-    pub token_key: TokenKey,
+    /// What shoppers' tokens and tickets are checked with.
+    pub keys: Keys,
     /// Where worker ids are leased.
     pub ids: &'a Path,
     /// What the cores follow.
@@ -85,8 +89,10 @@ impl Gateway {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let count = config.threads.map_or(cpus, usize::from);
         let (started, open) = (Instant::now(), CancellationToken::new());
-        let (mut threads, mut sockets) = (Vec::new(), Vec::new());
+        let run = driver::on(config.runtime)?;
+        let (mut threads, mut listening) = (Vec::new(), Vec::new());
         let (mut figures, mut leases, mut controls, mut recents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let painter = Painter::start()?;
         for index in 0..count {
             let (core, lease) = core(&ground, count, started)?;
             let (sender, mailbox) = mailbox::mailbox();
@@ -94,22 +100,30 @@ impl Gateway {
             let (ledgers, metrics) = (ground.ledgers.clone(), ground.metrics.clone());
             let recent = Arc::new(Recent::default());
             recents.push(recent.clone());
-            let parts =
-                Parts { core, ledgers, recent, mailbox: sender.letters, figures: figure.clone(), metrics, started };
+            let parts = Parts {
+                core,
+                ledgers,
+                recent,
+                mailbox: sender.letters,
+                painter: painter.of(sender.controls.clone()),
+                figures: figure.clone(),
+                metrics,
+                started,
+            };
             // A thread for each processor stays on its own; more of them are left to the scheduler.
             let cpu = (count <= cpus).then_some(index);
-            let socket = bind(address)?;
-            // The thread's socket by another name: it listens here, so that it does when this returns.
-            sockets.push(socket.try_clone()?);
-            let thread = CoreThread { cpu, socket, open: open.clone(), parts, mailbox, stop: stop.clone() };
+            let (listens, heard) = oneshot::channel();
+            listening.push(heard);
+            let (socket, open) = (bind(address)?, open.clone());
+            let thread = CoreThread { cpu, socket, open, listens, parts, mailbox, stop: stop.clone() };
             let name = format!("gateway-{index}");
             // A core that ends by a bug stops the whole, for whoever restarts it.
             let ends = stop.clone().drop_guard();
-            let run = move || {
+            let body = move || {
                 let _ends = ends;
-                driver::on_monoio::run(thread)
+                run(thread)
             };
-            threads.push(Builder::new().name(name).spawn(run)?);
+            threads.push(Builder::new().name(name).spawn(body)?);
             figures.push(figure);
             leases.push(lease);
             controls.push(sender.controls);
@@ -127,11 +141,17 @@ impl Gateway {
             Ledgers::Shared(_) => None,
         };
         tokio::spawn(control::keep_leases(leases, cores, stop.clone()));
-        for socket in sockets {
-            socket.listen(BACKLOG)?;
-        }
         open.cancel();
-        Ok(Self { address, threads, relay })
+        let gateway = Self { address, threads, relay };
+        for heard in listening {
+            if heard.await.is_err() {
+                // The thread was stopped, or it failed and says why.
+                stop.cancel();
+                gateway.join()?;
+                return Ok(Self { address, threads: Vec::new(), relay: None });
+            }
+        }
+        Ok(gateway)
     }
 
     /// Waits for the threads to end, which they do once they are stopped and drained.
@@ -153,16 +173,27 @@ fn core<L>(ground: &Ground<'_, L>, cores: usize, started: Instant) -> Result<(Co
     let now = Now { mono: started.elapsed(), wall_ms: SystemClock.now_ms() };
     let mut lease = ids::lease_worker(ground.ids, now.wall_ms)?;
     let seed = getrandom::u64().map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-    let mut config = Config::new(ground.token_key.clone(), seed);
+    let mut config = Config::new(ground.keys.clone(), seed);
     let limits = ground.config;
     config.connections_max = limits.connections_max.get().div_ceil(cores);
     config.waiting_max = limits.queue_max.get();
+    config.captchas_max = limits.captchas_max.get().div_ceil(cores);
     config.timeouts.reply = limits.reply_timeout;
+    fit(&mut config, limits.runtime);
     config.gate.client = rate(limits.client_rate);
     config.gate.user = rate(limits.user_rate);
     config.gate.trusted_proxies = ground.trusted_proxies.clone();
     let ids = lease.snowflake(now.wall_ms)?;
     Ok((Core::new(config, ids, now), lease))
+}
+
+/// Leaves out what `runtime` can't do.
+const fn fit(config: &mut Config, runtime: Runtime) {
+    match runtime {
+        Runtime::Monoio | Runtime::Glommio => {}
+        // An answer of may_minihttp's is written in one piece.
+        Runtime::May => config.streams_max = 0,
+    }
 }
 
 /// No limit is a rate of 0.

@@ -1,6 +1,13 @@
-//! What the shell needs of a runtime to reach another server.
+//! What the shell needs of a runtime.
 
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 
 /// The reading half of a connection. Buffers are handed over and come back, the shape that io_uring needs.
 pub(crate) trait Reader {
@@ -12,15 +19,50 @@ pub(crate) trait Reader {
 pub(crate) trait Writer {
     /// Writes all of `buf`.
     fn write_all(&mut self, buf: Vec<u8>) -> impl Future<Output = (io::Result<()>, Vec<u8>)>;
+
+    /// Ends it: the other side reads the end of the stream.
+    fn shutdown(&mut self) -> impl Future<Output = io::Result<()>>;
 }
 
-/// A runtime, as a client sees it.
-pub(crate) trait Net {
+/// A runtime, as what runs on a core thread sees it.
+pub(crate) trait Net: Copy + 'static {
     type Reader: Reader;
     type Writer: Writer;
 
-    /// A connection on which small writes leave at once.
-    fn connect(&self, address: SocketAddr) -> impl Future<Output = io::Result<(Self::Reader, Self::Writer)>>;
+    /// A connection to another server, on which small writes leave at once.
+    fn connect(self, address: SocketAddr) -> impl Future<Output = io::Result<(Self::Reader, Self::Writer)>>;
 
-    fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
+    fn sleep(self, duration: Duration) -> impl Future<Output = ()>;
+
+    /// Runs `task` on this thread until it ends, or the thread does.
+    fn spawn(self, task: impl Future<Output = ()> + 'static);
+}
+
+/// A runtime that brings bytes from clients.
+pub(crate) trait Listening: Net {
+    type Listener;
+    type Client: Reader + Writer + 'static;
+
+    /// Takes a socket that listens.
+    fn listener(self, socket: socket2::Socket) -> io::Result<Self::Listener>;
+
+    /// The next client, to whom small writes leave at once.
+    fn accept(self, listener: &Self::Listener) -> impl Future<Output = io::Result<(Self::Client, IpAddr)>>;
+}
+
+/// Sees to it that a small answer does not wait for the client's acknowledgement of the one before.
+pub(crate) fn without_delay(set: Result<(), impl std::fmt::Display>) {
+    if let Err(error) = set {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+}
+
+/// Whichever ends first; the other is dropped.
+pub(crate) async fn first<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    poll_fn(|context| match one.as_mut().poll(context) {
+        Poll::Ready(ended) => Poll::Ready(ended),
+        Poll::Pending => other.as_mut().poll(context),
+    })
+    .await
 }

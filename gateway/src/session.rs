@@ -11,22 +11,16 @@ use std::{
 use gateway_core::{ConnId, Next};
 
 use crate::{
-    net::{Reader, Writer},
+    net::{Net, Reader, Writer, first},
     shard::Shard,
+    thread::LINGER,
 };
 
 /// Room for one read; a head or a body larger than this comes in several.
 const READ_BYTES: usize = 4096;
 
-/// A client's connection.
-pub(crate) trait Socket: Reader + Writer {
-    /// Ends the writing side and reads on for a moment, so that the last answer is not lost to a
-    /// reset while the client still sends (RFC 9112 section 9.6).
-    fn linger(&mut self) -> impl Future<Output = ()>;
-}
-
 /// Serves the connection until the core closes it or it fails.
-pub(crate) async fn serve<S: Socket>(shard: &Rc<Shard>, id: ConnId, mut socket: S) {
+pub(crate) async fn serve<S: Reader + Writer>(shard: &Rc<Shard>, id: ConnId, mut socket: S, net: impl Net) {
     let (mut input, mut out) = (Vec::with_capacity(READ_BYTES), Vec::with_capacity(READ_BYTES));
     let mut next = shard.poll_client(id, &mut out);
     loop {
@@ -53,7 +47,7 @@ pub(crate) async fn serve<S: Socket>(shard: &Rc<Shard>, id: ConnId, mut socket: 
                 }
             },
             Next::Close => {
-                socket.linger().await;
+                linger(&mut socket, net).await;
                 break;
             }
         }
@@ -64,7 +58,7 @@ pub(crate) async fn serve<S: Socket>(shard: &Rc<Shard>, id: ConnId, mut socket: 
 
 /// Writes all of `out` and gives the buffer back; `None` where the client is gone, or reads too slowly for
 /// the core.
-async fn write<S: Socket>(shard: &Rc<Shard>, id: ConnId, socket: &mut S, out: Vec<u8>) -> Option<Vec<u8>> {
+async fn write(shard: &Rc<Shard>, id: ConnId, socket: &mut impl Writer, out: Vec<u8>) -> Option<Vec<u8>> {
     let mut write = pin!(socket.write_all(out));
     poll_fn(|context| {
         if let Poll::Ready((result, out)) = write.as_mut().poll(context) {
@@ -88,7 +82,7 @@ enum Came {
 
 /// Reads on, across wake-ups: a read that was dropped could lose bytes. It is given up only where the
 /// core wants something else than to read, and then the connection is about to end.
-async fn read<S: Socket>(shard: &Rc<Shard>, id: ConnId, socket: &mut S, mut input: Vec<u8>, out: &mut Vec<u8>) -> Came {
+async fn read(shard: &Rc<Shard>, id: ConnId, socket: &mut impl Reader, mut input: Vec<u8>, out: &mut Vec<u8>) -> Came {
     input.reserve(READ_BYTES);
     let mut read = pin!(socket.read(input));
     let mut first = true;
@@ -107,4 +101,25 @@ async fn read<S: Socket>(shard: &Rc<Shard>, id: ConnId, socket: &mut S, mut inpu
         Poll::Pending
     })
     .await
+}
+
+/// Ends the writing side and reads on for a moment, so that the last answer is not lost to a reset while the
+/// client still sends (RFC 9112 section 9.6).
+async fn linger(socket: &mut (impl Reader + Writer), net: impl Net) {
+    if socket.shutdown().await.is_err() {
+        return;
+    }
+    let rest = async {
+        let mut buf = Vec::with_capacity(READ_BYTES);
+        loop {
+            let result;
+            (result, buf) = socket.read(buf).await;
+            if !matches!(result, Ok(1..)) {
+                return;
+            }
+            buf.clear();
+        }
+    };
+    // Whether the client closed or the time ran out, the socket is closed now.
+    first(rest, net.sleep(LINGER)).await;
 }

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::HashMap,
     future::poll_fn,
     net::IpAddr,
     rc::Rc,
@@ -18,6 +18,7 @@ use crate::{
     figures::Figures,
     link::{Ledgers, ReserveLink},
     mailbox::{Letter, Sender},
+    painter::Easel,
     redis::{self, Recent},
 };
 
@@ -25,12 +26,13 @@ use crate::{
 pub(crate) struct Shard {
     core: RefCell<Core>,
     /// Connections whose task waits for the core.
-    parked: RefCell<BTreeMap<ConnId, Waker>>,
+    parked: RefCell<HashMap<ConnId, Waker>>,
     /// Set when the core may have a batch to send; the flusher's waker while it waits for that.
     sendable: Cell<bool>,
     flusher: Cell<Option<Waker>>,
     way: Way,
     mailbox: Sender,
+    painter: Easel,
     figures: Arc<Figures>,
     metrics: Registry,
     started: Instant,
@@ -49,6 +51,7 @@ pub(crate) struct Parts {
     /// What the core was told "held", where its ledgers may forget it.
     pub(crate) recent: Arc<Recent>,
     pub(crate) mailbox: Sender,
+    pub(crate) painter: Easel,
     pub(crate) figures: Arc<Figures>,
     pub(crate) metrics: Registry,
     /// The zero of [`Now::mono`]; the core was made with it.
@@ -57,14 +60,14 @@ pub(crate) struct Parts {
 
 impl Shard {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
-        let Parts { core, ledgers, recent, mailbox, figures, metrics, started } = parts;
+        let Parts { core, ledgers, recent, mailbox, painter, figures, metrics, started } = parts;
         let way = match ledgers {
             Ledgers::Shared(link) => Way::Shared(link),
             Ledgers::Redis(settings) => Way::Redis(Box::new(redis::Link::new(settings, recent))),
         };
         let (core, parked) = (RefCell::new(core), RefCell::default());
         let (sendable, flusher) = (Cell::new(false), Cell::new(None));
-        Rc::new(Self { core, parked, sendable, flusher, way, mailbox, figures, metrics, started })
+        Rc::new(Self { core, parked, sendable, flusher, way, mailbox, painter, figures, metrics, started })
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -87,6 +90,12 @@ impl Shard {
         let used = self.core.borrow_mut().handle_client(id, input, self.now());
         self.moved();
         used
+    }
+
+    #[cfg(feature = "may")]
+    pub(crate) fn handle_request(&self, id: ConnId, request: &gateway_core::Request<'_>) {
+        self.core.borrow_mut().handle_request(id, request, self.now());
+        self.moved();
     }
 
     pub(crate) fn handle_eof(&self, id: ConnId) {
@@ -117,6 +126,10 @@ impl Shard {
         if let Some(link) = self.redis() {
             link.tick(self.now().mono);
             link.pass_on(self);
+        }
+        let captchas = self.core.borrow_mut().poll_captchas(self.now());
+        if let Some(count) = captchas {
+            self.painter.order(count);
         }
         self.figures.publish(self.core.borrow().stats());
         self.moved();

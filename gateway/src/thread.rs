@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use socket2::Socket;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::{mailbox::Mailbox, shard::Parts};
@@ -15,6 +16,8 @@ pub(crate) const BACKLOG: i32 = 4096;
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// How long another server may take to accept a connection.
 pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(1);
+/// How long a client that was refused may still send before the socket is closed under it.
+pub(crate) const LINGER: Duration = Duration::from_millis(500);
 /// How long open requests may take once the gateway stops.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(10);
 
@@ -24,8 +27,10 @@ pub(crate) struct CoreThread {
     pub(crate) cpu: Option<usize>,
     /// Bound; it listens once `open` is cancelled.
     pub(crate) socket: Socket,
-    /// Cancelled once the cores know what stands on the log and the sockets listen.
+    /// Cancelled once the cores know what stands on the log.
     pub(crate) open: CancellationToken,
+    /// Told once it listens.
+    pub(crate) listens: oneshot::Sender<()>,
     pub(crate) parts: Parts,
     pub(crate) mailbox: Mailbox,
     /// Cancelled: no new connections, finish what is open, return.

@@ -1,6 +1,9 @@
 //! What the tests of order-core and admin run on: a log and ledgers in memory, a clock that is set by hand.
 #![allow(dead_code, reason = "each of the two uses its part")]
 
+pub(crate) mod document;
+pub(crate) mod hostile;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{

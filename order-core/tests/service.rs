@@ -7,7 +7,7 @@ use std::{path::Path, time::Duration};
 use commit_log::{LocalLog, Log};
 use contract::{
     ActivityId, Cents, OrderId, UserId,
-    activity::Terms,
+    activity::{Admission, Terms},
     ledger::{Counters, Outcome, Reservation, Window},
     topic,
 };
@@ -93,7 +93,14 @@ impl Mall {
         let sku = self.store.add_sku(new, 0).await.unwrap().unwrap().sku_id;
         let now_ms = SystemClock.now_ms();
         let terms = Terms { per_user_limit: 2, starts_at_ms: now_ms - 1, ends_at_ms: now_ms + 60_000 };
-        let new = NewSale { title: "秒杀".into(), sku, price: Cents::new(1), stock: STOCK, terms };
+        let new = NewSale {
+            title: "秒杀".into(),
+            sku,
+            price: Cents::new(1),
+            stock: STOCK,
+            terms,
+            admission: Admission::default(),
+        };
         let AddedSale::Added(sale) = self.store.add_sale(new, now_ms).await.unwrap() else { panic!("no sale") };
         self.ledger.open(sale.activity.id, STOCK, terms).await.unwrap();
         sale.activity.id

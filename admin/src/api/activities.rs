@@ -5,61 +5,88 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use contract::{ActivityId, Cents, SkuId, activity::Terms};
+use contract::{
+    ActivityId, Cents, SkuId,
+    activity::{Admission, Door, Terms},
+    ledger::Counters,
+    openapi,
+};
 use foundation::{
     Clock,
-    web::{Json, Path, Problem, Query, json_from},
+    web::{
+        Json, Path, Problem, Query, Raw, json_from,
+        openapi::{IdempotencyKey, IfMatch},
+    },
 };
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
-use store::{AddedSale, NewSale, Sale, SalePatch};
+use store::{AddedSale, NewSale, PRICE_CENTS_MAX, Sale, SalePatch, TITLE_CHARS_MAX};
+use utoipa::ToSchema;
 
 use super::{
     Api,
-    catalogue::{STOCK_MAX, TITLE_CHARS_MAX, named, priced},
+    catalogue::{STOCK_MAX, named, priced},
     refused::{Refused, changed, insufficient_stock, invalid, not_found},
-    request::{ListBody, PageQuery, Raw, Staff, if_match, once, tagged},
+    request::{ListBody, PageQuery, Staff, if_match, once, tagged},
 };
 use crate::{
-    audit::audit as run_audit,
+    audit::{Audit, audit as run_audit},
     warmer::{LEAD_MS, is_due},
 };
 
 const PER_USER_LIMIT_MAX: u32 = 1_000_000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewActivity)]
 struct NewBody {
+    #[schema(schema_with = openapi::name::<TITLE_CHARS_MAX>)]
     title: String,
     sku_id: SkuId,
+    #[schema(schema_with = openapi::whole::<0, PRICE_CENTS_MAX>)]
     price_cents: Cents,
+    #[schema(schema_with = openapi::whole::<1, { STOCK_MAX as i64 }>)]
     stock: u64,
+    #[schema(schema_with = openapi::whole::<1, { PER_USER_LIMIT_MAX as i64 }>)]
     per_user_limit: u32,
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     starts_at: u64,
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     ends_at: u64,
+    requires_ticket: Option<bool>,
+    captcha: Option<bool>,
     #[serde(default)]
-    requires_ticket: bool,
-    #[serde(default)]
-    captcha: bool,
+    invited_only: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ActivityPatch)]
 pub(super) struct PatchBody {
+    #[schema(schema_with = openapi::name_or_null::<TITLE_CHARS_MAX>)]
     title: Option<String>,
+    #[schema(schema_with = openapi::whole_or_null::<0, PRICE_CENTS_MAX>)]
     price_cents: Option<Cents>,
+    #[schema(schema_with = openapi::whole_or_null::<1, { STOCK_MAX as i64 }>)]
     stock: Option<u64>,
+    #[schema(schema_with = openapi::whole_or_null::<1, { PER_USER_LIMIT_MAX as i64 }>)]
     per_user_limit: Option<u32>,
     #[serde(default, with = "foundation::rfc3339::option")]
+    #[schema(schema_with = openapi::time_or_null)]
     starts_at: Option<u64>,
     #[serde(default, with = "foundation::rfc3339::option")]
+    #[schema(schema_with = openapi::time_or_null)]
     ends_at: Option<u64>,
+    requires_ticket: Option<bool>,
+    captcha: Option<bool>,
+    invited_only: Option<bool>,
 }
 
-#[derive(Serialize)]
-struct ActivityBody {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Activity)]
+pub(super) struct ActivityBody {
     activity_id: ActivityId,
     title: String,
     sku_id: SkuId,
@@ -68,14 +95,19 @@ struct ActivityBody {
     stock: u64,
     per_user_limit: u32,
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     starts_at: u64,
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     ends_at: u64,
     requires_ticket: bool,
     captcha: bool,
+    invited_only: bool,
+    paused: bool,
     ledger_open: bool,
     version: u64,
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     created_at: u64,
 }
 
@@ -91,8 +123,10 @@ impl From<Sale> for ActivityBody {
             per_user_limit: activity.terms.per_user_limit,
             starts_at: activity.terms.starts_at_ms,
             ends_at: activity.terms.ends_at_ms,
-            requires_ticket: false,
-            captcha: false,
+            requires_ticket: activity.admission.door != Door::Open,
+            captcha: activity.admission.door == Door::Captcha,
+            invited_only: activity.admission.invited_only,
+            paused: activity.admission.paused,
             ledger_open,
             version: activity.version,
             created_at: created_at_ms,
@@ -100,8 +134,10 @@ impl From<Sale> for ActivityBody {
     }
 }
 
-#[derive(Serialize)]
-struct WarmBody {
+/// A ledger's counters, in units.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Counters)]
+pub(super) struct CountersBody {
     activity_id: ActivityId,
     epoch: u64,
     seq: u64,
@@ -111,12 +147,32 @@ struct WarmBody {
     sold: u64,
 }
 
+impl CountersBody {
+    pub(super) fn of(activity_id: ActivityId, counters: Counters) -> Self {
+        let Counters { total, available, held, sold, epoch, seq } = counters;
+        Self { activity_id, epoch, seq, total, available, held, sold }
+    }
+}
+
 fn limited(limit: u32) -> Result<(), Refused> {
     if (1..=PER_USER_LIMIT_MAX).contains(&limit) { Ok(()) } else { Err(invalid("per_user_limit is 1 to 1000000")) }
 }
 
 fn stocked(stock: u64) -> Result<(), Refused> {
     if (1..=STOCK_MAX).contains(&stock) { Ok(()) } else { Err(invalid("stock is 1 to 1000000000")) }
+}
+
+/// The door that was asked for, where it was `before`. A captcha is asked for before a ticket is given.
+fn door(before: Door, requires_ticket: Option<bool>, captcha: Option<bool>) -> Result<Door, Refused> {
+    match (requires_ticket, captcha) {
+        (Some(false), Some(true)) => Err(invalid("captcha needs requires_ticket")),
+        (_, Some(true)) => Ok(Door::Captcha),
+        (Some(false), _) => Ok(Door::Open),
+        (Some(true), Some(false)) => Ok(Door::Ticket),
+        (Some(true), None) => Ok(if before == Door::Open { Door::Ticket } else { before }),
+        (None, Some(false)) => Ok(if before == Door::Captcha { Door::Ticket } else { before }),
+        (None, None) => Ok(before),
+    }
 }
 
 fn check(asked: NewBody, now_ms: u64) -> Result<NewSale, Refused> {
@@ -130,14 +186,25 @@ fn check(asked: NewBody, now_ms: u64) -> Result<NewSale, Refused> {
     if asked.ends_at <= asked.starts_at || asked.ends_at <= now_ms {
         return Err(invalid("ends_at is after starts_at and after now"));
     }
-    if asked.requires_ticket || asked.captcha {
-        return Err(invalid("requires_ticket and captcha are not offered by this mall; leave them out"));
-    }
+    let door = door(Door::Open, asked.requires_ticket, asked.captcha)?;
+    let admission = Admission { paused: false, invited_only: asked.invited_only, door };
     let NewBody { title, sku_id: sku, price_cents: price, stock, per_user_limit, starts_at, ends_at, .. } = asked;
     let terms = Terms { per_user_limit, starts_at_ms: starts_at, ends_at_ms: ends_at };
-    Ok(NewSale { title, sku, price, stock, terms })
+    Ok(NewSale { title, sku, price, stock, terms, admission })
 }
 
+/// Make a flash sale. Its units leave the SKU's stock.
+#[utoipa::path(
+    post, path = "/activities", tag = "activities",
+    params(IdempotencyKey),
+    request_body = NewBody,
+    responses(
+        (status = 201, description = "Made; `Idempotent-Replayed: true` where it was made before.", body = ActivityBody,
+            headers(("Idempotent-Replayed" = String, description = "`true` where the key was used before."))),
+        (status = 409, description = "`insufficient_stock` with the `stock`, or `request_running`."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn create<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     staff: Staff,
@@ -164,6 +231,13 @@ pub(super) async fn create<K: LedgerClient, C: Clock>(
     once(&api, (&headers, &staff, "activities"), &body, make).await
 }
 
+/// Flash sales, the newest first, a page at a time.
+#[utoipa::path(
+    get, path = "/activities", tag = "activities",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = ListBody<ActivityBody>)),
+    security(("admin" = ["viewer"])),
+)]
 pub(super) async fn list<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -172,6 +246,13 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
     Ok(ListBody::of(api.store.sales(query.page()?).await?, ActivityBody::from))
 }
 
+/// A flash sale.
+#[utoipa::path(
+    get, path = "/activities/{id}", tag = "activities",
+    params(("id" = ActivityId, Path)),
+    responses((status = 200, description = "The sale.", body = ActivityBody, headers(("ETag" = String, description = "Its version.")))),
+    security(("admin" = ["viewer"])),
+)]
 pub(super) async fn one<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -181,6 +262,19 @@ pub(super) async fn one<K: LedgerClient, C: Clock>(
     Ok(tagged(StatusCode::OK, sale.activity.version, ActivityBody::from(sale)))
 }
 
+/// Change a flash sale whose ledger is not open yet; what is absent stays.
+#[utoipa::path(
+    patch, path = "/activities/{id}", tag = "activities",
+    params(("id" = ActivityId, Path), IfMatch),
+    request_body = PatchBody,
+    responses(
+        (status = 200, description = "As of now.", body = ActivityBody, headers(("ETag" = String, description = "Its version."))),
+        (status = 409, description = "`invalid_transition`: its ledger is open or about to be; or `insufficient_stock` with the `stock`."),
+        (status = 412, description = "`version_mismatch`, with the `version`: it has changed meanwhile."),
+        (status = 428, description = "`precondition_required`: there is no If-Match."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn patch<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -193,8 +287,11 @@ pub(super) async fn patch<K: LedgerClient, C: Clock>(
     asked.stock.map_or(Ok(()), stocked)?;
     asked.per_user_limit.map_or(Ok(()), limited)?;
     let version = if_match(&headers)?;
-    let PatchBody { title, price_cents: price, stock, per_user_limit, starts_at, ends_at } = asked;
-    let patch = SalePatch { title, price, stock, per_user_limit, starts_at_ms: starts_at, ends_at_ms: ends_at };
+    let before = api.store.sale(id).await?.ok_or_else(|| not_found("activity"))?;
+    let door = Some(door(before.activity.admission.door, asked.requires_ticket, asked.captcha)?);
+    let PatchBody { title, price_cents: price, stock, per_user_limit, starts_at, ends_at, invited_only, .. } = asked;
+    let (starts_at_ms, ends_at_ms) = (starts_at, ends_at);
+    let patch = SalePatch { title, price, stock, per_user_limit, starts_at_ms, ends_at_ms, invited_only, door };
     // What the ledger was opened with can't be taken back from it.
     let opened = api.ledgers.counters(id).await?.is_some();
     let changeable_until_ms = if opened { u64::MAX } else { api.clock.now_ms() + LEAD_MS };
@@ -202,6 +299,16 @@ pub(super) async fn patch<K: LedgerClient, C: Clock>(
     Ok(tagged(StatusCode::OK, sale.activity.version, ActivityBody::from(sale)))
 }
 
+/// Open a flash sale's ledger ahead of time.
+#[utoipa::path(
+    post, path = "/activities/{id}/warm", tag = "activities",
+    params(("id" = ActivityId, Path)),
+    responses(
+        (status = 200, description = "It is open.", body = CountersBody),
+        (status = 409, description = "`invalid_transition`: the sale is over."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn warm<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -213,10 +320,18 @@ pub(super) async fn warm<K: LedgerClient, C: Clock>(
         return Err(Problem::new(StatusCode::CONFLICT, "invalid_transition", "the sale is over").into());
     }
     let counters = api.ledgers.open(id, sale.stock, terms).await?;
-    let contract::ledger::Counters { total, available, held, sold, epoch, seq } = counters;
-    Ok(Json(WarmBody { activity_id: id, epoch, seq, total, available, held, sold }))
+    Ok(Json(CountersBody::of(id, counters)))
 }
 
+/// Audit a flash sale: ledger, log and database held against each other.
+///
+/// A side that lags is waited for, for five seconds at most.
+#[utoipa::path(
+    get, path = "/activities/{id}/audit", tag = "activities",
+    params(("id" = ActivityId, Path)),
+    responses((status = 200, description = "What they say.", body = Audit)),
+    security(("admin" = ["viewer"])),
+)]
 pub(super) async fn audit<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,

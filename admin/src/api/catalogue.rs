@@ -1,61 +1,81 @@
 //! Categories, products and SKUs.
 
 use axum::{extract::State, http::HeaderMap, http::StatusCode, response::Response};
-use contract::{CategoryId, Cents, ProductId, SkuId};
+use contract::{CategoryId, Cents, ProductId, SkuId, openapi};
 use foundation::{
     Clock,
-    web::{Json, Path, Query, json_from},
+    web::{
+        Json, Path, Query, Raw, json_from,
+        openapi::{IdempotencyKey, IfMatch},
+    },
 };
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
-use store::{Attributes, CategoryPatch, NewCategory, NewProduct, NewSku, Product, ProductPatch, SkuPatch};
+use store::{
+    ATTRIBUTES_MAX, Attributes, Category, CategoryPatch, DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX, NewCategory,
+    NewProduct, NewSku, PRICE_CENTS_MAX, Product, ProductPatch, Sku, SkuPatch, TITLE_CHARS_MAX,
+};
+use utoipa::{
+    ToSchema,
+    openapi::{ArrayBuilder, RefOr, Schema},
+};
 
 use super::{
     Api, images,
     refused::{Refused, changed, invalid, not_found},
-    request::{ListBody, PageQuery, Raw, Staff, if_match, once, tagged},
+    request::{ListBody, PageQuery, Staff, if_match, once, tagged},
 };
 
-const NAME_CHARS_MAX: usize = 64;
-pub(super) const TITLE_CHARS_MAX: usize = 200;
-const DESCRIPTION_CHARS_MAX: usize = 20_000;
 const IMAGES_MAX: usize = 20;
-const ATTRIBUTES_MAX: usize = 10;
 /// The most units of one SKU or sale.
 pub(super) const STOCK_MAX: u64 = 1_000_000_000;
-/// The highest price, in cents: ten thousand million yuan.
-pub(super) const PRICE_CENTS_MAX: i64 = 1_000_000_000_000;
 
 type Answer = Result<Response, Refused>;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewCategory)]
 struct CategoryBody {
+    #[schema(schema_with = openapi::name::<NAME_CHARS_MAX>)]
     name: String,
     parent_id: Option<CategoryId>,
+    /// Smaller comes first.
     #[serde(default)]
     sort_order: i64,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewProduct)]
 struct ProductBody {
+    #[schema(schema_with = openapi::name::<TITLE_CHARS_MAX>)]
     title: String,
     #[serde(default)]
+    #[schema(schema_with = openapi::text::<TITLE_CHARS_MAX>)]
     subtitle: String,
     #[serde(default)]
+    #[schema(schema_with = openapi::text::<DESCRIPTION_CHARS_MAX>)]
     description: String,
     category_id: CategoryId,
     #[serde(default)]
+    #[schema(schema_with = image_ids)]
     image_ids: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewSku)]
 struct SkuBody {
+    #[schema(schema_with = openapi::names::<ATTRIBUTES_MAX, NAME_CHARS_MAX>)]
     attributes: Attributes,
+    #[schema(schema_with = openapi::whole::<0, PRICE_CENTS_MAX>)]
     price_cents: Cents,
+    #[schema(schema_with = openapi::whole::<0, { STOCK_MAX as i64 }>)]
     stock: u64,
+}
+
+fn image_ids() -> Schema {
+    ArrayBuilder::new().items(RefOr::T(openapi::name::<NAME_CHARS_MAX>())).max_items(Some(IMAGES_MAX)).build().into()
 }
 
 pub(super) fn named(text: &str, chars_max: usize, field: &str) -> Result<(), Refused> {
@@ -102,6 +122,18 @@ fn ok(version: u64, body: impl Serialize) -> Answer {
     Ok(tagged(StatusCode::OK, version, body))
 }
 
+/// Make a category.
+#[utoipa::path(
+    post, path = "/categories", tag = "catalogue",
+    params(IdempotencyKey),
+    request_body = CategoryBody,
+    responses(
+        (status = 201, description = "Made; `Idempotent-Replayed: true` where it was made before.", body = Category,
+            headers(("Idempotent-Replayed" = String, description = "`true` where the key was used before."))),
+        (status = 409, description = "`request_running`: the first request under this Idempotency-Key still runs."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn add_category<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     staff: Staff,
@@ -117,6 +149,13 @@ pub(super) async fn add_category<K: LedgerClient, C: Clock>(
     once(&api, (&headers, &staff, "categories"), &body, make).await
 }
 
+/// Categories, the newest first, a page at a time.
+#[utoipa::path(
+    get, path = "/categories", tag = "catalogue",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = ListBody<Category>)),
+    security(("admin" = ["viewer"])),
+)]
 pub(super) async fn categories<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -125,6 +164,13 @@ pub(super) async fn categories<K: LedgerClient, C: Clock>(
     Ok(ListBody::of(api.store.categories(query.page()?).await?, |category| category))
 }
 
+/// A category.
+#[utoipa::path(
+    get, path = "/categories/{id}", tag = "catalogue",
+    params(("id" = CategoryId, Path)),
+    responses((status = 200, description = "The category.", body = Category, headers(("ETag" = String, description = "Its version.")))),
+    security(("admin" = ["viewer"])),
+)]
 pub(super) async fn category<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -134,6 +180,18 @@ pub(super) async fn category<K: LedgerClient, C: Clock>(
     ok(found.version, found)
 }
 
+/// Change a category; what is absent stays.
+#[utoipa::path(
+    patch, path = "/categories/{id}", tag = "catalogue",
+    params(("id" = CategoryId, Path), IfMatch),
+    request_body = CategoryPatch,
+    responses(
+        (status = 200, description = "As of now.", body = Category, headers(("ETag" = String, description = "Its version."))),
+        (status = 412, description = "`version_mismatch`, with the `version`: it has changed meanwhile."),
+        (status = 428, description = "`precondition_required`: there is no If-Match."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn patch_category<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -146,6 +204,18 @@ pub(super) async fn patch_category<K: LedgerClient, C: Clock>(
     ok(row.version, row)
 }
 
+/// Make a product. It starts off the shelf.
+#[utoipa::path(
+    post, path = "/products", tag = "catalogue",
+    params(IdempotencyKey),
+    request_body = ProductBody,
+    responses(
+        (status = 201, description = "Made; `Idempotent-Replayed: true` where it was made before.", body = Product,
+            headers(("Idempotent-Replayed" = String, description = "`true` where the key was used before."))),
+        (status = 409, description = "`request_running`: the first request under this Idempotency-Key still runs."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn add_product<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     staff: Staff,
@@ -165,6 +235,13 @@ pub(super) async fn add_product<K: LedgerClient, C: Clock>(
     once(&api, (&headers, &staff, "products"), &body, make).await
 }
 
+/// Products, the newest first, a page at a time.
+#[utoipa::path(
+    get, path = "/products", tag = "catalogue",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = ListBody<Product>)),
+    security(("admin" = ["viewer"])),
+)]
 pub(super) async fn products<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -173,6 +250,13 @@ pub(super) async fn products<K: LedgerClient, C: Clock>(
     Ok(ListBody::of(api.store.products(query.page()?).await?, |product| product))
 }
 
+/// A product.
+#[utoipa::path(
+    get, path = "/products/{id}", tag = "catalogue",
+    params(("id" = ProductId, Path)),
+    responses((status = 200, description = "The product.", body = Product, headers(("ETag" = String, description = "Its version.")))),
+    security(("admin" = ["viewer"])),
+)]
 pub(super) async fn product<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -182,6 +266,18 @@ pub(super) async fn product<K: LedgerClient, C: Clock>(
     ok(found.version, found)
 }
 
+/// Change a product; what is absent stays.
+#[utoipa::path(
+    patch, path = "/products/{id}", tag = "catalogue",
+    params(("id" = ProductId, Path), IfMatch),
+    request_body = ProductPatch,
+    responses(
+        (status = 200, description = "As of now.", body = Product, headers(("ETag" = String, description = "Its version."))),
+        (status = 412, description = "`version_mismatch`, with the `version`: it has changed meanwhile."),
+        (status = 428, description = "`precondition_required`: there is no If-Match."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn patch_product<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -197,6 +293,13 @@ pub(super) async fn patch_product<K: LedgerClient, C: Clock>(
     ok(row.version, row)
 }
 
+/// Put a product on the shelf.
+#[utoipa::path(
+    post, path = "/products/{id}/shelve", tag = "catalogue",
+    params(("id" = ProductId, Path)),
+    responses((status = 200, description = "It is there.", body = Product, headers(("ETag" = String, description = "Its version.")))),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn shelve<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -205,6 +308,13 @@ pub(super) async fn shelve<K: LedgerClient, C: Clock>(
     shelved(api.store.shelve(id, true).await?)
 }
 
+/// Take a product off the shelf.
+#[utoipa::path(
+    post, path = "/products/{id}/unshelve", tag = "catalogue",
+    params(("id" = ProductId, Path)),
+    responses((status = 200, description = "It is not there.", body = Product, headers(("ETag" = String, description = "Its version.")))),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn unshelve<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -218,6 +328,18 @@ fn shelved(product: Option<Product>) -> Answer {
     ok(product.version, product)
 }
 
+/// Make a SKU of a product.
+#[utoipa::path(
+    post, path = "/products/{id}/skus", tag = "catalogue",
+    params(("id" = ProductId, Path), IdempotencyKey),
+    request_body = SkuBody,
+    responses(
+        (status = 201, description = "Made; `Idempotent-Replayed: true` where it was made before.", body = Sku,
+            headers(("Idempotent-Replayed" = String, description = "`true` where the key was used before."))),
+        (status = 409, description = "`request_running`: the first request under this Idempotency-Key still runs."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn add_sku<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     staff: Staff,
@@ -239,6 +361,13 @@ pub(super) async fn add_sku<K: LedgerClient, C: Clock>(
     once(&api, (&headers, &staff, &format!("products/{product}/skus")), &body, make).await
 }
 
+/// SKUs, the newest first, a page at a time.
+#[utoipa::path(
+    get, path = "/skus", tag = "catalogue",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = ListBody<Sku>)),
+    security(("admin" = ["viewer"])),
+)]
 pub(super) async fn skus<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -247,6 +376,13 @@ pub(super) async fn skus<K: LedgerClient, C: Clock>(
     Ok(ListBody::of(api.store.skus(None, query.page()?).await?, |sku| sku))
 }
 
+/// The SKUs of a product, the newest first, a page at a time.
+#[utoipa::path(
+    get, path = "/products/{id}/skus", tag = "catalogue",
+    params(("id" = ProductId, Path), PageQuery),
+    responses((status = 200, description = "A page of them; empty where there is no such product.", body = ListBody<Sku>)),
+    security(("admin" = ["viewer"])),
+)]
 pub(super) async fn skus_of<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -256,6 +392,13 @@ pub(super) async fn skus_of<K: LedgerClient, C: Clock>(
     Ok(ListBody::of(api.store.skus(Some(product), query.page()?).await?, |sku| sku))
 }
 
+/// A SKU.
+#[utoipa::path(
+    get, path = "/skus/{id}", tag = "catalogue",
+    params(("id" = SkuId, Path)),
+    responses((status = 200, description = "The SKU.", body = Sku, headers(("ETag" = String, description = "Its version.")))),
+    security(("admin" = ["viewer"])),
+)]
 pub(super) async fn sku<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -265,6 +408,18 @@ pub(super) async fn sku<K: LedgerClient, C: Clock>(
     ok(found.version, found)
 }
 
+/// Change a SKU; what is absent stays. Stock does not change like this.
+#[utoipa::path(
+    patch, path = "/skus/{id}", tag = "catalogue",
+    params(("id" = SkuId, Path), IfMatch),
+    request_body = SkuPatch,
+    responses(
+        (status = 200, description = "As of now.", body = Sku, headers(("ETag" = String, description = "Its version."))),
+        (status = 412, description = "`version_mismatch`, with the `version`: it has changed meanwhile."),
+        (status = 428, description = "`precondition_required`: there is no If-Match."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn patch_sku<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,

@@ -8,10 +8,14 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use foundation::{Clock, web::Problem};
+use foundation::{
+    Clock,
+    web::{Problem, openapi::IdempotencyKey},
+};
 use images::{AddError, BYTES_MAX, ImageId, NotTaken};
 use ledger::LedgerClient;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     Api,
@@ -22,12 +26,41 @@ use super::{
 /// The longest body: a picture and what a form puts around it.
 pub(super) const FORM_BYTES_MAX: usize = BYTES_MAX + 64 * 1024;
 
-#[derive(Serialize)]
+/// A form with one field.
+#[derive(ToSchema)]
+#[schema(as = ImageForm)]
+#[expect(dead_code, reason = "it describes what is read piece by piece")]
+struct FormBody {
+    /// A PNG, JPEG, WebP or GIF.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Image)]
 struct ImageBody {
+    #[schema(pattern = r"^[0-9a-f]{32}\.(png|jpg|webp|gif)$")]
     image_id: String,
+    /// Where browsers find it.
     url: String,
 }
 
+/// Keeps a picture.
+#[utoipa::path(
+    post, path = "/images", tag = "catalogue",
+    params(IdempotencyKey),
+    request_body(content = FormBody, content_type = "multipart/form-data"),
+    responses(
+        (status = 201, description = "Kept; `Idempotent-Replayed: true` where it was before.", body = ImageBody,
+            headers(("Idempotent-Replayed" = String, description = "`true` where the key was used before."))),
+        (status = 409, description = "`request_running`: the first request under this Idempotency-Key still runs."),
+        (status = 413, description = "`body_too_large`: a picture is at most 5 MiB."),
+        (status = 415, description = "`unsupported_media_type`: no form, or no picture by its first bytes."),
+        (status = 422, description = "`invalid_body`: a form with something else than one field `file`. `invalid_image`: \
+            damaged, or more than 10,000 pixels wide or high or 40 million in all. `idempotency_key_reused`."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn add<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     staff: Staff,

@@ -7,20 +7,21 @@ mod orders;
 mod refused;
 mod request;
 mod sessions;
+mod steer;
 #[cfg(test)]
 mod tests;
 
 use ::images::Images;
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    routing::{get, post},
-};
+use axum::{Router, extract::DefaultBodyLimit};
 use contract::token::{Audience, TokenKey};
-use foundation::Clock;
+use foundation::{Clock, web::openapi};
 use ledger::LedgerClient;
 use limits::{Routes, WrongTries};
 use store::{Passwords, Store};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
 
 pub use request::Role;
 
@@ -56,31 +57,42 @@ impl<K: LedgerClient, C: Clock> Api<K, C> {
 /// The paths whose limits are not those of reads and writes.
 pub const LIMITED: Routes = Routes { sign_in: &["/admin/api/v1/sessions"], free: &[] };
 
-/// The API's paths.
+/// The API's paths, the document that describes them, and the page that shows it.
 pub fn router<K: LedgerClient, C: Clock>(api: Api<K, C>) -> Router {
-    let under = Router::new()
-        .route("/sessions", post(sessions::sign_in::<K, C>))
-        .route("/categories", get(catalogue::categories::<K, C>).post(catalogue::add_category::<K, C>))
-        .route("/categories/{id}", get(catalogue::category::<K, C>).patch(catalogue::patch_category::<K, C>))
-        .route("/products", get(catalogue::products::<K, C>).post(catalogue::add_product::<K, C>))
-        .route("/products/{id}", get(catalogue::product::<K, C>).patch(catalogue::patch_product::<K, C>))
-        .route("/products/{id}/shelve", post(catalogue::shelve::<K, C>))
-        .route("/products/{id}/unshelve", post(catalogue::unshelve::<K, C>))
-        .route("/products/{id}/skus", get(catalogue::skus_of::<K, C>).post(catalogue::add_sku::<K, C>))
-        .route("/skus", get(catalogue::skus::<K, C>))
-        .route("/skus/{id}", get(catalogue::sku::<K, C>).patch(catalogue::patch_sku::<K, C>))
-        .route("/images", post(images::add::<K, C>).layer(DefaultBodyLimit::max(images::FORM_BYTES_MAX)))
-        .route("/orders", get(orders::list::<K, C>))
-        .route("/orders/{id}", get(orders::one::<K, C>))
-        .route("/orders/{id}/shipment", post(orders::ship::<K, C>))
-        .route("/orders/{id}/refunds/approve", post(orders::approve_refund::<K, C>))
-        .route("/orders/{id}/refunds/refuse", post(orders::refuse_refund::<K, C>))
-        .route("/users", get(orders::users::<K, C>))
-        .route("/users/{id}/block", post(orders::block::<K, C>))
-        .route("/users/{id}/unblock", post(orders::unblock::<K, C>))
-        .route("/activities", get(activities::list::<K, C>).post(activities::create::<K, C>))
-        .route("/activities/{id}", get(activities::one::<K, C>).patch(activities::patch::<K, C>))
-        .route("/activities/{id}/warm", post(activities::warm::<K, C>))
-        .route("/activities/{id}/audit", get(activities::audit::<K, C>));
-    Router::new().nest("/admin/api/v1", under).with_state(api)
+    let about =
+        "What those who run the mall ask of it. Ids are decimal strings, money is whole cents, times are RFC 3339.";
+    let tokens = "The `access_token` of `POST /admin/api/v1/sessions`. Its role is admin, operator or viewer.";
+    let document = openapi::document("Mall: admin", about, ("admin", tokens));
+    let under = OpenApiRouter::new()
+        .routes(routes!(sessions::sign_in))
+        .routes(routes!(catalogue::categories, catalogue::add_category))
+        .routes(routes!(catalogue::category, catalogue::patch_category))
+        .routes(routes!(catalogue::products, catalogue::add_product))
+        .routes(routes!(catalogue::product, catalogue::patch_product))
+        .routes(routes!(catalogue::shelve))
+        .routes(routes!(catalogue::unshelve))
+        .routes(routes!(catalogue::skus_of, catalogue::add_sku))
+        .routes(routes!(catalogue::skus))
+        .routes(routes!(catalogue::sku, catalogue::patch_sku))
+        .routes(routes!(images::add).layer(DefaultBodyLimit::max(images::FORM_BYTES_MAX)))
+        .routes(routes!(orders::list))
+        .routes(routes!(orders::one))
+        .routes(routes!(orders::ship))
+        .routes(routes!(orders::approve_refund))
+        .routes(routes!(orders::refuse_refund))
+        .routes(routes!(orders::users))
+        .routes(routes!(orders::block))
+        .routes(routes!(orders::unblock))
+        .routes(routes!(activities::list, activities::create))
+        .routes(routes!(activities::one, activities::patch))
+        .routes(routes!(activities::warm))
+        .routes(routes!(steer::pause))
+        .routes(routes!(steer::resume))
+        .routes(routes!(steer::end))
+        .routes(routes!(steer::restock))
+        .routes(routes!(steer::entry_list, steer::say_entry))
+        .routes(routes!(activities::audit));
+    let whole = OpenApiRouter::with_openapi(document).nest("/admin/api/v1", under);
+    let (router, document) = whole.with_state(api).split_for_parts();
+    openapi::with_document(router, document)
 }

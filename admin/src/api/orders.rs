@@ -5,7 +5,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use contract::{ActivityId, Cents, OrderId, SkuId, UserId};
+use contract::{ActivityId, Cents, OrderId, SkuId, UserId, openapi};
 use foundation::{
     Clock,
     web::{Json, Path, Problem, Query},
@@ -14,6 +14,7 @@ use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{Moved, OrderQuery, RegisteredUser, StaffOrder, order_state::OrderState};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Api,
@@ -22,36 +23,56 @@ use super::{
 };
 
 /// Characters of a carrier's name and of a parcel's number.
-const SHIPMENT_CHARS: std::ops::RangeInclusive<usize> = 1..=64;
+const SHIPMENT_CHARS_MAX: usize = 64;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct OrdersQuery {
+    /// Only orders that stand there.
+    #[param(value_type = Option<OrderState>)]
     status: Option<String>,
+    /// Only orders of this user.
     user_id: Option<UserId>,
+    /// Rows of the page; 20 unless said.
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[param(pattern = "^(0|[1-9][0-9]{0,18})$")]
     cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Order)]
 struct OrderBody {
     order_id: OrderId,
     user_id: UserId,
+    #[schema(value_type = OrderState)]
     status: &'static str,
+    /// The flash sale it comes from.
     activity_id: Option<ActivityId>,
     total_cents: Cents,
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     created_at: u64,
+    /// When it is closed unless it is paid.
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     expires_at: u64,
+    /// As it was when it was ordered; null for orders of a flash sale.
+    #[schema(value_type = Option<Object>)]
     address: Option<Value>,
+    /// `carrier` and `tracking_no`, once it is sent.
+    #[schema(value_type = Option<Object>)]
     shipment: Option<Value>,
     items: Vec<LineBody>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OrderLine)]
 struct LineBody {
     sku_id: SkuId,
+    /// As it was called then.
     title: String,
     quantity: u32,
     price_cents: Cents,
@@ -80,6 +101,13 @@ impl From<StaffOrder> for OrderBody {
     }
 }
 
+/// Orders, the newest first, a page at a time.
+#[utoipa::path(
+    get, path = "/orders", tag = "orders",
+    params(OrdersQuery),
+    responses((status = 200, description = "A page of them.", body = ListBody<OrderBody>)),
+    security(("admin" = ["viewer"])),
+)]
 pub(super) async fn list<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -94,6 +122,13 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
     Ok(ListBody::of(api.store.staff_orders(&OrderQuery { status, user: user_id }, page).await?, OrderBody::from))
 }
 
+/// An order.
+#[utoipa::path(
+    get, path = "/orders/{id}", tag = "orders",
+    params(("id" = OrderId, Path)),
+    responses((status = 200, description = "The order.", body = OrderBody)),
+    security(("admin" = ["viewer"])),
+)]
 pub(super) async fn one<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -103,13 +138,26 @@ pub(super) async fn one<K: LedgerClient, C: Clock>(
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(OrderBody::from(order))).into_response())
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Shipment {
+    #[schema(schema_with = openapi::line::<SHIPMENT_CHARS_MAX>)]
     carrier: String,
+    #[schema(schema_with = openapi::line::<SHIPMENT_CHARS_MAX>)]
     tracking_no: String,
 }
 
+/// Say that a paid order is sent.
+#[utoipa::path(
+    post, path = "/orders/{id}/shipment", tag = "orders",
+    params(("id" = OrderId, Path)),
+    request_body = Shipment,
+    responses(
+        (status = 200, description = "It is shipped.", body = OrderBody),
+        (status = 409, description = "`invalid_transition`: it does not stand there."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn ship<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -117,8 +165,9 @@ pub(super) async fn ship<K: LedgerClient, C: Clock>(
     Json(shipment): Json<Shipment>,
 ) -> Result<Response, Refused> {
     for text in [&shipment.carrier, &shipment.tracking_no] {
-        if !SHIPMENT_CHARS.contains(&text.chars().count()) || text.chars().any(char::is_control) {
-            return Err(invalid("carrier and tracking_no are 1 to 64 characters"));
+        let long = text.chars().count() > SHIPMENT_CHARS_MAX;
+        if long || text.trim().is_empty() || text.chars().any(char::is_control) {
+            return Err(invalid("carrier and tracking_no are 1 to 64 characters in one line"));
         }
     }
     let text = json!(shipment).to_string();
@@ -126,6 +175,16 @@ pub(super) async fn ship<K: LedgerClient, C: Clock>(
     answer(&api, id, moved, "be sent").await
 }
 
+/// Give the money back. What was not sent is in stock again.
+#[utoipa::path(
+    post, path = "/orders/{id}/refunds/approve", tag = "orders",
+    params(("id" = OrderId, Path)),
+    responses(
+        (status = 200, description = "It goes back.", body = OrderBody),
+        (status = 409, description = "`invalid_transition`: it does not stand there."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn approve_refund<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -135,6 +194,16 @@ pub(super) async fn approve_refund<K: LedgerClient, C: Clock>(
     answer(&api, id, moved, "have its refund approved").await
 }
 
+/// Refuse to give the money back. The order stands where it stood.
+#[utoipa::path(
+    post, path = "/orders/{id}/refunds/refuse", tag = "orders",
+    params(("id" = OrderId, Path)),
+    responses(
+        (status = 200, description = "It is refused.", body = OrderBody),
+        (status = 409, description = "`invalid_transition`: it does not stand there."),
+    ),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn refuse_refund<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -163,13 +232,15 @@ async fn answer<K: LedgerClient, C: Clock>(
     Ok(Json(OrderBody::from(order)).into_response())
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = User)]
 struct UserBody {
     user_id: UserId,
     username: String,
     phone: Option<String>,
     blocked: bool,
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     created_at: u64,
 }
 
@@ -180,6 +251,13 @@ impl From<RegisteredUser> for UserBody {
     }
 }
 
+/// Shoppers, the newest first, a page at a time.
+#[utoipa::path(
+    get, path = "/users", tag = "users",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = ListBody<UserBody>)),
+    security(("admin" = ["viewer"])),
+)]
 pub(super) async fn users<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -188,6 +266,13 @@ pub(super) async fn users<K: LedgerClient, C: Clock>(
     Ok(ListBody::of(api.store.users(query.page()?).await?, UserBody::from))
 }
 
+/// Block a shopper: no signing in, no staying in.
+#[utoipa::path(
+    post, path = "/users/{id}/block", tag = "users",
+    params(("id" = UserId, Path)),
+    responses((status = 200, description = "Blocked.", body = UserBody)),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn block<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,
@@ -196,6 +281,13 @@ pub(super) async fn block<K: LedgerClient, C: Clock>(
     set_blocked(&api, id, true).await
 }
 
+/// Unblock a shopper.
+#[utoipa::path(
+    post, path = "/users/{id}/unblock", tag = "users",
+    params(("id" = UserId, Path)),
+    responses((status = 200, description = "Not blocked.", body = UserBody)),
+    security(("admin" = ["operator"])),
+)]
 pub(super) async fn unblock<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     _: Staff,

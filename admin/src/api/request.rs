@@ -1,8 +1,7 @@
 //! What the handlers take apart requests with: who asks, which page, which version, how often.
 
 use axum::{
-    body::Bytes,
-    extract::{FromRequest, FromRequestParts, Request},
+    extract::FromRequestParts,
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -14,6 +13,7 @@ use foundation::{
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{Listed, Once, Page};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Api, refused::Refused};
 
@@ -65,29 +65,18 @@ impl<K: LedgerClient, C: Clock> FromRequestParts<Api<K, C>> for Staff {
     }
 }
 
-/// A body whose bytes are needed as they came.
-pub(super) struct Raw(pub(super) Bytes);
-
-impl<S: Send + Sync> FromRequest<S> for Raw {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        Bytes::from_request(request, state).await.map(Self).map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", rejection.body_text())
-            }
-            status => Problem::new(status, "invalid_body", rejection.body_text()),
-        })
-    }
-}
-
 /// Rows of a page where the query names no number.
 const LIMIT_DEFAULT: u32 = 20;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
+    /// Rows of the page; 20 unless said.
+    #[param(minimum = 1, maximum = 100)]
     pub(super) limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[param(pattern = "^(0|[1-9][0-9]{0,18})$")]
     pub(super) cursor: Option<String>,
 }
 
@@ -98,15 +87,17 @@ impl PageQuery {
         if !(1..=store::PAGE_MAX).contains(&limit) {
             return Err(invalid("limit is 1 to 100"));
         }
-        let before = self.cursor.as_deref().map_or(Some(i64::MAX), |text| text.parse().ok().filter(|id| *id >= 0));
+        let before = self.cursor.as_deref().map_or(Some(i64::MAX), store::cursor_number);
         let before = before.ok_or_else(|| invalid("cursor is a next_cursor"))?;
         Ok(Page { before, limit })
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Page)]
 pub(super) struct ListBody<T> {
     items: Vec<T>,
+    /// Null on the last page.
     next_cursor: Option<String>,
 }
 

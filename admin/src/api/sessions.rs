@@ -12,25 +12,40 @@ use foundation::{
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{Realm, SignIn};
+use utoipa::ToSchema;
 
 use super::{Api, refused::Refused};
 
 /// How long an access token is good.
 const ACCESS_S: u64 = 8 * 3600;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Credentials {
     username: String,
+    #[schema(format = Password)]
     password: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Session {
+    /// For `Authorization: Bearer`.
     access_token: String,
+    /// Seconds for which the access token is good.
     expires_in: u64,
 }
 
+/// Sign in.
+#[utoipa::path(
+    post, path = "/sessions", tag = "sessions",
+    request_body = Credentials,
+    responses(
+        (status = 200, description = "Signed in.", body = Session),
+        (status = 401, description = "`invalid_credentials`: name or password is wrong."),
+        (status = 403, description = "`blocked`: the account is blocked."),
+        (status = 429, description = "`locked`: five tries were wrong; wait."),
+    ),
+)]
 pub(super) async fn sign_in<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
     ClientAddress(client): ClientAddress,

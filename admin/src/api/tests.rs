@@ -1,3 +1,4 @@
+mod document;
 mod images;
 
 use std::{
@@ -42,7 +43,7 @@ struct TestApp {
     log: MemoryLog,
     book: Book,
     clock: HandClock,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 fn token(role: &str) -> String {
@@ -50,12 +51,19 @@ fn token(role: &str) -> String {
     key.sign(UserId::from_i64(1).unwrap(), Some(role), START_MS / 1000, 7 * 24 * 3600)
 }
 
+fn ids() -> Ids {
+    let last = AtomicI64::new(0);
+    Ids::new(move || Ok::<_, String>(last.fetch_add(1, Ordering::Relaxed) + 1))
+}
+
 impl TestApp {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let last = AtomicI64::new(0);
-        let ids = Ids::new(move || Ok::<_, String>(last.fetch_add(1, Ordering::Relaxed) + 1));
-        let store = Store::open(&directory.path().join("mall.db"), ids, Settings::new(60_000)).await.unwrap();
+        let store = Store::open(&directory.path().join("mall.db"), ids(), Settings::new(60_000)).await.unwrap();
+        Self::over(store, directory).await
+    }
+
+    async fn over(store: Store, directory: tempfile::TempDir) -> Self {
         let clock = HandClock::new();
         let log = MemoryLog::with_topics(60_000).await;
         let ledgers = MemoryLedgers::new(log.clone(), clock.clone());
@@ -69,7 +77,7 @@ impl TestApp {
         let images = Images::open(&config.images, &directory.path().join("images"), "http://shop").unwrap();
         let api = Api::new((store.clone(), ledgers.clone(), book.clone(), images), signing, SECRET, clock.clone());
         let router = harden(router(api), &config.admin);
-        Self { router, store, ledgers, log, book, clock, _directory: directory }
+        Self { router, store, ledgers, log, book, clock, directory }
     }
 
     async fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
@@ -276,6 +284,103 @@ async fn a_sale_takes_its_stock_from_the_sku() {
 }
 
 #[tokio::test]
+async fn a_sale_is_steered_while_it_runs() {
+    let app = TestApp::new().await;
+    let sku = app.sku().await;
+    let asks = |ticket: Option<bool>, captcha: Option<bool>| {
+        let mut body = app.activity(&sku, 10, HOUR_MS);
+        (body["requires_ticket"], body["captcha"]) = (json!(ticket), json!(captcha));
+        body
+    };
+    for (ticket, captcha, expect) in [
+        (None, None, (false, false)),
+        (Some(true), None, (true, false)),
+        (None, Some(true), (true, true)),
+        (Some(true), Some(false), (true, false)),
+    ] {
+        let made = app.make("/activities", asks(ticket, captcha)).await;
+        assert_eq!((&made["requires_ticket"], &made["captcha"]), (&json!(expect.0), &json!(expect.1)));
+    }
+    let refused = app.send("POST", "/activities", &[], &asks(Some(false), Some(true)).to_string()).await;
+    assert_eq!(refused.0, StatusCode::UNPROCESSABLE_ENTITY);
+
+    let later = app.make("/activities", app.activity(&sku, 10, HOUR_MS)).await;
+    let path = format!("/activities/{}", later["activity_id"].as_str().unwrap());
+    let door = json!({ "captcha": true, "invited_only": true }).to_string();
+    let (status, patched) = app.send("PATCH", &path, &[("if-match", "1")], &door).await;
+    assert_eq!((status, &patched["captcha"], &patched["invited_only"]), (StatusCode::OK, &json!(true), &json!(true)));
+    let post = async |what: &str, body: &str| app.send("POST", &format!("{path}/{what}"), &[], body).await;
+    assert_eq!(post("restock", r#"{"delta":1}"#).await.1["code"], "invalid_transition");
+
+    let now = app.make("/activities", app.activity(&sku, 10, 0)).await;
+    let path = format!("/activities/{}", now["activity_id"].as_str().unwrap());
+    let post = async |what: &str, body: &str| app.send("POST", &format!("{path}/{what}"), &[], body).await;
+    assert_eq!(post("pause", "").await.1["paused"], true);
+    assert_eq!(post("resume", "").await.1["paused"], false);
+    let taken = post("restock", r#"{"delta":-4}"#).await;
+    assert_eq!((taken.0, &taken.1["status"], &taken.1["available"]), (StatusCode::CREATED, &json!("done"), &json!(6)));
+    let refused = post("restock", r#"{"delta":-7}"#).await;
+    assert_eq!(
+        (refused.0, &refused.1["code"], &refused.1["stock"]),
+        (StatusCode::CONFLICT, &json!("insufficient_stock"), &json!(6))
+    );
+    for bad in ["{}", r#"{"delta":0}"#, r#"{"delta":1.5}"#, r#"{"delta":9223372036854775807}"#, r#"{"delta":"1"}"#] {
+        assert_eq!(post("restock", bad).await.0, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+    }
+    for (body, expect) in [
+        (r#"{"entry":"blocked","user_ids":["7","8"]}"#, StatusCode::NO_CONTENT),
+        (r#"{"entry":"friends","user_ids":["7"]}"#, StatusCode::UNPROCESSABLE_ENTITY),
+        (r#"{"entry":"blocked","user_ids":[]}"#, StatusCode::UNPROCESSABLE_ENTITY),
+        (r#"{"entry":"blocked","user_ids":[7]}"#, StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        let bearer = format!("Bearer {}", token("operator"));
+        let headers = [("authorization", bearer.as_str())];
+        assert_eq!(app.raw("POST", &format!("{path}/entry-rules"), &headers, body).await.status(), expect, "{body}");
+    }
+    let listed = app.get(&format!("{path}/entry-rules?entry=blocked&limit=1")).await.1;
+    assert_eq!(listed, json!({ "items": [{ "user_id": "8" }], "next_cursor": "8" }));
+    assert_eq!(post("end", "").await.1["ends_at"], rfc3339::format(app.clock.now_ms()));
+    assert_eq!(post("pause", "").await.1["code"], "invalid_transition");
+}
+
+#[tokio::test]
+async fn what_was_not_sold_is_the_skus_again() {
+    let app = TestApp::new().await;
+    let sku = app.sku().await;
+    let made = app.make("/activities", app.activity(&sku, 10, 0)).await;
+    let id = made["activity_id"].as_str().unwrap().parse().unwrap();
+    let asked = Reservation {
+        order: OrderId::from_i64(1001).unwrap(),
+        user: UserId::from_i64(1).unwrap(),
+        request: None,
+        quantity: 2,
+    };
+    app.ledgers.reserve(id, asked).await;
+    app.catch_up().await;
+    app.clock.advance(HOUR_MS + 10_000);
+    warm_once(&app).await;
+    app.catch_up().await;
+    assert_eq!(app.get(&format!("/skus/{sku}")).await.1["stock"], 98);
+    let counters = app.ledgers.counters(id).await.unwrap().unwrap();
+    assert_eq!((counters.total, counters.available, counters.held), (2, 0, 2));
+}
+
+/// One step of the warmer, whose rest is passed over.
+async fn warm_once(app: &TestApp) {
+    let mut warmer = Warmer::new(app.store.clone(), app.ledgers.clone(), app.clock.clone());
+    let beat = async {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            app.clock.advance(1_000);
+        }
+    };
+    tokio::select! {
+        stepped = warmer.step() => stepped.unwrap(),
+        () = beat => unreachable!("it goes on"),
+    }
+}
+
+#[tokio::test]
 async fn ledgers_open_in_time_and_the_audit_agrees() {
     let app = TestApp::new().await;
     let sku = app.sku().await;
@@ -288,17 +393,7 @@ async fn ledgers_open_in_time_and_the_audit_agrees() {
     assert_eq!((status, &audit["ok"], &audit["total"]), (StatusCode::OK, &json!(true), &json!(0)));
 
     app.clock.advance(HOUR_MS - crate::warmer::LEAD_MS);
-    let mut warmer = Warmer::new(app.store.clone(), app.ledgers.clone(), app.clock.clone());
-    let beat = async {
-        loop {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            app.clock.advance(1_000);
-        }
-    };
-    tokio::select! {
-        stepped = warmer.step() => stepped.unwrap(),
-        () = beat => unreachable!("it goes on"),
-    }
+    warm_once(&app).await;
     assert_eq!(app.ledgers.counters(id(&later)).await.unwrap().unwrap().total, 10);
 
     let asked = |order: i64| Reservation {
@@ -361,7 +456,7 @@ async fn what_is_not_right_is_refused_and_never_a_fault() {
         with("starts_at", json!(1_800_000_000)),
         with("ends_at", good["starts_at"].clone()),
         with("ends_at", json!("2020-01-01T00:00:00Z")),
-        with("captcha", json!(true)),
+        with("captcha", json!("yes")),
         with("discount", json!(1)),
         good.to_string().replacen('{', r#"{"stock":1,"#, 1),
         "".to_owned(),
@@ -435,9 +530,12 @@ async fn orders_are_sent_and_refunds_decided() {
     assert_eq!(ask("GET", "/orders?status=closed", None).await.1["items"], json!([]));
     assert_eq!(ask("GET", "/orders?status=lost", None).await.0, StatusCode::UNPROCESSABLE_ENTITY);
     let parcel = json!({ "carrier": "顺丰", "tracking_no": "SF1" });
-    for bad in
-        [json!({}), json!({ "carrier": "", "tracking_no": "1" }), json!({ "carrier": "a\nb", "tracking_no": "1" })]
-    {
+    for bad in [
+        json!({}),
+        json!({ "carrier": "", "tracking_no": "1" }),
+        json!({ "carrier": " ", "tracking_no": "1" }),
+        json!({ "carrier": "a\nb", "tracking_no": "1" }),
+    ] {
         let (status, _) = ask("POST", &format!("{path}/shipment"), Some(bad)).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     }

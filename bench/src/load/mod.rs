@@ -1,4 +1,4 @@
-//! The load client: one thread, connections that are kept alive, one request in flight on each.
+//! The load client: one thread, connections that are kept alive, one job in flight on each.
 //!
 //! It knows HTTP and time; what to ask and what an answer means is a [`Script`]'s. Time is nanoseconds
 //! since the run began.
@@ -61,7 +61,7 @@ pub(crate) trait Script {
     /// What to do with a free connection.
     fn next(&mut self, now_ns: u64) -> Next;
 
-    /// Appends the bytes of the request `job`.
+    /// Appends the bytes of `job`: one request, or as many as [`Settings::requests_per_job`] says.
     fn write(&self, job: u32, out: &mut Vec<u8>);
 
     /// `job` was answered.
@@ -80,11 +80,18 @@ pub(crate) struct Settings {
     /// One or more; connections take turns at them.
     pub addresses: Vec<SocketAddr>,
     pub connections: usize,
-    /// A connection is closed after so many requests; 0 is never.
+    /// A connection is closed after so many jobs; 0 is never.
     pub requests_per_connection: u32,
+    /// Requests that a job sends at once, before it reads the first answer.
+    pub requests_per_job: u32,
 }
 
 impl Settings {
+    /// One request a job, on connections that stay.
+    pub(crate) const fn new(addresses: Vec<SocketAddr>, connections: usize) -> Self {
+        Self { addresses, connections, requests_per_connection: 0, requests_per_job: 1 }
+    }
+
     /// Where connection `index` goes.
     fn address(&self, index: usize) -> SocketAddr {
         self.addresses[index % self.addresses.len()]
@@ -116,7 +123,7 @@ enum State {
     Down { until_ns: u64 },
     Connecting,
     Idle,
-    Busy { job: u32, intended_ns: u64, sent_ns: u64 },
+    Busy { job: u32, intended_ns: u64, sent_ns: u64, unanswered: u32 },
 }
 
 struct Connection {
@@ -296,7 +303,8 @@ impl Client {
                 Next::Ask { job, intended_ns } => {
                     self.idle.pop_front();
                     let connection = &mut self.connections[index];
-                    connection.state = State::Busy { job, intended_ns, sent_ns: now_ns };
+                    let unanswered = self.settings.requests_per_job;
+                    connection.state = State::Busy { job, intended_ns, sent_ns: now_ns, unanswered };
                     connection.asked += 1;
                     connection.out.clear();
                     connection.written = 0;
@@ -337,30 +345,41 @@ impl Client {
         }
     }
 
-    /// Reads and passes an answer on; `false` where the connection is of no more use.
+    /// Reads and passes answers on; `false` where the connection is of no more use.
     fn read(&mut self, index: usize, to_close: bool, script: &mut impl Script) -> bool {
         let connection = &mut self.connections[index];
         let open = connection.fill(&mut self.buffer, to_close).unwrap_or(false);
-        let State::Busy { job, intended_ns, sent_ns } = connection.state else {
+        let State::Busy { job, intended_ns, sent_ns, mut unanswered } = connection.state else {
             return open && connection.input.is_empty();
         };
-        let response = match response::parse(&connection.input) {
-            Ok(Some(response)) if response.body.end == connection.input.len() => response,
-            Ok(None) => return open,
-            Ok(Some(_)) | Err(NotHttp(_)) => {
-                self.ran.not_http += 1;
-                return false;
-            }
-        };
         let answered_ns = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.last_answer_ns = answered_ns;
-        let body = &connection.input[response.body];
-        let answer = Answer { status: response.status, body, retry_after_s: response.retry_after_s };
-        script.answered(job, Times { intended_ns, sent_ns, answered_ns }, &answer);
+        let (mut used, mut close) = (0, false);
+        while unanswered > 0 {
+            let rest = &connection.input[used..];
+            let response = match response::parse(rest) {
+                Ok(Some(response)) if unanswered > 1 || response.body.end == rest.len() => response,
+                Ok(None) => {
+                    connection.input.drain(..used);
+                    connection.state = State::Busy { job, intended_ns, sent_ns, unanswered };
+                    return open;
+                }
+                Ok(Some(_)) | Err(NotHttp(_)) => {
+                    self.ran.not_http += 1;
+                    return false;
+                }
+            };
+            self.last_answer_ns = answered_ns;
+            let body = &rest[response.body.clone()];
+            let answer = Answer { status: response.status, body, retry_after_s: response.retry_after_s };
+            script.answered(job, Times { intended_ns, sent_ns, answered_ns }, &answer);
+            used += response.body.end;
+            close |= response.close;
+            unanswered -= 1;
+        }
         connection.input.clear();
         connection.state = State::Idle;
         let limit = self.settings.requests_per_connection;
-        if response.close || !open || (limit > 0 && connection.asked >= limit) {
+        if close || !open || (limit > 0 && connection.asked >= limit) {
             self.close(index, answered_ns);
             self.reopen_one(index);
         } else {

@@ -74,6 +74,7 @@ fn answer_all(mut stream: std::net::TcpStream, requests: &AtomicU64, behave: Beh
 struct Count {
     total: u32,
     rate_per_s: Option<u64>,
+    per_job: u32,
     begun: u32,
     again: Vec<(u32, u64)>,
     answered: Vec<u32>,
@@ -83,7 +84,7 @@ struct Count {
 impl Count {
     fn new(total: u32, rate_per_s: Option<u64>) -> Self {
         let answered = vec![0; usize::try_from(total).unwrap()];
-        Self { total, rate_per_s, begun: 0, again: Vec::new(), answered, lost: 0 }
+        Self { total, rate_per_s, per_job: 1, begun: 0, again: Vec::new(), answered, lost: 0 }
     }
 }
 
@@ -104,7 +105,9 @@ impl Script for Count {
     }
 
     fn write(&self, job: u32, out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("GET /{job} HTTP/1.1\r\n\r\n").as_bytes());
+        for _ in 0..self.per_job {
+            out.extend_from_slice(format!("GET /{job} HTTP/1.1\r\n\r\n").as_bytes());
+        }
     }
 
     fn answered(&mut self, job: u32, times: Times, answer: &Answer<'_>) {
@@ -124,7 +127,7 @@ impl Script for Count {
 fn check(behave: Behave, requests_per_connection: u32, expect_lost: u32, connections_min: u64) -> Ran {
     let server = serve(behave);
     let mut script = Count::new(1000, None);
-    let settings = Settings { addresses: vec![server.address], connections: 4, requests_per_connection };
+    let settings = Settings { requests_per_connection, ..Settings::new(vec![server.address], 4) };
     let ran = run(settings, &mut script).unwrap();
     assert!(script.answered.iter().all(|times| *times == 1));
     assert_eq!(script.lost, expect_lost);
@@ -143,6 +146,15 @@ fn every_request_is_counted_once() {
 }
 
 #[test]
+fn a_job_of_many_requests_has_as_many_answers() {
+    let server = serve(|n| if n % 50 == 0 { Act::Dribble(200) } else { Act::Answer(200) });
+    let mut script = Count { per_job: 16, ..Count::new(100, None) };
+    let settings = Settings { requests_per_job: 16, ..Settings::new(vec![server.address], 4) };
+    assert_eq!(run(settings, &mut script).unwrap().broken, 0);
+    assert!(script.answered.iter().all(|times| *times == 16), "{:?}", script.answered);
+}
+
+#[test]
 fn a_lost_request_is_told() {
     assert_eq!(check(|n| if n == 500 { Act::Hang } else { Act::Answer(200) }, 0, 1, 4).broken, 1);
     let ran = check(|n| if n == 500 { Act::Garbage } else { Act::Answer(200) }, 0, 1, 4);
@@ -153,7 +165,7 @@ fn a_lost_request_is_told() {
 fn the_open_model_keeps_its_rate() {
     let server = serve(|_| Act::Answer(200));
     let mut script = Count::new(500, Some(2000));
-    let settings = Settings { addresses: vec![server.address], connections: 8, requests_per_connection: 0 };
+    let settings = Settings::new(vec![server.address], 8);
     let ran = run(settings, &mut script).unwrap();
     assert!(ran.wall >= Duration::from_micros(249_500), "{:?}", ran.wall);
     assert!(script.answered.iter().all(|times| *times == 1));
@@ -164,7 +176,7 @@ fn nobody_there_is_one_clear_line() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let settings = Settings { addresses: vec![address], connections: 2, requests_per_connection: 0 };
+    let settings = Settings::new(vec![address], 2);
     let error = run(settings, &mut Count::new(1, None)).unwrap_err();
     assert_eq!(error, format!("{address}: can't connect: Connection refused (os error 111)"));
 }

@@ -7,11 +7,13 @@
 
 mod kafka;
 mod mariadb;
+mod nginx;
 mod process;
 mod redis;
 
 pub use kafka::Kafka;
 pub use mariadb::MariaDb;
+pub use nginx::Nginx;
 pub use redis::Redis;
 
 /// Says that a test can't run here, and why, in the words that `make test` counts.

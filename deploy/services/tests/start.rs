@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use services::{Kafka, MariaDb, Redis};
+use services::{Kafka, MariaDb, Nginx, Redis};
 
 fn is_running(id: u32) -> bool {
     Command::new("kill").args(["-0", &id.to_string()]).output().unwrap().status.success()
@@ -60,5 +60,20 @@ fn kafka_comes_back_after_kill_9() {
     kafka.resume();
     let id = kafka.id().unwrap();
     drop(kafka);
+    assert!(!is_running(id));
+}
+
+#[test]
+fn nginx_passes_on_and_ends_with_its_owner() {
+    let behind = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let Some(nginx) = Nginx::start(behind.local_addr().unwrap()) else { return };
+    let mut client = TcpStream::connect(nginx.address()).unwrap();
+    client.write_all(b"GET /a HTTP/1.1\r\nHost: b\r\n\r\n").unwrap();
+    let (mut passed, _) = behind.accept().unwrap();
+    let mut head = [0; 16];
+    passed.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"GET /a HTTP/1.1\r");
+    let id = nginx.id();
+    drop(nginx);
     assert!(!is_running(id));
 }

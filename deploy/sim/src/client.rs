@@ -6,8 +6,9 @@ use std::{
     rc::Rc,
 };
 
-use contract::{ActivityId, OrderId, UserId, token::TokenKey};
+use contract::{ActivityId, OrderId, UserId};
 use foundation::Clock;
+use gateway_core::Keys;
 use store::{PaidOutcome, SaleStore, order_state::OrderState};
 
 use crate::{gateway::Incarnation, store::SimStore, world::World};
@@ -42,7 +43,7 @@ pub(crate) struct Mall {
     /// What is for sale.
     pub(crate) activity: ActivityId,
     /// Signs tokens.
-    pub(crate) key: TokenKey,
+    pub(crate) keys: Keys,
     /// The cores that live now.
     pub(crate) cores: RefCell<Vec<Rc<Incarnation>>>,
     /// Takes payments.
@@ -91,7 +92,7 @@ async fn ask(mall: &Mall, user: UserId, key: Option<&str>) -> Option<Told> {
         cores[world.index(cores.len())].clone()
     };
     let wire = core.connect()?;
-    let token = mall.key.sign(user, None, world.now_ms() / 1000, 3600);
+    let token = mall.keys.tokens.sign(user, None, world.now_ms() / 1000, 3600);
     let body = format!(r#"{{"activity_id":"{}","quantity":1}}"#, mall.activity);
     let named = key.map(|key| format!("Idempotency-Key: {key}\r\n")).unwrap_or_default();
     let request = format!(

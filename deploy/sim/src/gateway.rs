@@ -12,14 +12,14 @@ use std::{
 use commit_log::{Consumer, Log, LogError, Record as LogRecord};
 use contract::{
     Activity,
+    activity::EntryRule,
     ledger::{BatchReply, Entry},
     record::{OrderEvent, Record},
     snowflake::Snowflake,
-    token::TokenKey,
     topic,
 };
 use foundation::Clock;
-use gateway_core::{BatchId, Config, ConnId, Control, Core, Next, Now, Unavailable};
+use gateway_core::{BatchId, Config, ConnId, Control, Core, Keys, Next, Now, Unavailable};
 use ledger::house::Request;
 use tokio::sync::Notify;
 
@@ -82,8 +82,8 @@ pub(crate) struct Incarnation {
 
 impl Incarnation {
     /// A core that makes order ids for `worker`, which no other life has.
-    pub(crate) fn new(world: &World, ledger: &SimLedger, key: TokenKey, worker: u16) -> Rc<Self> {
-        let config = Config::new(key, u64::from(worker));
+    pub(crate) fn new(world: &World, ledger: &SimLedger, keys: Keys, worker: u16) -> Rc<Self> {
+        let config = Config::new(keys, u64::from(worker));
         let ids = Snowflake::new(worker, world.now_ms(), u64::MAX);
         let core = RefCell::new(Core::new(config, ids, now(world)));
         let (world, ledger, bell) = (world.clone(), ledger.clone(), Arc::default());
@@ -204,7 +204,7 @@ impl Incarnation {
 
     /// The feed of the log, as the gateway's control task gives it to every core.
     pub(crate) async fn follow(self: Rc<Self>, log: SimLog) {
-        const TOPICS: [&str; 3] = [topic::ACTIVITIES, topic::ORDERS, topic::ORDER_EVENTS];
+        const TOPICS: [&str; 4] = [topic::ACTIVITIES, topic::ENTRY_RULES, topic::ORDERS, topic::ORDER_EVENTS];
         let mut waiting = BTreeMap::new();
         for name in TOPICS {
             let ends = log.ends(name).await.unwrap_or_default();
@@ -236,6 +236,7 @@ impl Incarnation {
         let value = record.value.as_slice();
         let control = match &*record.partition.topic {
             topic::ACTIVITIES => Activity::decode(value).map(Control::Activity),
+            topic::ENTRY_RULES => EntryRule::decode(value).map(|rule| Control::EntryRules(Arc::new([rule]))),
             topic::ORDERS => Entry::decode(value).map(|entry| Control::Entries(Arc::new([entry]))),
             _ => OrderEvent::decode(value).map(|event| Control::OrderEvents(Arc::new([event]))),
         };

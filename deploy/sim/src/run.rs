@@ -8,12 +8,12 @@ use std::{
 use commit_log::Log;
 use contract::{
     Activity, ActivityId, Cents, SkuId, UserId,
-    activity::Terms,
+    activity::{Admission, Terms},
     record::Record,
-    token::{Audience, TokenKey},
     topic,
 };
 use foundation::Clock;
+use gateway_core::Keys;
 use ledger::LedgerClient;
 use order_core::workers::{self, Journal, Keeper, Relay, Timeouts};
 use store::model::ModelStore;
@@ -159,7 +159,7 @@ impl Run {
         let mall = Rc::new(Mall {
             world: world.clone(),
             activity: ActivityId::from_i64(77).unwrap_or_else(|| unreachable!("a positive id")),
-            key: TokenKey::new(b"simulation", Audience::Shopper),
+            keys: Keys::new(b"simulation"),
             cores: RefCell::default(),
             store: store.clone(),
             history: History::default(),
@@ -180,6 +180,7 @@ impl Run {
             price: Cents::new(100),
             original_price: Cents::new(200),
             terms,
+            admission: Admission::default(),
         };
         self.model.put_activity(&activity);
         let (log, ledger, world) = (self.log.clone(), self.ledger.clone(), self.world.clone());
@@ -208,7 +209,7 @@ impl Run {
         match part {
             Part::Core(index) => {
                 let worker = self.next_worker.replace(self.next_worker.get() + 1);
-                let life = Incarnation::new(&world, &self.ledger, self.mall.key.clone(), worker);
+                let life = Incarnation::new(&world, &self.ledger, self.mall.keys.clone(), worker);
                 self.lives.borrow_mut()[index] = Some(life.clone());
                 self.list_cores();
                 self.scheduler.spawn(part, life.clone().run());

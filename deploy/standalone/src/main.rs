@@ -34,8 +34,7 @@ fn start() -> Result<()> {
     if role.is_some() {
         args.remove(0);
     }
-    let path = config::path_from_args(args)?;
-    let config = config::read(path.as_deref())?;
+    let config = config::read(config::args(args)?)?;
     // Services of their own share a directory on one host: nothing of theirs lasts there but secrets and leases.
     let data = if role.is_some() { DataDir::share(&config.data_dir)? } else { DataDir::open(&config.data_dir)? };
     let secrets = data.secrets(&config)?;

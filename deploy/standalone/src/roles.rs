@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
 use commit_log::AnyLog;
-use contract::token::{Audience, TokenKey};
 use foundation::{Readiness, SystemClock, shutdown};
 use gateway::Gateway;
 use ledger::AnyLedger;
@@ -111,7 +110,7 @@ pub(crate) async fn start_gateway(
     let parts = gateway::Ground {
         config: &ground.config.gateway,
         trusted_proxies: &ground.config.trusted_proxies,
-        token_key: TokenKey::new(ground.secrets.shopper.expose().as_bytes(), Audience::Shopper),
+        keys: gateway::Keys::new(ground.secrets.shopper.expose().as_bytes()),
         ids: &ground.ids(),
         log,
         ledgers: ledger.link.clone(),

@@ -33,6 +33,7 @@ macro_rules! answers {
 answers! {
     Read 200 "ok" "what was asked for";
     Stream 200 "stream" "a stream of events";
+    TicketIssued 201 "ticket_issued" "an entry ticket";
     Accepted 202 "accepted" "units are held";
     Preflight 204 "options" "what may be asked here";
     NotModified 304 "not_modified" "the client's copy is good";
@@ -40,8 +41,14 @@ answers! {
     InvalidToken 401 "invalid_token" "a valid bearer token is needed";
     NotStarted 403 "not_started" "the sale has not begun";
     Ended 403 "ended" "the sale is over";
+    NotEligible 403 "not_eligible" "you may not take part in this sale";
+    TicketRequired 403 "ticket_required" "this sale needs an entry ticket";
+    TicketInvalid 403 "ticket_invalid" "the entry ticket is not valid, or no longer valid";
+    ChallengeRequired 403 "challenge_required" "this sale's ticket needs a challenge and its answer";
+    ChallengeFailed 403 "challenge_failed" "the answer is wrong, or the challenge is not valid any more";
     NotFound 404 "not_found" "there is nothing at this path";
     UnknownActivity 404 "unknown_activity" "there is no such activity";
+    NoChallenge 404 "no_challenge" "this sale asks for no challenge";
     UnknownOrder 404 "unknown_order" "you have no such order";
     MethodNotAllowed 405 "method_not_allowed" "this path does not take this method";
     RequestTimeout 408 "request_timeout" "the request did not arrive in time";
@@ -60,6 +67,7 @@ answers! {
     HeadTooLarge 431 "head_too_large" "the header section is too large";
     NotImplemented 501 "not_implemented" "the method or transfer coding is unknown";
     Unavailable 503 "unavailable" "not answered now; the same request may be sent again";
+    Paused 503 "paused" "the sale is paused; the same request may be sent again";
     Frozen 503 "frozen" "the sale's stock is being checked; the same request may be sent again";
     NotReady 503 "not_ready" "not ready to serve";
     VersionNotSupported 505 "http_version_not_supported" "HTTP/1.1 and HTTP/1.0 are spoken here";
@@ -80,14 +88,21 @@ impl Answer {
             | Self::VersionNotSupported => true,
             Self::Read
             | Self::Stream
+            | Self::TicketIssued
             | Self::Accepted
             | Self::Preflight
             | Self::NotModified
             | Self::InvalidToken
             | Self::NotStarted
             | Self::Ended
+            | Self::NotEligible
+            | Self::TicketRequired
+            | Self::TicketInvalid
+            | Self::ChallengeRequired
+            | Self::ChallengeFailed
             | Self::NotFound
             | Self::UnknownActivity
+            | Self::NoChallenge
             | Self::UnknownOrder
             | Self::MethodNotAllowed
             | Self::SoldOut
@@ -99,6 +114,7 @@ impl Answer {
             | Self::IdempotencyKeyReused
             | Self::RateLimited
             | Self::Unavailable
+            | Self::Paused
             | Self::Frozen
             | Self::NotReady => false,
         }
@@ -109,6 +125,7 @@ impl Answer {
 pub(crate) const fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
         202 => "Accepted",
         204 => "No Content",
         304 => "Not Modified",

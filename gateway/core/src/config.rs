@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use contract::{client_address::TrustedProxies, token::TokenKey};
+use contract::{
+    client_address::TrustedProxies,
+    ticket::TicketKey,
+    token::{Audience, TokenKey},
+};
 
 use crate::{board::BoardLimits, http::Limits, limit::Rate};
 
@@ -11,8 +15,8 @@ use crate::{board::BoardLimits, http::Limits, limit::Rate};
 pub struct Config {
     /// Seeds hashes and trace ids; another one for every core and every run.
     pub seed: u64,
-    /// Verifies shoppers' tokens.
-    pub token_key: TokenKey,
+    /// What shoppers' tokens and tickets are checked with.
+    pub keys: Keys,
     /// Connections that may be open at once.
     pub connections_max: usize,
     /// Event streams among them.
@@ -27,14 +31,32 @@ pub struct Config {
     pub gate: GateLimits,
     /// How much is remembered.
     pub board: BoardLimits,
+    /// Pictures of challenges that are kept ready once a sale asks for them.
+    pub captchas_max: usize,
+}
+
+/// The keys that come of the shoppers' secret.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// Verifies tokens.
+    pub tokens: TokenKey,
+    /// Seals and opens entry tickets and challenges.
+    pub tickets: TicketKey,
+}
+
+impl Keys {
+    /// The keys of all gateways that share `shopper_secret`.
+    pub fn new(shopper_secret: &[u8]) -> Self {
+        Self { tokens: TokenKey::new(shopper_secret, Audience::Shopper), tickets: TicketKey::new(shopper_secret) }
+    }
 }
 
 impl Config {
-    /// The defaults, for a key and a seed.
-    pub fn new(token_key: TokenKey, seed: u64) -> Self {
+    /// The defaults, for keys and a seed.
+    pub fn new(keys: Keys, seed: u64) -> Self {
         Self {
             seed,
-            token_key,
+            keys,
             connections_max: 16 * 1024,
             streams_max: 4 * 1024,
             waiting_max: 16 * 1024,
@@ -42,6 +64,7 @@ impl Config {
             timeouts: Timeouts::default(),
             gate: GateLimits::default(),
             board: BoardLimits::default(),
+            captchas_max: 512,
         }
     }
 }

@@ -32,7 +32,7 @@ impl Gate {
         Self {
             clients: Limiter::new(limits.client, limits.keys_max, config.seed, now),
             users: Limiter::new(limits.user, limits.keys_max, config.seed, now),
-            tokens: Tokens::new(config.token_key.clone(), limits.tokens_max, config.seed),
+            tokens: Tokens::new(config.keys.tokens.clone(), limits.tokens_max, config.seed),
             trusted_proxies: limits.trusted_proxies.clone(),
             screen: Screen::new(config.seed),
         }

@@ -18,13 +18,14 @@ mod recent;
 mod route;
 mod screen;
 mod stats;
+mod tickets;
 mod tokens;
 
 use std::time::Duration;
 
 pub use answer::Answer;
 pub use board::BoardLimits;
-pub use config::{Config, GateLimits, Timeouts};
+pub use config::{Config, GateLimits, Keys, Timeouts};
 pub use core::{ConnId, Control, Core, Next, Refused};
 pub use http::{
     BODY_BYTES_MAX, CHUNKED_WIRE_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Header, LINE_BYTES_MAX, Limits, Request,
@@ -33,6 +34,7 @@ pub use limit::Rate;
 pub use order_request::{IDEMPOTENCY_KEY_BYTES_MAX, QUANTITY_MAX, request_key};
 pub use pipe::{BATCH_MAX, Batch, BatchId, Unavailable};
 pub use stats::Stats;
+pub use tickets::{CAPTCHA_LEAD_MS, CHALLENGE_MS, Captcha, TICKET_MS};
 
 /// An instant, as the shell's clocks tell it. It is always the last argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

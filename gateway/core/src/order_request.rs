@@ -19,9 +19,8 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 pub(crate) struct OrderRequest<'b> {
     pub(crate) activity_id: ActivityId,
     pub(crate) quantity: u32,
-    /// Taken from every client, asked for by no activity.
-    #[serde(borrow, default, rename = "ticket")]
-    _ticket: Option<Cow<'b, str>>,
+    #[serde(borrow, default)]
+    pub(crate) ticket: Option<Cow<'b, str>>,
 }
 
 /// Why a request is refused, and what to tell of it.
@@ -34,20 +33,30 @@ pub(crate) struct Refusal {
 impl<'b> OrderRequest<'b> {
     /// Reads the body. Unknown and repeated fields, other types and other numbers are refused.
     pub(crate) fn read(content_type: Option<&[u8]>, body: &'b [u8]) -> Result<Self, Refusal> {
-        if !content_type.is_none_or(is_json) {
-            return Err(Refusal { answer: Answer::UnsupportedMediaType, detail: None });
-        }
-        let invalid = |detail: String| Refusal { answer: Answer::InvalidBody, detail: Some(detail) };
-        // serde takes an array for a struct, field by field.
-        if body.trim_ascii_start().first() != Some(&b'{') {
-            return Err(invalid("the body must be a JSON object".to_owned()));
-        }
-        let request: Self = serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
+        let request: Self = json_object(content_type, body)?;
         if !(1..=QUANTITY_MAX).contains(&request.quantity) {
-            return Err(invalid(format!("quantity must be a whole number from 1 to {QUANTITY_MAX}")));
+            return Err(Refusal::invalid(format!("quantity must be a whole number from 1 to {QUANTITY_MAX}")));
         }
         Ok(request)
     }
+}
+
+impl Refusal {
+    fn invalid(detail: String) -> Self {
+        Self { answer: Answer::InvalidBody, detail: Some(detail) }
+    }
+}
+
+/// A body that must be a JSON object of these fields.
+pub(crate) fn json_object<'b, T: Deserialize<'b>>(content_type: Option<&[u8]>, body: &'b [u8]) -> Result<T, Refusal> {
+    if !content_type.is_none_or(is_json) {
+        return Err(Refusal { answer: Answer::UnsupportedMediaType, detail: None });
+    }
+    // serde takes an array for a struct, field by field.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Refusal::invalid("the body must be a JSON object".to_owned()));
+    }
+    serde_json::from_slice(body).map_err(|error| Refusal::invalid(error.to_string()))
 }
 
 fn is_json(content_type: &[u8]) -> bool {

@@ -64,7 +64,10 @@ pub(crate) struct Waiting {
 #[derive(Debug, Default)]
 struct Lane {
     waiting: VecDeque<Waiting>,
-    in_flight: Option<(u64, Vec<Waiting>)>,
+    /// The serial of the batch in flight.
+    in_flight: Option<u64>,
+    /// Who waits for it; the memory stays.
+    sent: Vec<Waiting>,
 }
 
 /// All lanes.
@@ -127,7 +130,7 @@ impl Pipe {
         while let Some(activity) = self.sendable.pop_front() {
             let Some(lane) = self.lanes.get_mut(&activity) else { continue };
             assert!(lane.in_flight.is_none(), "two batches of activity {activity} in flight");
-            let mut sent = Vec::with_capacity(lane.waiting.len().min(BATCH_MAX));
+            let sent = &mut lane.sent;
             while sent.len() < BATCH_MAX
                 && let Some(waiting) = lane.waiting.pop_front()
             {
@@ -144,17 +147,18 @@ impl Pipe {
             let id = BatchId::new(activity, self.next_serial);
             self.next_serial += 1;
             let reservations = sent.iter().map(|waiting| waiting.reservation).collect();
-            lane.in_flight = Some((id.serial, sent));
+            lane.in_flight = Some(id.serial);
             return Some(Batch { id, activity, reservations });
         }
         None
     }
 
     /// Takes the batch out of flight: who waited, in the order of the reservations. `None` where the
-    /// batch is not in flight, or the reply does not fit it.
+    /// batch is not in flight. They come back by [`Pipe::give_back`].
     pub(crate) fn conclude(&mut self, id: BatchId) -> Option<Vec<Waiting>> {
         let lane = self.lanes.get_mut(&id.activity)?;
-        let (_, sent) = lane.in_flight.take_if(|(serial, _)| *serial == id.serial)?;
+        lane.in_flight.take_if(|serial| *serial == id.serial)?;
+        let sent = std::mem::take(&mut lane.sent);
         self.waiting -= sent.len();
         if lane.waiting.is_empty() {
             self.forget_lane(id.activity);
@@ -162,6 +166,14 @@ impl Pipe {
             self.sendable.push_back(id.activity);
         }
         Some(sent)
+    }
+
+    /// Keeps the memory of a batch that is concluded for its lane's next one.
+    pub(crate) fn give_back(&mut self, activity: ActivityId, mut sent: Vec<Waiting>) {
+        if let Some(lane) = self.lanes.get_mut(&activity).filter(|lane| lane.in_flight.is_none()) {
+            sent.clear();
+            lane.sent = sent;
+        }
     }
 
     fn forget_lane(&mut self, empty: ActivityId) {
@@ -172,11 +184,8 @@ impl Pipe {
 
     /// The batches that are in flight.
     pub(crate) fn in_flight(&self) -> Vec<BatchId> {
-        let serial = |lane: &Lane| lane.in_flight.as_ref().map(|(serial, _)| *serial);
-        self.lanes
-            .iter()
-            .filter_map(|(activity, lane)| serial(lane).map(|serial| BatchId::new(*activity, serial)))
-            .collect()
+        let batch = |(activity, lane): (&ActivityId, &Lane)| Some(BatchId::new(*activity, lane.in_flight?));
+        self.lanes.iter().filter_map(batch).collect()
     }
 }
 

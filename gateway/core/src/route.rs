@@ -10,6 +10,8 @@ pub(crate) enum Route {
     Time,
     Activities,
     Activity(Option<ActivityId>),
+    Tickets(Option<ActivityId>),
+    Challenge(Option<ActivityId>),
     Orders,
     Order(Option<OrderId>),
     OrderEvents(Option<OrderId>),
@@ -40,6 +42,8 @@ impl Route {
             ("orders", Some(id), Some("events"), None) => Some(Self::OrderEvents(id.parse().ok())),
             ("activities", None, None, None) => Some(Self::Activities),
             ("activities", Some(id), None, None) if !id.is_empty() => Some(Self::Activity(id.parse().ok())),
+            ("activities", Some(id), Some("tickets"), None) => Some(Self::Tickets(id.parse().ok())),
+            ("activities", Some(id), Some("challenge"), None) => Some(Self::Challenge(id.parse().ok())),
             _ => None,
         }
     }
@@ -47,10 +51,11 @@ impl Route {
     /// The methods it takes, as `Allow` tells them.
     pub(crate) const fn allow(self) -> &'static str {
         match self {
-            Self::Orders => "POST, OPTIONS",
+            Self::Orders | Self::Tickets(_) => "POST, OPTIONS",
             Self::Time
             | Self::Activities
             | Self::Activity(_)
+            | Self::Challenge(_)
             | Self::Order(_)
             | Self::OrderEvents(_)
             | Self::Ping
@@ -62,11 +67,15 @@ impl Route {
 
     pub(crate) fn takes(self, method: Method) -> bool {
         match method {
-            Method::Get | Method::Head => self != Self::Orders,
-            Method::Post => self == Self::Orders,
+            Method::Get | Method::Head => !self.is_posted_to(),
+            Method::Post => self.is_posted_to(),
             Method::Options => true,
             Method::Other => false,
         }
+    }
+
+    const fn is_posted_to(self) -> bool {
+        matches!(self, Self::Orders | Self::Tickets(_))
     }
 
     /// Asked by operators and their tools, never limited.
@@ -76,6 +85,8 @@ impl Route {
             Self::Time
             | Self::Activities
             | Self::Activity(_)
+            | Self::Tickets(_)
+            | Self::Challenge(_)
             | Self::Orders
             | Self::Order(_)
             | Self::OrderEvents(_) => false,
@@ -98,6 +109,10 @@ mod tests {
             ("/api/v1/seckill/orders/07", Some(Route::Order(None))),
             ("/api/v1/seckill/orders/7/events", Some(Route::OrderEvents(order))),
             ("/api/v1/seckill/activities/x", Some(Route::Activity(None))),
+            ("/api/v1/seckill/activities/7/tickets", Some(Route::Tickets(ActivityId::from_i64(7)))),
+            ("/api/v1/seckill/activities/7/challenge", Some(Route::Challenge(ActivityId::from_i64(7)))),
+            ("/api/v1/seckill/activities//tickets", Some(Route::Tickets(None))),
+            ("/api/v1/seckill/activities/7/tickets/1", None),
             ("/api/v1/seckill/orders/", None),
             ("/api/v1/seckill/orders/7/", None),
             ("/api/v1/seckill/orders/7/events/1", None),

@@ -2,10 +2,9 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::{Future, poll_fn},
+    future::poll_fn,
     io,
     net::SocketAddr,
-    pin::pin,
     rc::Rc,
     sync::Arc,
     task::{Poll, Waker},
@@ -21,7 +20,7 @@ use super::{
     recent::Recent,
 };
 use crate::{
-    net::{Net, Reader, Writer},
+    net::{Net, Reader, Writer, first},
     shard::Shard,
 };
 
@@ -111,11 +110,11 @@ impl Link {
 
 /// Keeps the shard's connection to Redis for as long as the thread runs. While there is none, batches
 /// are answered unavailable at once.
-pub(crate) async fn run<N: Net>(shard: Rc<Shard>, net: N) {
+pub(crate) async fn run(shard: Rc<Shard>, net: impl Net) {
     let Some(link) = shard.redis() else { return };
     let mut failures = 0_u32;
     loop {
-        let (lost, was_open) = match connect(link, &net).await {
+        let (lost, was_open) = match connect(link, net).await {
             Ok((reader, writer)) => {
                 link.pipe.borrow_mut().handle_connected(shard.now().mono);
                 let lost = first(read(&shard, link, reader), write(link, writer)).await;
@@ -134,7 +133,7 @@ pub(crate) async fn run<N: Net>(shard: Rc<Shard>, net: N) {
     }
 }
 
-async fn connect<N: Net>(link: &Link, net: &N) -> io::Result<(N::Reader, N::Writer)> {
+async fn connect<N: Net>(link: &Link, net: N) -> io::Result<(N::Reader, N::Writer)> {
     net.connect(link.address().await?).await
 }
 
@@ -183,14 +182,4 @@ async fn write(link: &Link, mut writer: impl Writer) -> Lost {
         }
         buf.clear();
     }
-}
-
-/// Whichever ends first; the other is dropped.
-async fn first<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
-    let (mut one, mut other) = (pin!(one), pin!(other));
-    poll_fn(|context| match one.as_mut().poll(context) {
-        Poll::Ready(ended) => Poll::Ready(ended),
-        Poll::Pending => other.as_mut().poll(context),
-    })
-    .await
 }

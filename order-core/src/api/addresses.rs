@@ -7,22 +7,35 @@ use axum::{
 };
 use contract::AddressId;
 use foundation::web::{Json, Path, Problem};
-use serde_json::json;
-use store::{ADDRESSES_MAX, AddedAddress, AddressFields};
+use serde::Serialize;
+use store::{ADDRESSES_MAX, AddedAddress, Address, AddressFields};
+use utoipa::ToSchema;
 
 use super::{Api, Shopper, failed, location, no_store};
 
-/// Characters of each field at most, as the database has it.
-const RECIPIENT_CHARS_MAX: usize = 64;
-const PHONE_CHARS_MAX: usize = 32;
-const REGION_CHARS_MAX: usize = 128;
-const DETAIL_CHARS_MAX: usize = 255;
-
-pub(super) async fn list(State(api): State<Api>, Shopper(user): Shopper) -> Result<impl IntoResponse, Problem> {
-    let items = api.store.addresses(user).await.map_err(failed)?;
-    Ok((no_store(), Json(json!({ "items": items }))))
+#[derive(Serialize, ToSchema)]
+struct Addresses {
+    items: Vec<Address>,
 }
 
+/// Your addresses.
+#[utoipa::path(
+    get, path = "/api/v1/addresses", tag = "addresses",
+    responses((status = 200, description = "All of them.", body = Addresses)),
+    security(("shopper" = [])),
+)]
+pub(super) async fn list(State(api): State<Api>, Shopper(user): Shopper) -> Result<impl IntoResponse, Problem> {
+    let items = api.store.addresses(user).await.map_err(failed)?;
+    Ok((no_store(), Json(Addresses { items })))
+}
+
+/// One of your addresses.
+#[utoipa::path(
+    get, path = "/api/v1/addresses/{address_id}", tag = "addresses",
+    params(("address_id" = AddressId, Path)),
+    responses((status = 200, description = "The address.", body = Address)),
+    security(("shopper" = [])),
+)]
 pub(super) async fn one(
     State(api): State<Api>,
     Shopper(user): Shopper,
@@ -32,6 +45,17 @@ pub(super) async fn one(
     Ok((no_store(), Json(found.ok_or_else(unknown)?)))
 }
 
+/// Add an address.
+#[utoipa::path(
+    post, path = "/api/v1/addresses", tag = "addresses",
+    request_body = AddressFields,
+    responses(
+        (status = 201, description = "Added.", body = Address, headers(("Location" = String, description = "Its path."))),
+        (status = 404, description = "`not_found`: the token's user is not registered."),
+        (status = 409, description = "`too_many_addresses`: delete one first."),
+    ),
+    security(("shopper" = [])),
+)]
 pub(super) async fn add(
     State(api): State<Api>,
     Shopper(user): Shopper,
@@ -51,6 +75,14 @@ pub(super) async fn add(
     }
 }
 
+/// Write an address anew.
+#[utoipa::path(
+    put, path = "/api/v1/addresses/{address_id}", tag = "addresses",
+    params(("address_id" = AddressId, Path)),
+    request_body = AddressFields,
+    responses((status = 200, description = "The address as of now.", body = Address)),
+    security(("shopper" = [])),
+)]
 pub(super) async fn put(
     State(api): State<Api>,
     Shopper(user): Shopper,
@@ -62,6 +94,13 @@ pub(super) async fn put(
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(put.ok_or_else(unknown)?)))
 }
 
+/// Delete an address. Orders keep their own copy.
+#[utoipa::path(
+    delete, path = "/api/v1/addresses/{address_id}", tag = "addresses",
+    params(("address_id" = AddressId, Path)),
+    responses((status = 204, description = "Deleted.")),
+    security(("shopper" = [])),
+)]
 pub(super) async fn delete(
     State(api): State<Api>,
     Shopper(user): Shopper,
@@ -77,10 +116,10 @@ fn unknown() -> Problem {
 
 fn check(fields: &AddressFields) -> Result<(), Problem> {
     let texts = [
-        ("recipient", &fields.recipient, RECIPIENT_CHARS_MAX),
-        ("phone", &fields.phone, PHONE_CHARS_MAX),
-        ("region", &fields.region, REGION_CHARS_MAX),
-        ("detail", &fields.detail, DETAIL_CHARS_MAX),
+        ("recipient", &fields.recipient, store::RECIPIENT_CHARS_MAX),
+        ("phone", &fields.phone, store::PHONE_CHARS_MAX),
+        ("region", &fields.region, store::REGION_CHARS_MAX),
+        ("detail", &fields.detail, store::DETAIL_CHARS_MAX),
     ];
     for (name, text, max) in texts {
         if text.trim().is_empty() || text.chars().count() > max || text.chars().any(char::is_control) {

@@ -3,58 +3,87 @@
 use std::collections::BTreeMap;
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
-use contract::{Cents, ProductId, SkuId, UserId};
+use contract::{Cents, ProductId, SkuId, UserId, openapi::whole};
 use foundation::web::{Json, Path, Problem};
 use serde::{Deserialize, Serialize};
 use store::{Attributes, CART_LINES_MAX, CART_UNITS_MAX, CartChange, CartLine, Offered};
+use utoipa::ToSchema;
 
 use super::{Api, Shopper, failed, no_store};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CartAddition)]
 pub(super) struct Addition {
     sku_id: SkuId,
+    #[schema(schema_with = whole::<1, { CART_UNITS_MAX as i64 }>)]
     quantity: u32,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CartQuantity)]
 pub(super) struct Quantity {
+    #[schema(schema_with = whole::<1, { CART_UNITS_MAX as i64 }>)]
     quantity: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Cart)]
 struct CartBody {
     items: Vec<LineBody>,
     /// Of the lines that can be ordered.
     total_cents: Cents,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CartLine)]
 struct LineBody {
     sku_id: SkuId,
     quantity: u32,
-    /// `ok`, `price_changed`, `insufficient_stock` or `gone`.
+    #[schema(pattern = "^(ok|price_changed|insufficient_stock|gone)$")]
     state: &'static str,
     /// When it was put there.
     price_was_cents: Cents,
-    #[serde(flatten)]
-    now: Option<NowBody>,
+    /// Absent, as what follows, where the SKU is no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    product_id: Option<ProductId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, String>>, nullable = false)]
+    attributes: Option<Attributes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    price_cents: Option<Cents>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    stock: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct NowBody {
-    product_id: ProductId,
-    title: String,
-    attributes: Attributes,
-    price_cents: Cents,
-    stock: u64,
-}
-
+/// Your cart, priced as of now.
+#[utoipa::path(
+    get, path = "/api/v1/cart", tag = "cart",
+    responses((status = 200, description = "The cart.", body = CartBody)),
+    security(("shopper" = [])),
+)]
 pub(super) async fn show(State(api): State<Api>, Shopper(user): Shopper) -> Result<impl IntoResponse, Problem> {
     Ok((no_store(), Json(body(&api, user).await?)))
 }
 
+/// Put more of something into the cart.
+#[utoipa::path(
+    post, path = "/api/v1/cart/items", tag = "cart",
+    request_body = Addition,
+    responses(
+        (status = 200, description = "The cart as of now.", body = CartBody),
+        (status = 404, description = "`not_found`: the shop does not sell this."),
+        (status = 409, description = "`cart_full` or `too_many_units`."),
+    ),
+    security(("shopper" = [])),
+)]
 pub(super) async fn add(
     State(api): State<Api>,
     Shopper(user): Shopper,
@@ -66,6 +95,18 @@ pub(super) async fn add(
     Ok((no_store(), Json(body(&api, user).await?)))
 }
 
+/// Say how many of something are in the cart.
+#[utoipa::path(
+    put, path = "/api/v1/cart/items/{sku_id}", tag = "cart",
+    params(("sku_id" = SkuId, Path)),
+    request_body = Quantity,
+    responses(
+        (status = 200, description = "The cart as of now.", body = CartBody),
+        (status = 404, description = "`not_found`: it is not in the cart, or the shop does not sell it."),
+        (status = 409, description = "`cart_full` or `too_many_units`."),
+    ),
+    security(("shopper" = [])),
+)]
 pub(super) async fn set(
     State(api): State<Api>,
     Shopper(user): Shopper,
@@ -78,6 +119,13 @@ pub(super) async fn set(
     Ok((no_store(), Json(body(&api, user).await?)))
 }
 
+/// Take something out of the cart.
+#[utoipa::path(
+    delete, path = "/api/v1/cart/items/{sku_id}", tag = "cart",
+    params(("sku_id" = SkuId, Path)),
+    responses((status = 204, description = "It is not in the cart.")),
+    security(("shopper" = [])),
+)]
 pub(super) async fn remove(
     State(api): State<Api>,
     Shopper(user): Shopper,
@@ -87,6 +135,12 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Empty the cart.
+#[utoipa::path(
+    delete, path = "/api/v1/cart", tag = "cart",
+    responses((status = 204, description = "It is empty.")),
+    security(("shopper" = [])),
+)]
 pub(super) async fn clear(State(api): State<Api>, Shopper(user): Shopper) -> Result<StatusCode, Problem> {
     api.carts.take(user, None).await.map_err(failed)?;
     Ok(StatusCode::NO_CONTENT)
@@ -136,14 +190,19 @@ async fn body(api: &Api, user: UserId) -> Result<CartBody, Problem> {
         if let Some(now) = now.as_ref().filter(|_| matches!(state, "ok" | "price_changed")) {
             total = total.zip(now.price.times(quantity)).and_then(|(total, more)| total.plus(more));
         }
-        let now = now.map(|now| NowBody {
-            product_id: now.product,
-            title: now.title,
-            attributes: now.attributes,
-            price_cents: now.price,
-            stock: now.stock,
-        });
-        items.push(LineBody { sku_id: sku, quantity, state, price_was_cents: price, now });
+        let now = now.as_ref();
+        let line = LineBody {
+            sku_id: sku,
+            quantity,
+            state,
+            price_was_cents: price,
+            product_id: now.map(|now| now.product),
+            title: now.map(|now| now.title.clone()),
+            attributes: now.map(|now| now.attributes.clone()),
+            price_cents: now.map(|now| now.price),
+            stock: now.map(|now| now.stock),
+        };
+        items.push(line);
     }
     let total_cents = total.unwrap_or(Cents::new(i64::MAX));
     Ok(CartBody { items, total_cents })

@@ -12,6 +12,7 @@ use foundation::web::{Json, Path, Problem, Query};
 use images::Images;
 use serde::{Deserialize, Serialize};
 use store::{Attributes, Category, Detail, Displayed, ShelfPage, Sort};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Api, failed, failed_shared, limit};
 
@@ -22,37 +23,58 @@ const LISTS_FRESH: &str = "public, max-age=5";
 /// A product may be kept so long.
 const DETAIL_FRESH: &str = "public, max-age=1";
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CategoryTree)]
+struct Tree {
+    items: Vec<Branch>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = CategoryBranch)]
 struct Branch {
     category_id: CategoryId,
     name: String,
     sort_order: i64,
+    #[schema(value_type = Vec<Branch>, no_recursion)]
     children: Vec<Self>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
+    /// Only what is in this category or below it.
     category_id: Option<CategoryId>,
+    /// What comes first; `newest` unless said.
+    #[param(pattern = "^(newest|price_asc|price_desc)$")]
     sort: Option<String>,
+    /// Rows of the page; 20 unless said.
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[param(pattern = r"^(0|[1-9][0-9]{0,18})\.(0|[1-9][0-9]{0,18})$")]
     cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProductPage)]
 struct ProductsBody {
     items: Vec<ListedBody>,
+    /// Null on the last page.
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DisplayedProduct)]
 struct ListedBody {
     #[serde(flatten)]
     product: Displayed,
+    /// Where its pictures are.
     image_urls: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProductDetail)]
 struct DetailBody<'a> {
     product_id: ProductId,
     category_id: CategoryId,
@@ -64,14 +86,21 @@ struct DetailBody<'a> {
     skus: Vec<SkuBody<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OfferedSku)]
 struct SkuBody<'a> {
     sku_id: SkuId,
+    #[schema(value_type = BTreeMap<String, String>)]
     attributes: &'a Attributes,
     price_cents: Cents,
     stock: u64,
 }
 
+/// All categories, as a tree.
+#[utoipa::path(
+    get, path = "/api/v1/categories", tag = "catalogue",
+    responses((status = 200, description = "The tree.", body = Tree)),
+)]
 pub(super) async fn categories(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
     let all = api.store.all_categories().await.map_err(failed)?;
     let mut children: BTreeMap<Option<CategoryId>, Vec<Category>> = BTreeMap::new();
@@ -79,7 +108,7 @@ pub(super) async fn categories(State(api): State<Api>) -> Result<impl IntoRespon
         children.entry(category.parent_id).or_default().push(category);
     }
     let items = branches(None, &mut children, DEPTH_MAX);
-    Ok(([(header::CACHE_CONTROL, LISTS_FRESH)], Json(serde_json::json!({ "items": items }))))
+    Ok(([(header::CACHE_CONTROL, LISTS_FRESH)], Json(Tree { items })))
 }
 
 fn branches(
@@ -100,6 +129,12 @@ fn branches(
     here.into_iter().map(branch).collect()
 }
 
+/// Products on the shelf, a page at a time.
+#[utoipa::path(
+    get, path = "/api/v1/products", tag = "catalogue",
+    params(ListQuery),
+    responses((status = 200, description = "A page of them.", body = ProductsBody)),
+)]
 pub(super) async fn products(
     State(api): State<Api>,
     Query(query): Query<ListQuery>,
@@ -134,7 +169,8 @@ fn invalid_query(detail: &str) -> Problem {
 
 /// `price.product`, of the last one of the page before.
 fn cursor(text: &str) -> Result<(Cents, ProductId), Problem> {
-    let parts = text.split_once('.').and_then(|(price, id)| Some((price.parse().ok()?, id.parse().ok()?)));
+    let number = store::cursor_number;
+    let parts = text.split_once('.').and_then(|(price, id)| Some((number(price)?, ProductId::from_i64(number(id)?)?)));
     let (price, product) = parts.ok_or_else(|| invalid_query("cursor is the next_cursor of a page"))?;
     Ok((Cents::new(price), product))
 }
@@ -154,6 +190,12 @@ async fn with_descendants(api: &Api, root: CategoryId) -> Result<Vec<CategoryId>
     Ok(found)
 }
 
+/// A product with its SKUs.
+#[utoipa::path(
+    get, path = "/api/v1/products/{product_id}", tag = "catalogue",
+    params(("product_id" = ProductId, Path)),
+    responses((status = 200, description = "The product.", body = DetailBody<'static>)),
+)]
 pub(super) async fn product(
     State(api): State<Api>,
     Path(product): Path<ProductId>,

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use axum::{
-    body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode},
     response::IntoResponse,
 };
-use contract::{AddressId, OrderId, SkuId};
-use foundation::web::{Json, Path, Problem, idempotency_key, json_from};
+use contract::{AddressId, OrderId, SkuId, openapi::whole};
+use foundation::web::{Json, Path, Problem, Raw, idempotency_key, json_from, openapi::IdempotencyKey};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -17,30 +16,54 @@ use store::{
     CART_UNITS_MAX, Moved, NewOrder, ORDER_LINES_MAX, Placed,
     order_state::{Happening, OrderState},
 };
+use utoipa::ToSchema;
 
 use super::{Api, Shopper, failed, location, no_store, orders::OrderBody};
 
-#[derive(Deserialize)]
+/// Either `items` or `"from_cart": true`.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewOrder)]
 struct Asked {
+    /// One of your addresses.
     address_id: AddressId,
+    /// Lines of the same SKU are added up, to 999 at most.
+    #[schema(min_items = 1, max_items = 100)]
     items: Option<Vec<Item>>,
     #[serde(default)]
     from_cart: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewOrderLine)]
 struct Item {
     sku_id: SkuId,
+    #[schema(schema_with = whole::<1, { CART_UNITS_MAX as i64 }>)]
     quantity: u32,
 }
 
+/// Order what is named, or what is in the cart.
+///
+/// Stock, order, lines and cart are one transaction; the price is the shop's.
+#[utoipa::path(
+    post, path = "/api/v1/orders", tag = "orders",
+    params(IdempotencyKey),
+    request_body = Asked,
+    responses(
+        (status = 201, description = "Ordered; it waits for payment until `expires_at`.", body = OrderBody,
+            headers(("Location" = String, description = "Its path."))),
+        (status = 409, description = "`cart_empty`, or `insufficient_stock` with `items: [{sku_id, stock}]`."),
+        (status = 422, description = "`invalid_body`, `invalid_idempotency_key`, `idempotency_key_reused`, \
+            `unknown_address`, or `unknown_sku` with `sku_ids`."),
+    ),
+    security(("shopper" = [])),
+)]
 pub(super) async fn place(
     State(api): State<Api>,
     Shopper(user): Shopper,
     headers: HeaderMap,
-    body: Bytes,
+    Raw(body): Raw,
 ) -> Result<impl IntoResponse, Problem> {
     let asked: Asked = json_from(&headers, &body)?;
     let key = idempotency_key(&headers)?;
@@ -119,6 +142,16 @@ fn placed(placed: Placed) -> Result<store::Order, Problem> {
     }
 }
 
+/// Cancel an order that is not paid.
+#[utoipa::path(
+    post, path = "/api/v1/orders/{order_id}/cancel", tag = "orders",
+    params(("order_id" = OrderId, Path)),
+    responses(
+        (status = 200, description = "It is closed.", body = OrderBody),
+        (status = 409, description = "`invalid_transition`, with the `order_status`."),
+    ),
+    security(("shopper" = [])),
+)]
 pub(super) async fn cancel(
     State(api): State<Api>,
     Shopper(user): Shopper,
@@ -127,6 +160,16 @@ pub(super) async fn cancel(
     moved(&api, (user, order), Happening::Close).await
 }
 
+/// Say that the goods have come.
+#[utoipa::path(
+    post, path = "/api/v1/orders/{order_id}/receipt", tag = "orders",
+    params(("order_id" = OrderId, Path)),
+    responses(
+        (status = 200, description = "It is completed.", body = OrderBody),
+        (status = 409, description = "`invalid_transition`, with the `order_status`."),
+    ),
+    security(("shopper" = [])),
+)]
 pub(super) async fn receipt(
     State(api): State<Api>,
     Shopper(user): Shopper,

@@ -19,15 +19,18 @@ use axum::{
     Router,
     extract::FromRequestParts,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
-    routing::{delete, get, post, put},
 };
 use contract::{
     UserId,
     token::{Audience, TokenKey},
 };
-use foundation::{Clock, web::Problem};
+use foundation::{
+    Clock,
+    web::{Problem, openapi},
+};
 use limits::{Routes, WrongTries};
 use store::{Page, Passwords, Store, StoreError};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{Carts, Providers, Shelf};
 
@@ -86,32 +89,37 @@ pub const LIMITED: Routes = Routes {
     free: &["/api/v1/payments/{method}/notify", "/images/{image_id}"],
 };
 
-/// The API's paths.
+/// The API's paths, the document that describes them, and the page that shows it.
 pub fn router(api: Api) -> Router {
-    Router::new()
-        .route("/api/v1/users", post(users::register))
-        .route("/api/v1/users/me", get(users::me).patch(users::change))
-        .route("/api/v1/addresses", get(addresses::list).post(addresses::add))
-        .route("/api/v1/addresses/{address_id}", get(addresses::one).put(addresses::put).delete(addresses::delete))
-        .route("/api/v1/categories", get(catalogue::categories))
-        .route("/api/v1/products", get(catalogue::products))
-        .route("/api/v1/products/{product_id}", get(catalogue::product))
-        .route("/api/v1/cart", get(cart::show).delete(cart::clear))
-        .route("/api/v1/cart/items", post(cart::add))
-        .route("/api/v1/cart/items/{sku_id}", put(cart::set).delete(cart::remove))
-        .route("/api/v1/sessions", post(sessions::sign_in))
-        .route("/api/v1/sessions/refresh", post(sessions::refresh))
-        .route("/api/v1/sessions/current", delete(sessions::sign_out))
-        .route("/api/v1/orders", get(orders::list).post(checkout::place))
-        .route("/api/v1/orders/{order_id}", get(orders::one))
-        .route("/api/v1/orders/{order_id}/payments", post(payments::begin))
-        .route("/api/v1/orders/{order_id}/refunds", post(payments::refund))
-        .route("/api/v1/payments/{method}/notify", post(payments::notify))
-        .route("/images/{image_id}", get(images::one))
-        .route("/payments/return", get(payments::returned))
-        .route("/api/v1/orders/{order_id}/cancel", post(checkout::cancel))
-        .route("/api/v1/orders/{order_id}/receipt", post(checkout::receipt))
+    let about = "What shoppers ask of the mall. Ids are decimal strings, money is whole cents, times are RFC 3339.";
+    let tokens = "The `access_token` of `POST /api/v1/sessions`.";
+    let document = openapi::document("Mall", about, ("shopper", tokens));
+    let (router, document) = OpenApiRouter::with_openapi(document)
+        .routes(routes!(users::register))
+        .routes(routes!(users::me, users::change))
+        .routes(routes!(sessions::sign_in))
+        .routes(routes!(sessions::refresh))
+        .routes(routes!(sessions::sign_out))
+        .routes(routes!(addresses::list, addresses::add))
+        .routes(routes!(addresses::one, addresses::put, addresses::delete))
+        .routes(routes!(catalogue::categories))
+        .routes(routes!(catalogue::products))
+        .routes(routes!(catalogue::product))
+        .routes(routes!(cart::show, cart::clear))
+        .routes(routes!(cart::add))
+        .routes(routes!(cart::set, cart::remove))
+        .routes(routes!(orders::list, checkout::place))
+        .routes(routes!(orders::one))
+        .routes(routes!(checkout::cancel))
+        .routes(routes!(checkout::receipt))
+        .routes(routes!(payments::begin))
+        .routes(routes!(payments::refund))
+        .routes(routes!(payments::notify))
+        .routes(routes!(payments::returned))
+        .routes(routes!(images::one))
         .with_state(api)
+        .split_for_parts();
+    openapi::with_document(router, document)
 }
 
 /// Who asks.
@@ -174,7 +182,7 @@ fn page(asked: Option<u32>, cursor: Option<&str>) -> Result<Page, Problem> {
     let limit = limit(asked)?;
     let before = match cursor {
         None => i64::MAX,
-        Some(text) => text.parse().ok().filter(|id| *id >= 0).ok_or_else(|| invalid("cursor is a next_cursor"))?,
+        Some(text) => store::cursor_number(text).ok_or_else(|| invalid("cursor is a next_cursor"))?,
     };
     Ok(Page { before, limit })
 }

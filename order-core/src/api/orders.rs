@@ -5,50 +5,72 @@ use axum::{
     http::{StatusCode, header},
     response::IntoResponse,
 };
-use contract::{ActivityId, Cents, OrderId, SkuId};
+use contract::{ActivityId, Cents, OrderId, SkuId, openapi};
 use foundation::web::{Json, Path, Problem, Query};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{Order, OrderLine, order_state::OrderState};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Api, Shopper, failed, page};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
+    /// Only orders that stand there.
+    #[param(value_type = Option<OrderState>)]
     status: Option<String>,
+    /// Rows of the page; 20 unless said.
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[param(pattern = "^(0|[1-9][0-9]{0,18})$")]
     cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Order)]
 pub(super) struct OrderBody {
     order_id: OrderId,
+    #[schema(value_type = OrderState)]
     status: &'static str,
+    /// The flash sale it comes from.
     activity_id: Option<ActivityId>,
     total_cents: Cents,
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     created_at: u64,
+    /// When it is closed unless it is paid.
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     expires_at: u64,
+    /// As it was when it was ordered.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, nullable = false)]
     address: Option<Value>,
+    /// `carrier` and `tracking_no`, once it is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, nullable = false)]
     shipment: Option<Value>,
     items: Vec<LineBody>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OrderLine)]
 struct LineBody {
     sku_id: SkuId,
+    /// As it was called then.
     title: String,
     quantity: u32,
     price_cents: Cents,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OrderPage)]
 struct OrdersBody {
     items: Vec<OrderBody>,
+    /// Null on the last page.
     next_cursor: Option<String>,
 }
 
@@ -70,6 +92,13 @@ impl From<Order> for OrderBody {
     }
 }
 
+/// Your orders, the newest first, a page at a time.
+#[utoipa::path(
+    get, path = "/api/v1/orders", tag = "orders",
+    params(ListQuery),
+    responses((status = 200, description = "A page of them.", body = OrdersBody)),
+    security(("shopper" = [])),
+)]
 pub(super) async fn list(
     State(api): State<Api>,
     Shopper(user): Shopper,
@@ -87,6 +116,13 @@ pub(super) async fn list(
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)))
 }
 
+/// One of your orders.
+#[utoipa::path(
+    get, path = "/api/v1/orders/{order_id}", tag = "orders",
+    params(("order_id" = OrderId, Path)),
+    responses((status = 200, description = "The order.", body = OrderBody)),
+    security(("shopper" = [])),
+)]
 pub(super) async fn one(
     State(api): State<Api>,
     Shopper(user): Shopper,

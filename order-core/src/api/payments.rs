@@ -1,17 +1,16 @@
 //! Paying, being told of it, and getting the money back.
 
 use axum::{
-    body::Bytes,
     extract::State,
     http::{StatusCode, header},
     response::{Html, IntoResponse},
 };
-use contract::{OrderId, PaymentId};
-use foundation::web::{Json, Path, Problem};
+use contract::{OrderId, PaymentId, RefundId};
+use foundation::web::{Json, Path, Problem, Raw};
 use pay::{PageRequest, Told};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use store::{Arrived, AskedRefund, Begun, Notice, order_state::Happening};
+use utoipa::ToSchema;
 
 use super::{Api, Shopper, checkout::invalid_transition, failed, no_store};
 use crate::payments::timestamp;
@@ -21,25 +20,52 @@ const REASON_CHARS_MAX: usize = 200;
 /// Characters of what a buyer reads on the platform's page.
 const SUBJECT_CHARS_MAX: usize = 100;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewPayment)]
 pub(super) struct Asked {
+    /// Which of them are offered is a matter of the mall's configuration.
+    #[schema(pattern = "^(mock|alipay)$")]
     method: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Payment)]
 struct PaymentBody {
     payment_id: PaymentId,
+    /// Where the buyer's browser goes.
+    #[schema(format = "uri")]
     pay_url: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewRefund)]
 pub(super) struct RefundAsked {
     #[serde(default)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000]*$")]
     reason: String,
 }
 
+#[derive(Serialize, ToSchema)]
+#[schema(as = Refund)]
+struct RefundBody {
+    refund_id: RefundId,
+    #[schema(pattern = "^requested$")]
+    status: &'static str,
+}
+
+/// Begin to pay an order. As long as it waits for payment, the same method is the same payment.
+#[utoipa::path(
+    post, path = "/api/v1/orders/{order_id}/payments", tag = "payments",
+    params(("order_id" = OrderId, Path)),
+    request_body = Asked,
+    responses(
+        (status = 201, description = "Where to pay.", body = PaymentBody),
+        (status = 409, description = "`invalid_transition`, with the `order_status`."),
+    ),
+    security(("shopper" = [])),
+)]
 pub(super) async fn begin(
     State(api): State<Api>,
     Shopper(user): Shopper,
@@ -71,12 +97,22 @@ pub(super) async fn begin(
     Ok((StatusCode::CREATED, no_store(), Json(PaymentBody { payment_id: payment.id, pay_url })))
 }
 
-/// What a platform tells. It hears exactly `success` once there is nothing more to be told, and `failure` where
-/// it is to tell again.
+/// What a payment platform tells.
+///
+/// It hears exactly `success` once there is nothing more to be told, and `failure` where it is to tell again, or where
+/// it is not the platform or tells nothing that is true.
+#[utoipa::path(
+    post, path = "/api/v1/payments/{method}/notify", tag = "payments",
+    params(("method" = String, Path, pattern = "^(mock|alipay)$", description = "The platform.")),
+    request_body(content = String, content_type = "application/x-www-form-urlencoded",
+        description = "Alipay's parameters, signed with RSA2."),
+    responses((status = 200, description = "Whether it was heard.", body = String, content_type = "text/plain; charset=utf-8",
+        example = "success")),
+)]
 pub(super) async fn notify(
     State(api): State<Api>,
     Path(method): Path<String>,
-    body: Bytes,
+    Raw(body): Raw,
 ) -> Result<impl IntoResponse, Problem> {
     let provider = api.providers.get(&method).ok_or_else(|| Problem::not_found("there is no such way to pay"))?;
     let heard = match provider.app.read_notice(&body) {
@@ -113,7 +149,13 @@ h1 { font-size: 1.2rem; }
 </html>
 "#;
 
-/// Where a platform sends the buyer's browser. It proves nothing: money is what a notice tells of.
+/// The page that a platform sends the buyer's browser to.
+///
+/// It proves nothing: money is what a notice tells of.
+#[utoipa::path(
+    get, path = "/payments/return", tag = "payments",
+    responses((status = 200, description = "The page.", body = String, content_type = "text/html; charset=utf-8")),
+)]
 pub(super) async fn returned() -> impl IntoResponse {
     let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
     ([(header::CONTENT_SECURITY_POLICY, policy)], Html(RETURNED))
@@ -138,6 +180,17 @@ async fn arrived(api: &Api, notice: &Notice) -> bool {
     }
 }
 
+/// Ask for the money back.
+#[utoipa::path(
+    post, path = "/api/v1/orders/{order_id}/refunds", tag = "payments",
+    params(("order_id" = OrderId, Path)),
+    request_body = RefundAsked,
+    responses(
+        (status = 201, description = "Asked; the shop decides.", body = RefundBody),
+        (status = 409, description = "`invalid_transition`, with the `order_status`."),
+    ),
+    security(("shopper" = [])),
+)]
 pub(super) async fn refund(
     State(api): State<Api>,
     Shopper(user): Shopper,
@@ -149,8 +202,8 @@ pub(super) async fn refund(
     }
     match api.store.ask_refund((user, order), &asked.reason, api.now_ms()).await.map_err(failed)? {
         AskedRefund::Asked(refund) => {
-            let body = Json(json!({ "refund_id": refund, "status": "requested" }));
-            Ok((StatusCode::CREATED, no_store(), body))
+            let body = RefundBody { refund_id: refund, status: "requested" };
+            Ok((StatusCode::CREATED, no_store(), Json(body)))
         }
         AskedRefund::Unknown => Err(Problem::not_found("you have no such order")),
         AskedRefund::Refused(state) => Err(invalid_transition(state, Happening::AskRefund)),

@@ -13,6 +13,7 @@ use foundation::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use store::{Realm, SignIn};
+use utoipa::ToSchema;
 
 use super::{Api, Shopper, busy, failed};
 
@@ -22,26 +23,41 @@ const ACCESS_S: u64 = 3600;
 const REFRESH_MS: u64 = 30 * 24 * 3600 * 1000;
 const REFRESH_BYTES: usize = 32;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Credentials {
     username: String,
+    #[schema(format = Password)]
     password: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Refresh {
     refresh_token: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Session {
+    /// For `Authorization: Bearer`.
     access_token: String,
+    /// Seconds for which the access token is good.
     expires_in: u64,
+    /// Good once.
     refresh_token: String,
 }
 
+/// Sign in.
+#[utoipa::path(
+    post, path = "/api/v1/sessions", tag = "sessions",
+    request_body = Credentials,
+    responses(
+        (status = 200, description = "Signed in.", body = Session),
+        (status = 401, description = "`invalid_credentials`: name or password is wrong."),
+        (status = 403, description = "`blocked`: the account is blocked."),
+        (status = 429, description = "`locked`: five tries were wrong; wait."),
+    ),
+)]
 pub(super) async fn sign_in(
     State(api): State<Api>,
     ClientAddress(client): ClientAddress,
@@ -72,6 +88,17 @@ pub(super) async fn sign_in(
     Ok(session(&api, user, refresh_token, now_ms))
 }
 
+/// Stay signed in: a refresh token for new tokens.
+///
+/// A refresh token is good once. One that comes again was stolen from somebody: all of its session's end.
+#[utoipa::path(
+    post, path = "/api/v1/sessions/refresh", tag = "sessions",
+    request_body = Refresh,
+    responses(
+        (status = 200, description = "New tokens.", body = Session),
+        (status = 401, description = "`invalid_token`: the refresh token is not valid or no longer valid."),
+    ),
+)]
 pub(super) async fn refresh(State(api): State<Api>, Json(asked): Json<Refresh>) -> Result<impl IntoResponse, Problem> {
     let now_ms = api.now_ms();
     let new = random_token()?;
@@ -84,8 +111,14 @@ pub(super) async fn refresh(State(api): State<Api>, Json(asked): Json<Refresh>) 
     Ok(session(&api, user, new, now_ms))
 }
 
-/// Signs the user out everywhere: an access token does not tell one session from another. Access tokens
-/// that were given out stay good until they expire.
+/// Sign out, everywhere.
+///
+/// No refresh token of the user is good any more. Access tokens that were given out stay good until they expire.
+#[utoipa::path(
+    delete, path = "/api/v1/sessions/current", tag = "sessions",
+    responses((status = 204, description = "Signed out.")),
+    security(("shopper" = [])),
+)]
 pub(super) async fn sign_out(State(api): State<Api>, Shopper(user): Shopper) -> Result<StatusCode, Problem> {
     api.store.end_sessions(user).await.map_err(failed)?;
     Ok(StatusCode::NO_CONTENT)

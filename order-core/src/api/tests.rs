@@ -1,3 +1,4 @@
+mod document;
 mod images;
 mod mall;
 mod money;
@@ -46,12 +47,19 @@ fn config() -> Config {
     config::load(None, std::iter::empty()).unwrap()
 }
 
+fn ids() -> Ids {
+    let last = std::sync::atomic::AtomicI64::new(0);
+    Ids::new(move || Ok::<_, String>(last.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1))
+}
+
 impl TestApp {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let last = std::sync::atomic::AtomicI64::new(0);
-        let ids = Ids::new(move || Ok::<_, String>(last.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1));
-        let store = Store::open(&directory.path().join("mall.db"), ids, Settings::new(60_000)).await.unwrap();
+        let store = Store::open(&directory.path().join("mall.db"), ids(), Settings::new(60_000)).await.unwrap();
+        Self::over(store, directory).await
+    }
+
+    async fn over(store: Store, directory: tempfile::TempDir) -> Self {
         let clock = HandClock::new();
         let shelf = Shelf::new(store.clone()).await.unwrap();
         let keys = KEYS.each_ref().map(String::as_str);
@@ -124,7 +132,14 @@ impl TestApp {
         let new = NewSku { product, attributes: Attributes::new(), price: contract::Cents::new(500), stock: 10 };
         let sku = self.store.add_sku(new, 0).await.unwrap().unwrap().sku_id;
         let terms = Terms { per_user_limit: 5, starts_at_ms: START_MS, ends_at_ms: START_MS + 1000 };
-        let new = NewSale { title: "秒杀 🎉".into(), sku, price: contract::Cents::new(199), stock: 10, terms };
+        let new = NewSale {
+            title: "秒杀 🎉".into(),
+            sku,
+            price: contract::Cents::new(199),
+            stock: 10,
+            terms,
+            admission: contract::activity::Admission::default(),
+        };
         let AddedSale::Added(sale) = self.store.add_sale(new, START_MS).await.unwrap() else { panic!("no sale") };
         let activity = sale.activity.id;
         let (mut ledger, opened) = Ledger::open(activity, 10, terms, START_MS);
@@ -311,6 +326,8 @@ async fn what_is_not_right_is_refused_and_never_a_fault() {
     }
     let huge = named(&"a".repeat(3 << 20));
     assert_eq!(app.send("POST", "/api/v1/users", None, Some(&huge)).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    let notice = "/api/v1/payments/mock/notify";
+    assert_eq!(app.send("POST", notice, None, Some(&huge)).await.0, StatusCode::PAYLOAD_TOO_LARGE);
     let unread = Request::post("/api/v1/users").body(Body::from(name_and("correct horse"))).unwrap();
     let response = app.router.clone().oneshot(unread).await.unwrap();
     assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);

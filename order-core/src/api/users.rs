@@ -5,6 +5,7 @@ use contract::UserId;
 use foundation::web::{Json, Problem};
 use serde::{Deserialize, Serialize};
 use store::{PASSWORD_BYTES_MAX, User};
+use utoipa::ToSchema;
 
 use super::{Api, Shopper, busy, failed};
 
@@ -12,20 +13,27 @@ const USERNAME_CHARS: std::ops::RangeInclusive<usize> = 3..=32;
 const PASSWORD_CHARS_MIN: usize = 8;
 const PHONE_CHARS: std::ops::RangeInclusive<usize> = 5..=20;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Registration {
+    /// Latin letters, Chinese characters, digits, `_`, `.` and `-`.
+    #[schema(min_length = 3, max_length = 32, pattern = "^[A-Za-z0-9_.\\-\u{3400}-\u{4dbf}\u{4e00}-\u{9fff}]+$")]
     username: String,
+    /// At least 8 characters, and at most 72 bytes of UTF-8.
+    #[schema(format = Password, min_length = 8, max_length = 72, pattern = "^[^\\u0000]*$")]
     password: String,
+    #[schema(min_length = 5, max_length = 20, pattern = "^[0-9+\\- ]+$")]
     phone: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Registered {
+#[derive(Serialize, ToSchema)]
+#[schema(as = User)]
+pub(super) struct Registered {
     user_id: UserId,
     username: String,
     phone: Option<String>,
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = contract::openapi::time)]
     created_at: u64,
 }
 
@@ -35,6 +43,15 @@ impl From<User> for Registered {
     }
 }
 
+/// Register.
+#[utoipa::path(
+    post, path = "/api/v1/users", tag = "users",
+    request_body = Registration,
+    responses(
+        (status = 201, description = "Registered.", body = Registered),
+        (status = 409, description = "`username_taken`: somebody has this name already, perhaps in other letter case."),
+    ),
+)]
 pub(super) async fn register(
     State(api): State<Api>,
     Json(asked): Json<Registration>,
@@ -48,17 +65,28 @@ pub(super) async fn register(
     Ok((StatusCode::CREATED, Json(Registered::from(user))))
 }
 
+/// Who the token is of.
+#[utoipa::path(
+    get, path = "/api/v1/users/me", tag = "users",
+    responses(
+        (status = 200, description = "The user.", body = Registered),
+        (status = 404, description = "`not_found`: the token's user is not registered."),
+    ),
+    security(("shopper" = [])),
+)]
 pub(super) async fn me(State(api): State<Api>, Shopper(user): Shopper) -> Result<Json<impl Serialize>, Problem> {
     let user = api.store.user(user).await.map_err(failed)?;
     user.map(|user| Json(Registered::from(user)))
         .ok_or_else(|| Problem::not_found("the token's user is not registered"))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = UserChange)]
 pub(super) struct Change {
     /// Absent: stays; null: forgotten.
     #[serde(default, deserialize_with = "stated")]
+    #[schema(value_type = Option<String>, min_length = 5, max_length = 20, pattern = "^[0-9+\\- ]+$")]
     phone: Option<Option<String>>,
 }
 
@@ -67,6 +95,16 @@ fn stated<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Op
     Option::deserialize(deserializer).map(Some)
 }
 
+/// Change what the mall knows of you.
+#[utoipa::path(
+    patch, path = "/api/v1/users/me", tag = "users",
+    request_body = Change,
+    responses(
+        (status = 200, description = "The user as of now.", body = Registered),
+        (status = 404, description = "`not_found`: the token's user is not registered."),
+    ),
+    security(("shopper" = [])),
+)]
 pub(super) async fn change(
     State(api): State<Api>,
     Shopper(user): Shopper,

@@ -5,14 +5,16 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Bytes,
     extract::{RawQuery, State},
     http::{StatusCode, header},
     response::{Html, IntoResponse, Response},
     routing::{get, post},
 };
 use contract::{Cents, PaymentId};
-use foundation::{Clock, web::Problem};
+use foundation::{
+    Clock,
+    web::{Problem, Raw},
+};
 use pay::{App, Form, KeyError, Signer, Verifier, cents, yuan};
 use serde::Deserialize;
 use serde_json::json;
@@ -132,7 +134,7 @@ async fn page(State(shop): State<Shop>, RawQuery(query): RawQuery) -> Result<Res
     Ok(([(header::CACHE_CONTROL, "no-store"), (header::CONTENT_SECURITY_POLICY, policy)], Html(text)).into_response())
 }
 
-async fn buyer_pays(State(shop): State<Shop>, body: Bytes) -> Result<Response, Problem> {
+async fn buyer_pays(State(shop): State<Shop>, Raw(body): Raw) -> Result<Response, Problem> {
     let form = Form::parse(&body).map_err(|twice| Problem::invalid_body(twice.to_string()))?;
     let asked = asked(&shop, form.get("request").as_bytes())?;
     let now_ms = (shop.now_ms)();
@@ -149,7 +151,7 @@ struct RefundBiz {
     refund_amount: String,
 }
 
-async fn refund(State(shop): State<Shop>, body: Bytes) -> Result<Response, Problem> {
+async fn refund(State(shop): State<Shop>, Raw(body): Raw) -> Result<Response, Problem> {
     let form = Form::parse(&body).map_err(|twice| Problem::invalid_body(twice.to_string()))?;
     if !form.is_request_of(&shop.platform.0.app) || form.get("method") != "alipay.trade.refund" {
         return Err(Problem::invalid_body("this is nothing that the shop has asked for"));

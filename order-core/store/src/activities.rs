@@ -1,6 +1,9 @@
 //! Flash sales as their admins write them.
 
-use contract::{Activity, ActivityId, Cents, SkuId, activity::Terms};
+use contract::{
+    Activity, ActivityId, Cents, SkuId,
+    activity::{Admission, Door, Terms},
+};
 use sqlx::{Row, Transaction};
 
 use crate::{
@@ -36,6 +39,8 @@ pub struct NewSale {
     pub stock: u64,
     /// When, and how much one user may buy.
     pub terms: Terms,
+    /// Who may ask, and with what.
+    pub admission: Admission,
 }
 
 /// What became of a new flash sale.
@@ -64,9 +69,13 @@ pub struct SalePatch {
     pub starts_at_ms: Option<u64>,
     /// First instant after it.
     pub ends_at_ms: Option<u64>,
+    /// Whether only listed users may ask.
+    pub invited_only: Option<bool>,
+    /// What is to be shown.
+    pub door: Option<Door>,
 }
 
-const SELECT: &str = "SELECT a.*, CASE WHEN l.activity_id IS NULL THEN 0 ELSE 1 END AS ledger_open \
+pub(crate) const SELECT: &str = "SELECT a.*, CASE WHEN l.activity_id IS NULL THEN 0 ELSE 1 END AS ledger_open \
      FROM activities a LEFT JOIN ledgers l ON l.activity_id = a.id WHERE a.id = ?";
 
 impl Store {
@@ -92,10 +101,12 @@ impl Store {
             price: new.price,
             original_price: Cents::new(row.try_get("price_cents")?),
             terms: new.terms,
+            admission: new.admission,
         };
         sqlx::query(
             "INSERT INTO activities (id, version, title, sku_id, price_cents, original_price_cents, stock, \
-             per_user_limit, starts_at_ms, ends_at_ms, created_at_ms) VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             per_user_limit, starts_at_ms, ends_at_ms, created_at_ms, paused, invited_only, door) \
+             VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(number)
         .bind(&activity.title)
@@ -107,6 +118,9 @@ impl Store {
         .bind(big(new.terms.starts_at_ms)?)
         .bind(big(new.terms.ends_at_ms)?)
         .bind(big(now_ms)?)
+        .bind(i64::from(new.admission.paused))
+        .bind(i64::from(new.admission.invited_only))
+        .bind(door_word(new.admission.door))
         .execute(&mut *tx)
         .await?;
         self.send(&mut tx, vec![Outgoing::activity(&activity)]).await?;
@@ -193,33 +207,50 @@ impl Store {
             starts_at_ms: patch.starts_at_ms.unwrap_or(row.terms.starts_at_ms),
             ends_at_ms: patch.ends_at_ms.unwrap_or(row.terms.ends_at_ms),
         };
+        row.admission.invited_only = patch.invited_only.unwrap_or(row.admission.invited_only);
+        row.admission.door = patch.door.unwrap_or(row.admission.door);
         if row.terms.ends_at_ms <= row.terms.starts_at_ms {
             return Ok(Changed::Invalid("ends_at"));
         }
+        sale.stock = stock;
+        self.rewrite_sale(tx, &sale).await?;
+        Ok(Changed::Done(sale))
+    }
+
+    /// Writes a sale that was changed under its lock, tells the gateways, and commits.
+    pub(crate) async fn rewrite_sale(&self, mut tx: Transaction<'_, Db>, sale: &Sale) -> Result<(), StoreError> {
+        let Activity { id, version, title, price, terms, admission, .. } = &sale.activity;
         sqlx::query(
             "UPDATE activities SET version = ?, title = ?, price_cents = ?, stock = ?, per_user_limit = ?, \
-             starts_at_ms = ?, ends_at_ms = ? WHERE id = ? AND version = ?",
+             starts_at_ms = ?, ends_at_ms = ?, paused = ?, invited_only = ?, door = ? WHERE id = ?",
         )
-        .bind(big(row.version)?)
-        .bind(&row.title)
-        .bind(row.price.get())
-        .bind(big(stock)?)
-        .bind(i64::from(row.terms.per_user_limit))
-        .bind(big(row.terms.starts_at_ms)?)
-        .bind(big(row.terms.ends_at_ms)?)
-        .bind(row.id.as_i64())
-        .bind(big(version)?)
+        .bind(big(*version)?)
+        .bind(title)
+        .bind(price.get())
+        .bind(big(sale.stock)?)
+        .bind(i64::from(terms.per_user_limit))
+        .bind(big(terms.starts_at_ms)?)
+        .bind(big(terms.ends_at_ms)?)
+        .bind(i64::from(admission.paused))
+        .bind(i64::from(admission.invited_only))
+        .bind(door_word(admission.door))
+        .bind(id.as_i64())
         .execute(&mut *tx)
         .await?;
         self.send(&mut tx, vec![Outgoing::activity(&sale.activity)]).await?;
         tx.commit().await?;
         self.bell.notify_one();
-        Ok(Changed::Done(Sale { stock, ..sale }))
+        Ok(())
     }
 }
 
 /// Takes `wanted` units out of the SKU's stock and puts `given` back; `false` where it has not that much.
-async fn move_stock(tx: &mut Transaction<'_, Db>, sku: SkuId, wanted: u64, given: u64) -> Result<bool, StoreError> {
+pub(crate) async fn move_stock(
+    tx: &mut Transaction<'_, Db>,
+    sku: SkuId,
+    wanted: u64,
+    given: u64,
+) -> Result<bool, StoreError> {
     let moved = sqlx::query("UPDATE skus SET stock = stock + ? - ? WHERE id = ? AND stock >= ? - ?")
         .bind(big(given)?)
         .bind(big(wanted)?)
@@ -231,7 +262,22 @@ async fn move_stock(tx: &mut Transaction<'_, Db>, sku: SkuId, wanted: u64, given
     Ok(moved.rows_affected() == 1)
 }
 
-fn sale_of(row: &DbRow) -> Result<Sale, StoreError> {
+const fn door_word(door: Door) -> &'static str {
+    match door {
+        Door::Open => "open",
+        Door::Ticket => "ticket",
+        Door::Captcha => "captcha",
+    }
+}
+
+pub(crate) fn sale_of(row: &DbRow) -> Result<Sale, StoreError> {
+    let door: &str = row.try_get("door")?;
+    let door = [Door::Open, Door::Ticket, Door::Captcha].into_iter().find(|known| door_word(*known) == door);
+    let admission = Admission {
+        paused: count(row, "paused")? != 0,
+        invited_only: count(row, "invited_only")? != 0,
+        door: door.ok_or_else(|| StoreError::contradiction("an activity's door has an unknown word".to_owned()))?,
+    };
     let activity = Activity {
         id: id(row, "id", ActivityId::from_i64)?,
         version: count(row, "version")?,
@@ -244,6 +290,7 @@ fn sale_of(row: &DbRow) -> Result<Sale, StoreError> {
             starts_at_ms: count(row, "starts_at_ms")?,
             ends_at_ms: count(row, "ends_at_ms")?,
         },
+        admission,
     };
     let ledger_open = count(row, "ledger_open")? != 0;
     Ok(Sale { activity, stock: count(row, "stock")?, created_at_ms: count(row, "created_at_ms")?, ledger_open })

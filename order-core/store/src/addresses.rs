@@ -1,8 +1,12 @@
 //! Where shoppers have things sent.
 
-use contract::{AddressId, UserId};
+use contract::{AddressId, UserId, openapi};
 use serde::{Deserialize, Serialize};
 use sqlx::{Row, Transaction};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 use crate::{
     StoreError,
@@ -12,17 +16,30 @@ use crate::{
 /// Addresses of one shopper at most.
 pub const ADDRESSES_MAX: usize = 20;
 
+/// Characters of [`AddressFields::recipient`].
+pub const RECIPIENT_CHARS_MAX: usize = 64;
+/// Characters of [`AddressFields::phone`].
+pub const PHONE_CHARS_MAX: usize = 32;
+/// Characters of [`AddressFields::region`].
+pub const REGION_CHARS_MAX: usize = 128;
+/// Characters of [`AddressFields::detail`].
+pub const DETAIL_CHARS_MAX: usize = 255;
+
 /// An address as its owner writes it, checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddressFields {
     /// Who receives.
+    #[schema(schema_with = openapi::line::<RECIPIENT_CHARS_MAX>)]
     pub recipient: String,
     /// How to reach them.
+    #[schema(schema_with = openapi::line::<PHONE_CHARS_MAX>)]
     pub phone: String,
     /// Province, city, district.
+    #[schema(schema_with = openapi::line::<REGION_CHARS_MAX>)]
     pub region: String,
     /// Street and number.
+    #[schema(schema_with = openapi::line::<DETAIL_CHARS_MAX>)]
     pub detail: String,
     /// The one that is offered first; there is one at most.
     #[serde(default)]
@@ -41,6 +58,22 @@ pub struct Address {
     #[serde(with = "foundation::rfc3339")]
     pub created_at: u64,
 }
+
+impl PartialSchema for Address {
+    /// The fields are members of the address itself, and not the only ones.
+    fn schema() -> RefOr<Schema> {
+        let RefOr::T(Schema::Object(mut object)) = AddressFields::schema() else { unreachable!("a struct") };
+        object.additional_properties = None;
+        object.description = Some("An address.".to_owned());
+        for (name, schema) in [("address_id", AddressId::schema()), ("created_at", openapi::time().into())] {
+            object.properties.insert(name.to_owned(), schema);
+            object.required.push(name.to_owned());
+        }
+        object.into()
+    }
+}
+
+impl ToSchema for Address {}
 
 /// What became of a new address.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use contract::{CategoryId, Cents, ProductId, SkuId};
+use contract::{CategoryId, Cents, ProductId, SkuId, openapi};
 use serde::{Deserialize, Serialize};
 use sqlx::{Row, Transaction};
+use utoipa::ToSchema;
 
 use crate::{
     StoreError,
@@ -13,8 +14,19 @@ use crate::{
     page::{Changed, Listed, Page},
 };
 
+/// Characters of a category's name, and of an attribute's name or value.
+pub const NAME_CHARS_MAX: usize = 64;
+/// Characters of a title or subtitle.
+pub const TITLE_CHARS_MAX: usize = 200;
+/// Characters of a description.
+pub const DESCRIPTION_CHARS_MAX: usize = 20_000;
+/// Attributes of a SKU.
+pub const ATTRIBUTES_MAX: usize = 10;
+/// The highest price, in cents: ten thousand million yuan.
+pub const PRICE_CENTS_MAX: i64 = 1_000_000_000_000;
+
 /// A category of products.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Category {
     /// Its id.
     pub category_id: CategoryId,
@@ -28,11 +40,12 @@ pub struct Category {
     pub version: u64,
     /// When it was made, epoch milliseconds.
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     pub created_at: u64,
 }
 
 /// A product (SPU).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Product {
     /// Its id.
     pub product_id: ProductId,
@@ -52,6 +65,7 @@ pub struct Product {
     pub version: u64,
     /// When it was made, epoch milliseconds.
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     pub created_at: u64,
 }
 
@@ -59,13 +73,14 @@ pub struct Product {
 pub type Attributes = BTreeMap<String, String>;
 
 /// A stock keeping unit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Sku {
     /// Its id.
     pub sku_id: SkuId,
     /// The product it is one of.
     pub product_id: ProductId,
     /// What tells it from the product's others.
+    #[schema(value_type = BTreeMap<String, String>)]
     pub attributes: Attributes,
     /// What one costs.
     pub price_cents: Cents,
@@ -75,6 +90,7 @@ pub struct Sku {
     pub version: u64,
     /// When it was made, epoch milliseconds.
     #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
     pub created_at: u64,
 }
 
@@ -118,24 +134,28 @@ pub struct NewSku {
 }
 
 /// Changes of a category; what is absent stays.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CategoryPatch {
     /// Its name.
+    #[schema(schema_with = openapi::name_or_null::<NAME_CHARS_MAX>)]
     pub name: Option<String>,
     /// Smaller comes first.
     pub sort_order: Option<i64>,
 }
 
 /// Changes of a product; what is absent stays.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProductPatch {
     /// Its name.
+    #[schema(schema_with = openapi::name_or_null::<TITLE_CHARS_MAX>)]
     pub title: Option<String>,
     /// What stands under the name.
+    #[schema(schema_with = openapi::text_or_null::<TITLE_CHARS_MAX>)]
     pub subtitle: Option<String>,
     /// All about it.
+    #[schema(schema_with = openapi::text_or_null::<DESCRIPTION_CHARS_MAX>)]
     pub description: Option<String>,
     /// Where it is found.
     pub category_id: Option<CategoryId>,
@@ -144,12 +164,14 @@ pub struct ProductPatch {
 }
 
 /// Changes of a SKU; what is absent stays. Not its stock: that moves by guarded steps only.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SkuPatch {
     /// What tells it from the product's others.
+    #[schema(schema_with = openapi::names_or_null::<ATTRIBUTES_MAX, NAME_CHARS_MAX>)]
     pub attributes: Option<Attributes>,
     /// What one costs.
+    #[schema(schema_with = openapi::whole_or_null::<0, PRICE_CENTS_MAX>)]
     pub price_cents: Option<Cents>,
 }
 

@@ -6,7 +6,7 @@ use std::future::Future;
 
 use contract::{
     Activity, ActivityId, Cents, OrderId, SkuId, UserId,
-    activity::Terms,
+    activity::{Admission, Terms},
     ledger::{Command, Entry, Event, HoldState, Ledger, RequestKey, Reservation},
     record::{Action, LedgerCommand, OrderEvent, OrderStatus, PaymentDeadline, Record},
     topic,
@@ -63,6 +63,7 @@ pub fn activity(id: i64, price_cents: i64) -> Activity {
         price: Cents::new(price_cents),
         original_price: Cents::new(price_cents),
         terms: TERMS,
+        admission: Admission::default(),
     }
 }
 

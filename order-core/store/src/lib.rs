@@ -7,6 +7,7 @@
 mod accounts;
 mod activities;
 mod addresses;
+mod admission;
 mod cart;
 mod catalogue;
 pub mod conformance;
@@ -36,10 +37,15 @@ mod take_in;
 
 pub use accounts::{Credentials, LOCKED_MS, Realm, RegisteredUser, User, WRONG_TRIES_MAX};
 pub use activities::{AddedSale, NewSale, Sale, SalePatch};
-pub use addresses::{ADDRESSES_MAX, AddedAddress, Address, AddressFields};
+pub use addresses::{
+    ADDRESSES_MAX, AddedAddress, Address, AddressFields, DETAIL_CHARS_MAX, PHONE_CHARS_MAX, RECIPIENT_CHARS_MAX,
+    REGION_CHARS_MAX,
+};
+pub use admission::{ENTRY_RULES_MAX, Restocked, Steered};
 pub use cart::{CART_LINES_MAX, CART_UNITS_MAX, CartChange, CartLine, Offered};
 pub use catalogue::{
-    Attributes, Category, CategoryPatch, NewCategory, NewProduct, NewSku, Product, ProductPatch, Sku, SkuPatch,
+    ATTRIBUTES_MAX, Attributes, Category, CategoryPatch, DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX, NewCategory,
+    NewProduct, NewSku, PRICE_CENTS_MAX, Product, ProductPatch, Sku, SkuPatch, TITLE_CHARS_MAX,
 };
 pub use db::{Ids, Settings, Store};
 pub use error::StoreError;
@@ -47,7 +53,7 @@ pub use idempotency::Once;
 pub use mock_trades::MockTrade;
 pub use moves::Moved;
 pub use orders::{Order, OrderLine, OrderQuery, StaffOrder};
-pub use page::{Changed, Listed, PAGE_MAX, Page};
+pub use page::{Changed, Listed, PAGE_MAX, Page, cursor_number};
 pub use passwords::{PASSWORD_BYTES_MAX, Passwords, SignIn};
 pub use payments::{Arrived, Begun, Notice, Payment};
 pub use refunds::{AskedRefund, DueRefund};

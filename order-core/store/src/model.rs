@@ -148,10 +148,11 @@ impl Tables {
     }
 
     fn write(&mut self, plan: Plan) -> Result<(), StoreError> {
-        if plan.restocks.iter().any(|restock| self.restocks.contains(restock)) {
+        let restocks: Vec<_> = plan.restocks.iter().map(|(activity, operation, _)| (*activity, *operation)).collect();
+        if restocks.iter().any(|restock| self.restocks.contains(restock)) {
             return Err(StoreError::contradiction("a restock is applied twice"));
         }
-        self.restocks.extend(plan.restocks);
+        self.restocks.extend(restocks);
         self.ledgers.extend(plan.ledgers.into_iter().map(|(activity, (_, row))| (activity, row)));
         self.holds.extend(plan.holds);
         for (order, state) in plan.turned {
@@ -166,7 +167,7 @@ impl Tables {
 
     fn send(&mut self, record: Outgoing) {
         self.last_id += 1;
-        let row = OutboxRow { id: self.last_id, topic: record.topic, key: record.key.to_vec(), value: record.value };
+        let row = OutboxRow { id: self.last_id, topic: record.topic, key: record.key, value: record.value };
         self.outbox.insert(row.id, row);
     }
 

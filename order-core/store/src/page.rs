@@ -12,6 +12,16 @@ pub struct Page {
 /// The longest page.
 pub const PAGE_MAX: u32 = 100;
 
+/// The number in a cursor: canonical decimals of 19 digits at most. Beyond every id there is nothing more to skip.
+pub fn cursor_number(text: &str) -> Option<i64> {
+    let digits = text.as_bytes();
+    let canonical = matches!(digits, [b'0'] | [b'1'..=b'9', ..]) && digits.len() <= 19;
+    if !canonical || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    text.parse().ok().map(|number: u64| i64::try_from(number).unwrap_or(i64::MAX))
+}
+
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed<T> {
@@ -52,4 +62,28 @@ pub enum Changed<T> {
     Invalid(&'static str),
     /// There is not enough stock for it: this much.
     InsufficientStock(u64),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_has_one_spelling() {
+        for (text, number) in [
+            ("0", Some(0)),
+            ("42", Some(42)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("9999999999999999999", Some(i64::MAX)),
+            ("10000000000000000000", None),
+            ("", None),
+            ("+7", None),
+            ("007", None),
+            ("-1", None),
+            ("7 ", None),
+            ("٣", None),
+        ] {
+            assert_eq!(cursor_number(text), number, "{text:?}");
+        }
+    }
 }

@@ -71,7 +71,7 @@ pub(crate) struct Plan {
     pub(crate) holds: BTreeMap<OrderId, HoldRow>,
     /// Holds that were written before and leave [`HoldState::Held`] now.
     pub(crate) turned: BTreeMap<OrderId, HoldState>,
-    pub(crate) restocks: Vec<(ActivityId, OperationId)>,
+    pub(crate) restocks: Vec<(ActivityId, OperationId, i64)>,
     pub(crate) outgoing: Vec<Outgoing>,
     pub(crate) taken: TakenIn,
 }
@@ -211,7 +211,7 @@ impl Plan {
             return Err(contradiction(format!("restock {operation} of {delta} units does not fit")));
         };
         (row.total, row.stock_left) = (total, stock_left);
-        self.restocks.push((activity, operation));
+        self.restocks.push((activity, operation, delta));
         Ok(())
     }
 }

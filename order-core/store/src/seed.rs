@@ -1,6 +1,9 @@
 //! A small catalogue and one flash sale for a mall that is empty.
 
-use contract::{ActivityId, Cents, activity::Terms};
+use contract::{
+    ActivityId, Cents,
+    activity::{Admission, Terms},
+};
 
 use crate::{
     StoreError,
@@ -90,7 +93,8 @@ impl Store {
         let Some(sku) = first else { return Ok(None) };
         let terms = Terms { per_user_limit: 1, starts_at_ms: now_ms, ends_at_ms: now_ms + DEMO_DAYS * DAY_MS };
         let title = "一元秒杀 · 旗舰手机".to_owned();
-        let new = NewSale { title, sku: sku.sku_id, price: Cents::new(100), stock: DEMO_STOCK, terms };
+        let admission = Admission::default();
+        let new = NewSale { title, sku: sku.sku_id, price: Cents::new(100), stock: DEMO_STOCK, terms, admission };
         match self.add_sale(new, now_ms).await? {
             AddedSale::Added(sale) => Ok(Some(sale.activity.id)),
             AddedSale::UnknownSku | AddedSale::InsufficientStock(_) => Ok(None),

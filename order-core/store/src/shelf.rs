@@ -3,6 +3,7 @@
 use contract::{CategoryId, Cents, ProductId};
 use serde::Serialize;
 use sqlx::{QueryBuilder, Row};
+use utoipa::ToSchema;
 
 use crate::{
     StoreError,
@@ -15,7 +16,7 @@ use crate::{
 const CATEGORIES_MAX: i64 = 2_000;
 
 /// A product in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Displayed {
     /// Its id.
     pub product_id: ProductId,

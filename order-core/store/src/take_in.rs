@@ -57,7 +57,7 @@ impl Store {
             let turned = plan.turned.iter().filter(|(_, state)| **state == to).map(|(order, _)| *order);
             turn_holds(tx, turned.collect(), to).await?;
         }
-        for (activity, operation) in plan.restocks {
+        for (activity, operation, delta) in plan.restocks {
             sqlx::query("INSERT INTO inbox (source, subject_id, message_id, at_ms) VALUES (?, ?, ?, ?)")
                 .bind(RESTOCK)
                 .bind(activity.as_i64())
@@ -65,6 +65,9 @@ impl Store {
                 .bind(big(now_ms)?)
                 .execute(&mut **tx)
                 .await?;
+            if delta < 0 {
+                give_back(tx, activity, delta).await?;
+            }
         }
         self.send(tx, plan.outgoing).await
     }
@@ -115,6 +118,17 @@ async fn insert_ledger(tx: &mut Transaction<'_, Db>, activity: ActivityId, row: 
     .bind(big(row.opened_at_ms)?)
     .execute(&mut **tx)
     .await?;
+    Ok(())
+}
+
+/// Units that left the ledger are the SKU's again. (Those that came to it left the SKU when they were asked for.)
+async fn give_back(tx: &mut Transaction<'_, Db>, activity: ActivityId, delta: i64) -> Result<(), StoreError> {
+    for sql in [
+        "UPDATE skus SET stock = stock - ? WHERE id = (SELECT sku_id FROM activities WHERE id = ?)",
+        "UPDATE activities SET stock = stock + ? WHERE id = ?",
+    ] {
+        sqlx::query(sql).bind(delta).bind(activity.as_i64()).execute(&mut **tx).await?;
+    }
     Ok(())
 }
 

@@ -18,6 +18,7 @@ use cases;
 
 mod money;
 mod shop;
+mod steer;
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -80,7 +81,7 @@ impl Fixture for Place {
 
     async fn put_activity(&self, store: &Store, activity: &Activity) {
         let mut tx = store.begin_write().await.unwrap();
-        sqlx::query("INSERT INTO activities VALUES (?, 1, ?, 7, ?, ?, 100, 3, 0, 9000, 0)")
+        sqlx::query("INSERT INTO activities VALUES (?, 1, ?, 7, ?, ?, 100, 3, 0, 9000, 0, 0, 0, 'open')")
             .bind(activity.id.as_i64())
             .bind(&activity.title)
             .bind(activity.price.get())
@@ -152,6 +153,7 @@ async fn mariadb_conforms() {
     is_locked_while_it_counts(&place).await;
     shop::all(&place).await;
     money::all(&place).await;
+    steer::all(&place).await;
 }
 
 proptest! {
@@ -257,8 +259,8 @@ async fn carves(place: &Place) {
     for at in 0..30 {
         let store = store.clone();
         let activity = activity(1, at);
-        let new =
-            NewSale { title: String::new(), sku: activity.sku, price: activity.price, stock: 7, terms: activity.terms };
+        let contract::Activity { title, sku, price, terms, admission, .. } = activity;
+        let new = NewSale { title, sku, price, stock: 7, terms, admission };
         running.spawn(async move { store.add_sale(new, 0).await.unwrap() });
     }
     let added = running.join_all().await;

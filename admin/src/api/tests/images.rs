@@ -33,7 +33,7 @@ impl TestApp {
     }
 
     fn pictures(&self) -> usize {
-        let pictures = std::fs::read_dir(self._directory.path().join("images")).into_iter().flatten();
+        let pictures = std::fs::read_dir(self.directory.path().join("images")).into_iter().flatten();
         pictures.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_file()).count()
     }
 }
@@ -46,7 +46,7 @@ async fn pictures_are_added_once() {
     let (status, added) = app.upload(FORM, Some("k"), form(PNG)).await;
     let id = added["image_id"].as_str().unwrap().to_owned();
     assert_eq!((status, &added["url"]), (StatusCode::CREATED, &json!(format!("http://shop/images/{id}"))));
-    assert_eq!(std::fs::read(app._directory.path().join("images").join(&id)).unwrap(), PNG);
+    assert_eq!(std::fs::read(app.directory.path().join("images").join(&id)).unwrap(), PNG);
     assert_eq!(app.upload(FORM, Some("k"), form(PNG)).await, (StatusCode::CREATED, added));
     assert_eq!(app.upload(FORM, Some("k"), form(&png(3, 3))).await.1["code"], "idempotency_key_reused");
     assert_eq!(app.pictures(), 1);

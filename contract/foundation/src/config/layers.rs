@@ -11,6 +11,9 @@ const PREFIX: &str = "MALL_";
 /// Names the configuration file; no setting itself.
 pub(super) const CONFIG_VARIABLE: &str = "MALL_CONFIG";
 
+/// An argument that sets a key as a variable does, and after all of them.
+pub(super) const RUNTIME_ARGUMENT: &str = "--runtime";
+
 pub(super) struct Layers {
     defaults: BTreeMap<String, Value>,
     merged: Value,
@@ -67,8 +70,11 @@ impl Layers {
     }
 
     pub(super) fn merge_env(&mut self, name: &str, text: &str) {
-        let Some(rest) = name.strip_prefix(PREFIX).filter(|_| name != CONFIG_VARIABLE) else { return };
-        let key = rest.to_ascii_lowercase().replace("__", ".");
+        let key = match name.strip_prefix(PREFIX).filter(|_| name != CONFIG_VARIABLE) {
+            Some(rest) => rest.to_ascii_lowercase().replace("__", "."),
+            None if name == RUNTIME_ARGUMENT => "gateway.runtime".to_owned(),
+            None => return,
+        };
         let Some(default) = self.defaults.get(&key) else {
             let nearest = variable(self.nearest(&key));
             self.errors.push(format!("{name}: there is no such setting; did you mean {nearest}?"));

@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     ops::RangeInclusive,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -24,7 +24,7 @@ mod raw;
 mod tests;
 
 pub use images::{ImagesConfig, OssConfig};
-use layers::Layers;
+use layers::{Layers, RUNTIME_ARGUMENT};
 pub use limits::LimitsConfig;
 
 /// Text that no log shows.
@@ -98,11 +98,38 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+/// What the gateway's threads run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    /// io_uring, and epoll where that is refused.
+    Monoio,
+    /// io_uring.
+    Glommio,
+    /// may_minihttp: stackful coroutines, and an HTTP parser of its own with few limits.
+    May,
+}
+
+impl Runtime {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Monoio, Self::Glommio, Self::May];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Monoio => "monoio",
+            Self::Glommio => "glommio",
+            Self::May => "may",
+        }
+    }
+}
+
 /// The flash-sale gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayConfig {
-    /// Where it listens.
+    /// Where it listens; on may_minihttp a loopback address, or the settings say otherwise in so many words.
     pub listen: SocketAddr,
+    /// What its threads run on.
+    pub runtime: Runtime,
     /// Threads; `None` (0 in the file) leaves it to the process: one for each processor where the gateway
     /// has the machine for itself.
     pub threads: Option<NonZeroUsize>,
@@ -118,6 +145,8 @@ pub struct GatewayConfig {
     pub user_rate: Option<RateLimit>,
     /// Attempts at one activity of one user over all gateways, kept by the ledger; `max` 0 is no limit.
     pub user_window: Window,
+    /// Pictures of challenges that are kept ready over all threads once a sale asks for them.
+    pub captchas_max: NonZeroUsize,
 }
 
 /// Requests that one client or user may make.
@@ -241,36 +270,52 @@ pub struct LogConfig {
     pub keep_days: NonZeroUsize,
 }
 
-/// The path after `--config` (or in `--config=PATH`) among a program's arguments.
+/// What a program's arguments say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Args {
+    /// After `--config`: where the configuration is.
+    pub config: Option<PathBuf>,
+    /// After `--runtime`: the key `gateway.runtime`, before all else that sets it.
+    pub runtime: Option<String>,
+}
+
+/// Reads `--config PATH` and `--runtime NAME`, or either with a `=`.
 ///
 /// # Errors
-/// Where there is any other argument, or no path.
-pub fn path_from_args(args: impl IntoIterator<Item = OsString>) -> Result<Option<PathBuf>, ConfigError> {
+/// Where there is any other argument, or nothing after one.
+pub fn args(args: impl IntoIterator<Item = OsString>) -> Result<Args, ConfigError> {
     let fault = |line: String| ConfigError(vec![line]);
-    let mut path = None;
+    let mut found = Args::default();
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         let text = arg.to_string_lossy();
-        if text == "--config" {
-            let value = args.next().ok_or_else(|| fault("--config: a path is missing after it".to_owned()))?;
-            path = Some(PathBuf::from(value));
-        } else if let Some(value) = text.strip_prefix("--config=") {
-            path = Some(PathBuf::from(value));
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(OsString::from(value))),
+            None => (&*text, None),
+        };
+        if name != "--config" && name != RUNTIME_ARGUMENT {
+            let known = "--config PATH and --runtime monoio|glommio|may";
+            return Err(fault(format!("{name}: there is no such argument; those there are: {known}")));
+        }
+        let value = value.or_else(|| args.next()).ok_or_else(|| fault(format!("{name}: nothing stands after it")))?;
+        if name == "--config" {
+            found.config = Some(value.into());
         } else {
-            return Err(fault(format!("{text}: there is no such argument; the only one is --config PATH")));
+            found.runtime = Some(value.to_string_lossy().into_owned());
         }
     }
-    Ok(path)
+    Ok(found)
 }
 
-/// Reads the settings of this process: the file at `path` (or at `MALL_CONFIG`), then its environment.
+/// Reads the settings of this process: the file that its arguments name (or `MALL_CONFIG`), its environment,
+/// and its other arguments.
 ///
 /// # Errors
 /// Where the file can't be read, and as [`load`].
-pub fn read(path: Option<&Path>) -> Result<Config, ConfigError> {
+pub fn read(args: Args) -> Result<Config, ConfigError> {
     let fault = |line: String| ConfigError(vec![line]);
     let named = std::env::var_os(layers::CONFIG_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let file = match path.map(Path::to_path_buf).or(named) {
+    let file = match args.config.or(named) {
         None => None,
         Some(path) => {
             let text = std::fs::read_to_string(&path)
@@ -287,6 +332,7 @@ pub fn read(path: Option<&Path>) -> Result<Config, ConfigError> {
             Err(_) => {}
         }
     }
+    env.extend(args.runtime.map(|runtime| (RUNTIME_ARGUMENT.to_owned(), runtime)));
     load(file.as_ref().map(|(path, text)| (path.as_str(), text.as_str())), env.into_iter())
 }
 
@@ -366,8 +412,14 @@ impl Check {
 
     fn gateway(&mut self, raw: &raw::Gateway) -> GatewayConfig {
         let threads = self.within("gateway.threads", raw.threads, 0..=1024);
+        let (listen, runtime) = (self.address("gateway.listen", &raw.listen), self.runtime(&raw.runtime));
+        if runtime == Runtime::May && !listen.ip().is_loopback() && !raw.may_listens_anywhere_without_limits {
+            let way = "gateway.may_listens_anywhere_without_limits: true lets it";
+            self.fault("gateway.listen", &format!("on may the gateway listens on loopback only; {way}"));
+        }
         GatewayConfig {
-            listen: self.address("gateway.listen", &raw.listen),
+            listen,
+            runtime,
             threads: usize::try_from(threads).ok().and_then(NonZeroUsize::new),
             connections_max: self.count("gateway.connections_max", raw.connections_max, 1..=10_000_000),
             queue_max: self.count("gateway.queue_max", raw.queue_max, 1..=1_000_000),
@@ -379,7 +431,16 @@ impl Check {
                     .unwrap_or(Window::MAX),
                 within_ms: self.within("gateway.user_window_ms", raw.user_window_ms, 1..=24 * 3_600_000),
             },
+            captchas_max: self.count("gateway.captchas_max", raw.captchas_max, 1..=100_000),
         }
+    }
+
+    fn runtime(&mut self, text: &str) -> Runtime {
+        let found = Runtime::ALL.into_iter().find(|runtime| runtime.as_str() == text);
+        found.unwrap_or_else(|| {
+            self.fault("gateway.runtime", &format!("expected monoio, glommio or may, found {text:?}"));
+            Runtime::Monoio
+        })
     }
 
     fn redis(&mut self, raw: raw::Redis) -> Option<RedisConfig> {

@@ -28,6 +28,8 @@ pub(super) struct Raw {
 #[derive(Serialize, Deserialize)]
 pub(super) struct Gateway {
     pub listen: String,
+    pub runtime: String,
+    pub may_listens_anywhere_without_limits: bool,
     pub threads: u64,
     pub connections_max: u64,
     pub queue_max: u64,
@@ -38,6 +40,7 @@ pub(super) struct Gateway {
     pub user_burst: u64,
     pub user_window_max: u64,
     pub user_window_ms: u64,
+    pub captchas_max: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -136,6 +139,8 @@ impl Default for Raw {
             trusted_proxies: None,
             gateway: Gateway {
                 listen: "127.0.0.1:8080".to_owned(),
+                runtime: "monoio".to_owned(),
+                may_listens_anywhere_without_limits: false,
                 threads: 0,
                 connections_max: 20_000,
                 queue_max: 16_384,
@@ -146,6 +151,7 @@ impl Default for Raw {
                 user_burst: 200,
                 user_window_max: 0,
                 user_window_ms: 1_000,
+                captchas_max: 1_024,
             },
             order_core: server("127.0.0.1:8081"),
             admin: server("127.0.0.1:8082"),

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 
 const PATH: &str = "mall.yaml";
@@ -143,13 +145,35 @@ fn backends_are_named_by_addresses() {
 
 #[test]
 fn arguments() {
-    let check = |args: &[&str], expect: Result<Option<&str>, &str>| {
-        let found = path_from_args(args.iter().map(OsString::from)).map_err(|error| error.to_string());
-        assert_eq!(found, expect.map(|path| path.map(PathBuf::from)).map_err(str::to_owned), "{args:?}");
+    let check = |words: &[&str], expect: Result<(Option<&str>, Option<&str>), &str>| {
+        let found = args(words.iter().map(OsString::from)).map_err(|error| error.to_string());
+        let expect = expect
+            .map(|(config, runtime)| Args { config: config.map(PathBuf::from), runtime: runtime.map(str::to_owned) });
+        assert_eq!(found, expect.map_err(str::to_owned), "{words:?}");
     };
-    check(&[], Ok(None));
-    check(&["--config", "a.yaml"], Ok(Some("a.yaml")));
-    check(&["--config=a.yaml"], Ok(Some("a.yaml")));
-    check(&["--config"], Err("--config: a path is missing after it"));
-    check(&["serve"], Err("serve: there is no such argument; the only one is --config PATH"));
+    check(&[], Ok((None, None)));
+    check(&["--config", "a.yaml"], Ok((Some("a.yaml"), None)));
+    check(&["--config=a=b.yaml"], Ok((Some("a=b.yaml"), None)));
+    check(&["--runtime", "may", "--config", "a.yaml"], Ok((Some("a.yaml"), Some("may"))));
+    check(&["--config"], Err("--config: nothing stands after it"));
+    let known = "serve: there is no such argument; those there are: --config PATH and --runtime monoio|glommio|may";
+    check(&["serve"], Err(known));
+}
+
+#[test]
+fn runtimes() {
+    let runtime =
+        |env: &[(&str, &str)]| loaded("gateway:\n  runtime: glommio\n", env).map(|config| config.gateway.runtime);
+    assert_eq!(loaded("", &[]).unwrap().gateway.runtime, Runtime::Monoio);
+    assert_eq!(runtime(&[]).unwrap(), Runtime::Glommio);
+    assert_eq!(runtime(&[("MALL_GATEWAY__RUNTIME", "may")]).unwrap(), Runtime::May);
+    assert_eq!(runtime(&[("MALL_GATEWAY__RUNTIME", "monoio"), ("--runtime", "may")]).unwrap(), Runtime::May);
+    refused("", &[("--runtime", "tokio")], "--runtime: expected monoio, glommio or may, found \"tokio\"");
+    let anywhere = [("--runtime", "may"), ("MALL_GATEWAY__LISTEN", "0.0.0.0:80")];
+    let expected = "MALL_GATEWAY__LISTEN: on may the gateway listens on loopback only; \
+                    gateway.may_listens_anywhere_without_limits: true lets it";
+    refused("", &anywhere, expected);
+    let said = [anywhere[0], anywhere[1], ("MALL_GATEWAY__MAY_LISTENS_ANYWHERE_WITHOUT_LIMITS", "true")];
+    assert_eq!(loaded("", &said).unwrap().gateway.listen.port(), 80);
+    assert!(loaded("", &[anywhere[1]]).is_ok());
 }

@@ -22,13 +22,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let headers = request.headers().clone();
         is_json(&headers)?;
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
-            let detail = rejection.body_text();
-            match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail),
-                status => Problem::new(status, "invalid_body", detail),
-            }
-        })?;
+        let Raw(body) = Raw::from_request(request, state).await?;
         json_from(&headers, &body).map(Self)
     }
 }
@@ -36,6 +30,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         axum::Json(self.0).into_response()
+    }
+}
+
+/// A body as it came: 413 past the limit, 400 `invalid_body` where it ends too early.
+#[derive(Debug, Clone)]
+pub struct Raw(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Raw {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        Bytes::from_request(request, state).await.map(Self).map_err(|rejection| {
+            let detail = rejection.body_text();
+            match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail),
+                status => Problem::new(status, "invalid_body", detail),
+            }
+        })
     }
 }
 
@@ -99,7 +111,9 @@ const IDEMPOTENCY_KEY_BYTES: std::ops::RangeInclusive<usize> = 1..=128;
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut stated = headers.get_all(IDEMPOTENCY_KEY).iter();
     let (Some(value), next) = (stated.next(), stated.next()) else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| next.is_none() && IDEMPOTENCY_KEY_BYTES.contains(&key.len()));
+    let visible =
+        |key: &&str| IDEMPOTENCY_KEY_BYTES.contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    let key = value.to_str().ok().filter(|key| next.is_none() && visible(key));
     let key = key.ok_or_else(|| {
         let detail = "Idempotency-Key is 1 to 128 visible ASCII characters";
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_idempotency_key", detail)

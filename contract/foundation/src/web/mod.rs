@@ -1,15 +1,16 @@
-//! HTTP for the services that run on axum: an accept loop with limits, problems, extractors, health.
+//! HTTP for the services that run on axum: an accept loop with limits, problems, extractors, health, documents.
 
 mod client;
 mod extract;
 mod health;
+pub mod openapi;
 mod problem;
 mod serve;
 #[cfg(test)]
 mod tests;
 
 pub use client::ClientAddress;
-pub use extract::{Json, Path, Query, bearer, idempotency_key, json_from};
+pub use extract::{Json, Path, Query, Raw, bearer, idempotency_key, json_from};
 pub use health::{count_requests, health_routes};
 pub use problem::Problem;
 pub use serve::{Workers, harden, serve, serve_beside};

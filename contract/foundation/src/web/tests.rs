@@ -126,6 +126,27 @@ async fn paths_and_queries() {
 }
 
 #[tokio::test]
+async fn the_document_and_the_page_that_shows_it() {
+    let document = openapi::document("Shop", "A shop.", ("shopper", "Signed in."));
+    let router = openapi::with_document(Router::new(), document);
+    for (path, kind, encoding, begins) in [
+        ("/openapi.json", "application/json", None, b"{\"" as &[u8]),
+        ("/docs", "text/html; charset=utf-8", None, b"<!doctype html>"),
+        ("/docs/start.js", "text/javascript; charset=utf-8", None, b"SwaggerUIBundle"),
+        ("/docs/swagger-ui.css", "text/css; charset=utf-8", Some("gzip"), b"\x1f\x8b\x08"),
+        ("/docs/swagger-ui-bundle.js", "text/javascript; charset=utf-8", Some("gzip"), b"\x1f\x8b\x08"),
+    ] {
+        let response = router.clone().oneshot(get_request(path)).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], kind, "{path}");
+        let found = response.headers().get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap());
+        assert_eq!(found, encoding, "{path}");
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        assert!(body.starts_with(begins), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn handlers_that_fail() {
     let (_, text) = refused(get_request("/panic"), 500, "internal").await;
     assert!(!text.contains("secret detail"));
@@ -146,6 +167,24 @@ async fn health() {
     let body = counted.oneshot(get_request("/metrics")).await.unwrap().into_body();
     let text = String::from_utf8(to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap();
     assert!(text.contains("mall_http_requests_total{service=\"shop\",class=\"2xx\"} 1\n"), "{text}");
+}
+
+#[test]
+fn idempotency_keys() {
+    let check = |values: &[&[u8]], expect: Result<Option<&str>, u16>| {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append("idempotency-key", header::HeaderValue::from_bytes(value).unwrap());
+        }
+        assert_eq!(idempotency_key(&headers).map_err(|problem| problem.status().as_u16()), expect, "{values:?}");
+    };
+    check(&[], Ok(None));
+    check(&[b"a-1~!"], Ok(Some("a-1~!")));
+    check(&[&[b'k'; 128]], Ok(Some(&"k".repeat(128))));
+    for bad in [&[b'k'; 129] as &[u8], b"", b"two words", b"tab\there", "键".as_bytes()] {
+        check(&[bad], Err(422));
+    }
+    check(&[b"a", b"a"], Err(422));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::{
     assert_sound,
     process::{Process, Shop, agent, call, command, get, token, until},
-    walk,
+    steer, walk,
 };
 
 /// Units on sale in each test.
@@ -231,6 +231,7 @@ fn a_shopper_walks_through_the_mall() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(full) = Full::start(1) else { return };
     walk::walk(&full.shop);
+    steer::steer(&full.shop);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #[cfg(feature = "kafka")]
 mod full;
 mod process;
+mod steer;
 mod walk;
 
 use std::{
@@ -60,10 +61,32 @@ fn assert_sound(mall: &Shop, activity: &str) -> serde_json::Value {
     audit
 }
 
+/// Starts a mall on everything that its gateway can run on; what this build lacks is said loudly.
+fn on_every_runtime(check: impl Fn(Mall)) {
+    let runtimes = [("monoio", true), ("glommio", cfg!(feature = "glommio")), ("may", cfg!(feature = "may"))];
+    for (runtime, is_built) in runtimes {
+        if is_built {
+            let data = tempfile::tempdir().unwrap();
+            let mut command = command(data.path(), &[]);
+            command.args(["--runtime", runtime]);
+            check(Mall::run(command));
+        } else {
+            eprintln!("\nSKIPPED {runtime}: build with --features {runtime}");
+        }
+    }
+}
+
 #[test]
 fn a_shopper_walks_through_the_mall() {
+    on_every_runtime(|mall| walk::walk(&mall));
+}
+
+#[test]
+fn a_sale_is_steered_while_it_runs() {
     let data = tempfile::tempdir().unwrap();
-    walk::walk(&Mall::start(data.path(), &[]));
+    let mall = Mall::start(data.path(), &[("MALL_GATEWAY__THREADS", "2")]);
+    steer::steer(&mall);
+    steer::captcha(&mall);
 }
 
 /// Ten times in mid-sale: every yes is an order, none is there twice, the equation holds.
@@ -105,34 +128,35 @@ fn kill_9_loses_nothing() {
 /// 200 users, each twice at once, for 50 units.
 #[test]
 fn a_fight_has_fifty_winners() {
-    let data = tempfile::tempdir().unwrap();
-    let mall = Arc::new(Mall::start(data.path(), &[]));
-    let activity = mall.sale(50);
-    let threads: Vec<_> = (0..400)
-        .map(|index: i64| {
-            let (mall, activity) = (mall.clone(), activity.clone());
-            std::thread::spawn(move || {
-                let user = 1 + index / 2;
-                (user, mall.buy(&agent(), &activity, user, "same").unwrap())
+    on_every_runtime(|mall| {
+        let mall = Arc::new(mall);
+        let activity = mall.sale(50);
+        let threads: Vec<_> = (0..400)
+            .map(|index: i64| {
+                let (mall, activity) = (mall.clone(), activity.clone());
+                std::thread::spawn(move || {
+                    let user = 1 + index / 2;
+                    (user, mall.buy(&agent(), &activity, user, "same").unwrap())
+                })
             })
-        })
-        .collect();
-    let mut won: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
-    for thread in threads {
-        let (user, (status, answer)) = thread.join().unwrap();
-        match status {
-            202 => drop(won.entry(user).or_default().insert(answer.to_string())),
-            409 => assert_eq!(answer["code"], "sold_out"),
-            other => panic!("{other} {answer}"),
+            .collect();
+        let mut won: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
+        for thread in threads {
+            let (user, (status, answer)) = thread.join().unwrap();
+            match status {
+                202 => drop(won.entry(user).or_default().insert(answer.to_string())),
+                409 => assert_eq!(answer["code"], "sold_out"),
+                other => panic!("{other} {answer}"),
+            }
         }
-    }
-    assert_eq!(won.len(), 50, "buyers");
-    for (user, answers) in &won {
-        assert_eq!(answers.len(), 1, "user {user} was told {answers:?}");
-        let (status, answer) = mall.buy(&agent(), &activity, *user, "same").unwrap();
-        assert_eq!((status, Some(&answer.to_string())), (202, answers.first()), "after it is sold out, too");
-    }
-    assert_sound(&mall, &activity);
+        assert_eq!(won.len(), 50, "buyers");
+        for (user, answers) in &won {
+            assert_eq!(answers.len(), 1, "user {user} was told {answers:?}");
+            let (status, answer) = mall.buy(&agent(), &activity, *user, "same").unwrap();
+            assert_eq!((status, Some(&answer.to_string())), (202, answers.first()), "after it is sold out, too");
+        }
+        assert_sound(&mall, &activity);
+    });
 }
 
 /// Unpaid in time: closed, the unit is back, and the gateway that had said sold out sells it.
@@ -174,10 +198,10 @@ fn a_slow_head_is_told_408() {
 
 #[test]
 fn sigterm_drains_and_exits_0() {
-    let data = tempfile::tempdir().unwrap();
-    let mall = Mall::start(data.path(), &[]);
-    assert_eq!(get(&format!("{}/readyz", mall.gateway), None).0, 200);
-    assert!(mall.stop().success());
+    on_every_runtime(|mall| {
+        assert_eq!(get(&format!("{}/readyz", mall.gateway), None).0, 200);
+        assert!(mall.stop().success());
+    });
 }
 
 /// One clear line, and not 0.
@@ -201,7 +225,24 @@ fn what_cannot_start_says_why() {
     check("MALL_DATA_DIR", "/proc/mall", "/proc/mall");
     check("MALL_REDIS__URL", "http://127.0.0.1", "MALL_REDIS__URL");
     check("MALL_KAFKA__BROKERS", "127.0.0.1:9", "kafka.brokers: it needs redis.url");
+    check("MALL_GATEWAY__RUNTIME", "tokio", "MALL_GATEWAY__RUNTIME: expected monoio, glommio or may");
     let running = Mall::start(data.path(), &[]);
     check("MALL_LOG__LEVEL", "warn", &data.path().display().to_string());
     drop(running);
+}
+
+/// glommio asks for memory that it may lock.
+#[test]
+#[cfg(feature = "glommio")]
+fn glommio_says_which_limit_is_too_low() {
+    let data = tempfile::tempdir().unwrap();
+    let mall = command(data.path(), &[]);
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -l 64 && exec \"$0\" --runtime glommio"]).arg(mall.get_program()).env_clear();
+    limited.envs(mall.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = limited.output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines.len() == 1 && lines[0].contains("RLIMIT_MEMLOCK of at least 512 KiB"), "{text}");
 }

@@ -17,6 +17,8 @@ use ureq::Agent;
 
 pub(crate) const SHOPPER_SECRET: &str = "the shoppers' secret of the end-to-end tests";
 const ADMIN_PASSWORD: &str = "the admin of the end-to-end tests";
+/// Units of a sale's SKU that are not in the sale.
+const SKU_REST: u64 = 100;
 /// Beyond it a test is stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -56,7 +58,12 @@ pub(crate) fn command(data: &Path, settings: &[(&str, &str)]) -> Command {
 impl Mall {
     /// Starts it and waits until it says where it listens.
     pub(crate) fn start(data: &Path, settings: &[(&str, &str)]) -> Self {
-        let (process, [gateway, order_core, admin]) = Process::start(command(data, settings));
+        Self::run(command(data, settings))
+    }
+
+    /// The same with a command that is made already.
+    pub(crate) fn run(command: Command) -> Self {
+        let (process, [gateway, order_core, admin]) = Process::start(command);
         Self { process, shop: Shop { gateway, order_core, admin } }
     }
 
@@ -127,17 +134,24 @@ impl Shop {
 
     /// A sale of `stock` units that has begun; waits until the gateway sells.
     pub(crate) fn sale(&self, stock: u64) -> String {
+        self.sale_with(stock, &json!({}))
+    }
+
+    /// The same with `more` fields; its SKU has [`SKU_REST`] units left.
+    pub(crate) fn sale_with(&self, stock: u64, more: &Value) -> String {
         let category = self.admin_post("/categories", json!({"name": format!("类{}", now_ms())}));
         let product =
             self.admin_post("/products", json!({"title": "秒杀手机 📱", "category_id": category["category_id"]}));
         let path = format!("/products/{}/skus", product["product_id"].as_str().unwrap());
-        let sku = self.admin_post(&path, json!({"attributes": {"颜色": "黑"}, "price_cents": 9900, "stock": stock}));
+        let sku = self
+            .admin_post(&path, json!({"attributes": {"颜色": "黑"}, "price_cents": 9900, "stock": stock + SKU_REST}));
         let at = |ms: u64| foundation::rfc3339::format(now_ms() + ms);
-        let activity = self.admin_post(
-            "/activities",
-            json!({"title": "抢购", "sku_id": sku["sku_id"], "price_cents": 100, "stock": stock, "per_user_limit": 1,
-                   "starts_at": at(0), "ends_at": at(3_600_000)}),
-        );
+        let mut activity = json!({
+            "title": "抢购", "sku_id": sku["sku_id"], "price_cents": 100, "stock": stock, "per_user_limit": 1,
+            "starts_at": at(0), "ends_at": at(3_600_000),
+        });
+        activity.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let activity = self.admin_post("/activities", activity);
         let id = activity["activity_id"].as_str().unwrap().to_owned();
         until("the activity is open at the gateway", || {
             let (status, body) = get(&format!("{}/api/v1/seckill/activities/{id}", self.gateway), None);

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use contract::{
     Activity, ActivityId, OrderId, SkuId, UserId,
+    activity::{Door, EntryRule},
     ledger::{BatchReply, Entry, Event, Outcome, Reservation},
     record::OrderEvent,
 };
@@ -16,7 +17,7 @@ use foldhash::fast::FixedState;
 
 pub(crate) use orders::{Order, Status};
 pub(crate) use sale::Sale;
-pub(crate) use view::{detail, list_end, list_item, list_start, rfc3339};
+pub(crate) use view::{Rfc3339Ms, detail, list_end, list_item, list_start};
 
 use orders::Orders;
 
@@ -30,11 +31,14 @@ pub struct BoardLimits {
     pub buyers_max: usize,
     /// Orders whose status can be asked for.
     pub orders_max: usize,
+    /// Users of all sales together that admins allowed or blocked. A sale whose users do not fit is
+    /// refused as unavailable: somebody who was blocked must not come in because he was forgotten.
+    pub rules_max: usize,
 }
 
 impl Default for BoardLimits {
     fn default() -> Self {
-        Self { sales_max: 16 * 1024, buyers_max: 4 * 1024 * 1024, orders_max: 1024 * 1024 }
+        Self { sales_max: 16 * 1024, buyers_max: 4 * 1024 * 1024, orders_max: 1024 * 1024, rules_max: 1024 * 1024 }
     }
 }
 
@@ -47,7 +51,10 @@ pub(crate) struct Board {
     by_end: BTreeSet<(u64, ActivityId)>,
     /// What is listed: by start, then id.
     by_start: BTreeSet<(u64, ActivityId)>,
+    /// Sales that ask for a challenge.
+    captchas: BTreeSet<ActivityId>,
     buyers: usize,
+    rules: usize,
     orders: Orders,
     changed: VecDeque<(OrderId, Order)>,
 }
@@ -60,7 +67,9 @@ impl Board {
             sales: HashMap::with_hasher(FixedState::with_seed(seed)),
             by_end: BTreeSet::new(),
             by_start: BTreeSet::new(),
+            captchas: BTreeSet::new(),
             buyers: 0,
+            rules: 0,
             orders: Orders::new(limits.orders_max, seed),
             changed: VecDeque::new(),
         }
@@ -114,9 +123,34 @@ impl Board {
         self.by_end.remove(&(sale.ends_at_ms, id));
         sale.ends_at_ms = activity.terms.ends_at_ms;
         self.by_end.insert((sale.ends_at_ms, id));
+        if activity.admission.door == Door::Captcha {
+            self.captchas.insert(id);
+        } else {
+            self.captchas.remove(&id);
+        }
         sale.activity = Some(activity);
         self.forget_sales();
         true
+    }
+
+    /// What an admin said of a user.
+    pub(crate) fn handle_rule(&mut self, rule: EntryRule) {
+        let sale = self.sales.entry(rule.activity).or_default();
+        self.by_end.insert((sale.ends_at_ms, rule.activity));
+        self.rules += usize::from(sale.handle_rule(rule));
+        if self.rules > self.limits.rules_max {
+            self.rules -= sale.forget_rules();
+        }
+        self.forget_sales();
+    }
+
+    /// Whether a sale that runs, or starts within `lead_ms`, asks for challenges.
+    pub(crate) fn needs_captchas(&self, wall_ms: u64, lead_ms: u64) -> bool {
+        let due = |activity: &Activity| {
+            let terms = &activity.terms;
+            terms.starts_at_ms <= wall_ms.saturating_add(lead_ms) && wall_ms < terms.ends_at_ms
+        };
+        self.captchas.iter().any(|id| self.sale(*id).is_some_and(|(activity, _)| due(activity)))
     }
 
     /// The next entries of the journal.
@@ -189,17 +223,25 @@ impl Board {
             let Some((_, id)) = self.by_end.pop_first() else { return };
             let Some(mut sale) = self.sales.remove(&id) else { continue };
             self.buyers -= sale.forget_buyers();
+            self.rules -= sale.forget_rules();
+            self.captchas.remove(&id);
             if let Some(activity) = sale.activity {
                 self.by_start.remove(&(activity.terms.starts_at_ms, id));
             }
         }
     }
 
+    /// What the sale wants shown, and whether the user is known to have bought.
+    pub(crate) fn door(&self, activity: ActivityId, user: UserId) -> (Door, bool) {
+        let sale = self.sale(activity);
+        sale.map_or((Door::Open, false), |(known, sale)| (known.admission.door, sale.has_buyer(user)))
+    }
+
     /// The answer that is certain without asking the ledger.
     pub(crate) fn refusal(&self, activity: ActivityId, user: UserId, wall_ms: u64) -> Option<crate::Answer> {
         match self.sale(activity) {
             None => Some(crate::Answer::UnknownActivity),
-            Some((known, sale)) => sale.refusal(&known.terms, user, wall_ms),
+            Some((known, sale)) => sale.refusal(known, user, wall_ms),
         }
     }
 }

@@ -7,11 +7,11 @@
 //!   set. After it nobody could buy, before it every buyer is on the journal;
 //! - where the journal was not read from its first entry without a gap, nothing is refused.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use contract::{
     Activity, UserId,
-    activity::Terms,
+    activity::{self, EntryRule},
     ledger::{BatchReply, Entry, Event, Outcome},
 };
 use foldhash::fast::FixedState;
@@ -54,6 +54,10 @@ pub(crate) struct Sale {
     sold_out: Option<SoldOut>,
     /// The ledger's `seq` when it said that the sale is over.
     ended_at_seq: Option<u64>,
+    /// The last word on users that the admins named.
+    rules: HashMap<UserId, EntryRule, FixedState>,
+    /// There were more of them than are kept: nobody can be told from somebody who was blocked.
+    rules_lost: bool,
 }
 
 impl Default for Sale {
@@ -68,6 +72,8 @@ impl Default for Sale {
             buyers: HashSet::with_hasher(FixedState::default()),
             sold_out: None,
             ended_at_seq: None,
+            rules: HashMap::with_hasher(FixedState::default()),
+            rules_lost: false,
         }
     }
 }
@@ -125,9 +131,53 @@ impl Sale {
         std::mem::replace(&mut self.buyers, HashSet::with_hasher(FixedState::default())).len()
     }
 
-    pub(super) fn refusal(&self, terms: &Terms, user: UserId, wall_ms: u64) -> Option<Answer> {
+    /// Takes what an admin said of a user; an older word changes nothing. Whether there is one more to keep.
+    pub(super) fn handle_rule(&mut self, rule: EntryRule) -> bool {
+        let known = self.rules.get(&rule.user);
+        if known.is_some_and(|known| known.version >= rule.version) {
+            return false;
+        }
+        self.rules.insert(rule.user, rule).is_none()
+    }
+
+    /// Forgets who was named, and with it the right to let anybody in. How many they were.
+    pub(super) fn forget_rules(&mut self) -> usize {
+        self.rules_lost = true;
+        std::mem::replace(&mut self.rules, HashMap::with_hasher(FixedState::default())).len()
+    }
+
+    /// Whether the user is known to have bought.
+    pub(super) fn has_buyer(&self, user: UserId) -> bool {
+        self.buyers.contains(&user)
+    }
+
+    /// The refusal of a user who may not take part, or of everybody while the sale is paused.
+    fn shut(&self, activity: &Activity, user: UserId) -> Option<Answer> {
+        let admission = activity.admission;
+        if admission.paused {
+            return Some(Answer::Paused);
+        }
+        if self.rules_lost {
+            return Some(Answer::Unavailable);
+        }
+        let entry = self.rules.get(&user).map_or(activity::Entry::Unlisted, |rule| rule.entry);
+        let shut_out = match entry {
+            activity::Entry::Allowed => false,
+            activity::Entry::Blocked => true,
+            activity::Entry::Unlisted => admission.invited_only,
+        };
+        shut_out.then_some(Answer::NotEligible)
+    }
+
+    pub(super) fn refusal(&self, activity: &Activity, user: UserId, wall_ms: u64) -> Option<Answer> {
+        let terms = &activity.terms;
         if wall_ms >= terms.ends_at_ms.saturating_add(REPEATS_MS) {
             return Some(Answer::Ended);
+        }
+        if (terms.starts_at_ms..terms.ends_at_ms).contains(&wall_ms)
+            && let Some(answer) = self.shut(activity, user)
+        {
+            return Some(answer);
         }
         if !self.whole || self.buyers.contains(&user) {
             return None;

@@ -1,7 +1,9 @@
 //! Sales as the API shows them.
 
-use contract::Activity;
-use serde::Serialize;
+use std::{fmt, io::Write as _};
+
+use contract::{Activity, ActivityId, activity::Door};
+use serde::{Serialize, Serializer};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::Sale;
@@ -11,14 +13,14 @@ const RFC3339_MAX_MS: u64 = 253_402_300_799_999;
 
 #[derive(Serialize)]
 struct View<'a> {
-    activity_id: contract::ActivityId,
+    activity_id: ActivityId,
     title: &'a str,
     sku_id: contract::SkuId,
     price_cents: contract::Cents,
     original_price_cents: contract::Cents,
     per_user_limit: u32,
-    starts_at: String,
-    ends_at: String,
+    starts_at: Rfc3339Ms,
+    ends_at: Rfc3339Ms,
     state: &'static str,
     stock_left_band: &'static str,
     requires_ticket: bool,
@@ -34,11 +36,11 @@ pub(crate) fn detail(activity: &Activity, sale: &Sale, wall_ms: u64, out: &mut V
         price_cents: activity.price,
         original_price_cents: activity.original_price,
         per_user_limit: terms.per_user_limit,
-        starts_at: rfc3339(terms.starts_at_ms),
-        ends_at: rfc3339(terms.ends_at_ms),
+        starts_at: Rfc3339Ms(terms.starts_at_ms),
+        ends_at: Rfc3339Ms(terms.ends_at_ms),
         state: state(activity, sale, wall_ms),
         stock_left_band: band(sale.stock()),
-        requires_ticket: false,
+        requires_ticket: activity.admission.door != Door::Open,
     };
     if let Err(error) = serde_json::to_writer(out, &view) {
         unreachable!("strings and numbers serialize: {error}");
@@ -50,6 +52,8 @@ fn state(activity: &Activity, sale: &Sale, wall_ms: u64) -> &'static str {
         "scheduled"
     } else if wall_ms >= activity.terms.ends_at_ms {
         "ended"
+    } else if activity.admission.paused {
+        "paused"
     } else if sale.stock().is_some_and(|(available, _)| available == 0) {
         "sold_out"
     } else {
@@ -69,10 +73,26 @@ fn band(stock: Option<(u64, u64)>) -> &'static str {
     }
 }
 
-/// `ms` of epoch time as RFC 3339 in UTC.
-pub(crate) fn rfc3339(ms: u64) -> String {
-    let nanos = i128::from(ms.min(RFC3339_MAX_MS)) * 1_000_000;
-    OffsetDateTime::from_unix_timestamp_nanos(nanos).ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+/// Milliseconds of epoch time, written as RFC 3339 in UTC.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rfc3339Ms(pub(crate) u64);
+
+impl fmt::Display for Rfc3339Ms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = i128::from(self.0.min(RFC3339_MAX_MS)) * 1_000_000;
+        let at = OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| fmt::Error)?;
+        let mut text = [0; "9999-12-31T23:59:59.999Z".len()];
+        let mut rest = &mut text[..];
+        at.format_into(&mut rest, &Rfc3339).map_err(|_| fmt::Error)?;
+        let left = rest.len();
+        f.write_str(str::from_utf8(&text[..text.len() - left]).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl Serialize for Rfc3339Ms {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// Begins a list.
@@ -87,11 +107,14 @@ pub(crate) fn list_item(out: &mut Vec<u8>) {
     }
 }
 
-/// Ends a list. `next_cursor` is a word without anything to escape.
-pub(crate) fn list_end(out: &mut Vec<u8>, next_cursor: Option<&str>) {
-    match next_cursor {
-        Some(cursor) => out.extend_from_slice(format!(r#"],"next_cursor":"{cursor}"}}"#).as_bytes()),
-        None => out.extend_from_slice(br#"],"next_cursor":null}"#),
+/// Ends a list. `next` is the start and the id of its last item, where others follow it.
+pub(crate) fn list_end(out: &mut Vec<u8>, next: Option<(u64, ActivityId)>) {
+    let written = match next {
+        Some((starts_at_ms, id)) => write!(out, r#"],"next_cursor":"{starts_at_ms}-{id}"}}"#),
+        None => out.write_all(br#"],"next_cursor":null}"#),
+    };
+    if let Err(error) = written {
+        unreachable!("a Vec takes what is written: {error}");
     }
 }
 
@@ -111,7 +134,7 @@ mod tests {
 
     #[test]
     fn times() {
-        assert_eq!(rfc3339(1_796_000_000_123), "2026-11-30T00:53:20.123Z");
-        assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.999Z");
+        assert_eq!(Rfc3339Ms(1_796_000_000_123).to_string(), "2026-11-30T00:53:20.123Z");
+        assert_eq!(Rfc3339Ms(u64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
     }
 }

@@ -6,6 +6,7 @@ mod reads;
 mod reserve;
 mod serve;
 mod streams;
+mod tickets;
 mod timers;
 
 use std::{
@@ -15,12 +16,20 @@ use std::{
     time::Duration,
 };
 
-use contract::{Activity, OrderId, ledger::Entry, record::OrderEvent, snowflake::Snowflake};
+use contract::{Activity, OrderId, activity::EntryRule, ledger::Entry, record::OrderEvent, snowflake::Snowflake};
 
 pub use connection::ConnId;
 use connection::{Connection, Connections, Phase};
 
-use crate::{Now, board::Board, config::Config, gate::Gate, pipe::Batch, pipe::Pipe, stats::Stats};
+use crate::{
+    Limits, Now,
+    board::Board,
+    config::Config,
+    gate::Gate,
+    pipe::{Batch, Pipe},
+    stats::Stats,
+    tickets::{CAPTCHA_LEAD_MS, Captcha, Tickets},
+};
 
 /// No connection is taken now: too many are open, or the core drains. The shell closes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +57,8 @@ pub enum Next {
 pub enum Control {
     /// A record of [`contract::topic::ACTIVITIES`].
     Activity(Activity),
+    /// Records of [`contract::topic::ENTRY_RULES`].
+    EntryRules(Arc<[EntryRule]>),
     /// Records of [`contract::topic::ORDERS`].
     Entries(Arc<[Entry]>),
     /// Records of [`contract::topic::ORDER_EVENTS`].
@@ -58,6 +69,9 @@ pub enum Control {
     NotReady(Arc<[String]>),
     /// The lease of the core's worker id was extended, epoch milliseconds.
     LeaseUntil(u64),
+    /// Pictures that [`Core::poll_captchas`] asked for, in as many messages as it took; an empty one where
+    /// no more of them come.
+    Captchas(Vec<Captcha>),
     /// No new connections; those that are open close after their current request.
     Drain,
 }
@@ -84,6 +98,7 @@ pub struct Core {
     connections: Connections,
     gate: Gate,
     board: Board,
+    tickets: Tickets,
     pipe: Pipe,
     ids: Snowflake,
     /// One for each connection that has a deadline.
@@ -97,7 +112,7 @@ pub struct Core {
     not_ready: Arc<[String]>,
     /// Bodies are written here before their length is known.
     scratch: Vec<u8>,
-    traces: u64,
+    drawn: u64,
     stats: Stats,
 }
 
@@ -107,6 +122,7 @@ impl Core {
         Self {
             gate: Gate::new(&config, now.mono),
             board: Board::new(config.board, config.seed),
+            tickets: Tickets::new(config.keys.tickets.clone(), config.captchas_max, config.seed),
             pipe: Pipe::new(config.waiting_max),
             ids,
             now,
@@ -120,7 +136,7 @@ impl Core {
             draining: false,
             not_ready: Arc::from([]),
             scratch: Vec::new(),
-            traces: 0,
+            drawn: 0,
             stats: Stats::default(),
             config,
         }
@@ -129,6 +145,11 @@ impl Core {
     /// The counters.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// What a request may measure.
+    pub fn limits(&self) -> Limits {
+        self.config.http
     }
 
     /// Connections that are open.
@@ -224,6 +245,7 @@ impl Core {
                     self.gate.screen.rebuild(self.board.catalogue());
                 }
             }
+            Control::EntryRules(rules) => rules.iter().for_each(|rule| self.board.handle_rule(*rule)),
             Control::Entries(entries) => self.board.handle_entries(&entries),
             Control::OrderEvents(events) => self.board.handle_order_events(&events),
             Control::CaughtUp => {
@@ -232,9 +254,17 @@ impl Core {
             }
             Control::NotReady(reasons) => self.not_ready = reasons,
             Control::LeaseUntil(until_ms) => self.ids.extend_lease(until_ms),
+            Control::Captchas(captchas) => self.tickets.handle_captchas(captchas),
             Control::Drain => self.drain(),
         }
         self.tell_watchers();
+    }
+
+    /// How many pictures of challenges the shell is to have painted and to bring as
+    /// [`Control::Captchas`]; nothing while it owes some.
+    pub fn poll_captchas(&mut self, now: Now) -> Option<usize> {
+        let needed = self.board.needs_captchas(now.wall_ms, CAPTCHA_LEAD_MS);
+        needed.then(|| self.tickets.poll_wanted()).flatten()
     }
 
     fn drain(&mut self) {

@@ -1,5 +1,7 @@
 //! An order's status, for its owner.
 
+use std::fmt;
+
 use contract::{OrderId, UserId, snowflake};
 
 use super::{
@@ -7,11 +9,7 @@ use super::{
     connection::Phase,
     serve::{Answered, Turn},
 };
-use crate::{
-    Answer,
-    board::Status,
-    http::{Headers, respond},
-};
+use crate::{Answer, board::Status};
 
 /// The log may be this far behind an answer; an id that is younger may be an order's.
 const JOURNAL_LAG_MAX_MS: u64 = 2_000;
@@ -20,11 +18,8 @@ impl Core {
     /// `GET /api/v1/seckill/orders/{order_id}`.
     pub(super) fn order(&mut self, turn: &mut Turn<'_, '_>, order: Option<OrderId>) -> Phase {
         let Ok((_, order, status)) = self.own_order(turn, order) else { return Phase::Receiving };
-        self.stats.count(Answer::Read);
         let retry_after_s = (status == Status::Queued).then_some(1);
-        let headers = Headers { content_type: Some("application/json"), retry_after_s, ..Headers::default() };
-        respond(turn.out, &turn.exchange, Answer::Read, &headers, &[status_json(order, status).as_bytes()]);
-        Phase::Receiving
+        self.say_json(turn, Answer::Read, retry_after_s, status_json(order, status))
     }
 
     /// The order that is asked for, if it is the asker's.
@@ -55,6 +50,6 @@ impl Core {
 }
 
 /// An order as the API shows it.
-pub(super) fn status_json(order: OrderId, status: Status) -> String {
-    format!(r#"{{"order_id":"{order}","status":"{}"}}"#, status.as_str())
+pub(super) fn status_json(order: OrderId, status: Status) -> impl fmt::Display {
+    fmt::from_fn(move |f| write!(f, r#"{{"order_id":"{order}","status":"{}"}}"#, status.as_str()))
 }

@@ -23,8 +23,8 @@ struct Page {
 
 impl Core {
     pub(super) fn time(&mut self, turn: &mut Turn<'_, '_>) -> Phase {
-        let body = format!(r#"{{"now":"{}"}}"#, board::rfc3339(self.now.wall_ms));
-        self.say(turn, Answer::Read, "application/json", body.as_bytes())
+        let now = board::Rfc3339Ms(self.now.wall_ms);
+        self.say_json(turn, Answer::Read, None, format_args!(r#"{{"now":"{now}"}}"#))
     }
 
     /// Running and coming activities, by start and id.
@@ -50,10 +50,10 @@ impl Core {
                 }
                 board::list_item(&mut body);
                 board::detail(activity, sale, wall_ms, &mut body);
-                last = Some(format!("{}-{}", activity.terms.starts_at_ms, activity.id));
+                last = Some((activity.terms.starts_at_ms, activity.id));
             }
         }
-        board::list_end(&mut body, next_cursor.as_deref());
+        board::list_end(&mut body, next_cursor);
         let phase = self.public(turn, &body);
         self.scratch = body;
         phase
@@ -77,11 +77,12 @@ impl Core {
 
     /// Answers with what everybody may keep for a second, or says that the client's copy is good.
     fn public(&mut self, turn: &mut Turn<'_, '_>, body: &[u8]) -> Phase {
-        let etag = format!("\"{:016x}\"", fnv1a(body));
-        let same = turn.head.fields.if_none_match.is_some_and(|tags| matches_etag(tags, etag.as_bytes()));
+        let etag = etag(fnv1a(body));
+        let same = turn.head.fields.if_none_match.is_some_and(|tags| matches_etag(tags, &etag));
         let answer = if same { Answer::NotModified } else { Answer::Read };
         let content_type = (!same).then_some("application/json");
-        let headers = Headers { content_type, etag: Some(&etag), public_1_s: true, ..Headers::default() };
+        let headers =
+            Headers { content_type, etag: str::from_utf8(&etag).ok(), public_1_s: true, ..Headers::default() };
         self.stats.count(answer);
         respond(turn.out, &turn.exchange, answer, &headers, &[if same { b"" } else { body }]);
         Phase::Receiving
@@ -143,6 +144,16 @@ impl Page {
         }
         Some(page)
     }
+}
+
+/// A strong entity tag (RFC 9110 section 8.8.3) of a hash.
+fn etag(hash: u64) -> [u8; 18] {
+    let mut tag = [b'"'; 18];
+    let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+    for (pair, byte) in tag[1..17].chunks_mut(2).zip(hash.to_be_bytes()) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    }
+    tag
 }
 
 /// `If-None-Match` compares weakly (RFC 9110 section 13.1.2).

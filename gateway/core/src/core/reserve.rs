@@ -3,6 +3,7 @@
 use contract::{
     OrderId, UserId,
     ledger::{BatchReply, Outcome, Reservation},
+    ticket::Subject,
 };
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     Answer, Now,
-    http::{Headers, Persist, problem, put_decimal, respond},
+    http::{Headers, Persist, put_decimal, respond},
     order_request::{OrderRequest, is_idempotency_key, request_key},
     pipe::{self, BatchId, Unavailable, Waiting},
 };
@@ -22,12 +23,7 @@ impl Core {
     pub(super) fn reserve(&mut self, turn: &mut Turn<'_, '_>) -> Phase {
         let asked = match OrderRequest::read(turn.head.fields.content_type, turn.body) {
             Ok(asked) => asked,
-            Err(refusal) => {
-                self.stats.count(refusal.answer);
-                let detail = refusal.detail.as_deref();
-                problem(turn.out, &turn.exchange, refusal.answer, detail, &Headers::default());
-                return Phase::Receiving;
-            }
+            Err(refusal) => return self.refuse_body(turn, &refusal),
         };
         let activity = asked.activity_id;
         if !self.caught_up {
@@ -43,6 +39,11 @@ impl Core {
         }
         if let Some(answer) = self.board.refusal(activity, user, self.now.wall_ms) {
             self.stats.refused_locally += 1;
+            return self.refuse_turn(turn, answer);
+        }
+        let (door, has_bought) = self.board.door(activity, user);
+        let (ticket, subject) = (asked.ticket.as_deref(), Subject { activity, user });
+        if let Some(answer) = self.tickets.refusal(door, ticket, subject, has_bought, self.now.wall_ms) {
             return self.refuse_turn(turn, answer);
         }
         let order = match self.next_order() {
@@ -106,6 +107,7 @@ impl Core {
                 }
             }
         }
+        self.pipe.give_back(batch.activity(), sent);
         self.tell_watchers();
     }
 

@@ -1,6 +1,6 @@
 //! Bytes in, answers out.
 
-use std::net::IpAddr;
+use std::{fmt::Display, io::Write as _, net::IpAddr};
 
 use super::{
     ConnId, Core, Next,
@@ -10,6 +10,7 @@ use crate::{
     Answer, Now,
     http::{Exchange, Head, Headers, Method, Persist, Received, Request, problem, respond},
     limit::Limited,
+    order_request::Refusal,
     route::Route,
 };
 
@@ -152,11 +153,14 @@ impl Core {
                 return;
             }
             match Head::from_request(request, &core.config.http) {
-                Ok(head) => {
+                Ok((head, length)) if length == request.body.len() => {
                     let (phase, last) = core.serve(id, connection.peer, &head, request.body, &mut connection.out);
                     connection.enter(phase, last);
                 }
-                Err(answer) => core.reject(connection, answer, request.method == "HEAD"),
+                refused => {
+                    let answer = refused.err().unwrap_or(Answer::BadRequest);
+                    core.reject(connection, answer, request.method == "HEAD");
+                }
             }
             core.arm(id, connection);
         });
@@ -197,9 +201,15 @@ impl Core {
         {
             return id;
         }
-        self.traces += 1;
-        let half = |salt: u64| u128::from(mixed(self.config.seed ^ salt, self.traces));
-        half(0) << 64 | half(0x6d61_6c6c)
+        let (high, low) = self.draw();
+        u128::from(high) << 64 | u128::from(low)
+    }
+
+    /// Two numbers that look random and are not drawn again.
+    pub(super) fn draw(&mut self) -> (u64, u64) {
+        self.drawn += 1;
+        let number = |salt: u64| mixed(self.config.seed ^ salt, self.drawn);
+        (number(0), number(0x6d61_6c6c))
     }
 
     /// Answers one request. What the connection is at afterwards.
@@ -229,6 +239,8 @@ impl Core {
             Route::Time => self.time(turn),
             Route::Activities => self.activities(turn, query),
             Route::Activity(activity) => self.activity(turn, activity),
+            Route::Tickets(activity) => self.ticket(turn, activity),
+            Route::Challenge(activity) => self.challenge(turn, activity),
             Route::Orders => self.reserve(turn),
             Route::Order(order) => self.order(turn, order),
             Route::OrderEvents(order) => self.order_events(turn, order),
@@ -263,11 +275,36 @@ impl Core {
         Phase::Receiving
     }
 
+    /// Answers with JSON that nobody may keep.
+    pub(super) fn say_json(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        answer: Answer,
+        retry_after_s: Option<u64>,
+        json: impl Display,
+    ) -> Phase {
+        self.stats.count(answer);
+        self.scratch.clear();
+        if let Err(error) = write!(self.scratch, "{json}") {
+            unreachable!("a Vec takes what is written: {error}");
+        }
+        let headers = Headers { content_type: Some("application/json"), retry_after_s, ..Headers::default() };
+        respond(turn.out, &turn.exchange, answer, &headers, &[&self.scratch]);
+        Phase::Receiving
+    }
+
     /// Answers with a problem.
     pub(super) fn refuse(&mut self, out: &mut Vec<u8>, exchange: &Exchange, answer: Answer) {
         self.stats.count(answer);
         let retry_after_s = matches!(answer.status(), 429 | 503).then_some(RETRY_AFTER_S);
         problem(out, exchange, answer, None, &Headers { retry_after_s, ..Headers::default() });
+    }
+
+    /// Refuses a body, with the reason.
+    pub(super) fn refuse_body(&mut self, turn: &mut Turn<'_, '_>, refusal: &Refusal) -> Phase {
+        self.stats.count(refusal.answer);
+        problem(turn.out, &turn.exchange, refusal.answer, refusal.detail.as_deref(), &Headers::default());
+        Phase::Receiving
     }
 
     pub(super) fn refuse_turn(&mut self, turn: &mut Turn<'_, '_>, answer: Answer) -> Phase {

@@ -66,6 +66,20 @@ impl HeadScan {
     }
 }
 
+/// The limits of a head's bytes, for one that is parsed: as many as it takes to write it.
+fn measure(request: &Request<'_>, limits: &Limits) -> Result<(), Answer> {
+    let line = request.method.len() + request.target.len() + "  HTTP/1.1\r\n".len();
+    if line > limits.line_bytes_max {
+        return Err(Answer::TargetTooLong);
+    }
+    let fields = || request.headers.iter().map(|field| field.name.len() + field.value.len() + ": \r\n".len());
+    let head = line + fields().sum::<usize>() + "\r\n".len();
+    let fits = request.headers.len() <= HEADERS_MAX
+        && fields().all(|line| line <= limits.line_bytes_max)
+        && head <= limits.head_bytes_max;
+    if fits { Ok(()) } else { Err(Answer::HeadTooLarge) }
+}
+
 /// What of a request line is too long (RFC 9112 section 3): the method, the target, or neither is there.
 fn long_line(input: &[u8], limits: &Limits) -> Answer {
     match input.iter().take(limits.line_bytes_max).find(|byte| !is_token(**byte)) {
@@ -121,16 +135,15 @@ impl<'b> Head<'b> {
         Self::check(method, target, version == 0, request.headers, limits)
     }
 
-    /// Takes a head that somebody else has parsed.
-    pub(crate) fn from_request(request: &Request<'b>, limits: &Limits) -> Result<Self, Answer> {
-        if request.target.len() >= limits.line_bytes_max {
-            return Err(Answer::TargetTooLong);
-        }
-        if request.headers.len() > HEADERS_MAX {
-            return Err(Answer::HeadTooLarge);
-        }
+    /// Takes a head that somebody else has parsed. How long its body must be.
+    pub(crate) fn from_request(request: &Request<'b>, limits: &Limits) -> Result<(Self, usize), Answer> {
+        measure(request, limits)?;
         let head = Self::check(request.method, request.target, request.http_1_0, request.headers, limits)?;
-        if head.framing == Framing::Length(request.body.len()) { Ok(head) } else { Err(Answer::BadRequest) }
+        match head.framing {
+            Framing::Chunked => Err(Answer::LengthRequired),
+            Framing::Length(_) if head.awaits_continue() => Err(Answer::ExpectationFailed),
+            Framing::Length(length) => Ok((head, length)),
+        }
     }
 
     fn check(

@@ -12,6 +12,8 @@ mod target;
 
 pub use httparse::Header;
 
+use crate::answer::Answer;
+
 pub(crate) use fields::list;
 pub(crate) use head::{Head, Method};
 pub(crate) use receive::{Received, Receiver};
@@ -29,7 +31,8 @@ pub const BODY_BYTES_MAX: usize = 16 * 1024;
 pub const CHUNKED_WIRE_BYTES_MAX: usize = 64 * 1024;
 
 /// A request that somebody else has parsed, for drivers that own the parser. The body must be what
-/// its one `Content-Length` says; chunked bodies are refused, because who decoded them is not known.
+/// its one `Content-Length` says; chunked bodies are refused, because who decoded them is not known, and
+/// so is `Expect`, because who would send the 100 is not.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'b> {
     /// As it came.
@@ -42,6 +45,16 @@ pub struct Request<'b> {
     pub headers: &'b [Header<'b>],
     /// All of it.
     pub body: &'b [u8],
+}
+
+impl Request<'_> {
+    /// Bytes of the body that belong to this head, whatever `body` is yet.
+    ///
+    /// # Errors
+    /// How the core refuses it, whatever the body is: it is given to the core without one.
+    pub fn body_len(&self, limits: &Limits) -> Result<usize, Answer> {
+        Head::from_request(self, limits).map(|(_, length)| length)
+    }
 }
 
 /// What a request may measure, in bytes.

@@ -45,6 +45,8 @@ pub(crate) struct Headers<'a> {
     pub(crate) etag: Option<&'a str>,
     pub(crate) location: Option<OrderId>,
     pub(crate) retry_after_s: Option<u64>,
+    /// The sealed challenge whose picture the body is.
+    pub(crate) challenge: Option<&'a str>,
     /// Anybody may keep the answer for a second; else nobody may.
     pub(crate) public_1_s: bool,
     /// The body comes in chunks later; no length is told.
@@ -82,6 +84,9 @@ pub(crate) fn respond(out: &mut Vec<u8>, exchange: &Exchange, answer: Answer, he
     }
     if let Some(seconds) = headers.retry_after_s {
         put_number(out, b"retry-after: ", seconds);
+    }
+    if let Some(challenge) = headers.challenge {
+        put_line(out, b"challenge: ", challenge.as_bytes());
     }
     if answer == Answer::InvalidToken {
         put_line(out, b"www-authenticate: ", b"Bearer");

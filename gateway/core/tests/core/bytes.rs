@@ -1,6 +1,6 @@
 //! What one line of the table of raw bytes can't say.
 
-use gateway_core::{HEADERS_MAX, Header, LINE_BYTES_MAX, Next, Request};
+use gateway_core::{Answer, HEADERS_MAX, Header, LINE_BYTES_MAX, Limits, Next, Request};
 
 use crate::world::{World, statuses};
 
@@ -115,4 +115,37 @@ fn half_a_request_before_the_end_gets_no_answer_and_a_whole_one_gets_its() {
     world.core.handle_eof(id);
     let (out, next) = world.receive(id);
     assert_eq!((statuses(&out).len(), next), (1, Next::Close));
+}
+
+/// What a driver that owns the parser may read of a body, and what it leaves alone.
+#[test]
+fn a_body_is_measured_by_its_head() {
+    let check = |method: &str, fields: &[(&str, &str)], expect: Result<usize, Answer>| {
+        let mut headers = vec![Header { name: "Host", value: b"a" }];
+        headers.extend(fields.iter().map(|(name, value)| Header { name, value: value.as_bytes() }));
+        let request = Request { method, target: "/ping", http_1_0: false, headers: &headers, body: b"" };
+        assert_eq!(request.body_len(&Limits::default()), expect, "{method} {fields:?}");
+    };
+    let length = |text| [("Content-Length", text)];
+    check("GET", &[], Ok(0));
+    check("GET", &length("5"), Ok(5));
+    check("POST", &length("16384"), Ok(16_384));
+    check("POST", &length("16385"), Err(Answer::BodyTooLarge));
+    check("POST", &length("99999999999999999999"), Err(Answer::BodyTooLarge));
+    check("POST", &[], Err(Answer::LengthRequired));
+    for bad in ["", "+5", "-5", "abc", "5,5", "05", "\u{660}"] {
+        check("POST", &length(bad), Err(Answer::BadRequest));
+    }
+    check("POST", &[length("5")[0], length("5")[0]], Err(Answer::BadRequest));
+    let (chunked, expects) = (("Transfer-Encoding", "chunked"), ("Expect", "100-continue"));
+    check("POST", &[chunked], Err(Answer::LengthRequired));
+    check("POST", &[chunked, length("5")[0]], Err(Answer::BadRequest));
+    check("POST", &[expects, length("5")[0]], Err(Answer::ExpectationFailed));
+    check("GET", &[expects], Ok(0));
+    let long = "x".repeat(LINE_BYTES_MAX);
+    check("GET", &[("A", &long[..LINE_BYTES_MAX - 5])], Ok(0));
+    check("GET", &[("A", &long)], Err(Answer::HeadTooLarge));
+    let half = ("A", &long[..LINE_BYTES_MAX / 2]);
+    check("GET", &[half; 3], Ok(0));
+    check("GET", &[half; 4], Err(Answer::HeadTooLarge));
 }

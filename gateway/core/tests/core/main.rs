@@ -3,9 +3,11 @@
 #![cfg(test)]
 
 mod admission;
+mod allocations;
 mod bytes;
 mod cuts;
 mod desync;
+mod entry;
 #[path = "../http_table/cases.rs"]
 mod http_table;
 mod orders;

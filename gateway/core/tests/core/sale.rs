@@ -246,7 +246,7 @@ fn what_waits_is_bounded() {
 fn a_lease_that_ended_makes_no_orders() {
     let mut world = World::new(10);
     world.core = gateway_core::Core::new(
-        gateway_core::Config::new(crate::world::key(), 1),
+        gateway_core::Config::new(crate::world::keys(), 1),
         contract::snowflake::Snowflake::new(1, START_MS, START_MS + 1),
         world.now,
     );

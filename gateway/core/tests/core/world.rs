@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use contract::{
     Activity, ActivityId, Cents, OrderId, SkuId, UserId,
-    activity::Terms,
+    activity::{Admission, Terms},
     ledger::{BatchReply, Command, Entry, Ledger},
     record::{OrderEvent, OrderStatus},
     snowflake::Snowflake,
-    token::{Audience, TokenKey},
+    token::TokenKey,
 };
-use gateway_core::{Batch, Config, ConnId, Control, Core, Next, Now};
+use gateway_core::{Batch, Config, ConnId, Control, Core, Keys, Next, Now};
 use serde_json::Value;
 
 pub(crate) const START_MS: u64 = 1_800_000_000_000;
@@ -26,8 +26,12 @@ pub(crate) struct World {
     pub(crate) client: IpAddr,
 }
 
+pub(crate) fn keys() -> Keys {
+    Keys::new(b"a secret of the test")
+}
+
 pub(crate) fn key() -> TokenKey {
-    TokenKey::new(b"a secret of the test", Audience::Shopper)
+    keys().tokens
 }
 
 pub(crate) fn activity(id: i64, terms: Terms) -> Activity {
@@ -39,6 +43,7 @@ pub(crate) fn activity(id: i64, terms: Terms) -> Activity {
         price: Cents::new(100),
         original_price: Cents::new(900),
         terms,
+        admission: Admission::default(),
     }
 }
 
@@ -64,7 +69,7 @@ impl World {
     /// Nothing was given to the core yet.
     pub(crate) fn cold(stock: u64, terms: Terms, configure: impl FnOnce(&mut Config)) -> Self {
         let now = Now { mono: Duration::from_secs(5), wall_ms: START_MS + 1 };
-        let mut config = Config::new(key(), 42);
+        let mut config = Config::new(keys(), 42);
         configure(&mut config);
         let core = Core::new(config, Snowflake::new(1, START_MS - HOUR_MS, u64::MAX), now);
         let (ledger, opened) = Ledger::open(ActivityId::from_i64(1).unwrap(), stock, terms, START_MS - HOUR_MS);
@@ -161,9 +166,13 @@ pub(crate) fn get_as(id: i64, path: &str) -> String {
 
 /// A POST of `body` with the user's token.
 pub(crate) fn post(id: i64, headers: &str, body: &str) -> String {
+    post_to("/api/v1/seckill/orders", id, headers, body)
+}
+
+pub(crate) fn post_to(path: &str, id: i64, headers: &str, body: &str) -> String {
     let (token, len) = (token(id), body.len());
     format!(
-        "POST /api/v1/seckill/orders HTTP/1.1\r\nHost: mall\r\nAuthorization: Bearer {token}\r\n\
+        "POST {path} HTTP/1.1\r\nHost: mall\r\nAuthorization: Bearer {token}\r\n\
          Content-Type: application/json\r\nContent-Length: {len}\r\n{headers}\r\n{body}"
     )
 }

@@ -8,7 +8,7 @@ use super::*;
 /// The user whose token is asked with, registered.
 pub(super) struct Shopping {
     pub(super) app: TestApp,
-    token: String,
+    pub(super) token: String,
     user: UserId,
     phones: Category,
     product: Product,
@@ -18,7 +18,10 @@ pub(super) struct Shopping {
 
 impl Shopping {
     pub(super) async fn new() -> Self {
-        let app = TestApp::new().await;
+        Self::at(TestApp::new().await).await
+    }
+
+    pub(super) async fn at(app: TestApp) -> Self {
         let category = async |parent, name: &str| {
             let new = NewCategory { parent, name: name.to_owned(), sort_order: 0 };
             app.store.add_category(new, START_MS).await.unwrap().unwrap()

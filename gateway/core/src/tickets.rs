@@ -1,0 +1,146 @@
+//! Entry tickets and the pictures that stand before some of them.
+
+use std::{borrow::Cow, collections::VecDeque, sync::Arc};
+
+use contract::{
+    activity::Door,
+    ticket::{self, Stated, Subject, TicketKey},
+};
+use serde::Deserialize;
+
+use crate::{
+    answer::Answer,
+    order_request::{Refusal, json_object},
+    recent::Recent,
+};
+
+/// How long a ticket is good, in milliseconds.
+pub const TICKET_MS: u64 = 10 * 60_000;
+/// How long a challenge may be answered, in milliseconds.
+pub const CHALLENGE_MS: u64 = 2 * 60_000;
+/// So many milliseconds before a sale its pictures are asked for.
+pub const CAPTCHA_LEAD_MS: u64 = 10 * 60_000;
+
+/// Challenges that were tried and may not be tried again on this core.
+const TRIED_MAX: usize = 16 * 1024;
+/// Bytes of an answer that are looked at.
+const ANSWER_BYTES_MAX: usize = 64;
+
+/// A picture and what is to be read in it.
+#[derive(Debug, Clone)]
+pub struct Captcha {
+    /// A PNG.
+    pub image: Arc<[u8]>,
+    /// What it says.
+    pub answer: String,
+}
+
+/// What is asked for a ticket; where nothing is asked the body may be empty.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TicketRequest<'b> {
+    #[serde(borrow, default)]
+    challenge: Option<Cow<'b, str>>,
+    #[serde(borrow, default)]
+    answer: Option<Cow<'b, str>>,
+}
+
+impl<'b> TicketRequest<'b> {
+    pub(crate) fn read(content_type: Option<&[u8]>, body: &'b [u8]) -> Result<Self, Refusal> {
+        if body.is_empty() { Ok(Self::default()) } else { json_object(content_type, body) }
+    }
+}
+
+/// The key, the pictures that are ready, and the challenges that were tried.
+#[derive(Debug)]
+pub(crate) struct Tickets {
+    key: TicketKey,
+    ready: VecDeque<Captcha>,
+    ready_max: usize,
+    /// Pictures that were asked for and did not come yet.
+    asked: usize,
+    tried: Recent<u64, ()>,
+}
+
+impl Tickets {
+    pub(crate) fn new(key: TicketKey, ready_max: usize, seed: u64) -> Self {
+        Self { key, ready: VecDeque::new(), ready_max, asked: 0, tried: Recent::new(TRIED_MAX, seed) }
+    }
+
+    /// How many pictures to ask for; they are asked for then.
+    pub(crate) fn poll_wanted(&mut self) -> Option<usize> {
+        let missing = self.ready_max - self.ready.len();
+        if self.asked > 0 || missing <= self.ready_max / 2 {
+            return None;
+        }
+        self.asked = missing;
+        Some(missing)
+    }
+
+    /// Takes pictures that were asked for; none where no more of them come.
+    pub(crate) fn handle_captchas(&mut self, captchas: Vec<Captcha>) {
+        self.asked = if captchas.is_empty() { 0 } else { self.asked.saturating_sub(captchas.len()) };
+        self.ready.extend(captchas);
+        self.ready.truncate(self.ready_max);
+    }
+
+    /// A picture that nobody has seen, and the challenge that goes with it.
+    pub(crate) fn challenge(&mut self, subject: Subject, nonce: u64, wall_ms: u64) -> Option<(String, Arc<[u8]>)> {
+        let Captcha { image, answer } = self.ready.pop_front()?;
+        let stated = Stated { expires_at_ms: wall_ms.saturating_add(CHALLENGE_MS), nonce };
+        Some((self.key.challenge(subject, stated, &answer), image))
+    }
+
+    /// A ticket, if what was brought is enough for the sale's door; it is good until `ends_at_ms` at the
+    /// longest. A challenge can be tried once, right or wrong.
+    pub(crate) fn issue(
+        &mut self,
+        door: Door,
+        subject: Subject,
+        brought: &TicketRequest<'_>,
+        nonce: u64,
+        (wall_ms, ends_at_ms): (u64, u64),
+    ) -> Result<(String, u64), Answer> {
+        if door == Door::Captcha {
+            let (Some(challenge), Some(answer)) = (&brought.challenge, &brought.answer) else {
+                return Err(Answer::ChallengeRequired);
+            };
+            self.pass(subject, challenge, answer, wall_ms)?;
+        }
+        let expires_at_ms = wall_ms.saturating_add(TICKET_MS).min(ends_at_ms);
+        Ok((self.key.ticket(subject, Stated { expires_at_ms, nonce }), expires_at_ms))
+    }
+
+    fn pass(&mut self, subject: Subject, challenge: &str, answer: &str, wall_ms: u64) -> Result<(), Answer> {
+        let Ok(nonce) = ticket::nonce(challenge) else { return Err(Answer::ChallengeFailed) };
+        let again = self.tried.get(&nonce).is_some();
+        self.tried.insert(nonce, ());
+        if again || answer.len() > ANSWER_BYTES_MAX {
+            return Err(Answer::ChallengeFailed);
+        }
+        match self.key.open_challenge(challenge, subject, answer) {
+            Ok(stated) if wall_ms < stated.expires_at_ms => Ok(()),
+            Ok(_) | Err(_) => Err(Answer::ChallengeFailed),
+        }
+    }
+
+    /// Why `ticket` does not open the sale's door. Somebody who has bought already may show the ticket that
+    /// he bought with, however old it is: a repeat gets its first answer.
+    pub(crate) fn refusal(
+        &self,
+        door: Door,
+        ticket: Option<&str>,
+        subject: Subject,
+        has_bought: bool,
+        wall_ms: u64,
+    ) -> Option<Answer> {
+        if door == Door::Open {
+            return None;
+        }
+        let Some(ticket) = ticket else { return Some(Answer::TicketRequired) };
+        match self.key.open_ticket(ticket, subject) {
+            Ok(stated) if has_bought || wall_ms < stated.expires_at_ms => None,
+            Ok(_) | Err(_) => Some(Answer::TicketInvalid),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Units are sold, whatever carries the requests and wherever the ledger is.
+
+use std::{io::Write, sync::Arc};
+
+use commit_log::{LocalLog, Log};
+use contract::{
+    ActivityId, UserId,
+    ledger::{Snapshot, Window},
+    topic,
+};
+use foundation::{Clock, SystemClock};
+use ledger::{LedgerClient, house::SnapshotSource, redis::RedisLedger};
+use services::Redis;
+use tokio::runtime::Runtime as Tokio;
+
+use super::{ANSWER_MAX, STOCK, Server, answer, key, on_every_driver, terms, until};
+use crate::{link::Ledgers, redis::Settings};
+
+/// Ledgers begin with the log.
+struct NoSnapshots;
+
+impl SnapshotSource for NoSnapshots {
+    async fn snapshots(&self) -> Result<Vec<Snapshot>, String> {
+        Ok(Vec::new())
+    }
+}
+
+fn activity(serial: usize) -> ActivityId {
+    ActivityId::from_i64(1 + i64::try_from(serial).unwrap()).unwrap()
+}
+
+fn order(activity: ActivityId, user: i64) -> Vec<u8> {
+    let token = key().sign(UserId::from_i64(user).unwrap(), None, SystemClock.now_ms() / 1000, 3600);
+    let body = format!(r#"{{"activity_id":"{activity}","quantity":1}}"#);
+    format!(
+        "POST /api/v1/seckill/orders HTTP/1.1\r\nHost: mall\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nIdempotency-Key: k{user}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+fn order_id(answer: &str) -> String {
+    let (_, rest) = answer.split_once(r#""order_id":""#).unwrap();
+    rest.split_once('"').unwrap().0.to_owned()
+}
+
+/// Twice as many users as units, in one go; then the first of them once more, and what became of the order.
+fn sells_out(server: &Server, activity: ActivityId) {
+    let mut socket = server.connect();
+    let users = 1..=2 * i64::try_from(STOCK).unwrap();
+    let all: Vec<u8> = users.clone().flat_map(|user| order(activity, user)).collect();
+    socket.write_all(&all).unwrap();
+    let told: Vec<String> = users.map(|_| answer(&mut socket)).collect();
+    let (held, refused) = told.split_at(usize::try_from(STOCK).unwrap());
+    for (user, answer) in (1..).zip(held) {
+        assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+        let order_id = order_id(answer);
+        assert!(answer.contains(&format!("\r\nlocation: /api/v1/seckill/orders/{order_id}\r\n")), "{answer}");
+        let again = server.ask(&order(activity, user));
+        assert_eq!(self::order_id(&again), order_id, "{again}");
+    }
+    for answer in refused {
+        assert!(answer.starts_with("HTTP/1.1 409 ") && answer.contains("sold_out"), "{answer}");
+    }
+}
+
+#[test]
+fn on_the_ledger_of_this_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let tokio = Tokio::new().unwrap();
+    let (log, ledger) = tokio.block_on(async {
+        let log = LocalLog::open(&directory.path().join("log.db")).unwrap();
+        log.create_topics(topic::fixed().to_vec()).await.unwrap();
+        let window = Window { max: 0, within_ms: 1 };
+        let (ledger, _) = ledger::local::start(log.clone(), NoSnapshots, window, SystemClock).await.unwrap();
+        (log, ledger)
+    });
+    on_every_driver(|driver| {
+        let mut parts = driver.parts();
+        parts.activity = activity(driver.runtime as usize);
+        parts.ledgers = Ledgers::Shared(Arc::new(ledger.clone()));
+        tokio.block_on(ledger.open(parts.activity, STOCK, terms(SystemClock.now_ms()))).unwrap();
+        let activity = parts.activity;
+        sells_out(&parts.start(), activity);
+    });
+    log.close();
+}
+
+#[test]
+fn on_redis_which_goes_away_and_comes_back() {
+    let Some(redis) = Redis::start_with("no") else { return };
+    let redis = std::cell::RefCell::new(redis);
+    let tokio = Tokio::new().unwrap();
+    on_every_driver(|driver| {
+        let url = redis.borrow().url();
+        let mut parts = driver.parts();
+        parts.activity = activity(driver.runtime as usize);
+        parts.ledgers = Ledgers::Redis(Settings::new(&url, Window { max: 0, within_ms: 1 }, ANSWER_MAX).unwrap());
+        tokio.block_on(async {
+            let ledgers = RedisLedger::new(&url).unwrap();
+            let run = ledgers.run_id().await.unwrap();
+            ledgers.set_verified(&run).await.unwrap();
+            ledgers.open(parts.activity, STOCK, terms(SystemClock.now_ms())).await.unwrap();
+        });
+        let activity = parts.activity;
+        let server = parts.start();
+        // Until the thread has its connection.
+        until("it is connected", || !server.ask(&order(activity, 1)).starts_with("HTTP/1.1 503 "));
+        sells_out(&server, activity);
+        redis.borrow_mut().kill();
+        let code = |code: &str| server.ask(&order(activity, 1)).contains(&format!(r#""code":"{code}""#));
+        until("503 while it is away", || code("unavailable"));
+        redis.borrow_mut().resume();
+        // It is another run, which nobody has compared with the log.
+        until("it is asked again", || code("frozen"));
+    });
+}

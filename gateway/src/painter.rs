@@ -1,0 +1,126 @@
+//! Paints the pictures of challenges, on a thread of its own: a picture takes a thousand requests' time.
+
+use std::{io, sync::mpsc, thread};
+
+use captcha::{
+    Captcha,
+    filters::{Dots, Noise, Wave},
+};
+use gateway_core::Control;
+use tokio::sync::mpsc as mailbox;
+
+/// Pictures in one message to a core.
+const BATCH_MAX: usize = 32;
+/// Characters in one picture.
+const CHARS: u32 = 5;
+/// None of them looks like another, in capitals or not.
+const ALPHABET: &str = "ACDEFGHJKMNPQRTUVWXY";
+const WIDTH: u32 = 200;
+const HEIGHT: u32 = 80;
+
+/// A core's order: so many pictures to its mailbox. A core has one open at a time, which bounds the queue.
+struct Order {
+    count: usize,
+    to: mailbox::Sender<Control>,
+}
+
+/// The thread that paints; it ends with the last who may order.
+#[derive(Clone)]
+pub(crate) struct Painter(mpsc::Sender<Order>);
+
+/// One core's way to it.
+pub(crate) struct Easel {
+    painter: Painter,
+    to: mailbox::Sender<Control>,
+}
+
+impl Painter {
+    pub(crate) fn start() -> io::Result<Self> {
+        let (orders, taken) = mpsc::channel::<Order>();
+        thread::Builder::new().name("painter".to_owned()).spawn(move || {
+            for order in taken {
+                order.carry_out();
+            }
+        })?;
+        Ok(Self(orders))
+    }
+
+    /// The way of the core whose mailbox is `to`.
+    pub(crate) fn of(&self, to: mailbox::Sender<Control>) -> Easel {
+        Easel { painter: self.clone(), to }
+    }
+}
+
+impl Easel {
+    /// Orders pictures; they come as messages. Does not wait.
+    pub(crate) fn order(&self, count: usize) {
+        // The painter outlives everybody who holds it.
+        drop(self.painter.0.send(Order { count, to: self.to.clone() }));
+    }
+}
+
+impl Order {
+    fn carry_out(self) {
+        let mut left = self.count;
+        while left > 0 {
+            let batch: Vec<_> = (0..left.min(BATCH_MAX)).filter_map(|_| paint()).collect();
+            left -= left.min(BATCH_MAX);
+            let ended = batch.is_empty();
+            // A core that has ended needs no pictures.
+            if self.to.blocking_send(Control::Captchas(batch)).is_err() || ended {
+                return;
+            }
+        }
+        drop(self.to.blocking_send(Control::Captchas(Vec::new())));
+    }
+}
+
+fn paint() -> Option<gateway_core::Captcha> {
+    let mut captcha = Captcha::new();
+    let alphabet: Vec<char> = ALPHABET.chars().collect();
+    captcha
+        .set_chars(&alphabet)
+        .add_chars(CHARS)
+        .apply_filter(Noise::new(0.2))
+        .apply_filter(Wave::new(2.0, 12.0).horizontal())
+        .apply_filter(Wave::new(2.0, 10.0).vertical())
+        .view(WIDTH, HEIGHT)
+        .apply_filter(Dots::new(8).max_radius(6));
+    let painted = captcha.as_tuple();
+    if painted.is_none() {
+        tracing::error!("a challenge's picture could not be encoded");
+    }
+    let (answer, image) = painted?;
+    Some(gateway_core::Captcha { image: image.into(), answer })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_picture_is_another_and_says_its_answer_in_the_alphabet() {
+        let (to, mut came) = mailbox::channel(4);
+        let painter = Painter::start().unwrap();
+        painter.of(to).order(40);
+        drop(painter);
+        let mut batches = Vec::new();
+        while let Some(Control::Captchas(batch)) = came.blocking_recv() {
+            batches.push(batch);
+        }
+        assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [32, 8, 0]);
+        let pictures: Vec<_> = batches.into_iter().flatten().collect();
+        assert_eq!(pictures.iter().map(|picture| &picture.image).collect::<HashSet<_>>().len(), 40);
+        for picture in pictures {
+            assert!(picture.image.starts_with(b"\x89PNG\r\n\x1a\n"));
+            // The first chunk of a PNG tells its size (RFC 2083 section 4.1.1).
+            let size =
+                picture.image[16..24].chunks(4).map(|side| side.iter().fold(0, |n, byte| n << 8 | u32::from(*byte)));
+            assert_eq!(size.collect::<Vec<_>>(), [WIDTH, HEIGHT]);
+            assert_eq!(picture.answer.len(), CHARS as usize);
+            assert!(picture.answer.chars().all(|letter| ALPHABET.contains(letter)), "{}", picture.answer);
+        }
+    }
+}

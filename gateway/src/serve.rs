@@ -1,0 +1,85 @@
+//! What runs on every core thread, whatever the runtime.
+
+use std::{io, net::IpAddr, rc::Rc, time::Instant};
+
+use crate::{
+    mailbox::Mailbox,
+    net::{Listening, Net, first},
+    redis, session,
+    shard::{Parts, Shard},
+    thread::{ACCEPT_RETRY, BACKLOG, CoreThread, DRAIN_MAX, TICK},
+};
+
+/// Serves clients by bytes until the thread is stopped and drained.
+pub(crate) async fn serve<N: Listening>(thread: CoreThread, net: N) -> io::Result<()> {
+    let CoreThread { socket, open, listens, parts, mailbox, stop, .. } = thread;
+    let shard = begin(parts, mailbox, net);
+    first(stop.cancelled(), open.cancelled()).await;
+    if !stop.is_cancelled() {
+        socket.listen(BACKLOG)?;
+        let listener = net.listener(socket)?;
+        // Whoever waits for it may have given up.
+        let (Ok(()) | Err(())) = listens.send(());
+        first(stop.cancelled(), accept(&listener, &shard, net)).await;
+    }
+    drain(&shard, net).await;
+    Ok(())
+}
+
+/// Makes the shard, and starts what moves it besides its clients.
+pub(crate) fn begin(parts: Parts, mailbox: Mailbox, net: impl Net) -> Rc<Shard> {
+    let shard = Shard::new(parts);
+    let Mailbox { mut letters, mut controls } = mailbox;
+    net.spawn(redis::run(shard.clone(), net));
+    let flushed = shard.clone();
+    net.spawn(async move { flushed.flush().await });
+    let told = shard.clone();
+    net.spawn(async move {
+        while let Some(letter) = letters.recv().await {
+            told.handle_letter(letter);
+        }
+    });
+    let told = shard.clone();
+    net.spawn(async move {
+        while let Some(control) = controls.recv().await {
+            told.handle_control(control);
+        }
+    });
+    let ticked = shard.clone();
+    net.spawn(async move {
+        loop {
+            net.sleep(TICK).await;
+            ticked.tick();
+        }
+    });
+    shard
+}
+
+/// Waits for what is open to end.
+pub(crate) async fn drain(shard: &Shard, net: impl Net) {
+    let stopped = Instant::now();
+    shard.drain();
+    while shard.connections() > 0 && stopped.elapsed() < DRAIN_MAX {
+        net.sleep(TICK).await;
+    }
+    shard.tick();
+}
+
+async fn accept<N: Listening>(listener: &N::Listener, shard: &Rc<Shard>, net: N) {
+    loop {
+        match net.accept(listener).await {
+            Ok((client, peer)) => take(client, peer, shard, net),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                net.sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+fn take<N: Listening>(client: N::Client, peer: IpAddr, shard: &Rc<Shard>, net: N) {
+    if let Ok(id) = shard.open(peer) {
+        let shard = shard.clone();
+        net.spawn(async move { session::serve(&shard, id, client, net).await });
+    }
+}

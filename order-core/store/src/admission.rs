@@ -1,0 +1,288 @@
+//! What an admin does to a sale while it runs: pause, end, restock, and say who may take part.
+
+use contract::{
+    Activity, ActivityId, OperationId, UserId,
+    activity::{Entry, EntryRule},
+    record::Action,
+};
+use sqlx::{Row, Transaction};
+
+use crate::{
+    Sale, StoreError,
+    activities::{SELECT, move_stock, sale_of},
+    db::{Db, DbRow, Store, big, count, id, lock_row},
+    outgoing::Outgoing,
+    page::{Listed, Page},
+    take_in::RESTOCK,
+};
+
+/// Users named in one call at most.
+pub const ENTRY_RULES_MAX: usize = 1_000;
+
+/// `inbox.source` of restocks whose units have left their SKU.
+const RESTOCK_ASKED: &str = "restock-asked";
+
+/// What became of a change of a sale.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Steered {
+    /// The sale as it is now; it may have been so already.
+    Done(Sale),
+    /// There is no such sale.
+    Unknown,
+    /// It is over.
+    Over,
+}
+
+/// What became of units for a sale that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restocked {
+    /// They have left the SKU and are on their way to the ledger; they may have been so already.
+    Sent,
+    /// There is no such sale.
+    Unknown,
+    /// It is over.
+    Over,
+    /// The SKU has only so much.
+    InsufficientStock(u64),
+}
+
+/// A sale and its row's lock.
+async fn locked(tx: &mut Transaction<'_, Db>, activity: ActivityId) -> Result<Option<Sale>, StoreError> {
+    if !lock_row(tx, "UPDATE activities SET version = version WHERE id = ?", activity.as_i64()).await? {
+        return Ok(None);
+    }
+    let row = sqlx::query(SELECT).bind(activity.as_i64()).fetch_one(&mut **tx).await?;
+    sale_of(&row).map(Some)
+}
+
+impl Store {
+    /// Stops a sale from letting anybody in, or lets it go on.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn pause_sale(&self, activity: ActivityId, paused: bool, now_ms: u64) -> Result<Steered, StoreError> {
+        let mut tx = self.begin_write().await?;
+        let Some(mut sale) = locked(&mut tx, activity).await? else { return Ok(Steered::Unknown) };
+        let Activity { version, terms, admission, .. } = &mut sale.activity;
+        if terms.ends_at_ms <= now_ms {
+            return Ok(Steered::Over);
+        }
+        if admission.paused != paused {
+            admission.paused = paused;
+            *version += 1;
+            self.rewrite_sale(tx, &sale).await?;
+        }
+        Ok(Steered::Done(sale))
+    }
+
+    /// Ends a sale now. Where its ledger was never opened, its units go back to the SKU.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn end_sale(&self, activity: ActivityId, now_ms: u64) -> Result<Steered, StoreError> {
+        let mut tx = self.begin_write().await?;
+        let Some(mut sale) = locked(&mut tx, activity).await? else { return Ok(Steered::Unknown) };
+        let Activity { version, terms, sku, .. } = &mut sale.activity;
+        if terms.ends_at_ms <= now_ms {
+            return Ok(Steered::Done(sale));
+        }
+        *version += 1;
+        terms.ends_at_ms = now_ms;
+        terms.starts_at_ms = terms.starts_at_ms.min(now_ms.saturating_sub(1));
+        if !sale.ledger_open {
+            let given_back = move_stock(&mut tx, *sku, 0, sale.stock).await?;
+            assert!(given_back, "units can always go back to a SKU");
+            sale.stock = 0;
+        }
+        self.rewrite_sale(tx, &sale).await?;
+        Ok(Steered::Done(sale))
+    }
+
+    /// An operation that nobody has asked for.
+    ///
+    /// # Errors
+    /// Where no id can be made now.
+    pub fn new_operation(&self) -> Result<OperationId, StoreError> {
+        let id = self.next_id()?;
+        OperationId::from_i64(id).ok_or_else(|| StoreError::Ids(id.to_string()))
+    }
+
+    /// Takes `units` from the SKU for a sale whose ledger is open and sends them there. An `operation` that
+    /// was asked for before changes nothing.
+    ///
+    /// # Errors
+    /// Where the database fails, or the units do not fit.
+    pub async fn restock_sale(
+        &self,
+        activity: ActivityId,
+        operation: OperationId,
+        units: u64,
+        now_ms: u64,
+    ) -> Result<Restocked, StoreError> {
+        let delta = big(units)?;
+        let mut tx = self.begin_write().await?;
+        let Some(sale) = locked(&mut tx, activity).await? else { return Ok(Restocked::Unknown) };
+        if self.is_in_inbox(&mut tx, RESTOCK_ASKED, activity, operation).await? {
+            return Ok(Restocked::Sent);
+        }
+        if sale.activity.terms.ends_at_ms <= now_ms {
+            return Ok(Restocked::Over);
+        }
+        if !move_stock(&mut tx, sale.activity.sku, units, 0).await? {
+            let row = sqlx::query("SELECT stock FROM skus WHERE id = ?").bind(sale.activity.sku.as_i64());
+            return Ok(Restocked::InsufficientStock(count(&row.fetch_one(&mut *tx).await?, "stock")?));
+        }
+        sqlx::query("UPDATE activities SET stock = stock + ? WHERE id = ?")
+            .bind(delta)
+            .bind(activity.as_i64())
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query("INSERT INTO inbox (source, subject_id, message_id, at_ms) VALUES (?, ?, ?, ?)")
+            .bind(RESTOCK_ASKED)
+            .bind(activity.as_i64())
+            .bind(operation.as_i64())
+            .bind(big(now_ms)?)
+            .execute(&mut *tx)
+            .await?;
+        self.send(&mut tx, vec![Outgoing::command(activity, Action::Restock { operation, delta })]).await?;
+        tx.commit().await?;
+        self.bell.notify_one();
+        Ok(Restocked::Sent)
+    }
+
+    /// Whether the journal has told of a restock.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn is_restocked(&self, activity: ActivityId, operation: OperationId) -> Result<bool, StoreError> {
+        let mut tx = self.begin_read().await?;
+        self.is_in_inbox(&mut tx, RESTOCK, activity, operation).await
+    }
+
+    async fn is_in_inbox(
+        &self,
+        tx: &mut Transaction<'_, Db>,
+        source: &str,
+        activity: ActivityId,
+        operation: OperationId,
+    ) -> Result<bool, StoreError> {
+        let found = sqlx::query("SELECT 1 FROM inbox WHERE source = ? AND subject_id = ? AND message_id = ?")
+            .bind(source)
+            .bind(activity.as_i64())
+            .bind(operation.as_i64());
+        Ok(found.fetch_optional(&mut **tx).await?.is_some())
+    }
+
+    /// Sales that ended before `before_ms` and have units left under their ledger, as far as the journal was
+    /// taken in.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn sales_to_clear(&self, before_ms: u64) -> Result<Vec<ActivityId>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT a.id FROM activities a JOIN ledgers l ON l.activity_id = a.id \
+             WHERE a.ends_at_ms < ? AND l.stock_left > 0 ORDER BY a.id",
+        )
+        .bind(big(before_ms)?)
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(|row| id(row, "id", ActivityId::from_i64)).collect()
+    }
+
+    /// Says of `users`, at most [`ENTRY_RULES_MAX`], whether they may take part. `false`: there is no such sale.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn say_entry(&self, activity: ActivityId, users: &[UserId], entry: Entry) -> Result<bool, StoreError> {
+        assert!(users.len() <= ENTRY_RULES_MAX, "{} users at once", users.len());
+        let mut tx = self.begin_write().await?;
+        if locked(&mut tx, activity).await?.is_none() {
+            return Ok(false);
+        }
+        let mut outgoing = Vec::with_capacity(users.len());
+        for user in users {
+            if let Some(rule) = say_of_one(&mut tx, activity, *user, entry).await? {
+                outgoing.push(Outgoing::entry_rule(&rule));
+            }
+        }
+        self.send(&mut tx, outgoing).await?;
+        tx.commit().await?;
+        self.bell.notify_one();
+        Ok(true)
+    }
+
+    /// The users of whom `entry` was said, the newest ids first.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn entry_list(
+        &self,
+        activity: ActivityId,
+        entry: Entry,
+        page: Page,
+    ) -> Result<Listed<UserId>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT user_id FROM entry_rules WHERE activity_id = ? AND entry = ? AND user_id < ? \
+             ORDER BY user_id DESC LIMIT ?",
+        )
+        .bind(activity.as_i64())
+        .bind(entry_word(entry))
+        .bind(page.before)
+        .bind(page.rows())
+        .fetch_all(self.readers())
+        .await?;
+        let users = rows.iter().map(|row| id(row, "user_id", UserId::from_i64)).collect::<Result<_, _>>()?;
+        Ok(page.cut(users, |user| user.as_i64()))
+    }
+}
+
+/// The rule after it; `None` where it says so already. The caller has the lock of the activity.
+async fn say_of_one(
+    tx: &mut Transaction<'_, Db>,
+    activity: ActivityId,
+    user: UserId,
+    entry: Entry,
+) -> Result<Option<EntryRule>, StoreError> {
+    let known = sqlx::query("SELECT version, entry FROM entry_rules WHERE activity_id = ? AND user_id = ?")
+        .bind(activity.as_i64())
+        .bind(user.as_i64())
+        .fetch_optional(&mut **tx)
+        .await?;
+    let (version, before) = match &known {
+        Some(row) => (count(row, "version")?, entry_of(row)?),
+        None => (0, Entry::Unlisted),
+    };
+    if before == entry {
+        return Ok(None);
+    }
+    let sql = if known.is_some() {
+        "UPDATE entry_rules SET version = ?, entry = ? WHERE activity_id = ? AND user_id = ?"
+    } else {
+        "INSERT INTO entry_rules (version, entry, activity_id, user_id) VALUES (?, ?, ?, ?)"
+    };
+    let rule = EntryRule { activity, user, version: version + 1, entry };
+    sqlx::query(sql)
+        .bind(big(rule.version)?)
+        .bind(entry_word(entry))
+        .bind(activity.as_i64())
+        .bind(user.as_i64())
+        .execute(&mut **tx)
+        .await?;
+    Ok(Some(rule))
+}
+
+const fn entry_word(entry: Entry) -> &'static str {
+    match entry {
+        Entry::Unlisted => "unlisted",
+        Entry::Allowed => "allowed",
+        Entry::Blocked => "blocked",
+    }
+}
+
+fn entry_of(row: &DbRow) -> Result<Entry, StoreError> {
+    let word: &str = row.try_get("entry")?;
+    [Entry::Unlisted, Entry::Allowed, Entry::Blocked]
+        .into_iter()
+        .find(|entry| entry_word(*entry) == word)
+        .ok_or_else(|| StoreError::contradiction(format!("an entry rule says {word:?}")))
+}

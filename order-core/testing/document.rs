@@ -1,0 +1,121 @@
+//! What must be true of a service and of the document that it serves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{Request, StatusCode, header},
+};
+use serde_json::Value;
+use tower::ServiceExt;
+
+/// What the document itself is served by.
+const OWN: [&str; 5] =
+    ["/openapi.json", "/docs", "/docs/start.js", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"];
+/// How axum writes down where nothing is routed.
+const FALLBACK: [&str; 2] = ["/", "/{*__private__axum_fallback}"];
+const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+
+pub(crate) async fn document(router: &Router) -> Value {
+    let request = Request::get("/openapi.json").body(Body::empty()).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    serde_json::from_slice(&to_bytes(response.into_body(), 1 << 22).await.unwrap()).unwrap()
+}
+
+/// Every operation: its method, its path, what the document says of it.
+pub(crate) fn operations(document: &Value) -> impl Iterator<Item = (String, &str, &Value)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    paths.flat_map(|(path, item)| {
+        let methods = METHODS.into_iter().filter(|method| item[method].is_object());
+        methods.map(move |method| (method.to_uppercase(), path.as_str(), &item[method]))
+    })
+}
+
+/// The path with `1` for each of its parameters.
+pub(crate) fn filled(path: &str) -> String {
+    let part = |part: &str| if part.starts_with('{') { "1".to_owned() } else { part.to_owned() };
+    path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+async fn status_of(router: &Router, method: &str, path: &str, token: Option<&str>) -> (StatusCode, Option<String>) {
+    let mut request =
+        Request::builder().method(method).uri(filled(path)).header(header::CONTENT_TYPE, "application/json");
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let response = router.clone().oneshot(request.body(Body::from("{}")).unwrap()).await.unwrap();
+    let allow = response.headers().get(header::ALLOW).map(|allow| allow.to_str().unwrap().to_owned());
+    (response.status(), allow)
+}
+
+/// What is routed stands in the document, and the other way round: paths by what the router shows of itself,
+/// methods by what it allows.
+pub(crate) async fn has_every_route(router: &Router) {
+    let document = document(router).await;
+    let mut described = BTreeMap::<&str, BTreeSet<String>>::new();
+    for (method, path, _) in operations(&document) {
+        let methods = described.entry(path).or_default();
+        methods.extend((method == "GET").then(|| "HEAD".to_owned()));
+        methods.insert(method);
+    }
+    let shown = format!("{router:?}");
+    let routed = shown.split('"').filter(|text| text.starts_with('/') && !FALLBACK.contains(text));
+    let routed: BTreeSet<&str> = routed.filter(|path| !OWN.contains(path)).collect();
+    assert_eq!(routed, described.keys().copied().collect());
+    for (path, methods) in described {
+        let (status, allow) = status_of(router, "TRACE", path, None).await;
+        assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        let allowed: BTreeSet<String> = allow.unwrap().split(',').map(|method| method.trim().to_owned()).collect();
+        assert_eq!(allowed, methods, "{path}");
+    }
+}
+
+/// Where the document asks for a token there is no way in without it, with `foreign` tokens, or with one of `roles`
+/// that the document does not name; elsewhere nobody asks for one.
+pub(crate) async fn tells_who_may(router: &Router, foreign: &[String], roles: &[(&str, String)]) {
+    for (method, path, operation) in operations(&document(router).await) {
+        let ask = async |token| status_of(router, &method, path, token).await.0;
+        let Some(required) = operation["security"][0].as_object() else {
+            assert!(!matches!(ask(None).await.as_u16(), 401 | 403), "{method} {path}");
+            continue;
+        };
+        for token in [None].into_iter().chain(foreign.iter().map(|token| Some(token.as_str()))) {
+            assert_eq!(ask(token).await, StatusCode::UNAUTHORIZED, "{method} {path}");
+        }
+        let named: Vec<&str> =
+            required.values().flat_map(|names| names.as_array().unwrap()).map(|name| name.as_str().unwrap()).collect();
+        for (role, token) in roles {
+            let may = named.is_empty() || named.contains(&"viewer") || named.contains(role) || *role == "admin";
+            assert_eq!(ask(Some(token)).await != StatusCode::FORBIDDEN, may, "{role}: {method} {path}");
+        }
+    }
+}
+
+/// Every operation has a name of its own, is said in words, and every refusal is a problem.
+pub(crate) async fn is_whole(router: &Router) {
+    let document = document(router).await;
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut names = BTreeSet::new();
+    for (method, path, operation) in operations(&document) {
+        let name = operation["operationId"].as_str().unwrap();
+        assert!(names.insert(name), "{name} twice");
+        assert!(operation["summary"].as_str().is_some_and(|summary| summary.ends_with(['.', '?'])), "{method} {path}");
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let response = resolved(&document, response);
+            assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{method} {path} {status}");
+            let kind = if status.starts_with('2') { None } else { Some("application/problem+json") };
+            let kinds: Vec<&str> =
+                response["content"].as_object().into_iter().flatten().map(|(kind, _)| kind.as_str()).collect();
+            assert!(kind.is_none_or(|kind| kinds == [kind]), "{method} {path} {status} {kinds:?}");
+        }
+    }
+}
+
+/// What a reference names, or the value itself.
+pub(crate) fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    match value["$ref"].as_str() {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
+        None => value,
+    }
+}
