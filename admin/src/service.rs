@@ -14,6 +14,7 @@ use foundation::{
     metrics::Registry,
     web::{Workers, count_requests, health_routes, serve_beside},
 };
+use images::Images;
 use ledger::LedgerClient;
 use limits::{Limits, Windows, WrongTries};
 use store::{PASSWORD_BYTES_MAX, Passwords, Store};
@@ -40,6 +41,8 @@ pub struct Admin<L, K, C> {
     pub log: L,
     /// The ledgers; restored before [`run`].
     pub ledgers: K,
+    /// Pictures of products.
+    pub images: Images,
     /// The clock.
     pub clock: C,
     /// Checks passwords.
@@ -102,7 +105,8 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     running.spawn(async move { while go_on("warmer", warmer.step(), &pace, &token).await {} });
 
     let signing = (parts.passwords.clone(), WrongTries::new(parts.windows.clone(), &parts.limits, "admins"));
-    let api = Api::new((store.clone(), ledgers.clone(), book), signing, &parts.admin_secret, clock.clone());
+    let shown = (store.clone(), ledgers.clone(), book, parts.images.clone());
+    let api = Api::new(shown, signing, &parts.admin_secret, clock.clone());
     let tokens = TokenKey::new(&parts.admin_secret, Audience::Admin);
     let (windows, metrics) = (parts.windows.clone(), (&parts.metrics, "admin"));
     let limits = Limits::new(windows, &parts.limits, (tokens, LIMITED), metrics, clock.clone());

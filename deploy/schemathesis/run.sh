@@ -31,6 +31,7 @@ start() {
     dir=$(mktemp -d) && : >"$dir/out"
     trap stop EXIT
     env -i MALL_DATA_DIR="$dir/data" MALL_AUTH__BCRYPT_COST=4 MALL_ADMIN_PASSWORD="$password" MALL_LOG__LEVEL=error \
+        MALL_LIMITS__SIGN_IN_MAX=0 MALL_LIMITS__WRITE_MAX=0 MALL_LIMITS__READ_MAX=0 MALL_LIMITS__WRONG_SIGN_INS_MAX=0 \
         MALL_GATEWAY__LISTEN=127.0.0.1:0 MALL_ORDER_CORE__LISTEN=127.0.0.1:0 MALL_ADMIN__LISTEN=127.0.0.1:0 \
         MALL_LIMITS__READ_MAX=0 MALL_LIMITS__WRITE_MAX=0 MALL_LIMITS__SIGN_IN_MAX=0 MALL_LIMITS__WRONG_SIGN_INS_MAX=0 \
         "$target/debug/mall" >>"$dir/out" 2>"$dir/errors" &

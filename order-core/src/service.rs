@@ -12,6 +12,7 @@ use foundation::{
     metrics::Registry,
     web::{Workers, count_requests, health_routes, serve_beside},
 };
+use images::Images;
 use ledger::LedgerClient;
 use limits::{Limits, Windows, WrongTries};
 use store::{Passwords, Store};
@@ -41,6 +42,8 @@ pub struct OrderCore<L, K, C> {
     pub providers: Providers,
     /// The platform that the mall plays itself, where it does.
     pub mock: Option<MockPlatform>,
+    /// Pictures of products.
+    pub images: Images,
     /// Where carts are.
     pub carts: Carts,
     /// The clock.
@@ -100,7 +103,7 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     }
 
     let api = Api::new(
-        (store.clone(), parts.carts.clone(), shelf, parts.providers.clone()),
+        (store.clone(), parts.carts.clone(), shelf, parts.providers.clone(), parts.images.clone()),
         (parts.passwords.clone(), WrongTries::new(parts.windows.clone(), &parts.limits, "shoppers")),
         &parts.shopper_secret,
         clock.clone(),

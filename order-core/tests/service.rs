@@ -37,6 +37,10 @@ struct Mall {
     service: JoinHandle<anyhow::Result<()>>,
 }
 
+fn settings() -> config::Config {
+    config::load(None, std::iter::empty()).unwrap()
+}
+
 impl Mall {
     async fn start(directory: &Path, worker: u16) -> Self {
         let ids = IdMaker::unleased(worker, SystemClock);
@@ -60,9 +64,10 @@ impl Mall {
             clock: SystemClock,
             passwords: Passwords::new(4).unwrap(),
             shopper_secret: b"a secret of the test".to_vec(),
+            images: images::Images::open(&settings().images, &directory.join("images"), "http://127.0.0.1:1").unwrap(),
             windows: limits::Windows::Local(limits::LocalWindows::default()),
-            limits: config::load(None, std::iter::empty()).unwrap().limits,
-            server: config::load(None, std::iter::empty()).unwrap().order_core,
+            limits: settings().limits,
+            server: settings().order_core,
             pay_within_ms: PAY_WITHIN_MS,
             readiness: Readiness::default(),
             metrics: Registry::default(),

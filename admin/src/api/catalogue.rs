@@ -21,7 +21,7 @@ use utoipa::{
 };
 
 use super::{
-    Api,
+    Api, images,
     refused::{Refused, changed, invalid, not_found},
     request::{ListBody, PageQuery, Staff, if_match, once, tagged},
 };
@@ -109,6 +109,13 @@ fn attributed(attributes: &Attributes) -> Result<(), Refused> {
         named(value, NAME_CHARS_MAX, "an attribute's value")?;
     }
     Ok(())
+}
+
+async fn pictured<K: LedgerClient, C: Clock>(api: &Api<K, C>, image_ids: &[String]) -> Result<(), Refused> {
+    if image_ids.len() > IMAGES_MAX {
+        return Err(invalid("image_ids are at most 20"));
+    }
+    images::exist(api, image_ids).await
 }
 
 fn ok(version: u64, body: impl Serialize) -> Answer {
@@ -220,12 +227,7 @@ pub(super) async fn add_product<K: LedgerClient, C: Clock>(
         named(&asked.title, TITLE_CHARS_MAX, "title")?;
         short(&asked.subtitle, TITLE_CHARS_MAX, "subtitle")?;
         short(&asked.description, DESCRIPTION_CHARS_MAX, "description")?;
-        if asked.image_ids.len() > IMAGES_MAX {
-            return Err(invalid("image_ids are at most 20"));
-        }
-        for image in &asked.image_ids {
-            named(image, NAME_CHARS_MAX, "an image's id")?;
-        }
+        pictured(&api, &asked.image_ids).await?;
         let ProductBody { title, subtitle, description, category_id: category, image_ids } = asked;
         let new = NewProduct { category, title, subtitle, description, image_ids };
         api.store.add_product(new, api.clock.now_ms()).await?.ok_or_else(|| invalid("category_id does not exist"))
@@ -286,6 +288,7 @@ pub(super) async fn patch_product<K: LedgerClient, C: Clock>(
     patch.title.as_deref().map_or(Ok(()), |title| named(title, TITLE_CHARS_MAX, "title"))?;
     patch.subtitle.as_deref().map_or(Ok(()), |text| short(text, TITLE_CHARS_MAX, "subtitle"))?;
     patch.description.as_deref().map_or(Ok(()), |text| short(text, DESCRIPTION_CHARS_MAX, "description"))?;
+    pictured(&api, patch.image_ids.as_deref().unwrap_or_default()).await?;
     let row = changed(api.store.patch_product(id, if_match(&headers)?, patch).await?, "product")?;
     ok(row.version, row)
 }

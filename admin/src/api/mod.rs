@@ -2,6 +2,7 @@
 
 mod activities;
 mod catalogue;
+mod images;
 mod orders;
 mod refused;
 mod request;
@@ -10,13 +11,17 @@ mod steer;
 #[cfg(test)]
 mod tests;
 
-use axum::Router;
+use ::images::Images;
+use axum::{Router, extract::DefaultBodyLimit};
 use contract::token::{Audience, TokenKey};
 use foundation::{Clock, web::openapi};
 use ledger::LedgerClient;
 use limits::{Routes, WrongTries};
 use store::{Passwords, Store};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
 
 pub use request::Role;
 
@@ -28,6 +33,7 @@ pub struct Api<K, C> {
     store: Store,
     ledgers: K,
     book: Book,
+    images: Images,
     passwords: Passwords,
     tries: WrongTries,
     tokens: TokenKey,
@@ -35,16 +41,16 @@ pub struct Api<K, C> {
 }
 
 impl<K: LedgerClient, C: Clock> Api<K, C> {
-    /// The API over a database, its ledgers and the journal's totals; tokens are signed with `admin_secret`,
+    /// The API over a database, its ledgers, the journal's totals and pictures; tokens are signed with `admin_secret`,
     /// and `tries` counts wrong sign-ins by address.
     pub fn new(
-        (store, ledgers, book): (Store, K, Book),
+        (store, ledgers, book, images): (Store, K, Book, Images),
         (passwords, tries): (Passwords, WrongTries),
         admin_secret: &[u8],
         clock: C,
     ) -> Self {
         let tokens = TokenKey::new(admin_secret, Audience::Admin);
-        Self { store, ledgers, book, passwords, tries, tokens, clock }
+        Self { store, ledgers, book, images, passwords, tries, tokens, clock }
     }
 }
 
@@ -68,6 +74,7 @@ pub fn router<K: LedgerClient, C: Clock>(api: Api<K, C>) -> Router {
         .routes(routes!(catalogue::skus_of, catalogue::add_sku))
         .routes(routes!(catalogue::skus))
         .routes(routes!(catalogue::sku, catalogue::patch_sku))
+        .routes(routes!(images::add).layer(DefaultBodyLimit::max(images::FORM_BYTES_MAX)))
         .routes(routes!(orders::list))
         .routes(routes!(orders::one))
         .routes(routes!(orders::ship))

@@ -1,4 +1,5 @@
 mod document;
+mod images;
 
 use std::{
     net::SocketAddr,
@@ -42,7 +43,7 @@ struct TestApp {
     log: MemoryLog,
     book: Book,
     clock: HandClock,
-    _directory: Option<tempfile::TempDir>,
+    directory: tempfile::TempDir,
 }
 
 fn token(role: &str) -> String {
@@ -59,10 +60,10 @@ impl TestApp {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("mall.db"), ids(), Settings::new(60_000)).await.unwrap();
-        Self::over(store, Some(directory)).await
+        Self::over(store, directory).await
     }
 
-    async fn over(store: Store, directory: Option<tempfile::TempDir>) -> Self {
+    async fn over(store: Store, directory: tempfile::TempDir) -> Self {
         let clock = HandClock::new();
         let log = MemoryLog::with_topics(60_000).await;
         let ledgers = MemoryLedgers::new(log.clone(), clock.clone());
@@ -73,9 +74,10 @@ impl TestApp {
         let config = config::load(None, std::iter::empty()).unwrap();
         let windows = Windows::Local(LocalWindows::default());
         let signing = (passwords, WrongTries::new(windows, &config.limits, "admins"));
-        let api = Api::new((store.clone(), ledgers.clone(), book.clone()), signing, SECRET, clock.clone());
+        let images = Images::open(&config.images, &directory.path().join("images"), "http://shop").unwrap();
+        let api = Api::new((store.clone(), ledgers.clone(), book.clone(), images), signing, SECRET, clock.clone());
         let router = harden(router(api), &config.admin);
-        Self { router, store, ledgers, log, book, clock, _directory: directory }
+        Self { router, store, ledgers, log, book, clock, directory }
     }
 
     async fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {

@@ -9,6 +9,7 @@ use foundation::{
     Clock, Config, DataDir, IdMaker, SystemClock, config::KafkaConfig, data_dir::Secrets, ids, metrics::Registry,
 };
 use gateway::Ledgers;
+use images::Images;
 use ledger::{
     AnyLedger,
     redis::{RedisLedger, fence::Fence},
@@ -59,10 +60,19 @@ impl Ground {
         }
     }
 
+    /// Where browsers reach order-core, which listens at `listens`.
+    pub(crate) fn public_url(&self, listens: SocketAddr) -> String {
+        self.config.payments.public_url.clone().unwrap_or_else(|| format!("http://{listens}"))
+    }
+
+    /// Pictures of products.
+    pub(crate) fn images(&self, public_url: &str) -> Result<Images> {
+        Ok(Images::open(&self.config.images, &self.data.path().join("images"), public_url)?)
+    }
+
     /// Ways to pay; and the platform that the mall plays itself, where the settings want it.
-    pub(crate) fn providers(&self, listens: SocketAddr) -> Result<(Providers, Option<MockPlatform>)> {
+    pub(crate) fn providers(&self, public_url: &str) -> Result<(Providers, Option<MockPlatform>)> {
         let payments = &self.config.payments;
-        let public_url = payments.public_url.clone().unwrap_or_else(|| format!("http://{listens}"));
         let mock = if payments.mock_retry.is_zero() {
             None
         } else {
@@ -73,7 +83,7 @@ impl Ground {
         if mock.is_some() && payments.alipay.is_some() {
             tracing::warn!("the mock lets anybody pay with nothing; payments.mock_retry_ms: 0 turns it off");
         }
-        Ok((Providers::new(payments, &public_url, mock.as_ref())?, mock))
+        Ok((Providers::new(payments, public_url, mock.as_ref())?, mock))
     }
 
     /// The log, with its topics.

@@ -72,7 +72,8 @@ async fn run(mut ground: Ground) -> Result<()> {
     let readiness = Readiness::default();
     let shared = (&store, &log, &ledger);
     roles::spawn_order_core(&mut services, &ground, shared, order_core_listener, &readiness, &services_stop)?;
-    roles::spawn_admin(&mut services, &ground, shared, admin_listener, &readiness, &services_stop).await?;
+    let places = (admin_listener, order_core_address);
+    roles::spawn_admin(&mut services, &ground, shared, places, &readiness, &services_stop).await?;
     let demo = store.seed(SystemClock.now_ms()).await?;
     while !readiness.waiting().is_empty() {
         tokio::select! {

@@ -1,5 +1,7 @@
 //! Each service in a process of its own. They meet at Redis, Kafka and the database.
 
+use std::net::SocketAddr;
+
 use anyhow::{Result, ensure};
 use commit_log::AnyLog;
 use foundation::{Readiness, SystemClock, shutdown};
@@ -73,14 +75,15 @@ pub(crate) async fn run(role: Role, ground: Ground) -> Result<()> {
             let store = ground.store().await?;
             let mut services = JoinSet::new();
             let readiness = Readiness::default();
-            spawn_admin(&mut services, &ground, (&store, &log, &ledger), listener, &readiness, &stop).await?;
+            let places = (listener, ground.config.order_core.listen);
+            spawn_admin(&mut services, &ground, (&store, &log, &ledger), places, &readiness, &stop).await?;
             say(role, address);
             end(services, &stop, store).await
         }
     }
 }
 
-fn say(role: Role, address: std::net::SocketAddr) {
+fn say(role: Role, address: SocketAddr) {
     tracing::info!(%address, "{} listens", role.as_str());
     banner::say(role.as_str(), address);
 }
@@ -138,10 +141,12 @@ pub(crate) fn spawn_order_core(
         });
     }
     let config = &ground.config;
-    let (providers, mock) = ground.providers(listener.local_addr()?)?;
+    let public_url = ground.public_url(listener.local_addr()?);
+    let (providers, mock) = ground.providers(&public_url)?;
     let order_core = order_core::OrderCore {
         providers,
         mock,
+        images: ground.images(&public_url)?,
         store: store.clone(),
         log: log.clone(),
         ledgers: ledger.client.clone(),
@@ -163,12 +168,12 @@ pub(crate) fn spawn_order_core(
     Ok(())
 }
 
-/// Makes the first admin where there is none, and starts admin.
+/// Makes the first admin where there is none, and starts admin, whose pictures order-core shows.
 pub(crate) async fn spawn_admin(
     services: &mut JoinSet<Result<()>>,
     ground: &Ground,
     (store, log, ledger): Shared<'_>,
-    listener: TcpListener,
+    (listener, order_core): (TcpListener, SocketAddr),
     readiness: &Readiness,
     stop: &CancellationToken,
 ) -> Result<()> {
@@ -176,6 +181,7 @@ pub(crate) async fn spawn_admin(
     let password = ground.secrets.admin_password.expose();
     admin::ensure_first_admin(store, &passwords, password, &SystemClock).await?;
     let admin = admin::Admin {
+        images: ground.images(&ground.public_url(order_core))?,
         store: store.clone(),
         log: log.clone(),
         ledgers: ledger.client.clone(),

@@ -9,6 +9,7 @@ use axum::{
 };
 use contract::{CategoryId, Cents, ProductId, SkuId};
 use foundation::web::{Json, Path, Problem, Query};
+use images::Images;
 use serde::{Deserialize, Serialize};
 use store::{Attributes, Category, Detail, Displayed, ShelfPage, Sort};
 use utoipa::{IntoParams, ToSchema};
@@ -58,9 +59,18 @@ pub(super) struct ListQuery {
 #[derive(Serialize, ToSchema)]
 #[schema(as = ProductPage)]
 struct ProductsBody {
-    items: Vec<Displayed>,
+    items: Vec<ListedBody>,
     /// Null on the last page.
     next_cursor: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = DisplayedProduct)]
+struct ListedBody {
+    #[serde(flatten)]
+    product: Displayed,
+    /// Where its pictures are.
+    image_urls: Vec<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -72,6 +82,7 @@ struct DetailBody<'a> {
     subtitle: &'a str,
     description: &'a str,
     image_ids: &'a [String],
+    image_urls: Vec<String>,
     skus: Vec<SkuBody<'a>>,
 }
 
@@ -147,6 +158,8 @@ pub(super) async fn products(
     items.truncate(limit as usize);
     let next_cursor =
         items.last().filter(|_| more).map(|last| format!("{}.{}", last.price_cents.get(), last.product_id));
+    let listed = |product: Displayed| ListedBody { image_urls: api.images.urls(&product.image_ids), product };
+    let items = items.into_iter().map(listed).collect();
     Ok(([(header::CACHE_CONTROL, LISTS_FRESH)], Json(ProductsBody { items, next_cursor })))
 }
 
@@ -189,11 +202,11 @@ pub(super) async fn product(
 ) -> Result<impl IntoResponse, Problem> {
     let detail = api.shelf.detail(product).await.map_err(|error| failed_shared(&error))?;
     let detail = detail.ok_or_else(|| Problem::not_found("there is no such product in the shop"))?;
-    Ok(([(header::CACHE_CONTROL, DETAIL_FRESH)], Json(DetailBody::from(&*detail)).into_response()))
+    Ok(([(header::CACHE_CONTROL, DETAIL_FRESH)], Json(DetailBody::of(&detail, &api.images)).into_response()))
 }
 
-impl<'a> From<&'a Detail> for DetailBody<'a> {
-    fn from(Detail { product, skus }: &'a Detail) -> Self {
+impl<'a> DetailBody<'a> {
+    fn of(Detail { product, skus }: &'a Detail, images: &Images) -> Self {
         let sku = |sku: &'a store::Sku| SkuBody {
             sku_id: sku.sku_id,
             attributes: &sku.attributes,
@@ -207,6 +220,7 @@ impl<'a> From<&'a Detail> for DetailBody<'a> {
             subtitle: &product.subtitle,
             description: &product.description,
             image_ids: &product.image_ids,
+            image_urls: images.urls(&product.image_ids),
             skus: skus.iter().map(sku).collect(),
         }
     }

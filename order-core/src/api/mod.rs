@@ -4,6 +4,7 @@ mod addresses;
 mod cart;
 mod catalogue;
 mod checkout;
+mod images;
 mod orders;
 mod payments;
 mod sessions;
@@ -13,6 +14,7 @@ mod users;
 
 use std::sync::Arc;
 
+use ::images::Images;
 use axum::{
     Router,
     extract::FromRequestParts,
@@ -39,6 +41,7 @@ pub struct Api {
     carts: Carts,
     shelf: Shelf,
     providers: Providers,
+    images: Images,
     passwords: Passwords,
     tries: WrongTries,
     tokens: TokenKey,
@@ -52,16 +55,26 @@ impl std::fmt::Debug for Api {
 }
 
 impl Api {
-    /// The API over a database, carts, a shelf and ways to pay; tokens are signed with `shopper_secret`, and
+    /// The API over a database, carts, a shelf, ways to pay and pictures; tokens are signed with `shopper_secret`, and
     /// `tries` counts wrong sign-ins by address.
     pub fn new(
-        (store, carts, shelf, providers): (Store, Carts, Shelf, Providers),
+        (store, carts, shelf, providers, images): (Store, Carts, Shelf, Providers, Images),
         (passwords, tries): (Passwords, WrongTries),
         shopper_secret: &[u8],
         clock: impl Clock,
     ) -> Self {
         let tokens = TokenKey::new(shopper_secret, Audience::Shopper);
-        Self { store, carts, shelf, providers, passwords, tries, tokens, now_ms: Arc::new(move || clock.now_ms()) }
+        Self {
+            store,
+            carts,
+            shelf,
+            providers,
+            images,
+            passwords,
+            tries,
+            tokens,
+            now_ms: Arc::new(move || clock.now_ms()),
+        }
     }
 
     fn now_ms(&self) -> u64 {
@@ -72,8 +85,8 @@ impl Api {
 /// The paths whose limits are not those of reads and writes.
 pub const LIMITED: Routes = Routes {
     sign_in: &["/api/v1/users", "/api/v1/sessions", "/api/v1/sessions/refresh"],
-    // Payment platforms tell everything from a few addresses.
-    free: &["/api/v1/payments/{method}/notify"],
+    // Payment platforms tell everything from a few addresses, and one page has many pictures.
+    free: &["/api/v1/payments/{method}/notify", "/images/{image_id}"],
 };
 
 /// The API's paths, the document that describes them, and the page that shows it.
@@ -103,6 +116,7 @@ pub fn router(api: Api) -> Router {
         .routes(routes!(payments::refund))
         .routes(routes!(payments::notify))
         .routes(routes!(payments::returned))
+        .routes(routes!(images::one))
         .with_state(api)
         .split_for_parts();
     openapi::with_document(router, document, LIMITED.free)

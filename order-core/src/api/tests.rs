@@ -1,4 +1,5 @@
 mod document;
+mod images;
 mod mall;
 mod money;
 
@@ -37,8 +38,9 @@ struct TestApp {
     router: Router,
     store: Store,
     shelf: Shelf,
+    images: Images,
     clock: HandClock,
-    _directory: Option<tempfile::TempDir>,
+    _directory: tempfile::TempDir,
 }
 
 fn config() -> Config {
@@ -54,21 +56,22 @@ impl TestApp {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("mall.db"), ids(), Settings::new(60_000)).await.unwrap();
-        Self::over(store, Some(directory)).await
+        Self::over(store, directory).await
     }
 
-    async fn over(store: Store, directory: Option<tempfile::TempDir>) -> Self {
+    async fn over(store: Store, directory: tempfile::TempDir) -> Self {
         let clock = HandClock::new();
         let shelf = Shelf::new(store.clone()).await.unwrap();
         let keys = KEYS.each_ref().map(String::as_str);
         let mock = MockPlatform::new(keys[0], keys[1], std::time::Duration::from_millis(240)).unwrap();
         let providers = Providers::new(&config().payments, "http://127.0.0.1:1", Some(&mock)).unwrap();
-        let parts = (store.clone(), Carts::Database(store.clone()), shelf.clone(), providers);
+        let images = Images::open(&config().images, &directory.path().join("images"), "http://shop").unwrap();
+        let parts = (store.clone(), Carts::Database(store.clone()), shelf.clone(), providers, images.clone());
         let windows = Windows::Local(LocalWindows::default());
         let signing = (Passwords::new(COST).unwrap(), WrongTries::new(windows, &config().limits, "shoppers"));
         let api = Api::new(parts, signing, SECRET, clock.clone());
         let router = harden(router(api), &config().order_core);
-        Self { router, store, shelf, clock, _directory: directory }
+        Self { router, store, shelf, images, clock, _directory: directory }
     }
 
     async fn send(&self, method: &str, path: &str, token: Option<&str>, body: Option<&str>) -> (StatusCode, Value) {

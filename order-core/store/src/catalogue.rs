@@ -159,6 +159,8 @@ pub struct ProductPatch {
     pub description: Option<String>,
     /// Where it is found.
     pub category_id: Option<CategoryId>,
+    /// Its pictures.
+    pub image_ids: Option<Vec<String>>,
 }
 
 /// Changes of a SKU; what is absent stays. Not its stock: that moves by guarded steps only.
@@ -344,17 +346,19 @@ impl Store {
         row.subtitle = patch.subtitle.unwrap_or(row.subtitle);
         row.description = patch.description.unwrap_or(row.description);
         row.category_id = patch.category_id.unwrap_or(row.category_id);
+        row.image_ids = patch.image_ids.unwrap_or(row.image_ids);
         if !exists(&mut tx, "SELECT 1 FROM categories WHERE id = ?", row.category_id.as_i64()).await? {
             return Ok(Changed::Invalid("category_id"));
         }
         sqlx::query(
-            "UPDATE products SET title = ?, subtitle = ?, description = ?, category_id = ?, version = ? \
+            "UPDATE products SET title = ?, subtitle = ?, description = ?, category_id = ?, image_ids = ?, version = ? \
              WHERE id = ? AND version = ?",
         )
         .bind(&row.title)
         .bind(&row.subtitle)
         .bind(&row.description)
         .bind(row.category_id.as_i64())
+        .bind(to_json(&row.image_ids)?)
         .bind(big(row.version)?)
         .bind(product.as_i64())
         .bind(big(version)?)

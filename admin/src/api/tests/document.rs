@@ -46,5 +46,5 @@ async fn what_is_hostile_is_refused_or_comes_back_intact() {
 async fn what_is_hostile_is_borne_on_mariadb_too() {
     let Some(server) = services::MariaDb::start() else { return };
     let store = Store::connect(&server.database(), ids(), Settings::new(60_000)).await.unwrap();
-    bears_what_is_hostile(TestApp::over(store, None).await).await;
+    bears_what_is_hostile(TestApp::over(store, tempfile::tempdir().unwrap()).await).await;
 }

@@ -16,12 +16,14 @@ use std::{
 use contract::{client_address::TrustedProxies, ledger::Window};
 use tracing_subscriber::EnvFilter;
 
+mod images;
 mod layers;
 mod limits;
 mod raw;
 #[cfg(test)]
 mod tests;
 
+pub use images::{ImagesConfig, OssConfig};
 use layers::{Layers, RUNTIME_ARGUMENT};
 pub use limits::LimitsConfig;
 
@@ -86,6 +88,8 @@ pub struct Config {
     pub kafka: Option<KafkaConfig>,
     /// Section `database`.
     pub database: DatabaseConfig,
+    /// Section `images`.
+    pub images: ImagesConfig,
     /// Section `limits`.
     pub limits: LimitsConfig,
     /// Section `log`.
@@ -395,6 +399,7 @@ impl Check {
                     10..=600_000,
                 ),
             },
+            images: self.images(raw.images),
             limits: self.limits(&raw.limits),
             log: self.log(raw.log),
             warnings: Vec::new(),

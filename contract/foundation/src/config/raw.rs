@@ -20,6 +20,7 @@ pub(super) struct Raw {
     pub redis: Redis,
     pub search: Url,
     pub kafka: Kafka,
+    pub images: Images,
     pub limits: Limits,
     pub log: Log,
 }
@@ -99,6 +100,14 @@ pub(super) struct Kafka {
 }
 
 #[derive(Serialize, Deserialize)]
+pub(super) struct Images {
+    pub oss_endpoint: Option<String>,
+    pub oss_bucket: Option<String>,
+    pub oss_access_key_id: Option<String>,
+    pub oss_access_key_secret: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
 pub(super) struct Limits {
     pub window_ms: u64,
     pub sign_in_max: u64,
@@ -161,6 +170,12 @@ impl Default for Raw {
             redis: Redis { url: None, reply_timeout_ms: 1_000 },
             search: Url { url: None },
             kafka: Kafka { brokers: None, topic_prefix: String::new(), replication: 0 },
+            images: Images {
+                oss_endpoint: None,
+                oss_bucket: None,
+                oss_access_key_id: None,
+                oss_access_key_secret: None,
+            },
             limits: Limits {
                 window_ms: 60_000,
                 sign_in_max: 30,

@@ -88,6 +88,12 @@ fn wrong_values_are_named_with_their_source() {
     );
     refused("", &[("MALL_LIMITS__READ_MAX", "-1")], "MALL_LIMITS__READ_MAX: expected a whole number, found \"-1\"");
     refused("limits:\n  window_ms: 1\n", &[], "mall.yaml: limits.window_ms: expected 1000 to 3600000, found 1");
+    refused(
+        "",
+        &[("MALL_IMAGES__OSS_ENDPOINT", "https://oss.example")],
+        "MALL_IMAGES__OSS_ENDPOINT: it goes together with oss_bucket, oss_access_key_id and oss_access_key_secret: all \
+         of them, or none",
+    );
     refused("", &[("MALL_DATA_DIR", "")], "MALL_DATA_DIR: expected a path, found nothing");
     refused(
         "",

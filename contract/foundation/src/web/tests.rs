@@ -285,3 +285,20 @@ async fn handlers_see_who_is_behind_a_proxy() {
         assert_eq!(answer.rsplit("\r\n").next(), Some(expect), "{lines:?}");
     }
 }
+
+/// A head that does not end, and a body that does not.
+#[tokio::test]
+async fn clients_that_dawdle_are_cut() {
+    let server = start(8).await;
+    let mut half = TcpStream::connect(server.address).await.unwrap();
+    half.write_all(b"GET /ping HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    let mut stalled = TcpStream::connect(server.address).await.unwrap();
+    let head = "POST /items HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    stalled.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(first_line(&mut stalled).await, "HTTP/1.1 503 Service Unavailable");
+    for stream in [&mut half, &mut silent] {
+        let closed = tokio::time::timeout(Duration::from_secs(60), async { while !answer(stream).await.is_empty() {} });
+        closed.await.unwrap();
+    }
+}

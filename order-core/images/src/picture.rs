@@ -1,0 +1,49 @@
+//! Which pictures are taken: told by their first bytes, never by a name, and never decoded.
+
+use imagesize::ImageType;
+
+use crate::Kind;
+
+/// The longest picture, in bytes.
+pub const BYTES_MAX: usize = 5 * 1024 * 1024;
+/// The longest side, in pixels.
+pub const SIDE_MAX: usize = 10_000;
+/// The most pixels: few bytes can say that they are many, and whoever decodes them has to have room.
+pub const PIXELS_MAX: usize = 40_000_000;
+
+/// Why a picture is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// Longer than [`BYTES_MAX`].
+    #[error("a picture is at most 5 MiB")]
+    TooLong,
+    /// None of the formats; SVG is none, for a browser runs what it says.
+    #[error("a picture is a PNG, JPEG, WebP or GIF, by what it contains")]
+    OtherKind,
+    /// It begins like one, and does not say how large it is.
+    #[error("the picture is damaged: it does not say how large it is")]
+    Damaged,
+    /// Larger than [`SIDE_MAX`] or [`PIXELS_MAX`], or nothing.
+    #[error("a picture is 1 to 10000 pixels wide and high, and at most 40 million pixels")]
+    Size,
+}
+
+/// The format of a picture that is taken.
+pub(crate) fn kind(bytes: &[u8]) -> Result<Kind, NotTaken> {
+    if bytes.len() > BYTES_MAX {
+        return Err(NotTaken::TooLong);
+    }
+    let kind = match imagesize::image_type(bytes).map_err(|_| NotTaken::OtherKind)? {
+        ImageType::Png => Kind::Png,
+        ImageType::Jpeg => Kind::Jpeg,
+        ImageType::Webp => Kind::Webp,
+        ImageType::Gif => Kind::Gif,
+        _ => return Err(NotTaken::OtherKind),
+    };
+    let size = imagesize::blob_size(bytes).map_err(|_| NotTaken::Damaged)?;
+    let side = |pixels: usize| (1..=SIDE_MAX).contains(&pixels);
+    if side(size.width) && side(size.height) && size.width * size.height <= PIXELS_MAX {
+        return Ok(kind);
+    }
+    Err(NotTaken::Size)
+}
