@@ -32,7 +32,7 @@ stop() {
     rm -rf "$out" "$dir"
 }
 trap stop EXIT
-GATEWAYS=1 RUNTIMES="$RUNTIMES" bash deploy/run-full.sh >"$out" 2>&1 &
+GATEWAYS=$(wc -w <<<"$RUNTIMES") RUNTIMES="$RUNTIMES" bash deploy/run-full.sh >"$out" 2>&1 &
 full=$!
 pids+=("$full")
 until grep -q 'The mall is ready' "$out"; do
@@ -49,7 +49,7 @@ until worker=$(pgrep -P "$nginx" | head -n 1) && [ -n "$worker" ]; do sleep 0.1;
 pids+=($!)
 hello=$!
 
-child() { pgrep -P "$full" -f "mall $1\$" | head -n 1; }
+child() { pgrep -P "$full" -f "mall $1( |\$)" | head -n 1; }
 redis=$(sed -n 's/^redis: .*pid //p' "$out")
 for pid in $(child order-core) $(child admin) $(sed -n 's/^\(kafka\|mariadb\): .*pid //p' "$out"); do
     taskset -acp 1 "$pid" >/dev/null

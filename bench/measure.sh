@@ -21,7 +21,7 @@ until grep -q 'The mall is ready' "$out"; do
     sleep 0.2
 done
 
-child() { pgrep -P "$full" -f "mall $1\$" | head -n 1; }
+child() { pgrep -P "$full" -f "mall $1( |\$)" | head -n 1; }
 gateway=$(child gateway)
 redis=$(sed -n 's/^redis: .*pid //p' "$out")
 for pid in $(child order-core) $(child admin) $(sed -n 's/^\(kafka\|mariadb\): .*pid //p' "$out"); do

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Gateway, order-core and admin as processes of their own, on Redis, Kafka and MariaDB from services.sh.
-# GATEWAYS=n runs n gateways, the second at port 8083 and so on; PROFILE=p builds with another profile. Ctrl-C ends the processes; the services
+# GATEWAYS=n runs n gateways, the second at port 8083 and so on; RUNTIMES="monoio glommio" gives each a runtime, in
+# turn; PROFILE=p builds with another profile. Ctrl-C ends the processes; the services
 # stay until `make services-down`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 GATEWAYS=${GATEWAYS:-1}
+read -ra RUNTIMES <<<"${RUNTIMES:-monoio}"
 PROFILE=${PROFILE:-quick}
 START_MAX_S=60
 
@@ -16,7 +18,11 @@ while IFS='=' read -r name value; do
     [ -n "${!name:-}" ] || export "$name=$value"
 done <<<"$settings"
 
-cargo build --locked --profile "$PROFILE" -p standalone --features kafka
+features=kafka
+for runtime in "${RUNTIMES[@]}"; do
+    [ "$runtime" = monoio ] || features+=,$runtime
+done
+cargo build --locked --profile "$PROFILE" -p standalone --features "$features"
 mall=${CARGO_TARGET_DIR:-target}/$PROFILE/mall
 
 pids=()
@@ -38,10 +44,11 @@ ready() {
     [[ $status == *" 200 "* ]]
 }
 
-# Starts a service that is told by the variable $2 to listen at $3, and waits until it is ready.
+# Starts a service that is told by the variable $2 to listen at $3, with the arguments after it, and waits until
+# it is ready.
 begin() {
     local role=$1 tries=$((START_MAX_S * 10))
-    env "$2=$3" "$mall" "$role" &
+    env "$2=$3" "$mall" "$role" "${@:4}" &
     pids+=($!)
     until ready "$3"; do
         tries=$((tries - 1))
@@ -56,11 +63,13 @@ begin() {
 begin order-core MALL_ORDER_CORE__LISTEN "${MALL_ORDER_CORE__LISTEN:-127.0.0.1:8081}"
 begin admin MALL_ADMIN__LISTEN "${MALL_ADMIN__LISTEN:-127.0.0.1:8082}"
 first=${MALL_GATEWAY__LISTEN:-127.0.0.1:8080}
-gateways=$first
-begin gateway MALL_GATEWAY__LISTEN "$first"
-for ((at = 2; at <= GATEWAYS; at++)); do
-    next=${first%:*}:$((${first##*:} + 1 + at))
-    begin gateway MALL_GATEWAY__LISTEN "$next"
+gateways=
+for ((at = 1; at <= GATEWAYS; at++)); do
+    # 8081 and 8082 are the others'.
+    next=${first%:*}:$((${first##*:} + (at > 1 ? 1 + at : 0)))
+    runtime=${RUNTIMES[$(((at - 1) % ${#RUNTIMES[@]}))]}
+    begin gateway MALL_GATEWAY__LISTEN "$next" --runtime "$runtime"
+    echo "gateway: $runtime $next ${pids[-1]}"
     gateways+=" $next"
 done
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands: format, lints, every test, and Schemathesis on the mall that they built.
-# Ends with one line that adds up what the runners said; to Schemathesis an operation is one test.
+# Everything that must hold before a change lands: format, lints, every test, Schemathesis on the mall that they built, the
+# instructions of a request, half a minute of fuzzing. Ends with one line that adds up what the runners said; to
+# Schemathesis an operation is one test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,6 +16,8 @@ cargo clippy "${everything[@]}" --all-targets -- -D warnings
 status=0
 cargo test "${everything[@]}" --no-fail-fast 2>&1 | tee -a "$out" || status=$?
 bash deploy/schemathesis/run.sh 2>&1 | tee -a "$out" || status=1
+bash bench/instructions.sh 2>&1 | tee -a "$out" || status=1
+bash deploy/fuzz.sh 2>&1 | tee -a "$out" || status=1
 
 skips=$(grep -c '^SKIPPED' "$out" || true)
 if [ "$skips" -gt 0 ]; then
@@ -25,6 +28,6 @@ if [ "$skips" -gt 0 ]; then
     fi
 fi
 awk '/^test result:/ { passed += $4; failed += $6 }
-    /^schemathesis: [0-9]+ passed/ { passed += $2; failed += $4 }
+    /^(schemathesis|instructions|fuzz): [0-9]+ passed/ { passed += $2; failed += $4 }
     END { printf "all: %d passed, %d failed\n", passed, failed }' "$out"
 exit "$status"

@@ -1,81 +1,16 @@
 //! Whatever bytes come, in whatever pieces: the core answers each request once, in order, and says
 //! nothing after it has said that it closes.
 
-use gateway_core::Next;
 use proptest::{prelude::*, sample::Index};
 
 use crate::{
     http_table::{Case, cases},
-    table::{run, without_trace_ids},
+    wire::{PING, holds, run, without_trace_ids},
     world::World,
 };
 
-const PING: &[u8] = b"GET /ping HTTP/1.1\r\nHost: mall\r\n\r\n";
 /// Longer cases are about limits, and slow.
 const BASE_BYTES_MAX: usize = 600;
-/// Statuses after which the bytes that follow mean nothing.
-const FRAMING: [u16; 9] = [400, 408, 411, 413, 414, 417, 431, 501, 505];
-
-/// One answer as a client sees it that does not know what it asked for.
-#[derive(Debug)]
-struct Seen {
-    status: u16,
-    closes: bool,
-}
-
-/// Takes the answers apart. A body never begins like an answer, so that one that is missing, as for a
-/// HEAD, is told from one that is there.
-fn seen(written: &[u8]) -> Result<Vec<Seen>, String> {
-    let mut rest = std::str::from_utf8(written).map_err(|error| error.to_string())?;
-    let mut all = Vec::new();
-    while !rest.is_empty() {
-        let (head, tail) = rest.split_once("\r\n\r\n").ok_or(format!("no head: {rest:?}"))?;
-        let status = head.strip_prefix("HTTP/1.1 ").and_then(|line| line.get(..3)?.parse().ok());
-        let status = status.ok_or(format!("no status line: {head:?}"))?;
-        let field = |name: &str| head.split("\r\n").find_map(|line| line.strip_prefix(name));
-        let length = field("content-length: ").map_or(0, |length| length.parse().unwrap());
-        let bare = tail.is_empty() || tail.starts_with("HTTP/1.1 ");
-        rest = tail.get(if bare { 0 } else { length }..).ok_or(format!("a body cut short: {tail:?}"))?;
-        all.push(Seen { status, closes: field("connection: ") == Some("close") });
-    }
-    Ok(all)
-}
-
-/// What must hold of every connection, however wrong its bytes are.
-fn check(sent: &[u8], pieces: &[&[u8]]) -> Result<(), TestCaseError> {
-    let mut world = World::new(10);
-    let id = world.open();
-    let (mut written, mut closed) = (Vec::new(), false);
-    for piece in pieces {
-        world.send(id, piece);
-        let (out, next) = world.receive(id);
-        prop_assert!(!closed || out.is_empty() && next == Next::Close, "it went on after its end");
-        written.extend(out);
-        closed = next == Next::Close;
-        prop_assert!(closed || next == Next::Read, "{:?}", next);
-    }
-    let all = seen(&written).map_err(TestCaseError::fail)?;
-    let answers: Vec<&Seen> = all.iter().filter(|seen| seen.status >= 200).collect();
-    let counted: u64 = world.core.stats().all_answers().map(|(_, count)| count).sum();
-    prop_assert_eq!(answers.len() as u64, counted, "written and counted");
-    // Each answer had a head of its own, but for the one that says that there is none.
-    let heads = sent.windows(4).filter(|end| end == b"\r\n\r\n").count();
-    prop_assert!(answers.len() <= heads + 1, "{} answers to {heads} heads", answers.len());
-    for (seen, place) in answers.iter().zip(1..) {
-        prop_assert_eq!(seen.closes, closed && place == answers.len(), "answer {}: {:?}", place, seen);
-        prop_assert!(seen.closes || !FRAMING.contains(&seen.status), "{} left the connection open", seen.status);
-        prop_assert!(seen.status < 500 || matches!(seen.status, 501 | 505), "{}", seen.status);
-    }
-    prop_assert!(!closed || !answers.is_empty(), "closed without a word");
-    if closed {
-        world.send(id, PING);
-        prop_assert_eq!(world.receive(id), (Vec::new(), Next::Close));
-    }
-    let whole = run(&mut World::new(10), [sent]);
-    prop_assert_eq!((without_trace_ids(&written), closed), (without_trace_ids(&whole.0), whole.1), "cut and whole");
-    Ok(())
-}
-
 fn cut<'b>(sent: &'b [u8], cuts: &[Index]) -> Vec<&'b [u8]> {
     let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(sent.len() + 1)).collect();
     ends.push(sent.len());
@@ -193,7 +128,7 @@ proptest! {
         cuts in prop::collection::vec(any::<Index>(), 0..8),
     ) {
         let sent = scraps.concat();
-        check(&sent, &cut(&sent, &cuts))?;
+        holds(&sent, &cut(&sent, &cuts));
     }
 
     #[test]
@@ -209,7 +144,7 @@ proptest! {
             change.make(&mut changed);
         }
         let sent = [PING.repeat(before), changed, PING.repeat(after)].concat();
-        check(&sent, &cut(&sent, &cuts))?;
+        holds(&sent, &cut(&sent, &cuts));
     }
 }
 

@@ -5,6 +5,7 @@
 mod admission;
 mod allocations;
 mod bytes;
+mod corpus;
 mod cuts;
 mod desync;
 mod entry;
@@ -14,4 +15,5 @@ mod orders;
 mod sale;
 mod table;
 mod time;
+mod wire;
 mod world;

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use gateway_core::Next;
-
 use crate::{
     http_table::{Case, cases},
+    wire::{run, without_trace_ids},
     world::World,
 };
 
@@ -14,28 +13,6 @@ use crate::{
 const CUT_EVERYWHERE_BYTES_MAX: usize = 20_000;
 const ENDS_BYTES: usize = 1_000;
 const MIDDLE_STEP_BYTES: usize = 97;
-
-/// All that one connection writes when `pieces` come one after another, and whether it closes.
-pub(crate) fn run<'a>(world: &mut World, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, bool) {
-    let id = world.open();
-    let (mut written, mut closed) = (Vec::new(), false);
-    for piece in pieces {
-        world.send(id, piece);
-        let (out, next) = world.receive(id);
-        written.extend(out);
-        closed = next == Next::Close;
-    }
-    world.core.close(id);
-    (written, closed)
-}
-
-/// Trace ids differ between any two answers.
-pub(crate) fn without_trace_ids(written: &[u8]) -> String {
-    let text = String::from_utf8(written.to_vec()).unwrap();
-    let mut parts = text.split("\"trace_id\":\"");
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + &part[32..])
-}
 
 /// Runs each case in the pieces that `cut` makes of it.
 fn check(cut: impl Fn(&Case) -> Vec<&[u8]>) {

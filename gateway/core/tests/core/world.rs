@@ -117,6 +117,18 @@ impl World {
         }
     }
 
+    /// The same, with the shell's part in `/metrics`.
+    pub(crate) fn receive_all(&mut self, id: ConnId) -> (Vec<u8>, Next) {
+        let (mut all, mut next) = self.receive(id);
+        while let Some(asked) = self.core.poll_metrics() {
+            self.core.handle_metrics(asked, b"up 1\n", self.now);
+            let (more, after) = self.receive(id);
+            all.extend(more);
+            next = after;
+        }
+        (all, next)
+    }
+
     /// What the ledger says to a batch; its entries go to the journal.
     pub(crate) fn decide(&mut self, batch: &Batch) -> BatchReply {
         let reserve = |reservation: &_| Command::Reserve(*reservation);
