@@ -94,7 +94,7 @@ impl Script for Count {
             return Next::Ask { job, intended_ns };
         }
         if self.begun == self.total {
-            return if self.answered.iter().all(|times| *times > 0) { Next::Done } else { Next::Idle };
+            return if self.answered.iter().all(|times| *times >= self.per_job) { Next::Done } else { Next::Idle };
         }
         let intended_ns = self.rate_per_s.map_or(now_ns, |rate| u64::from(self.begun) * 1_000_000_000 / rate);
         if intended_ns > now_ns {
