@@ -96,9 +96,10 @@ start() {
         local properties=$dir/server.properties run=("${jvm[@]}" -cp "$jars/kafka/*")
         sed "s#@PORT@#$listen#g; s#@CONTROLLER_PORT@#$((listen + 1))#g; s#@DIR@#$dir#g" \
             "$here/kafka/server.properties.in" >"$properties"
-        # An id of 16 bytes in base64url.
+        # An id of 16 bytes in base64url; it may begin with a dash, so it is bound to its option.
         [ -f "$dir/data/meta.properties" ] || "${run[@]}" kafka.tools.StorageTool format --standalone \
-            -t "$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')" -c "$properties" >"$dir/format.log" 2>&1 || exit 1
+            --cluster-id="$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')" -c "$properties" >"$dir/format.log" 2>&1 ||
+            { cat "$dir/format.log" >&2; exit 1; }
         exec "${run[@]:0:3}" -Xms256m -Xmx256m "${run[@]:3}" kafka.Kafka "$properties"
         ;;
     elasticsearch)
