@@ -14,7 +14,7 @@ use foundation::{
 };
 use images::{AddError, BYTES_MAX, ImageId, NotTaken};
 use ledger::LedgerClient;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
@@ -27,7 +27,8 @@ use super::{
 pub(super) const FORM_BYTES_MAX: usize = BYTES_MAX + 64 * 1024;
 
 /// A form with one field.
-#[derive(ToSchema)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(as = ImageForm)]
 #[expect(dead_code, reason = "it describes what is read piece by piece")]
 struct FormBody {

@@ -135,13 +135,29 @@ impl Process {
 
 impl Shop {
     pub(crate) fn admin_post(&self, path: &str, body: Value) -> Value {
-        let agent = agent();
-        let sign_in = json!({"username": "admin", "password": ADMIN_PASSWORD});
-        let session = post(&agent, &format!("{}/admin/api/v1/sessions", self.admin), None, None, &sign_in);
-        let token = session.1["access_token"].as_str().unwrap().to_owned();
-        let (status, answer) = post(&agent, &format!("{}/admin/api/v1{path}", self.admin), Some(&token), None, &body);
+        let token = self.admin_token();
+        let (status, answer) = post(&agent(), &format!("{}/admin/api/v1{path}", self.admin), Some(&token), None, &body);
         assert!((200..300).contains(&status), "{path}: {status} {answer}");
         answer
+    }
+
+    fn admin_token(&self) -> String {
+        let sign_in = json!({"username": "admin", "password": ADMIN_PASSWORD});
+        let (_, session) = post(&agent(), &format!("{}/admin/api/v1/sessions", self.admin), None, None, &sign_in);
+        session["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Adds a picture of a product; its id.
+    pub(crate) fn add_picture(&self, picture: &[u8]) -> String {
+        let head = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.png\"\r\n\r\n";
+        let request = agent()
+            .post(&format!("{}/admin/api/v1/images", self.admin))
+            .header("Authorization", &format!("Bearer {}", self.admin_token()))
+            .header("Content-Type", "multipart/form-data; boundary=b");
+        let mut answer = request.send(&[head, picture, b"\r\n--b--\r\n"].concat()[..]).unwrap();
+        let added: Value = answer.body_mut().read_json().unwrap();
+        assert_eq!(answer.status(), 201, "{added}");
+        added["image_id"].as_str().unwrap().to_owned()
     }
 
     /// A sale of `stock` units that has begun; waits until the gateway sells.

@@ -4,10 +4,14 @@ use serde_json::{Value, json};
 
 use crate::process::{Shop, agent, call, until};
 
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x02\0\0\0\x02\x08\x06\0\0\0\0\0\0\0";
+
 /// Walks; every step is one that a client could take.
 pub(crate) fn walk(shop: &Shop) {
     let category = shop.admin_post("/categories", json!({ "name": "手机" }));
-    let product = shop.admin_post("/products", json!({ "title": "旗舰 🚀", "category_id": category["category_id"] }));
+    let picture = shop.add_picture(PNG);
+    let product = json!({ "title": "旗舰 🚀", "category_id": category["category_id"], "image_ids": [picture] });
+    let product = shop.admin_post("/products", product);
     let product = product["product_id"].as_str().unwrap().to_owned();
     let sku = json!({ "attributes": { "颜色": "黑" }, "price_cents": 399_900, "stock": 10 });
     let sku = shop.admin_post(&format!("/products/{product}/skus"), sku)["sku_id"].as_str().unwrap().to_owned();
@@ -31,6 +35,9 @@ pub(crate) fn walk(shop: &Shop) {
     let (_, listed) =
         ask("GET", &format!("/products?category_id={}", category["category_id"].as_str().unwrap()), Value::Null);
     assert_eq!(listed["items"][0]["price_cents"], 399_900, "{listed}");
+    let mut shown = agent().get(listed["items"][0]["image_urls"][0].as_str().unwrap()).call().unwrap();
+    assert_eq!((shown.status().as_u16(), &shown.headers()["content-type"]), (200, &"image/png".parse().unwrap()));
+    assert_eq!(shown.body_mut().read_to_vec().unwrap(), PNG);
     let address =
         made("/addresses", json!({ "recipient": "王小明", "phone": "1", "region": "杭州", "detail": "一号" }));
     let cart = made("/cart/items", json!({ "sku_id": sku, "quantity": 2 }));
