@@ -4,7 +4,7 @@ SEED ?= 1
 GATEWAYS ?= 1
 ARGS ?=
 
-.PHONY: help run run-full sale services-up services-down measure test sim fmt clean
+.PHONY: help run run-full sale services-up services-down measure cost test sim fmt clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -27,6 +27,9 @@ services-down: ## stops what services-up started
 
 measure: ## what a reservation costs gateway and Redis on the processor: see bench/RESULTS.md
 	bash bench/measure.sh
+
+cost: ## what each kind of answer costs beside nginx and a bare hyper: see bench/RESULTS.md
+	bash bench/cost.sh
 
 test: ## format, lints, every test, Schemathesis
 	bash deploy/test.sh

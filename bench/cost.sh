@@ -58,7 +58,7 @@ gateways=
 while read -r runtime address pid; do
     taskset -acp 0 "$pid" >/dev/null
     gateways+=${gateways:+,}$runtime=http://$address=$pid
-done < <(sed -n 's/^gateway: //p' "$out")
+done < <(sed -n 's/^started: //p' "$out")
 for pid in "$redis" "$worker" "$hello"; do taskset -acp 0 "$pid" >/dev/null; done
 
 taskset -c 1 "$bench" cost --gateways "$gateways" --redis-pid "$redis" --rounds "$ROUNDS" --requests "$REQUESTS" \

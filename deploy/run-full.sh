@@ -69,7 +69,7 @@ for ((at = 1; at <= GATEWAYS; at++)); do
     next=${first%:*}:$((${first##*:} + (at > 1 ? 1 + at : 0)))
     runtime=${RUNTIMES[$(((at - 1) % ${#RUNTIMES[@]}))]}
     begin gateway MALL_GATEWAY__LISTEN "$next" --runtime "$runtime"
-    echo "gateway: $runtime $next ${pids[-1]}"
+    echo "started: $runtime $next ${pids[-1]}"
     gateways+=" $next"
 done
 
