@@ -74,13 +74,12 @@ pub(super) async fn resume<K: LedgerClient, C: Clock>(
     steered(api.store.pause_sale(id, false, api.clock.now_ms()).await?)
 }
 
-/// End a flash sale now, for good.
+/// End a flash sale now, for good; one that is over stays as it is.
 #[utoipa::path(
     post, path = "/activities/{id}/end", tag = "activities",
     params(("id" = ActivityId, Path)),
     responses(
         (status = 200, description = "It is over.", body = ActivityBody, headers(("ETag" = String, description = "Its version."))),
-        (status = 409, description = "`invalid_transition`: the sale is over."),
     ),
     security(("admin" = ["operator"])),
 )]

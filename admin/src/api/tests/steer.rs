@@ -1,0 +1,83 @@
+use super::*;
+
+#[tokio::test]
+async fn a_sale_is_steered_while_it_runs() {
+    let app = TestApp::new().await;
+    let sku = app.sku().await;
+    let asks = |ticket: Option<bool>, captcha: Option<bool>| {
+        let mut body = app.activity(&sku, 10, HOUR_MS);
+        (body["requires_ticket"], body["captcha"]) = (json!(ticket), json!(captcha));
+        body
+    };
+    for (ticket, captcha, expect) in [
+        (None, None, (false, false)),
+        (Some(true), None, (true, false)),
+        (None, Some(true), (true, true)),
+        (Some(true), Some(false), (true, false)),
+    ] {
+        let made = app.make("/activities", asks(ticket, captcha)).await;
+        assert_eq!((&made["requires_ticket"], &made["captcha"]), (&json!(expect.0), &json!(expect.1)));
+    }
+    let refused = app.send("POST", "/activities", &[], &asks(Some(false), Some(true)).to_string()).await;
+    assert_eq!(refused.0, StatusCode::UNPROCESSABLE_ENTITY);
+
+    let later = app.make("/activities", app.activity(&sku, 10, HOUR_MS)).await;
+    let path = format!("/activities/{}", later["activity_id"].as_str().unwrap());
+    let door = json!({ "captcha": true, "invited_only": true }).to_string();
+    let (status, patched) = app.send("PATCH", &path, &[("if-match", "1")], &door).await;
+    assert_eq!((status, &patched["captcha"], &patched["invited_only"]), (StatusCode::OK, &json!(true), &json!(true)));
+    let post = async |what: &str, body: &str| app.send("POST", &format!("{path}/{what}"), &[], body).await;
+    assert_eq!(post("restock", r#"{"delta":1}"#).await.1["code"], "invalid_transition");
+
+    let now = app.make("/activities", app.activity(&sku, 10, 0)).await;
+    let path = format!("/activities/{}", now["activity_id"].as_str().unwrap());
+    let post = async |what: &str, body: &str| app.send("POST", &format!("{path}/{what}"), &[], body).await;
+    assert_eq!(post("pause", "").await.1["paused"], true);
+    assert_eq!(post("resume", "").await.1["paused"], false);
+    let taken = post("restock", r#"{"delta":-4}"#).await;
+    assert_eq!((taken.0, &taken.1["status"], &taken.1["available"]), (StatusCode::CREATED, &json!("done"), &json!(6)));
+    let refused = post("restock", r#"{"delta":-7}"#).await;
+    assert_eq!(
+        (refused.0, &refused.1["code"], &refused.1["stock"]),
+        (StatusCode::CONFLICT, &json!("insufficient_stock"), &json!(6))
+    );
+    for bad in ["{}", r#"{"delta":0}"#, r#"{"delta":1.5}"#, r#"{"delta":9223372036854775807}"#, r#"{"delta":"1"}"#] {
+        assert_eq!(post("restock", bad).await.0, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+    }
+    for (body, expect) in [
+        (r#"{"entry":"blocked","user_ids":["7","8"]}"#, StatusCode::NO_CONTENT),
+        (r#"{"entry":"friends","user_ids":["7"]}"#, StatusCode::UNPROCESSABLE_ENTITY),
+        (r#"{"entry":"blocked","user_ids":[]}"#, StatusCode::UNPROCESSABLE_ENTITY),
+        (r#"{"entry":"blocked","user_ids":[7]}"#, StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        let bearer = format!("Bearer {}", token("operator"));
+        let headers = [("authorization", bearer.as_str())];
+        assert_eq!(app.raw("POST", &format!("{path}/entry-rules"), &headers, body).await.status(), expect, "{body}");
+    }
+    let listed = app.get(&format!("{path}/entry-rules?entry=blocked&limit=1")).await.1;
+    assert_eq!(listed, json!({ "items": [{ "user_id": "8" }], "next_cursor": "8" }));
+    assert_eq!(post("end", "").await.1["ends_at"], rfc3339::format(app.clock.now_ms()));
+    assert_eq!(post("pause", "").await.1["code"], "invalid_transition");
+}
+
+#[tokio::test]
+async fn what_was_not_sold_is_the_skus_again() {
+    let app = TestApp::new().await;
+    let sku = app.sku().await;
+    let made = app.make("/activities", app.activity(&sku, 10, 0)).await;
+    let id = made["activity_id"].as_str().unwrap().parse().unwrap();
+    let asked = Reservation {
+        order: OrderId::from_i64(1001).unwrap(),
+        user: UserId::from_i64(1).unwrap(),
+        request: None,
+        quantity: 2,
+    };
+    app.ledgers.reserve(id, asked).await;
+    app.catch_up().await;
+    app.clock.advance(HOUR_MS + 10_000);
+    warm_once(&app).await;
+    app.catch_up().await;
+    assert_eq!(app.get(&format!("/skus/{sku}")).await.1["stock"], 98);
+    let counters = app.ledgers.counters(id).await.unwrap().unwrap();
+    assert_eq!((counters.total, counters.available, counters.held), (2, 0, 2));
+}
