@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What each kind of answer costs on the processor, beside two floors in the same run: nginx' `return 200` and a
 # bare hyper. The server that is asked and Redis share one core; client, Kafka, MariaDB, order-core and admin have
-# the other. ROUNDS=n (3), REQUESTS=n in a cell (30000), RUNTIMES="monoio glommio may" (those that are built in).
+# the other. ROUNDS=n (3), REQUESTS=n in a cell (30000), RUNTIMES="monoio glommio may" (those that are built in),
+# ONLY=accepted,slow (the rows that `bench --help` names; all).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -62,4 +63,4 @@ done < <(sed -n 's/^started: //p' "$out")
 for pid in "$redis" "$worker" "$hello"; do taskset -acp 0 "$pid" >/dev/null; done
 
 taskset -c 1 "$bench" cost --gateways "$gateways" --redis-pid "$redis" --rounds "$ROUNDS" --requests "$REQUESTS" \
-    --floors "nginx=http://127.0.0.1:$NGINX_PORT=$worker,hyper=http://127.0.0.1:$HELLO_PORT=$hello"
+    ${ONLY:+--only "$ONLY"} --floors "nginx=http://127.0.0.1:$NGINX_PORT=$worker,hyper=http://127.0.0.1:$HELLO_PORT=$hello"

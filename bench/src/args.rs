@@ -2,14 +2,18 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::cpu::{self, Watched};
+use crate::{
+    cost::Row,
+    cpu::{self, Watched},
+};
 
 pub(crate) const USAGE: &str = "\
 bench sale    a flash sale of one SKU, audited
 bench fight   every user asks twice at once for a handful of units
 bench cost    what each kind of answer costs on the processor beside nginx and a bare hyper: --gateways and
               --floors NAME=URL=PID[,...], --redis-pid PID, --requests N (30000), --connections N (64),
-              --rounds N (3), --slow N (2000) clients, --idle N (10000) connections; bench/cost.sh sets it up
+              --rounds N (3), --slow N (2000) clients, --idle N (10000) connections, --only ROW[,...] of accepted,
+              sold-out, sold-out-again, limited, unknown, pipelined, reconnecting, slow, idle; bench/cost.sh sets it up
 bench hello   a bare hyper that says hello to everybody: --listen ADDRESS
 bench evalsha one EVALSHA a reservation straight to Redis, to compare with: --redis URL, --requests N (100000),
               --connections N (64), --pipeline N (1) at once on each, --cpu
@@ -101,7 +105,15 @@ pub(crate) struct CostOptions {
     pub rounds: u32,
     pub slow: usize,
     pub idle: usize,
+    /// Which rows; none names all.
+    pub only: Vec<Row>,
     pub access: Access,
+}
+
+impl CostOptions {
+    pub(crate) fn wants(&self, row: Row) -> bool {
+        self.only.is_empty() || self.only.contains(&row)
+    }
 }
 
 /// How Redis is asked without any gateway.
@@ -150,7 +162,7 @@ const SHARED: [&str; 16] = [
 
 const EVALSHA: [&str; 5] = ["redis", "requests", "connections", "pipeline", "cpu"];
 
-const COST: [&str; 13] = [
+const COST: [&str; 14] = [
     "gateways",
     "floors",
     "redis-pid",
@@ -159,6 +171,7 @@ const COST: [&str; 13] = [
     "rounds",
     "slow",
     "idle",
+    "only",
     "order-core",
     "admin",
     "data-dir",
@@ -225,6 +238,7 @@ fn cost(args: &[String], env: &dyn Fn(&str) -> Option<String>) -> Result<Command
         rounds: narrow(values.number("rounds", 3, 1, 100)?),
         slow: count(values.number("slow", 2_000, 1, 10_000)?),
         idle: count(values.number("idle", 10_000, 1, 60_000)?),
+        only: values.rows("only")?,
         access: values.access(env)?,
     })))
 }
@@ -305,6 +319,12 @@ impl Values {
             shopper_secret: given_or_env(self.text("shopper-secret"), "MALL_AUTH__SHOPPER_SECRET"),
             admin_password: given_or_env(self.text("admin-password"), "MALL_ADMIN_PASSWORD"),
         })
+    }
+
+    fn rows(&mut self, name: &str) -> Result<Vec<Row>, String> {
+        let Some(text) = self.text(name) else { return Ok(Vec::new()) };
+        let row = |word: &str| Row::named(word).ok_or_else(|| format!("--{name}: there is no row {word:?}"));
+        text.split(',').map(row).collect()
     }
 
     /// Reads `name=url=pid,name=url=pid`.
@@ -438,6 +458,10 @@ mod tests {
         check(
             "cost --gateways m=http://h:1",
             "--gateways: expected name=http://host:port=process-id, found \"m=http://h:1\"",
+        );
+        check(
+            "cost --gateways m=http://h:1=1 --floors m=http://h:1=1 --redis-pid 1 --only a",
+            "--only: there is no row \"a\"",
         );
         check("hello", "--listen: expected an address such as 127.0.0.1:8090, found \"\"");
         check("sale --pay-within 5", "--pay-within: expected a time such as 1500ms, 5s or 30m, found \"5\"");

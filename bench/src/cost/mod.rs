@@ -32,8 +32,11 @@ use table::Reading;
 
 /// Requests that a pipelining client sends at once.
 const PIPELINE: u32 = 16;
-/// Requests of the slow-clients row; its latencies are what counts.
-const SLOW_SHARE: u32 = 2;
+/// Honest requests a second beside slow clients, and for how long: longer than a slow client is borne.
+const HONEST_PER_S: u32 = 2_000;
+const HONEST_S: u32 = 12;
+/// What a gateway calls the threads that answer.
+const CORE_THREAD: &str = "gateway";
 /// A process is at rest once it takes less than this much of the processor in [`REST_LOOK`].
 const REST_NS: u64 = 2_000_000;
 const REST_LOOK: Duration = Duration::from_millis(100);
@@ -69,6 +72,18 @@ impl Ask {
         Self::Reconnecting,
     ];
 
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::SoldOut => "sold-out",
+            Self::SoldOutAgain => "sold-out-again",
+            Self::Limited => "limited",
+            Self::Unknown => "unknown",
+            Self::Pipelined => "pipelined",
+            Self::Reconnecting => "reconnecting",
+        }
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
@@ -92,6 +107,27 @@ impl Ask {
             Self::SoldOut | Self::SoldOutAgain | Self::Pipelined | Self::Reconnecting => 409,
             Self::Limited => 429,
             Self::Unknown => 404,
+        }
+    }
+}
+
+/// What can be left out of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Row {
+    Ask(Ask),
+    /// Honest clients beside slow ones.
+    Slow,
+    /// Connections that do nothing.
+    Idle,
+}
+
+impl Row {
+    /// The row of that name on the command line.
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        match word {
+            "slow" => Some(Self::Slow),
+            "idle" => Some(Self::Idle),
+            _ => Ask::ALL.into_iter().find(|ask| ask.word() == word).map(Self::Ask),
         }
     }
 }
@@ -123,22 +159,22 @@ pub(crate) fn run(options: &CostOptions) -> Result<String, String> {
         let buyers = Buyers::new(run, options.requests, secret.expose(), SystemClock.now_ms() / 1000);
         let unknown = ActivityId::from_i64(i64::MAX - i64::from(run)).ok_or("no id")?;
         let round = Round { options, mall, buyers, sold_out, unknown, run };
-        for ask in Ask::ALL {
+        for ask in Ask::ALL.into_iter().filter(|ask| options.wants(Row::Ask(*ask))) {
             distances.extend(distance::round_trip_ns());
             for target in options.floors.iter().filter(|_| ask.is_for_floors()).chain(&options.gateways) {
                 let reading = round.measure(ask, target)?;
-                note(&format!("round {number}, {}, {}: {:.2} us", ask.name(), target.name, reading.cpu_us));
+                note(&format!("round {number}, {}, {}: {reading}", ask.name(), target.name));
                 readings.push((target.name.clone(), ask, reading));
             }
         }
-        for target in &options.gateways {
+        for target in options.gateways.iter().filter(|_| options.wants(Row::Slow)) {
             let slow = round.beside_slow_clients(target)?;
             note(&format!("round {number}, {} slow clients, {}: {slow}", options.slow, target.name));
             readings.push((target.name.clone(), Ask::SoldOut, Reading { slow: Some(slow), ..Reading::default() }));
         }
     }
     let mut text = table::text(options, &readings, &distances);
-    for target in &options.gateways {
+    for target in options.gateways.iter().filter(|_| options.wants(Row::Idle)) {
         // What one server does not bear takes nothing from what was measured before.
         text.push_str(&idle(options, target).unwrap_or_else(|fault| fault + "\n"));
     }
@@ -199,12 +235,17 @@ impl Round<'_> {
         at_rest(&watched)?;
         let taken = cpu::between(&before, &cpu::times(&watched)?);
         self.check(ask, target, &rush, ran.broken)?;
-        let each = |name: Option<&str>| {
-            let of = taken.iter().filter(|((process, _), _)| name.is_none_or(|name| process == name));
+        let each = |is_of: &dyn Fn(&str, &str) -> bool| {
+            let of = taken.iter().filter(|((process, thread), _)| is_of(process, thread));
             of.map(|(_, ns)| *ns).sum::<u64>() as f64 / 1e3 / rush.answers() as f64
         };
-        let rate = rush.answers() as f64 / ran.wall.as_secs_f64();
-        Ok(Reading { cpu_us: each(None), redis_us: each(Some("redis")), rate, slow: None })
+        Ok(Reading {
+            cpu_us: each(&|_, _| true),
+            redis_us: each(&|process, _| process == "redis"),
+            core_us: each(&|process, thread| process == "server" && thread == CORE_THREAD),
+            rate: rush.answers() as f64 / ran.wall.as_secs_f64(),
+            slow: None,
+        })
     }
 
     /// Two users, whose first takes the one unit.
@@ -244,8 +285,8 @@ impl Round<'_> {
 
     fn p99_us(&self, target: &Target, address: SocketAddr) -> Result<f64, String> {
         let request = BuyRequest::new(target.url.trim_start_matches("http://"), self.unknown);
-        let buyers = self.buyers.first(self.options.requests / SLOW_SHARE);
-        let mut rush = Rush::new(&buyers, request, 1)?;
+        let buyers = self.buyers.first(HONEST_PER_S * HONEST_S);
+        let mut rush = Rush::new(&buyers, request, 1)?.at_rate(HONEST_PER_S);
         load::run(Settings::new(vec![address], self.options.connections), &mut rush)?;
         Ok(rush.latency.value_at_quantile(0.99) as f64 / 1e3)
     }

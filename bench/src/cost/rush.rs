@@ -18,6 +18,8 @@ pub(crate) struct Rush<'a> {
     request: BuyRequest,
     /// Everybody asks as this one.
     as_one: Option<u32>,
+    /// Requests are made so far apart, whatever the server does; else as fast as they are answered.
+    every_ns: u64,
     jobs: u32,
     per_job: u32,
     begun: u32,
@@ -35,6 +37,7 @@ impl<'a> Rush<'a> {
             buyers,
             request,
             as_one: None,
+            every_ns: 0,
             jobs,
             per_job,
             begun: 0,
@@ -49,6 +52,11 @@ impl<'a> Rush<'a> {
         Self { as_one: Some(user), ..self }
     }
 
+    /// The same, `per_second` of them.
+    pub(crate) fn at_rate(self, per_second: u32) -> Self {
+        Self { every_ns: 1_000_000_000 / u64::from(per_second), ..self }
+    }
+
     pub(crate) fn answers(&self) -> u64 {
         self.told.values().sum()
     }
@@ -57,8 +65,13 @@ impl<'a> Rush<'a> {
 impl Script for Rush<'_> {
     fn next(&mut self, now_ns: u64) -> Next {
         if self.begun < self.jobs {
+            let due_ns = u64::from(self.begun) * self.every_ns;
+            if now_ns < due_ns {
+                return Next::Wait { until_ns: due_ns };
+            }
             self.begun += 1;
-            return Next::Ask { job: self.begun - 1, intended_ns: now_ns };
+            let intended_ns = if self.every_ns == 0 { now_ns } else { due_ns };
+            return Next::Ask { job: self.begun - 1, intended_ns };
         }
         if self.unanswered == 0 { Next::Done } else { Next::Idle }
     }
@@ -72,7 +85,7 @@ impl Script for Rush<'_> {
     fn answered(&mut self, _job: u32, times: Times, answer: &Answer<'_>) {
         *self.told.entry(answer.status).or_default() += 1;
         self.unanswered -= 1;
-        self.latency.saturating_record(times.answered_ns - times.sent_ns);
+        self.latency.saturating_record(times.answered_ns - times.intended_ns);
     }
 
     /// A rush in which a connection broke is void; it ends all the same.

@@ -35,16 +35,18 @@ pub(crate) fn dribble(
     let mut clients = (0..count).map(|_| connect(address)).collect::<Result<Vec<_>, _>>().map_err(failed)?;
     ready.store(true, Ordering::Release);
     let mut dribbled = Dribbled::default();
-    while !stop.load(Ordering::Acquire) {
-        let round = Instant::now();
-        for client in &mut clients {
-            if !client.send_one() {
-                dribbled.cut += 1;
-                *client = connect(address).map_err(failed)?;
-            }
+    // One after the other, evenly: a burst of all of them would cost the honest clients' own processor.
+    let apart = BYTE_EVERY / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+    let mut due = Instant::now();
+    for at in (0..count).cycle() {
+        if stop.load(Ordering::Acquire) {
+            break;
         }
-        while round.elapsed() < BYTE_EVERY && !stop.load(Ordering::Acquire) {
-            std::thread::sleep(Duration::from_millis(10));
+        due += apart;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        if !clients[at].send_one() {
+            dribbled.cut += 1;
+            clients[at] = connect(address).map_err(failed)?;
         }
     }
     Ok(dribbled)

@@ -12,9 +12,18 @@ pub(crate) struct Reading {
     pub cpu_us: f64,
     /// Redis' part of it.
     pub redis_us: f64,
+    /// The part of the threads that answer; the rest of the process carries what was decided to the log.
+    pub core_us: f64,
     /// Answers a second.
     pub rate: f64,
     pub slow: Option<Slow>,
+}
+
+impl fmt::Display for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cpu_us, redis_us, core_us, .. } = self;
+        write!(f, "{cpu_us:.2} us, of it Redis {redis_us:.2}, threads that answer {core_us:.2}")
+    }
 }
 
 /// p99 of honest clients.
@@ -51,8 +60,16 @@ pub(crate) fn text(options: &CostOptions, readings: &Readings, distances: &[f64]
         let cell = |name: &&str| spread(&of(readings, name, ask, |reading| reading.cpu_us));
         lines.push(row(ask.name(), names.iter().map(cell)));
     }
-    let redis = |name: &&str| spread(&of(readings, name, Ask::Accepted, |reading| reading.redis_us));
-    lines.push(row("of accepted, Redis", names.iter().map(redis)));
+    let parts: [(&str, fn(&Reading) -> f64); 3] = [
+        ("of accepted, Redis", |reading| reading.redis_us),
+        ("of accepted, threads that answer", |reading| reading.core_us),
+        ("of accepted, the way to the log", |reading| reading.cpu_us - reading.redis_us - reading.core_us),
+    ];
+    for (title, part) in parts {
+        let part_of = |name: &&str| spread(&of(readings, name, Ask::Accepted, part));
+        let cell = |name: &&str| if gateways.contains(name) { part_of(name) } else { String::new() };
+        lines.push(row(title, names.iter().map(cell)));
+    }
     let rate = |name: &&str| spread(&of(readings, name, Ask::Reconnecting, |reading| reading.rate));
     lines.push(row("answers/s, a connection each", names.iter().map(rate)));
     for floor in &options.floors {
