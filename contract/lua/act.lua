@@ -38,10 +38,10 @@ end
 local function settle(order)
     local hold = call('HGET', orders, order)
     if not hold then return 'u' end
-    local user, units, state = string.match(hold, '^(%d+):(%d+):(%a)$')
+    local user, quantity, state = read_hold(hold)
+    local units = string.format('%.0f', quantity)
     if state == 's' then return 'd' end
     if state == 'r' then return 'c' end
-    local quantity = tonumber(units)
     held, sold = held - quantity, sold + quantity
     happened('s ' .. order .. ' ' .. units)
     call('HSET', orders, order, user .. ':' .. units .. ':s')
@@ -51,17 +51,16 @@ end
 local function release(order)
     local hold = call('HGET', orders, order)
     if not hold then return 'u' end
-    local user, units, state = string.match(hold, '^(%d+):(%d+):(%a)$')
+    local user, quantity, state = read_hold(hold)
+    local units = string.format('%.0f', quantity)
     if state == 'r' then return 'd' end
     if state == 's' then return 'c' end
-    local quantity = tonumber(units)
     held, available, epoch = held - quantity, available + quantity, epoch + 1
     happened('r ' .. order .. ' ' .. units)
     call('HSET', orders, order, user .. ':' .. units .. ':r')
-    local owned, latest = string.match(call('HGET', users, user), '^(%d+):(%d+)$')
-    local left = tonumber(owned) - quantity
-    if left > 0 then
-        call('HSET', users, user, string.format('%.0f', left) .. ':' .. latest)
+    local owned, latest = read_share(call('HGET', users, user))
+    if owned > quantity then
+        call('HSET', users, user, share(owned - quantity, latest))
     else
         call('HDEL', users, user)
     end

@@ -10,46 +10,46 @@
 -- in tables, and written in a few.
 
 local ledger, orders, requests, users, outbox, window = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local call, floor = redis.call, '%.0f'
+local call, argv = redis.call, ARGV
 
 local l = call('HMGET', ledger, 'run', 'starts', 'ends', 'limit', 'total', 'available', 'held', 'sold', 'epoch', 'seq')
 if not l[1] then return redis.error_reply('UNOPENED the ledger is not here') end
-if l[1] ~= run_id(ARGV[1]) then return redis.error_reply('FROZEN the ledger was last verified on another run') end
+if l[1] ~= run_id(argv[1]) then return redis.error_reply('FROZEN the ledger was last verified on another run') end
 local starts, ends, limit = tonumber(l[2]), tonumber(l[3]), tonumber(l[4])
 local total, available, held, sold = tonumber(l[5]), tonumber(l[6]), tonumber(l[7]), tonumber(l[8])
 local epoch, seq = l[9], tonumber(l[10])
 
-local now = tonumber(ARGV[2])
+local now = tonumber(argv[2])
 if not now then
     local time = call('TIME')
     now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
-local attempts_max, within = tonumber(ARGV[3]), tonumber(ARGV[4])
+local attempts_max, within = tonumber(argv[3]), tonumber(argv[4])
 
+local size, keyed = (#argv - 4) / 4, 0
 local order_ids, user_ids, request_ids = {}, {}, {}
-for i = 5, #ARGV, 4 do
-    order_ids[#order_ids + 1] = ARGV[i]
-    user_ids[#user_ids + 1] = ARGV[i + 1]
-    if ARGV[i + 2] ~= '' then request_ids[#request_ids + 1] = ARGV[i + 2] end
+for i = 1, size do
+    local at = 4 * i
+    order_ids[i], user_ids[i] = argv[at + 1], argv[at + 2]
+    if argv[at + 3] ~= '' then
+        keyed = keyed + 1
+        request_ids[keyed] = argv[at + 3]
+    end
 end
-local size = #order_ids
 
--- What is known of them: quantities and latest orders of users, orders, first answers to requests.
+-- What is known of them: units and latest orders of users, orders, the orders that requests were answered with.
 local owned, latest, known, first = {}, {}, {}, {}
 local found = call('HMGET', users, unpack(user_ids))
 for i = 1, size do
-    if found[i] then
-        local quantity, order = string.match(found[i], '^(%d+):(%d+)$')
-        owned[user_ids[i]], latest[user_ids[i]] = tonumber(quantity), order
-    end
+    if found[i] then owned[user_ids[i]], latest[user_ids[i]] = read_share(found[i]) end
 end
 found = call('HMGET', orders, unpack(order_ids))
 for i = 1, size do
     if found[i] then known[order_ids[i]] = true end
 end
-if #request_ids > 0 then
+if keyed > 0 then
     found = call('HMGET', requests, unpack(request_ids))
-    for i = 1, #request_ids do
+    for i = 1, keyed do
         if found[i] then first[request_ids[i]] = found[i] end
     end
 end
@@ -74,21 +74,27 @@ if attempts_max > 0 then
     end
 end
 
-local outcomes, events = {}, {}
+-- Who asked for an order, and for how many units: what this batch has held is not written yet.
+local function asked_for(order)
+    local i = known[order]
+    if tonumber(i) then return user_ids[i], tonumber(argv[4 * i + 4]) end
+    return read_hold(call('HGET', orders, order))
+end
+
+local outcomes, holds, requested, sharers = {}, 0, 0, 0
 local order_fields, request_fields, user_fields, user_at = {}, {}, {}, {}
 for i = 1, size do
-    local at = 4 * i + 1
-    local order, user, request, quantity = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-    local share, answered = owned[user], request ~= '' and first[request]
+    local order, user, request, units = order_ids[i], user_ids[i], argv[4 * i + 3], argv[4 * i + 4]
+    local quantity, share_before, answered = tonumber(units), owned[user], request ~= '' and first[request]
     local outcome
     if answered then
-        local its_order, its_user, its_quantity = string.match(answered, '^(%d+):(%d+):(%d+)$')
-        if its_user == user and tonumber(its_quantity) == quantity then
-            outcome = 'r' .. its_order
+        local its_user, its_quantity = asked_for(answered)
+        if its_user == user and its_quantity == quantity then
+            outcome = 'r' .. answered
         else
             outcome = 'k'
         end
-    elseif share and limit == 1 and quantity == 1 then
+    elseif share_before and limit == 1 and quantity == 1 then
         outcome = 'r' .. latest[user]
     elseif now < starts then
         outcome = 'n'
@@ -101,7 +107,8 @@ for i = 1, size do
             attempts[#attempts + 1] = now
             attempts[#attempts + 1] = table.remove(slots[user])
         end
-        if quantity == 0 or (share or 0) + quantity > limit then
+        local share_after = (share_before or 0) + quantity
+        if quantity == 0 or share_after > limit then
             outcome = 'l'
         elseif known[order] then
             outcome = 'c'
@@ -109,23 +116,21 @@ for i = 1, size do
             outcome = 's'
         else
             outcome = 'h'
-            available, held, seq = available - quantity, held + quantity, seq + 1
-            owned[user], latest[user], known[order] = (share or 0) + quantity, order, true
-            local units = string.format(floor, quantity)
-            order_fields[#order_fields + 1] = order
-            order_fields[#order_fields + 1] = user .. ':' .. units .. ':h'
+            available, held, holds = available - quantity, held + quantity, holds + 1
+            owned[user], latest[user], known[order] = share_after, order, i
+            order_fields[2 * holds - 1] = order
+            order_fields[2 * holds] = quantity == 1 and user or user .. ':' .. units .. ':h'
             if request ~= '' then
-                first[request] = order .. ':' .. user .. ':' .. units
-                request_fields[#request_fields + 1] = request
-                request_fields[#request_fields + 1] = first[request]
+                requested, first[request] = requested + 1, order
+                request_fields[2 * requested - 1], request_fields[2 * requested] = request, order
             end
-            local field = user_at[user]
-            if not field then
-                field = #user_fields + 1
-                user_at[user], user_fields[field] = field, user
+            local at = user_at[user]
+            if not at then
+                sharers = sharers + 1
+                at = 2 * sharers
+                user_at[user], user_fields[at - 1] = at, user
             end
-            user_fields[field + 1] = string.format(floor, owned[user]) .. ':' .. order
-            events[#events + 1] = 'h ' .. order .. ' ' .. user .. ' ' .. units .. ' ' .. request
+            user_fields[at] = share(share_after, order)
         end
     end
     outcomes[i] = outcome
@@ -135,12 +140,22 @@ if available < 0 or available + held + sold ~= total then
     return redis.error_reply('BROKEN the ledger would lose count')
 end
 if #attempts > 0 then call('ZADD', window, unpack(attempts)) end
-if #events > 0 then
+if holds > 0 then
+    local first_seq, events, from = seq + 1, argv, 5
+    seq = seq + holds
+    if holds < size then
+        events, from = {}, 1
+        for i = 1, size do
+            if outcomes[i] == 'h' then
+                for at = 4 * i + 1, 4 * i + 4 do events[#events + 1] = argv[at] end
+            end
+        end
+    end
     call('HSET', orders, unpack(order_fields))
     call('HSET', users, unpack(user_fields))
-    if #request_fields > 0 then call('HSET', requests, unpack(request_fields)) end
+    if requested > 0 then call('HSET', requests, unpack(request_fields)) end
     call('HSET', ledger, 'available', available, 'held', held, 'seq', seq)
-    call('XADD', outbox, '*', 's', seq - #events + 1, 'e', epoch, 't', now, 'x', table.concat(events, '\n'))
+    call('XADD', outbox, '*', 's', first_seq, 'e', epoch, 't', now, 'h', table.concat(events, ' ', from))
 end
 return epoch .. ' ' .. string.format('%.0f %.0f %.0f %.0f %.0f ', seq, total, available, held, sold)
     .. table.concat(outcomes, ' ')

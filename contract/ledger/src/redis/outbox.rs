@@ -128,6 +128,15 @@ pub(super) fn decode(activity: ActivityId, element: &StreamId) -> Result<Vec<Ent
     let number = |name: &str| field(name)?.parse::<u64>().map_err(|_| fault(name));
     let (mut seq, mut epoch, at_ms) = (number("s")?, number("e")?, number("t")?);
     let mut entries = Vec::new();
+    if let Ok(held) = field("h") {
+        let mut words = held.split(' ');
+        while let Some(order) = words.next() {
+            let event = reserved(order, &mut words).ok_or_else(|| fault("h"))?;
+            entries.push(Entry { activity, epoch, seq, at_ms, event });
+            seq += 1;
+        }
+        return Ok(entries);
+    }
     for line in field("x")?.split('\n') {
         let event = event(line).ok_or_else(|| fault(line))?;
         epoch += u64::from(event.returns_stock());
@@ -137,18 +146,19 @@ pub(super) fn decode(activity: ActivityId, element: &StreamId) -> Result<Vec<Ent
     Ok(entries)
 }
 
+/// `order user request quantity`, as the gateway asked for it; the request may be empty.
+fn reserved<'a>(order: &str, words: &mut impl Iterator<Item = &'a str>) -> Option<Event> {
+    let (order, user) = (order.parse().ok()?, words.next()?.parse().ok()?);
+    let request = match words.next()? {
+        "" => None,
+        text => Some(wire::unhex(text)?),
+    };
+    Some(Event::Held(Reservation { order, user, request, quantity: words.next()?.parse().ok()? }))
+}
+
 fn event(line: &str) -> Option<Event> {
     let mut words = line.split(' ');
     let event = match words.next()? {
-        "h" => {
-            let (order, user) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-            let quantity = words.next()?.parse().ok()?;
-            let request = match words.next()? {
-                "" => None,
-                text => Some(wire::unhex(text)?),
-            };
-            Event::Held(Reservation { order, user, request, quantity })
-        }
         "s" => Event::Settled { order: words.next()?.parse().ok()?, quantity: words.next()?.parse().ok()? },
         "r" => Event::Released { order: words.next()?.parse().ok()?, quantity: words.next()?.parse().ok()? },
         "p" => Event::Restocked { operation: words.next()?.parse().ok()?, delta: words.next()?.parse().ok()? },

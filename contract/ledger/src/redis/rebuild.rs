@@ -183,10 +183,8 @@ impl RedisLedger {
         }
         let read = || -> Option<Snapshot> {
             let number = |name: &str| ledger.get(name)?.parse::<u64>().ok();
-            let keys: HashMap<&str, &str> = requests
-                .iter()
-                .map(|(key, first)| Some((first.split(':').next()?, key.as_str())))
-                .collect::<Option<_>>()?;
+            let keys: HashMap<&str, &str> =
+                requests.iter().map(|(key, first)| (first.as_str(), key.as_str())).collect();
             let mut holds = orders
                 .iter()
                 .map(|(order, hold)| read_hold(order, hold, keys.get(order.as_str()).copied()))
@@ -207,11 +205,12 @@ impl RedisLedger {
     }
 }
 
+/// An order as `shapes.lua` has it.
 fn read_hold(order: &str, hold: &str, request: Option<&str>) -> Option<Hold> {
     let mut parts = hold.split(':');
     let user = parts.next()?.parse().ok()?;
-    let quantity = parts.next()?.parse().ok()?;
-    let state = match parts.next()? {
+    let quantity = parts.next().map_or(Some(1), |units| units.parse().ok())?;
+    let state = match parts.next().unwrap_or("h") {
         "h" => HoldState::Held,
         "s" => HoldState::Sold,
         "r" => HoldState::Released,
@@ -249,7 +248,7 @@ impl Rows {
             };
             rows.orders.extend([order.to_string(), format!("{user}:{quantity}:{letter}")]);
             if let Some(request) = request {
-                rows.requests.extend([text(request), format!("{order}:{user}:{quantity}")]);
+                rows.requests.extend([text(request), order.to_string()]);
             }
             match state {
                 HoldState::Held => rows.held += u64::from(quantity),

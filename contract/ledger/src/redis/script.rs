@@ -7,25 +7,27 @@ use contract::ActivityId;
 /// A Lua script, called by its digest once the server knows it.
 pub(super) type Script = LazyLock<redis::Script>;
 
-macro_rules! script {
-    ($file:literal) => {
-        LazyLock::new(|| {
-            let texts = concat!(include_str!("../../../lua/run.lua"), include_str!(concat!("../../../lua/", $file)));
-            redis::Script::new(texts)
-        })
+macro_rules! text {
+    ($($file:literal)+) => {
+        concat!(include_str!("../../../lua/run.lua"), $(include_str!(concat!("../../../lua/", $file))),+)
     };
 }
 
-pub(super) static RESERVE: Script = script!("reserve.lua");
-pub(super) static ACT: Script = script!("act.lua");
+macro_rules! script {
+    ($($file:literal)+) => {
+        LazyLock::new(|| redis::Script::new(text!($($file)+)))
+    };
+}
+
+pub(super) static RESERVE: Script = script!("shapes.lua" "reserve.lua");
+pub(super) static ACT: Script = script!("shapes.lua" "act.lua");
 pub(super) static OPEN: Script = script!("open.lua");
 pub(super) static REBUILD: Script = script!("rebuild.lua");
 pub(super) static THAW: Script = script!("thaw.lua");
 pub(super) static LEASE: Script = script!("lease.lua");
 
 /// `reserve.lua` as it is sent the first time; [`redis::Script`] does not give its text back.
-pub(super) const RESERVE_TEXT: &str =
-    concat!(include_str!("../../../lua/run.lua"), include_str!("../../../lua/reserve.lua"));
+pub(super) const RESERVE_TEXT: &str = text!("shapes.lua" "reserve.lua");
 
 /// Holds the run id under which every ledger that the log knows was found here. Without it a ledger that is
 /// missing may have been lost, and must not be opened anew.
