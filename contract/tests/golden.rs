@@ -6,7 +6,10 @@ use contract::{
     activity::{self, Admission, Door, EntryRule, Terms},
     codec::DecodeError,
     ledger::{Entry, Event, RequestKey, Reservation},
-    record::{Action, DeadLetter, LedgerCommand, OrderEvent, OrderStatus, PaymentDeadline, ProductChanged, Record},
+    record::{
+        Action, DeadLetter, ENTRIES_MAX, Entries, LedgerCommand, OrderEvent, OrderStatus, PaymentDeadline,
+        ProductChanged, Record,
+    },
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -47,6 +50,16 @@ fn entry(event: Event) -> Entry {
     Entry { activity: ActivityId::from_i64(0x0102).unwrap(), epoch: 3, seq: 4, at_ms: 5, event }
 }
 
+/// The entries as records.
+fn grouped(entries: &[Entry]) -> Vec<Entries> {
+    Entries::group(entries).collect()
+}
+
+/// A record of one entry.
+fn alone(event: Event) -> Entries {
+    grouped(&[entry(event)]).remove(0)
+}
+
 const ENTRY: &str = "0000000000000102 0000000000000003 0000000000000004 0000000000000005";
 
 #[test]
@@ -54,25 +67,47 @@ fn entries() {
     let order = OrderId::from_i64(0x0a0b).unwrap();
     let terms = Terms { per_user_limit: 1, starts_at_ms: 2, ends_at_ms: 3 };
     check_closed(
-        &entry(Event::Opened { stock: 1000, terms }),
+        &alone(Event::Opened { stock: 1000, terms }),
         &format!("0101 {ENTRY} 00000000000003e8 00000001 0000000000000002 0000000000000003"),
     );
     let user = UserId::from_i64(0x0c).unwrap();
     let unnamed = Reservation { order, user, request: None, quantity: 2 };
-    check_closed(&entry(Event::Held(unnamed)), &format!("0102 {ENTRY} 0000000000000a0b 000000000000000c 00000002 00"));
+    check_closed(&alone(Event::Held(unnamed)), &format!("0102 {ENTRY} 0000000000000a0b 000000000000000c 00000002 00"));
     let named = Reservation { request: Some(RequestKey([0xee; 16])), ..unnamed };
     let key = "ee".repeat(16);
     check_closed(
-        &entry(Event::Held(named)),
+        &alone(Event::Held(named)),
         &format!("0102 {ENTRY} 0000000000000a0b 000000000000000c 00000002 01 {key}"),
     );
-    check_closed(&entry(Event::Settled { order, quantity: 2 }), &format!("0103 {ENTRY} 0000000000000a0b 00000002"));
-    check_closed(&entry(Event::Released { order, quantity: 2 }), &format!("0104 {ENTRY} 0000000000000a0b 00000002"));
+    check_closed(&alone(Event::Settled { order, quantity: 2 }), &format!("0103 {ENTRY} 0000000000000a0b 00000002"));
+    check_closed(&alone(Event::Released { order, quantity: 2 }), &format!("0104 {ENTRY} 0000000000000a0b 00000002"));
     let operation = OperationId::from_i64(7).unwrap();
     check_closed(
-        &entry(Event::Restocked { operation, delta: -2 }),
+        &alone(Event::Restocked { operation, delta: -2 }),
         &format!("0105 {ENTRY} 0000000000000007 fffffffffffffffe"),
     );
+}
+
+#[test]
+fn entries_together() {
+    let order = OrderId::from_i64(0x0a0b).unwrap();
+    let first = entry(Event::Released { order, quantity: 2 });
+    let second = Entry { epoch: 4, seq: 5, ..entry(Event::Settled { order, quantity: 1 }) };
+    check_closed(
+        &grouped(&[first, second]).remove(0),
+        "0106 0000000000000102 00000002 \
+         04 0000000000000003 0000000000000004 0000000000000005 0000000000000a0b 00000002 \
+         03 0000000000000004 0000000000000005 0000000000000005 0000000000000a0b 00000001",
+    );
+    for count in ["00000000", "00000001", "00000081", "ffffffff"] {
+        let bytes = unhex(&format!("0106 0000000000000102 {count}"));
+        assert_eq!(Entries::decode(&bytes), Err(DecodeError::OutOfRange), "{count} entries");
+    }
+    // Neighbours of one activity, and not too many of them.
+    let other = Entry { activity: ActivityId::from_i64(9).unwrap(), ..first };
+    let many = [vec![first; ENTRIES_MAX + 1], vec![other], vec![first]].concat();
+    let sizes: Vec<usize> = grouped(&many).into_iter().map(|record| record.into_vec().len()).collect();
+    assert_eq!(sizes, [ENTRIES_MAX, 1, 1, 1]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use contract::{
     Activity, ActivityId,
     activity::EntryRule,
     ledger::Entry,
-    record::{OrderEvent, Record},
+    record::{Entries, OrderEvent, Record},
     topic,
 };
 use foundation::{Clock, SystemClock, ids::Lease};
@@ -15,8 +15,8 @@ use gateway_core::Control;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-/// Records read at a time.
-const READ_MAX: usize = 4096;
+/// Records read at a time; one may hold [`contract::record::ENTRIES_MAX`] entries.
+const READ_MAX: usize = 1024;
 /// Before the log is asked again after it failed.
 const RETRY: Duration = Duration::from_millis(200);
 /// How often the cores' leases are moved on; their bound is stored half a minute ahead.
@@ -94,7 +94,7 @@ async fn pass_on(records: &[LogRecord], waiting: &mut HashMap<Partition, u64>, c
                 Err(error) => Err(error),
             },
             topic::ENTRY_RULES => EntryRule::decode(&record.value).map(|rule| rules.push(rule)),
-            topic::ORDERS => Entry::decode(&record.value).map(|entry| entries.push(entry)),
+            topic::ORDERS => Entries::decode(&record.value).map(|read| entries.extend(read.into_vec())),
             _ => OrderEvent::decode(&record.value).map(|event| events.push(event)),
         };
         if let Err(error) = read {

@@ -17,7 +17,7 @@ use contract::{
     ActivityId,
     activity::Terms,
     ledger::{Command, Counters, Entry, Ledger, Outcome, Reservation},
-    record::{LedgerCommand, Record as _, activity_key},
+    record::LedgerCommand,
     topic::{self, Topic, partition_of},
 };
 use foundation::Clock;
@@ -224,12 +224,7 @@ impl MemoryLedgers {
     }
 
     async fn write(&self, entries: Vec<Entry>) {
-        let record = |entry: &Entry| NewRecord {
-            topic: topic::ORDERS.into(),
-            key: activity_key(entry.activity).to_vec(),
-            value: entry.to_bytes(),
-        };
-        self.log.append(entries.iter().map(record).collect()).await.unwrap();
+        self.log.append(ledger::journal::records(&entries)).await.unwrap();
     }
 
     pub(crate) async fn reserve(&self, activity: ActivityId, asked: Reservation) -> Outcome {

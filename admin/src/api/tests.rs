@@ -17,7 +17,7 @@ use axum::{
 use contract::{
     OrderId, UserId,
     ledger::{Entry, Reservation},
-    record::Record as _,
+    record::{Entries, Record as _},
     topic,
 };
 use foundation::{Clock, config, rfc3339, web::harden};
@@ -137,8 +137,12 @@ impl TestApp {
 
     /// The journal reaches the book and the database.
     async fn catch_up(&self) {
-        let entries: Vec<Entry> =
-            self.log.records(topic::ORDERS).iter().map(|record| Entry::decode(&record.value).unwrap()).collect();
+        let entries: Vec<Entry> = self
+            .log
+            .records(topic::ORDERS)
+            .iter()
+            .flat_map(|record| Entries::decode(&record.value).unwrap().into_vec())
+            .collect();
         self.store.take_in(&entries, self.clock.now_ms()).await.unwrap();
         Follower::follow(&self.log, self.book.clone()).await.unwrap().step().await.unwrap();
     }

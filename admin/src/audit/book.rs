@@ -9,14 +9,14 @@ use commit_log::{Consumer, Log, LogError};
 use contract::{
     ActivityId,
     ledger::{Entry, Event},
-    record::Record,
+    record::{Entries, Record as _},
     topic,
 };
 
 /// Totals that are kept of one sale: those at its last entries. At 32 bytes each, 4 MiB a sale.
 const POINTS_MAX: usize = 1 << 17;
 /// Records of one step.
-const BATCH_MAX: usize = 2_000;
+const BATCH_MAX: usize = 500;
 
 /// Units of all entries up to one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -126,8 +126,8 @@ impl<L: Log> Follower<L> {
     /// Those of the log.
     pub async fn step(&mut self) -> Result<(), LogError> {
         for record in self.consumer.poll(BATCH_MAX).await? {
-            match Entry::decode(&record.value) {
-                Ok(entry) => self.book.add(&entry),
+            match Entries::decode(&record.value) {
+                Ok(entries) => entries.into_vec().iter().for_each(|entry| self.book.add(entry)),
                 Err(error) => tracing::warn!(offset = record.offset, %error, "a record of the journal is no entry"),
             }
         }

@@ -1,7 +1,7 @@
 use contract::{
     OrderId, UserId,
     ledger::{Entry, Event, Reservation},
-    record::{Action, LedgerCommand, Record as _},
+    record::{Action, Entries, LedgerCommand, Record as _},
     topic,
 };
 use store::{
@@ -37,7 +37,11 @@ impl Mall {
     }
 
     fn journal(&self) -> Vec<Entry> {
-        self.log.records(topic::ORDERS).iter().map(|record| Entry::decode(&record.value).unwrap()).collect()
+        self.log
+            .records(topic::ORDERS)
+            .iter()
+            .flat_map(|record| Entries::decode(&record.value).unwrap().into_vec())
+            .collect()
     }
 
     fn read(&self) {

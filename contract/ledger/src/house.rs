@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use commit_log::{Consumer, Log, LogError, NewRecord};
+use commit_log::{Consumer, Log, LogError};
 use contract::{
     ActivityId,
     activity::Terms,
@@ -20,16 +20,16 @@ use contract::{
     ledger::{
         BatchReply, Command, Counters, Entry, Event, Ledger, Outcome, Reservation, RestoreError, Snapshot, Window,
     },
-    record::{LedgerCommand, Record, activity_key},
+    record::{Entries, LedgerCommand, Record as _},
     topic,
 };
 
-use crate::LedgerUnavailable;
+use crate::{LedgerUnavailable, journal};
 
 /// Entries in one append at most.
 const APPEND_ENTRIES_MAX: usize = 4096;
 /// Records read at a time while the journal is folded.
-const FOLD_RECORDS_MAX: usize = 4096;
+const FOLD_RECORDS_MAX: usize = 1024;
 
 /// Between two tries to rebuild; requests that come in between are refused at once.
 const REBUILD_EVERY_MS: u64 = 200;
@@ -144,12 +144,14 @@ pub async fn restore<L: Log, S: SnapshotSource>(
             ends.insert(partition, end);
         }
     }
-    let mut journal = log.follow(&[topic::ORDERS]).await?;
+    let mut reader = log.follow(&[topic::ORDERS]).await?;
     while left > 0 {
-        for record in journal.poll(FOLD_RECORDS_MAX).await? {
-            let entry = Entry::decode(&record.value)
+        for record in reader.poll(FOLD_RECORDS_MAX).await? {
+            let entries = Entries::decode(&record.value)
                 .map_err(|reason| RebuildError::Poison { offset: record.offset, reason })?;
-            Ledger::fold(&mut ledgers, &entry)?;
+            for entry in entries.into_vec() {
+                Ledger::fold(&mut ledgers, &entry)?;
+            }
             left -= u64::from(ends.get(&record.partition) == Some(&(record.offset + 1)));
         }
     }
@@ -232,15 +234,9 @@ impl<L: Log, S: SnapshotSource> LedgerHouse<L, S> {
         }
     }
 
-    async fn persist(&self, journal: &[Entry]) -> Result<(), LedgerUnavailable> {
-        let topic: Arc<str> = topic::ORDERS.into();
-        for entries in journal.chunks(APPEND_ENTRIES_MAX) {
-            let record = |entry: &Entry| NewRecord {
-                topic: topic.clone(),
-                key: activity_key(entry.activity).to_vec(),
-                value: entry.to_bytes(),
-            };
-            let appended = self.log.append(entries.iter().map(record).collect()).await;
+    async fn persist(&self, entries: &[Entry]) -> Result<(), LedgerUnavailable> {
+        for entries in entries.chunks(APPEND_ENTRIES_MAX) {
+            let appended = self.log.append(journal::records(entries)).await;
             appended.map_err(|error| LedgerUnavailable(error.to_string()))?;
             let holds = entries.iter().filter(|entry| matches!(entry.event, Event::Held(_))).count() as u64;
             self.stats.reservations.fetch_add(holds, Ordering::Relaxed);

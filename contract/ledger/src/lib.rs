@@ -4,6 +4,7 @@
 mod any;
 pub mod conformance;
 pub mod house;
+pub mod journal;
 pub mod local;
 pub mod redis;
 

@@ -11,7 +11,7 @@ use contract::{
     ActivityId, OrderId, UserId,
     activity::Terms,
     ledger::{BatchReply, Entry, Outcome, Reservation, Snapshot, Window},
-    record::{Action, LedgerCommand, Record},
+    record::{Action, Entries, LedgerCommand, Record as _},
     topic::{self, Topic},
 };
 use foundation::SystemClock;
@@ -129,7 +129,7 @@ impl Fixture for Home {
         while left > 0 {
             let records = reader.poll(1000).await.unwrap();
             left -= records.len() as u64;
-            entries.extend(records.iter().map(|record| Entry::decode(&record.value).unwrap()));
+            entries.extend(records.iter().flat_map(|record| Entries::decode(&record.value).unwrap().into_vec()));
         }
         entries.retain(|entry| entry.activity == activity);
         entries

@@ -12,7 +12,7 @@ use contract::{
     ActivityId, OrderId,
     activity::Terms,
     ledger::{Counters, Entry, Event, Ledger, Outcome},
-    record::{Action, LedgerCommand, Record},
+    record::{Action, Entries, LedgerCommand, Record as _},
 };
 use ledger::{LedgerClient, LedgerUnavailable};
 use store::{SaleStore, model::ModelStore, order_state::OrderState};
@@ -59,7 +59,8 @@ pub(crate) fn all(evidence: &Evidence<'_>) {
     let entries: Vec<Entry> = evidence
         .journal
         .iter()
-        .map(|record| Entry::decode(&record.value).unwrap_or_else(|error| panic!("poison on the journal: {error}")))
+        .map(|record| Entries::decode(&record.value).unwrap_or_else(|error| panic!("poison on the journal: {error}")))
+        .flat_map(Entries::into_vec)
         .collect();
     let mut ledgers = HashMap::new();
     for entry in &entries {

@@ -13,8 +13,8 @@ use commit_log::{Consumer, Log, LogError, Record as LogRecord};
 use contract::{
     Activity,
     activity::EntryRule,
-    ledger::{BatchReply, Entry},
-    record::{OrderEvent, Record},
+    ledger::BatchReply,
+    record::{Entries, OrderEvent, Record as _},
     snowflake::Snowflake,
     topic,
 };
@@ -237,7 +237,7 @@ impl Incarnation {
         let control = match &*record.partition.topic {
             topic::ACTIVITIES => Activity::decode(value).map(Control::Activity),
             topic::ENTRY_RULES => EntryRule::decode(value).map(|rule| Control::EntryRules(Arc::new([rule]))),
-            topic::ORDERS => Entry::decode(value).map(|entry| Control::Entries(Arc::new([entry]))),
+            topic::ORDERS => Entries::decode(value).map(|entries| Control::Entries(entries.into_vec().into())),
             _ => OrderEvent::decode(value).map(|event| Control::OrderEvents(Arc::new([event]))),
         };
         match control {

@@ -15,15 +15,10 @@ use std::{
 
 use anyhow::Context as _;
 use commit_log::{Log, NewRecord};
-use contract::{
-    ActivityId,
-    ledger::Entry,
-    record::{Record, activity_key},
-    topic,
-};
+use contract::ActivityId;
 use foundation::metrics::{Counter, Gauge, Registry};
 use ledger::{
-    LedgerUnavailable,
+    LedgerUnavailable, journal,
     redis::{RedisLedger, Remembered},
 };
 use tokio::sync::watch;
@@ -157,15 +152,14 @@ impl<L: Log> Relay<L> {
     /// Reads the beginning of every outbox, appends it to the log, and takes it away once it is there.
     async fn relay(&self, activities: &[ActivityId]) -> anyhow::Result<()> {
         let outboxes = self.ledgers.read_outboxes(activities).await?;
-        let records: Vec<NewRecord> = outboxes.iter().flat_map(|outbox| &outbox.entries).map(record).collect();
-        let size = records.len() as u64;
-        if size > 0 {
+        let records: Vec<NewRecord> = outboxes.iter().flat_map(|outbox| journal::records(&outbox.entries)).collect();
+        if !records.is_empty() {
             self.log.append(records).await?;
         }
         for outbox in &outboxes {
             self.ledgers.trim_outbox(outbox).await?;
         }
-        self.figures.entries.add(size);
+        self.figures.entries.add(outboxes.iter().map(|outbox| outbox.entries.len() as u64).sum());
         Ok(())
     }
 
@@ -185,9 +179,4 @@ impl<L: Log> Relay<L> {
         }
         Ok(())
     }
-}
-
-fn record(entry: &Entry) -> NewRecord {
-    let key = activity_key(entry.activity).to_vec();
-    NewRecord { topic: topic::ORDERS.into(), key, value: entry.to_bytes() }
 }

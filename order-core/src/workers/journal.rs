@@ -3,17 +3,22 @@
 use std::collections::BTreeMap;
 
 use commit_log::{Consumer, Log, Partition, Record, next_offsets};
-use contract::{ledger::Entry, record::Record as _, topic};
+use contract::{
+    record::{Entries, Record as _},
+    topic,
+};
 use foundation::Clock;
 use store::{SaleStore, StoreError, TAKE_IN_MAX};
 
 use super::{Worker, WorkerError, bury, commit, rewind};
 
 const GROUP: &str = "order-core";
+/// Records that are read at a time; one may hold [`contract::record::ENTRIES_MAX`] entries.
+const READ_MAX: usize = 64;
 /// How long a partition stands still whose entries the database can't take in.
 const STUCK_MS: u64 = 10_000;
 
-/// Takes the ledger's journal into the database, in batches of one transaction each.
+/// Takes the ledger's journal into the database, up to [`TAKE_IN_MAX`] entries in one transaction.
 ///
 /// Records that are no entries go to the dead letters. An entry never does: a mirror with a hole could
 /// not be compared with its ledger any more. Where entries are missing or contradict the database, the
@@ -61,7 +66,7 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
         };
         tokio::select! {
             biased;
-            records = self.consumer.poll(TAKE_IN_MAX) => Ok(records?),
+            records = self.consumer.poll(READ_MAX) => Ok(records?),
             () = rest => Ok(Vec::new()),
         }
     }
@@ -70,14 +75,17 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
         let mut entries = Vec::with_capacity(records.len());
         let mut dead = Vec::new();
         for record in records {
-            match Entry::decode(&record.value) {
-                Ok(entry) => entries.push(entry),
+            match Entries::decode(&record.value) {
+                Ok(read) => entries.extend(read.into_vec()),
                 Err(error) => dead.push((record.clone(), error.to_string())),
             }
         }
-        let taken = self.store.take_in(&entries, self.clock.now_ms()).await?;
-        if taken.failed > 0 {
-            tracing::error!(orders = taken.failed, "orders could not be written; their units are released");
+        // What one transaction takes in before another fails is read again, and changes nothing then.
+        for entries in entries.chunks(TAKE_IN_MAX) {
+            let taken = self.store.take_in(entries, self.clock.now_ms()).await?;
+            if taken.failed > 0 {
+                tracing::error!(orders = taken.failed, "orders could not be written; their units are released");
+            }
         }
         bury(&self.log, GROUP, dead).await?;
         Ok(())

@@ -7,7 +7,7 @@ use std::{
 use contract::{
     OrderId, UserId,
     ledger::{Outcome, Reservation},
-    record::{Action, Record as _},
+    record::{Action, Entries, Record as _},
 };
 use store::{
     SaleStore,
@@ -156,7 +156,7 @@ fn a_worker_that_is_killed_anywhere_loses_nothing_and_repeats_nothing() {
         .log
         .records(topic::ORDERS)
         .iter()
-        .map(|record| contract::ledger::Entry::decode(&record.value).unwrap())
+        .flat_map(|record| Entries::decode(&record.value).unwrap().into_vec())
         .collect();
     now(mall.store.take_in(&entries, mall.clock.now_ms())).unwrap().unwrap();
     mall.restart();
@@ -210,6 +210,29 @@ fn what_the_ledger_does_not_know_is_tried_thrice_and_buried() {
 }
 
 #[test]
+fn a_crowd_decided_at_once_is_taken_in_by_several_transactions() {
+    let mut mall = Mall::new();
+    let sale = activity(2, 999);
+    mall.store.put_activity(&sale);
+    let crowd = i64::try_from(store::TAKE_IN_MAX).unwrap() + 100;
+    let (mut ledger, opened) = contract::ledger::Ledger::open(sale.id, 5_000, sale.terms, 0);
+    let mut journal = vec![opened];
+    for id in 1..=crowd {
+        let asked = Reservation { order: order(id), user: UserId::from_i64(id).unwrap(), request: None, quantity: 1 };
+        ledger.apply(contract::ledger::Command::Reserve(asked), mall.clock.now_ms(), &mut journal);
+    }
+    let records = ledger::journal::records(&journal);
+    assert!(records.len() < 10, "{} records", records.len());
+    for record in records {
+        mall.append(topic::ORDERS, &record.key, record.value);
+    }
+    mall.settle_down();
+    let counts = now(mall.store.audit_counts(sale.id)).unwrap().unwrap().unwrap();
+    assert_eq!((counts.seq, counts.by_hold.held), (ledger.counters().seq, crowd.unsigned_abs()));
+    assert!(mall.dead_letters().is_empty());
+}
+
+#[test]
 fn a_gap_stops_its_partition_only() {
     let mut mall = Mall::new();
     let behind = activity(2, 999);
@@ -220,7 +243,8 @@ fn a_gap_stops_its_partition_only() {
     let mut journal = Vec::new();
     let asked = Reservation { order: order(500), user: UserId::from_i64(1).unwrap(), request: None, quantity: 1 };
     ledger.apply(contract::ledger::Command::Reserve(asked), mall.clock.now_ms(), &mut journal);
-    mall.append(topic::ORDERS, &contract::record::activity_key(behind.id), journal[0].to_bytes());
+    let record = ledger::journal::records(&journal).remove(0);
+    mall.append(topic::ORDERS, &record.key, record.value);
     mall.buy(1);
     mall.settle_down();
     assert_eq!(mall.store.order_state(order(1)), Some(OrderState::PendingPayment));

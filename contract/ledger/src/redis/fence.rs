@@ -7,18 +7,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-use commit_log::{Log, LogError, NewRecord};
+use commit_log::{Log, LogError};
 use contract::{
     ActivityId,
     ledger::{Command, Entry, Ledger, Outcome, RestoreError, Window},
-    record::{Record, activity_key},
-    topic,
 };
 
 use super::{RedisLedger, State, remembered::Remembered, wire::Caller};
 use crate::{
     LedgerUnavailable,
     house::{RebuildError, SnapshotSource, restore},
+    journal,
 };
 
 /// How long the gateways have to tell what they remember, once a new run of the server was seen.
@@ -176,13 +175,8 @@ impl<L: Log, S: SnapshotSource> Fence<L, S> {
     }
 
     async fn append(&self, entries: &[Entry]) -> Result<(), LogError> {
-        let record = |entry: &Entry| NewRecord {
-            topic: topic::ORDERS.into(),
-            key: activity_key(entry.activity).to_vec(),
-            value: entry.to_bytes(),
-        };
         for entries in entries.chunks(APPEND_ENTRIES_MAX) {
-            self.log.append(entries.iter().map(record).collect()).await?;
+            self.log.append(journal::records(entries)).await?;
         }
         Ok(())
     }
