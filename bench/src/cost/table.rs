@@ -60,16 +60,14 @@ pub(crate) fn text(options: &CostOptions, readings: &Readings, distances: &[f64]
         let cell = |name: &&str| spread(&of(readings, name, ask, |reading| reading.cpu_us));
         lines.push(row(ask.name(), names.iter().map(cell)));
     }
-    let parts: [(&str, fn(&Reading) -> f64); 3] = [
-        ("of accepted, Redis", |reading| reading.redis_us),
-        ("of accepted, threads that answer", |reading| reading.core_us),
-        ("of accepted, the way to the log", |reading| reading.cpu_us - reading.redis_us - reading.core_us),
-    ];
-    for (title, part) in parts {
+    let mut part = |title: &str, part: fn(&Reading) -> f64| {
         let part_of = |name: &&str| spread(&of(readings, name, Ask::Accepted, part));
         let cell = |name: &&str| if gateways.contains(name) { part_of(name) } else { String::new() };
         lines.push(row(title, names.iter().map(cell)));
-    }
+    };
+    part("of accepted, Redis", |reading| reading.redis_us);
+    part("of accepted, threads that answer", |reading| reading.core_us);
+    part("of accepted, the way to the log", |reading| reading.cpu_us - reading.redis_us - reading.core_us);
     let rate = |name: &&str| spread(&of(readings, name, Ask::Reconnecting, |reading| reading.rate));
     lines.push(row("answers/s, a connection each", names.iter().map(rate)));
     for floor in &options.floors {
@@ -77,8 +75,7 @@ pub(crate) fn text(options: &CostOptions, readings: &Readings, distances: &[f64]
         lines.push(row(&format!("beside {}", floor.name), gateways.iter().map(|name| (*name).to_owned())));
         lines.push(row("---", gateways.iter().map(|_| "---".to_owned())));
         for ask in Ask::ALL {
-            let base = if ask == Ask::Reconnecting { Ask::Reconnecting } else { Ask::Accepted };
-            let below = of(readings, &floor.name, base, |reading| reading.cpu_us);
+            let below = of(readings, &floor.name, ask, |reading| reading.cpu_us);
             let cell = |name: &&str| spread(&ratios(&of(readings, name, ask, |reading| reading.cpu_us), &below));
             lines.push(row(ask.name(), gateways.iter().map(cell)));
         }
