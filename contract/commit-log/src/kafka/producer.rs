@@ -11,9 +11,10 @@ use std::{
 use rdkafka::{
     ClientConfig, ClientContext,
     error::KafkaError,
-    producer::{FutureProducer, FutureRecord},
+    producer::{BaseProducer, BaseRecord, DeliveryResult, ProducerContext},
     types::RDKafkaErrorCode,
 };
+use tokio::sync::oneshot;
 
 use super::unknown;
 use crate::{LogError, NewRecord};
@@ -27,7 +28,9 @@ const TRIES_MAX_MS: &str = "300000";
 /// Records that come within so many milliseconds share a request.
 const LINGER_MS: &str = "1";
 
-type Client = FutureProducer<Context>;
+/// How long the thread that passes acknowledgements on waits for one before it looks whether it is still
+/// needed. The client spends the last millisecond of each wait asking for the time, so waits are long.
+const ACK_WAIT: Duration = Duration::from_secs(1);
 
 /// Notices when a client can't go on.
 #[derive(Clone, Default)]
@@ -46,10 +49,46 @@ impl ClientContext for Context {
     }
 }
 
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<oneshot::Sender<Result<(), KafkaError>>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, append: Self::DeliveryOpaque) {
+        // An append that has waited too long no longer listens.
+        drop(append.send(result.as_ref().map(drop).map_err(|(error, _)| error.clone())));
+    }
+}
+
+/// A client of the brokers and the thread that passes acknowledgements on, which ends soon after the last of
+/// its users.
+#[derive(Clone)]
+struct Client {
+    producer: Arc<BaseProducer<Context>>,
+    context: Context,
+    _used: Arc<()>,
+}
+
+impl Client {
+    fn connect(config: &ClientConfig) -> Result<Self, LogError> {
+        let (context, used) = (Context::default(), Arc::new(()));
+        let producer: BaseProducer<Context> =
+            config.create_with_context(context.clone()).map_err(|error| unknown(&error))?;
+        let producer = Arc::new(producer);
+        let (polled, needed) = (producer.clone(), Arc::downgrade(&used));
+        let poll = move || {
+            while needed.strong_count() > 0 {
+                polled.poll(ACK_WAIT);
+            }
+        };
+        let thread = std::thread::Builder::new().name("kafka-acks".to_owned()).spawn(poll);
+        thread.map_err(|error| LogError::Unknown(format!("no thread for acknowledgements: {error}")))?;
+        Ok(Self { producer, context, _used: used })
+    }
+}
+
 /// Appends records, each partition's in order and without a gap.
 pub(super) struct Producer {
     config: ClientConfig,
-    client: Mutex<(Client, Context)>,
+    client: Mutex<Client>,
     waiting: Arc<AtomicUsize>,
 }
 
@@ -72,18 +111,18 @@ impl Producer {
         // What is refused is refused here, before anything of an append is sent.
         config.set("queue.buffering.max.messages", (10 * WAITING_MAX).to_string());
         config.set("queue.buffering.max.kbytes", "1048576").set("compression.type", "lz4");
-        let client = Mutex::new(connect(&config)?);
+        let client = Mutex::new(Client::connect(&config)?);
         Ok(Self { config, client, waiting: Arc::default() })
     }
 
     /// The client; a new one where the last can't go on.
     fn client(&self) -> Result<Client, LogError> {
         let mut current = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.1.fatal.load(Ordering::Acquire) {
+        if current.context.fatal.load(Ordering::Acquire) {
             tracing::warn!("the log's producer is made anew");
-            *current = connect(&self.config)?;
+            *current = Client::connect(&self.config)?;
         }
-        Ok(current.0.clone())
+        Ok(current.clone())
     }
 
     pub(super) async fn append(&self, prefix: &str, records: &[NewRecord], partitions: &[u32]) -> Result<(), LogError> {
@@ -97,14 +136,17 @@ impl Producer {
         for (record, partition) in records.iter().zip(partitions) {
             let topic = format!("{prefix}{}", record.topic);
             let number = i32::try_from(*partition).map_err(|_| LogError::Unknown("too many partitions".to_owned()))?;
-            let message = FutureRecord::to(&topic).partition(number).key(&record.key).payload(&record.value);
-            deliveries.push(client.send_result(message).map_err(|(error, _)| unknown(&error))?);
+            let (append, delivery) = oneshot::channel();
+            let message = BaseRecord::with_opaque_to(&topic, Box::new(append));
+            let message = message.partition(number).key(&record.key).payload(&record.value);
+            client.producer.send(message).map_err(|(error, _)| unknown(&error))?;
+            deliveries.push(delivery);
         }
         let delivered = async {
             for delivery in deliveries {
                 match delivery.await {
-                    Ok(Ok(_)) => {}
-                    Ok(Err((error, _))) => return Err(unknown(&error)),
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return Err(unknown(&error)),
                     Err(_) => return Err(LogError::Unknown("the producer ended".to_owned())),
                 }
             }
@@ -118,10 +160,4 @@ impl Producer {
 
 async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(limit, work).await.ok()
-}
-
-fn connect(config: &ClientConfig) -> Result<(Client, Context), LogError> {
-    let context = Context::default();
-    let client = config.create_with_context(context.clone()).map_err(|error| unknown(&error))?;
-    Ok((client, context))
 }
