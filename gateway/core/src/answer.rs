@@ -26,6 +26,11 @@ macro_rules! answers {
             pub const fn detail(self) -> &'static str {
                 match self { $(Self::$name => $detail,)* }
             }
+
+            /// A problem from the end of its detail to its trace id.
+            pub(crate) const fn problem_code(self) -> &'static str {
+                match self { $(Self::$name => concat!(r#"","code":""#, $word, r#"","trace_id":""#),)* }
+            }
         }
     };
 }
@@ -121,34 +126,52 @@ impl Answer {
     }
 }
 
-/// The reason phrase (RFC 9110 section 15), which is also the title of a problem.
-pub(crate) const fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        201 => "Created",
-        202 => "Accepted",
-        204 => "No Content",
-        304 => "Not Modified",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        411 => "Length Required",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        415 => "Unsupported Media Type",
-        417 => "Expectation Failed",
-        422 => "Unprocessable Content",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        501 => "Not Implemented",
-        503 => "Service Unavailable",
-        505 => "HTTP Version Not Supported",
-        _ => "Unknown",
-    }
+macro_rules! statuses {
+    ($($status:literal $reason:literal;)*) => {
+        /// The first line of an answer (RFC 9112 section 4) with the reason phrase of RFC 9110 section 15.
+        pub(crate) const fn status_line(status: u16) -> &'static str {
+            match status {
+                $($status => concat!("HTTP/1.1 ", $status, " ", $reason, "\r\n"),)*
+                _ => "HTTP/1.1 500 Unknown\r\n",
+            }
+        }
+
+        /// A problem up to its detail; the reason phrase is its title.
+        pub(crate) const fn problem_start(status: u16) -> &'static str {
+            match status {
+                $($status => concat!(
+                    r#"{"type":"about:blank","title":""#, $reason, r#"","status":"#, $status, r#","detail":""#
+                ),)*
+                _ => r#"{"type":"about:blank","title":"Unknown","status":500,"detail":""#,
+            }
+        }
+    };
+}
+
+statuses! {
+    200 "OK";
+    201 "Created";
+    202 "Accepted";
+    204 "No Content";
+    304 "Not Modified";
+    400 "Bad Request";
+    401 "Unauthorized";
+    403 "Forbidden";
+    404 "Not Found";
+    405 "Method Not Allowed";
+    408 "Request Timeout";
+    409 "Conflict";
+    411 "Length Required";
+    413 "Content Too Large";
+    414 "URI Too Long";
+    415 "Unsupported Media Type";
+    417 "Expectation Failed";
+    422 "Unprocessable Content";
+    429 "Too Many Requests";
+    431 "Request Header Fields Too Large";
+    501 "Not Implemented";
+    503 "Service Unavailable";
+    505 "HTTP Version Not Supported";
 }
 
 #[cfg(test)]
@@ -158,9 +181,11 @@ mod tests {
     #[test]
     fn every_answer_is_told_as_it_is() {
         for answer in Answer::ALL {
-            let words = [reason(answer.status()), answer.as_str(), answer.detail()];
+            let words = [answer.as_str(), answer.detail()];
             assert!(words.iter().all(|word| !word.contains(['"', '\\'])), "{answer:?} would need escapes in JSON");
-            assert_ne!(words[0], "Unknown", "{answer:?}");
+            let (line, start) = (status_line(answer.status()), problem_start(answer.status()));
+            assert!(line.starts_with(&format!("HTTP/1.1 {} ", answer.status())), "{answer:?}: {line}");
+            assert!(start.contains(&format!("\"status\":{},", answer.status())), "{answer:?}: {start}");
         }
     }
 }

@@ -19,6 +19,13 @@ pub struct ConnId {
     generation: u32,
 }
 
+impl ConnId {
+    /// Its place in tables of the core's connections; another one takes it once this one is closed.
+    pub const fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
 /// What a connection is at.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Phase {
@@ -179,11 +186,11 @@ impl Connections {
     }
 
     fn slot(&mut self, id: ConnId) -> Option<&mut Slot> {
-        self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)
+        self.slots.get_mut(id.index()).filter(|slot| slot.generation == id.generation)
     }
 
     pub(super) fn get(&self, id: ConnId) -> Option<&Connection> {
-        let slot = self.slots.get(id.index as usize).filter(|slot| slot.generation == id.generation)?;
+        let slot = self.slots.get(id.index()).filter(|slot| slot.generation == id.generation)?;
         slot.connection.as_deref()
     }
 

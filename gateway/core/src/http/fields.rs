@@ -39,35 +39,35 @@ impl<'b> Fields<'b> {
 
     fn take(&mut self, name: &str, value: &'b [u8]) -> Result<(), Answer> {
         // The length tells most names apart without looking at them.
-        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        let name = name.as_bytes();
         let slot = match name.len() {
-            4 if is("host") => &mut self.host,
-            12 if is("content-type") => &mut self.content_type,
-            13 if is("authorization") => &mut self.authorization,
-            14 if is("content-length") => &mut self.content_length,
-            15 if is("idempotency-key") => &mut self.idempotency_key,
-            17 if is("transfer-encoding") => &mut self.transfer_encoding,
-            6 if is("expect") => return self.expect(value),
-            10 if is("connection") => {
+            4 if is(name, b"host") => &mut self.host,
+            12 if is(name, b"content-type") => &mut self.content_type,
+            13 if is(name, b"authorization") => &mut self.authorization,
+            14 if is(name, b"content-length") => &mut self.content_length,
+            15 if is(name, b"idempotency-key") => &mut self.idempotency_key,
+            17 if is(name, b"transfer-encoding") => &mut self.transfer_encoding,
+            6 if is(name, b"expect") => return self.expect(value),
+            10 if is(name, b"connection") => {
                 self.connection(value);
                 return Ok(());
             }
-            11 if is("traceparent") => {
+            11 if is(name, b"traceparent") => {
                 self.traceparent = Some(value);
                 return Ok(());
             }
-            15 if is("x-forwarded-for") => {
+            15 if is(name, b"x-forwarded-for") => {
                 self.forwarded_for = Some(value);
                 return Ok(());
             }
-            13 if is("if-none-match") => {
+            13 if is(name, b"if-none-match") => {
                 // Of a list on several lines the first is enough: the copy is then sent once more.
                 self.if_none_match.get_or_insert(value);
                 return Ok(());
             }
             // Servers that hand fields on as variables read these as the fields that frame a body.
-            14 if is("content_length") => return Err(Answer::BadRequest),
-            17 if is("transfer_encoding") => return Err(Answer::BadRequest),
+            14 if is(name, b"content_length") => return Err(Answer::BadRequest),
+            17 if is(name, b"transfer_encoding") => return Err(Answer::BadRequest),
             _ => return Ok(()),
         };
         match slot.replace(value) {
@@ -90,6 +90,14 @@ impl<'b> Fields<'b> {
             self.keeps_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
     }
+}
+
+/// Whether the field name `name` is `known`, in letters of either case. Characters of names that differ in one bit
+/// alone are the two cases of a letter, and all of them are compared at once.
+fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
+    const CASE: u8 = 0x20;
+    let Ok(name) = <&[u8; N]>::try_from(name) else { return false };
+    name.iter().zip(known).fold(0, |differ, (one, other)| differ | ((one | CASE) ^ (other | CASE))) == 0
 }
 
 /// The members of a comma-separated list (RFC 9110 section 5.6.1).

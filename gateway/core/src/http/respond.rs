@@ -3,7 +3,7 @@
 
 use contract::OrderId;
 
-use crate::answer::{Answer, reason};
+use crate::answer::{Answer, problem_start, status_line};
 
 /// What the answer says about the connection (RFC 9112 section 9.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,11 +56,7 @@ pub(crate) struct Headers<'a> {
 /// Appends an answer whose body is `body`, part by part.
 pub(crate) fn respond(out: &mut Vec<u8>, exchange: &Exchange, answer: Answer, headers: &Headers<'_>, body: &[&[u8]]) {
     let status = answer.status();
-    put(out, b"HTTP/1.1 ");
-    put_decimal(out, u64::from(status));
-    put(out, b" ");
-    put(out, reason(status).as_bytes());
-    put(out, b"\r\n");
+    put(out, status_line(status).as_bytes());
     if let Some(content_type) = headers.content_type {
         put_line(out, b"content-type: ", content_type.as_bytes());
     }
@@ -71,8 +67,9 @@ pub(crate) fn respond(out: &mut Vec<u8>, exchange: &Exchange, answer: Answer, he
     } else if status != 204 && status != 304 {
         put_number(out, b"content-length: ", body.iter().map(|part| part.len() as u64).sum());
     }
-    let cache: &[u8] = if headers.public_1_s { b"public, max-age=1" } else { b"no-store" };
-    put_line(out, b"cache-control: ", cache);
+    let cache: &[u8] =
+        if headers.public_1_s { b"cache-control: public, max-age=1\r\n" } else { b"cache-control: no-store\r\n" };
+    put(out, cache);
     if let Some(allow) = headers.allow {
         put_line(out, b"allow: ", allow.as_bytes());
     }
@@ -124,29 +121,16 @@ pub(crate) fn problem(
     detail: Option<&str>,
     headers: &Headers<'_>,
 ) {
-    let status = answer.status();
-    let digits = [100, 10, 1].map(|unit| DIGITS[usize::from(status / unit % 10)]);
     let mut trace_id = [0; 32];
-    for (at, digit) in trace_id.iter_mut().rev().enumerate() {
-        *digit = DIGITS[(exchange.trace_id >> (4 * at)) as usize & 15];
+    for (pair, byte) in trace_id.chunks_exact_mut(2).zip(exchange.trace_id.to_be_bytes()) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
     // Only what a client may have had a part in can hold a character to escape.
     let escaped = detail.and_then(|detail| serde_json::to_string(detail).ok());
     let inside_quotes = escaped.as_deref().and_then(|quoted| quoted.get(1..quoted.len() - 1));
     let detail = inside_quotes.unwrap_or(answer.detail());
-    let body: [&[u8]; 11] = [
-        br#"{"type":"about:blank","title":""#,
-        reason(status).as_bytes(),
-        br#"","status":"#,
-        &digits,
-        br#","detail":""#,
-        detail.as_bytes(),
-        br#"","code":""#,
-        answer.as_str().as_bytes(),
-        br#"","trace_id":""#,
-        &trace_id,
-        br#""}"#,
-    ];
+    let (start, code) = (problem_start(answer.status()), answer.problem_code());
+    let body: [&[u8]; 5] = [start.as_bytes(), detail.as_bytes(), code.as_bytes(), &trace_id, br#""}"#];
     let headers = Headers { content_type: Some("application/problem+json"), ..*headers };
     respond(out, exchange, answer, &headers, &body);
 }

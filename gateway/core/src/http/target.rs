@@ -2,7 +2,7 @@
 
 use super::{
     head::Method,
-    syntax::{is_escaped, is_plain},
+    syntax::{Set, is_escaped, plain_and},
 };
 use crate::answer::Answer;
 
@@ -52,7 +52,8 @@ impl<'b> Target<'b> {
 }
 
 fn is_path_and_query(text: &str) -> bool {
-    is_escaped(text.as_bytes(), |byte| is_plain(byte) || matches!(byte, b'/' | b'?' | b':' | b'@'))
+    static SET: Set = plain_and(b"/?:@", b"");
+    is_escaped(text.as_bytes(), &SET)
 }
 
 /// A host and its port, if one is given.
@@ -66,13 +67,14 @@ fn host_and_port(value: &[u8]) -> (&[u8], &[u8]) {
 
 /// `uri-host [ ":" port ]` by its characters (RFC 9110 section 7.2); nothing, a user or a list is none.
 pub(super) fn is_host(value: &[u8]) -> bool {
+    // A comma would make two hosts of one for whoever takes the field for a list.
+    static SET: Set = plain_and(b"", b",");
     let (host, port) = host_and_port(value);
     let is_named = match host {
         [b'[', address @ .., b']'] => {
             !address.is_empty() && address.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'))
         }
-        // A comma would make two hosts of one for whoever takes the field for a list.
-        _ => !host.is_empty() && is_escaped(host, |byte| is_plain(byte) && byte != b','),
+        _ => !host.is_empty() && is_escaped(host, &SET),
     };
     let is_numbered = match port {
         [] => true,
