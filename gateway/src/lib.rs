@@ -215,6 +215,8 @@ fn bind(address: SocketAddr) -> Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
+    // A small answer does not wait for the client's acknowledgement of the one before; connections inherit it.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into()).with_context(|| format!("gateway.listen: {address} can't be listened on"))?;
     Ok(socket)
 }

@@ -46,15 +46,8 @@ pub(crate) trait Listening: Net {
     /// Takes a socket that listens.
     fn listener(self, socket: socket2::Socket) -> io::Result<Self::Listener>;
 
-    /// The next client, to whom small writes leave at once.
+    /// The next client.
     fn accept(self, listener: &Self::Listener) -> impl Future<Output = io::Result<(Self::Client, IpAddr)>>;
-}
-
-/// Sees to it that a small answer does not wait for the client's acknowledgement of the one before.
-pub(crate) fn without_delay(set: Result<(), impl std::fmt::Display>) {
-    if let Err(error) = set {
-        tracing::debug!(%error, "no TCP_NODELAY");
-    }
 }
 
 /// Whichever ends first; the other is dropped.

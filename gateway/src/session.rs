@@ -23,6 +23,7 @@ const READ_BYTES: usize = 4096;
 pub(crate) async fn serve<S: Reader + Writer>(shard: &Rc<Shard>, id: ConnId, mut socket: S, net: impl Net) {
     let (mut input, mut out) = (Vec::with_capacity(READ_BYTES), Vec::with_capacity(READ_BYTES));
     let mut next = shard.poll_client(id, &mut out);
+    let mut eof = false;
     loop {
         match next {
             Next::Write => match write(shard, id, &mut socket, std::mem::take(&mut out)).await {
@@ -34,7 +35,10 @@ pub(crate) async fn serve<S: Reader + Writer>(shard: &Rc<Shard>, id: ConnId, mut
             },
             Next::Wait => shard.woken(id).await,
             Next::Read => match read(shard, id, &mut socket, std::mem::take(&mut input), &mut out).await {
-                Came::Bytes(Ok(0), _) => shard.handle_eof(id),
+                Came::Bytes(Ok(0), rest) => {
+                    (eof, input) = (true, rest);
+                    shard.handle_eof(id);
+                }
                 Came::Bytes(Ok(_), filled) => {
                     input = filled;
                     let used = shard.handle_client(id, &input);
@@ -47,7 +51,10 @@ pub(crate) async fn serve<S: Reader + Writer>(shard: &Rc<Shard>, id: ConnId, mut
                 }
             },
             Next::Close => {
-                linger(&mut socket, net).await;
+                // A client that has said its last can't send into a closed socket.
+                if !eof {
+                    linger(&mut socket, net).await;
+                }
                 break;
             }
         }

@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     future::poll_fn,
     net::IpAddr,
     rc::Rc,
@@ -25,8 +24,8 @@ use crate::{
 /// What the tasks of one core thread share. No borrow crosses an await.
 pub(crate) struct Shard {
     core: RefCell<Core>,
-    /// Connections whose task waits for the core.
-    parked: RefCell<HashMap<ConnId, Waker>>,
+    /// Tasks that wait for the core or did so last, by [`ConnId::index`]. To be woken for nothing is harmless.
+    parked: RefCell<Vec<Option<(ConnId, Waker)>>>,
     /// Set when the core may have a batch to send; the flusher's waker while it waits for that.
     sendable: Cell<bool>,
     flusher: Cell<Option<Waker>>,
@@ -105,7 +104,9 @@ impl Shard {
 
     pub(crate) fn close(&self, id: ConnId) {
         self.core.borrow_mut().close(id);
-        self.parked.borrow_mut().remove(&id);
+        if let Some(parked) = self.parked.borrow_mut().get_mut(id.index()) {
+            parked.take_if(|(of, _)| *of == id);
+        }
         self.moved();
     }
 
@@ -145,7 +146,14 @@ impl Shard {
 
     /// Leaves `waker` to be woken when the core has something for the connection.
     pub(crate) fn park(&self, id: ConnId, waker: &Waker) {
-        self.parked.borrow_mut().insert(id, waker.clone());
+        let mut parked = self.parked.borrow_mut();
+        if parked.len() <= id.index() {
+            parked.resize(id.index() + 1, None);
+        }
+        match &mut parked[id.index()] {
+            Some((of, last)) if *of == id => last.clone_from(waker),
+            other => *other = Some((id, waker.clone())),
+        }
     }
 
     /// Returns once the core may have something for the connection.
@@ -164,14 +172,16 @@ impl Shard {
 
     /// After anything that may have moved the core: wakes whom it has something for, and the flusher.
     fn moved(&self) {
-        let mut parked = self.parked.borrow_mut();
+        let parked = self.parked.borrow();
         let mut core = self.core.borrow_mut();
         while let Some(id) = core.poll_metrics() {
             core.handle_metrics(id, self.metrics.render().as_bytes(), self.now());
         }
         while let Some(id) = core.poll_ready() {
-            if let Some(waker) = parked.remove(&id) {
-                waker.wake();
+            if let Some(Some((of, waker))) = parked.get(id.index())
+                && *of == id
+            {
+                waker.wake_by_ref();
             }
         }
         self.sendable.set(true);

@@ -21,7 +21,7 @@ use glommio::{
 use socket2::Socket;
 
 use crate::{
-    net::{Listening, Net, Reader, Writer, without_delay},
+    net::{Listening, Net, Reader, Writer},
     serve::serve,
     thread::{CONNECT_MAX, CoreThread},
 };
@@ -99,7 +99,6 @@ impl Listening for Glommio {
     async fn accept(self, listener: &TcpListener) -> io::Result<(Stream, IpAddr)> {
         let stream = listener.accept().await?;
         let peer = stream.peer_addr()?;
-        without_delay(stream.set_nodelay(true));
         Ok((Stream(Rc::new(RefCell::new(stream))), peer.ip()))
     }
 }

@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use self::service::{Answered, Asked, Service};
 use super::on_monoio::{Monoio, run_with, stay_on};
 use crate::{
-    net::{Net, first, without_delay},
+    net::{Net, first},
     serve::{begin, drain},
     shard::Shard,
     thread::{CoreThread, LINGER},
@@ -151,7 +151,10 @@ impl HttpServiceFactory for Services {
         let (answers, answered) = answers::channel();
         let socket = dup(descriptor).ok().map(Arc::new);
         if let Some(socket) = &socket {
-            without_delay(socket.set_nodelay(true));
+            // A small answer does not wait for the client's acknowledgement of the one before.
+            if let Err(error) = socket.set_nodelay(true) {
+                tracing::debug!(%error, "no TCP_NODELAY");
+            }
             let peer = socket.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip());
             // Where the core thread has ended, that ends the connection.
             drop(self.arrives.send(Arrived { peer, socket: socket.clone(), asked, answers }));

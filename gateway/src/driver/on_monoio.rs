@@ -17,7 +17,7 @@ use monoio::{
 use socket2::Socket;
 
 use crate::{
-    net::{Listening, Net, Reader, Writer, without_delay},
+    net::{Listening, Net, Reader, Writer},
     serve::serve,
     thread::{CONNECT_MAX, CoreThread},
 };
@@ -78,7 +78,6 @@ impl Listening for Monoio {
 
     async fn accept(self, listener: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
         let (stream, peer) = listener.accept().await?;
-        without_delay(stream.set_nodelay(true));
         Ok((stream, peer.ip()))
     }
 }
