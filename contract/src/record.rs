@@ -53,7 +53,7 @@ pub fn order_key(order: OrderId) -> [u8; 8] {
     order.as_i64().to_be_bytes()
 }
 
-/// Entries in one record at most.
+/// Entries, or events, in one record at most.
 pub const ENTRIES_MAX: usize = 128;
 
 /// Entries of one activity's journal that were made durable together, on [`crate::topic::ORDERS`]. One of
@@ -134,6 +134,11 @@ pub struct OrderEvent {
     pub at_ms: u64,
 }
 
+/// Events of orders that share a partition, on [`crate::topic::ORDER_EVENTS`]. One of them is a record of its own
+/// kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderEvents(Vec<OrderEvent>);
+
 /// Shoppers see a product, or one of its SKUs, otherwise than before, on [`crate::topic::CATALOGUE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProductChanged {
@@ -202,6 +207,7 @@ mod kind {
     pub(super) const ENTRY_RULE: u8 = 35;
     pub(super) const ORDER_EVENT: u8 = 48;
     pub(super) const PAYMENT_DEADLINE: u8 = 49;
+    pub(super) const ORDER_EVENTS: u8 = 50;
     pub(super) const DEAD_LETTER: u8 = 64;
 }
 
@@ -248,8 +254,7 @@ impl Record for Entries {
         let activity = reader.id(ActivityId::from_i64)?;
         let mut entries = Vec::new();
         if kind == kind::ENTRIES {
-            let count = usize::try_from(reader.u32()?).ok().filter(|count| (2..=ENTRIES_MAX).contains(count));
-            for _ in 0..count.ok_or(DecodeError::OutOfRange)? {
+            for _ in 0..count_of_many(&mut reader)? {
                 let kind = reader.u8()?;
                 entries.push(entry(kind, activity, &mut reader)?);
             }
@@ -259,6 +264,12 @@ impl Record for Entries {
         reader.end()?;
         Ok(Self(entries))
     }
+}
+
+/// How many stand in a record of several.
+fn count_of_many(reader: &mut Reader<'_>) -> Result<usize, DecodeError> {
+    let count = usize::try_from(reader.u32()?).ok();
+    count.filter(|count| (2..=ENTRIES_MAX).contains(count)).ok_or(DecodeError::OutOfRange)
 }
 
 const fn entry_kind(entry: &Entry) -> u8 {
@@ -417,33 +428,74 @@ impl Record for EntryRule {
     }
 }
 
-impl Record for OrderEvent {
+impl OrderEvents {
+    /// `events` as records, in their order, at most [`ENTRIES_MAX`] in each.
+    pub fn group(events: &[OrderEvent]) -> impl Iterator<Item = Self> {
+        events.chunks(ENTRIES_MAX).map(|events| Self(events.to_vec()))
+    }
+
+    /// The order that stands first, whose key all of them travel under.
+    pub fn first(&self) -> OrderId {
+        self.0[0].order
+    }
+
+    /// One or more.
+    pub fn into_vec(self) -> Vec<OrderEvent> {
+        self.0
+    }
+}
+
+impl From<OrderEvent> for OrderEvents {
+    fn from(event: OrderEvent) -> Self {
+        Self(vec![event])
+    }
+}
+
+impl Record for OrderEvents {
     fn encode(&self, out: &mut Vec<u8>) {
-        let status = match self.status {
-            OrderStatus::Created => 1,
-            OrderStatus::Paid => 2,
-            OrderStatus::Closed => 3,
-            OrderStatus::Failed => 4,
-        };
-        let mut writer = begin(out, kind::ORDER_EVENT);
-        writer.i64(self.order.as_i64()).i64(self.user.as_i64()).u8(status).u64(self.at_ms);
+        match &self.0[..] {
+            [one] => put_order_event(&mut begin(out, kind::ORDER_EVENT), one),
+            many => {
+                let mut writer = begin(out, kind::ORDER_EVENTS);
+                writer.u32(u32::try_from(many.len()).unwrap_or(u32::MAX));
+                many.iter().for_each(|event| put_order_event(&mut writer, event));
+            }
+        }
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (kind, mut reader) = header(bytes)?;
-        only(kind, kind::ORDER_EVENT)?;
-        let (order, user) = (reader.id(OrderId::from_i64)?, reader.id(UserId::from_i64)?);
-        let status = match reader.u8()? {
-            1 => OrderStatus::Created,
-            2 => OrderStatus::Paid,
-            3 => OrderStatus::Closed,
-            4 => OrderStatus::Failed,
-            _ => return Err(DecodeError::OutOfRange),
+        let count = match kind {
+            kind::ORDER_EVENT => 1,
+            kind::ORDER_EVENTS => count_of_many(&mut reader)?,
+            other => return Err(DecodeError::UnknownKind(other)),
         };
-        let at_ms = reader.u64()?;
+        let events = (0..count).map(|_| order_event(&mut reader)).collect::<Result<_, _>>()?;
         reader.end()?;
-        Ok(Self { order, user, status, at_ms })
+        Ok(Self(events))
     }
+}
+
+fn put_order_event(writer: &mut Writer<'_>, event: &OrderEvent) {
+    let status = match event.status {
+        OrderStatus::Created => 1,
+        OrderStatus::Paid => 2,
+        OrderStatus::Closed => 3,
+        OrderStatus::Failed => 4,
+    };
+    writer.i64(event.order.as_i64()).i64(event.user.as_i64()).u8(status).u64(event.at_ms);
+}
+
+fn order_event(reader: &mut Reader<'_>) -> Result<OrderEvent, DecodeError> {
+    let (order, user) = (reader.id(OrderId::from_i64)?, reader.id(UserId::from_i64)?);
+    let status = match reader.u8()? {
+        1 => OrderStatus::Created,
+        2 => OrderStatus::Paid,
+        3 => OrderStatus::Closed,
+        4 => OrderStatus::Failed,
+        _ => return Err(DecodeError::OutOfRange),
+    };
+    Ok(OrderEvent { order, user, status, at_ms: reader.u64()? })
 }
 
 impl Record for ProductChanged {

@@ -33,8 +33,10 @@ pub const ACTIVITIES: &str = "mall.activities";
 pub const ENTRY_RULES: &str = "mall.entry-rules";
 /// Products that shoppers see otherwise than before. Key: product.
 pub const CATALOGUE: &str = "mall.catalogue";
-/// State changes of orders. Key: order.
+/// State changes of orders. Key: order; of several in one record, the first one's.
 pub const ORDER_EVENTS: &str = "mall.order-events";
+/// The partitions of [`ORDER_EVENTS`].
+pub const ORDER_EVENTS_PARTITIONS: u32 = 4;
 /// Records that can't be read after [`POISON_TRIES`]. Key: the record's own.
 pub const DEAD_LETTERS: &str = "mall.dead-letters";
 /// Every topic of unpaid-order deadlines begins so; the delay in milliseconds follows.
@@ -58,7 +60,7 @@ pub fn fixed() -> [Topic; 7] {
         topic(ACTIVITIES, 1, Retention::LatestPerKey),
         topic(ENTRY_RULES, 1, Retention::LatestPerKey),
         topic(CATALOGUE, 1, Retention::AgeMs(DAY_MS)),
-        topic(ORDER_EVENTS, 4, Retention::AgeMs(DAY_MS)),
+        topic(ORDER_EVENTS, ORDER_EVENTS_PARTITIONS, Retention::AgeMs(DAY_MS)),
         topic(DEAD_LETTERS, 1, Retention::AgeMs(4 * WEEK_MS)),
     ]
 }

@@ -7,7 +7,7 @@ use contract::{
     codec::DecodeError,
     ledger::{Entry, Event, RequestKey, Reservation},
     record::{
-        Action, DeadLetter, ENTRIES_MAX, Entries, LedgerCommand, OrderEvent, OrderStatus, PaymentDeadline,
+        Action, DeadLetter, ENTRIES_MAX, Entries, LedgerCommand, OrderEvent, OrderEvents, OrderStatus, PaymentDeadline,
         ProductChanged, Record,
     },
 };
@@ -156,7 +156,11 @@ fn the_rest() {
         [(OrderStatus::Created, 1), (OrderStatus::Paid, 2), (OrderStatus::Closed, 3), (OrderStatus::Failed, 4)]
     {
         let event = OrderEvent { order, user: UserId::from_i64(3).unwrap(), status, at_ms: 9 };
-        check_closed(&event, &format!("0130 0000000000000002 0000000000000003 {byte:02x} 0000000000000009"));
+        let golden = format!("0000000000000002 0000000000000003 {byte:02x} 0000000000000009");
+        check_closed(&OrderEvents::from(event), &format!("0130 {golden}"));
+        let together: Vec<OrderEvents> = OrderEvents::group(&[event; ENTRIES_MAX + 2]).collect();
+        assert_eq!(together[0].clone().into_vec(), [event; ENTRIES_MAX]);
+        check_closed(&together[1], &format!("0132 00000002 {golden} {golden}"));
     }
     let product = ProductId::from_i64(3).unwrap();
     check_closed(&ProductChanged { product }, "0121 0000000000000003");

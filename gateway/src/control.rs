@@ -7,7 +7,7 @@ use contract::{
     Activity, ActivityId,
     activity::EntryRule,
     ledger::Entry,
-    record::{Entries, OrderEvent, Record},
+    record::{Entries, OrderEvent, OrderEvents, Record},
     topic,
 };
 use foundation::{Clock, SystemClock, ids::Lease};
@@ -95,7 +95,7 @@ async fn pass_on(records: &[LogRecord], waiting: &mut HashMap<Partition, u64>, c
             },
             topic::ENTRY_RULES => EntryRule::decode(&record.value).map(|rule| rules.push(rule)),
             topic::ORDERS => Entries::decode(&record.value).map(|read| entries.extend(read.into_vec())),
-            _ => OrderEvent::decode(&record.value).map(|event| events.push(event)),
+            _ => OrderEvents::decode(&record.value).map(|read| events.extend(read.into_vec())),
         };
         if let Err(error) = read {
             let Partition { topic, index } = &record.partition;

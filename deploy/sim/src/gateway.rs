@@ -14,7 +14,7 @@ use contract::{
     Activity,
     activity::EntryRule,
     ledger::BatchReply,
-    record::{Entries, OrderEvent, Record as _},
+    record::{Entries, OrderEvents, Record as _},
     snowflake::Snowflake,
     topic,
 };
@@ -238,7 +238,7 @@ impl Incarnation {
             topic::ACTIVITIES => Activity::decode(value).map(Control::Activity),
             topic::ENTRY_RULES => EntryRule::decode(value).map(|rule| Control::EntryRules(Arc::new([rule]))),
             topic::ORDERS => Entries::decode(value).map(|entries| Control::Entries(entries.into_vec().into())),
-            _ => OrderEvent::decode(value).map(|event| Control::OrderEvents(Arc::new([event]))),
+            _ => OrderEvents::decode(value).map(|events| Control::OrderEvents(events.into_vec().into())),
         };
         match control {
             Ok(control) => self.control(control),

@@ -1,7 +1,12 @@
 //! The outbox onto the log.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use commit_log::{Log, LogError, NewRecord};
-use contract::topic;
+use contract::{
+    record::{OrderEvent, OrderEvents, Record as _, order_key},
+    topic::{self, partition_of},
+};
 use foundation::Clock;
 use store::{OutboxRow, SaleStore};
 
@@ -27,8 +32,7 @@ impl<L: Log, S: SaleStore, C: Clock> Relay<L, S, C> {
     }
 
     async fn append(&self, rows: Vec<OutboxRow>) -> Result<(), LogError> {
-        let record = |row: OutboxRow| NewRecord { topic: row.topic.into(), key: row.key, value: row.value };
-        let result = self.log.append(rows.into_iter().map(record).collect()).await;
+        let result = self.log.append(records(rows)).await;
         if let Err(LogError::UnknownTopic(name)) = &result
             && let Some(delay) = name.strip_prefix(topic::TIMEOUTS_PREFIX)
             && let Ok(delay_ms) = delay.parse()
@@ -38,6 +42,28 @@ impl<L: Log, S: SaleStore, C: Clock> Relay<L, S, C> {
         }
         result
     }
+}
+
+/// What to append for `rows`. Events of orders are many and small: those of one partition share records; all else
+/// stays as it is, in its order.
+fn records(rows: Vec<OutboxRow>) -> Vec<NewRecord> {
+    let (mut records, mut events) = (Vec::new(), BTreeMap::<u32, Vec<OrderEvent>>::new());
+    for OutboxRow { topic, key, value, .. } in rows {
+        match OrderEvents::decode(&value) {
+            Ok(read) if topic == topic::ORDER_EVENTS => {
+                events.entry(partition_of(&key, topic::ORDER_EVENTS_PARTITIONS)).or_default().extend(read.into_vec());
+            }
+            Ok(_) | Err(_) => records.push(NewRecord { topic: topic.into(), key, value }),
+        }
+    }
+    let topic: Arc<str> = topic::ORDER_EVENTS.into();
+    let record = |events: OrderEvents| NewRecord {
+        topic: topic.clone(),
+        key: order_key(events.first()).to_vec(),
+        value: events.to_bytes(),
+    };
+    records.extend(events.values().flat_map(|events| OrderEvents::group(events)).map(record));
+    records
 }
 
 impl<L: Log, S: SaleStore, C: Clock> Worker for Relay<L, S, C> {

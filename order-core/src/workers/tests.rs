@@ -7,7 +7,7 @@ use std::{
 use contract::{
     OrderId, UserId,
     ledger::{Outcome, Reservation},
-    record::{Action, Entries, Record as _},
+    record::{Action, Entries, OrderEvents, Record as _},
 };
 use store::{
     SaleStore,
@@ -230,6 +230,27 @@ fn a_crowd_decided_at_once_is_taken_in_by_several_transactions() {
     let counts = now(mall.store.audit_counts(sale.id)).unwrap().unwrap().unwrap();
     assert_eq!((counts.seq, counts.by_hold.held), (ledger.counters().seq, crowd.unsigned_abs()));
     assert!(mall.dead_letters().is_empty());
+}
+
+#[test]
+fn events_travel_together_and_each_in_its_partition() {
+    let mut mall = Mall::new();
+    for id in 1..=9 {
+        mall.buy(id);
+    }
+    mall.settle_down();
+    let records = mall.log.records(topic::ORDER_EVENTS);
+    assert!(records.len() <= 4, "{} records", records.len());
+    let mut told = Vec::new();
+    for record in &records {
+        for event in OrderEvents::decode(&record.value).unwrap().into_vec() {
+            let partition = topic::partition_of(&contract::record::order_key(event.order), 4);
+            assert_eq!(record.partition.index, partition, "{event:?}");
+            told.push(event.order);
+        }
+    }
+    told.sort_unstable();
+    assert_eq!(told, (1..=9).map(order).collect::<Vec<_>>());
 }
 
 #[test]

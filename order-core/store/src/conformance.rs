@@ -8,7 +8,7 @@ use contract::{
     Activity, ActivityId, Cents, OrderId, SkuId, UserId,
     activity::{Admission, Terms},
     ledger::{Command, Entry, Event, HoldState, Ledger, RequestKey, Reservation},
-    record::{Action, LedgerCommand, OrderEvent, OrderStatus, PaymentDeadline, Record},
+    record::{Action, LedgerCommand, OrderEvent, OrderEvents, OrderStatus, PaymentDeadline, Record},
     topic,
 };
 
@@ -107,6 +107,10 @@ async fn outbox<S: SaleStore>(store: &S) -> Vec<OutboxRow> {
     store.outbox(10_000).await.expect("the outbox")
 }
 
+fn order_events(rows: &[OutboxRow]) -> Vec<OrderEvent> {
+    of_topic(rows, topic::ORDER_EVENTS).into_iter().flat_map(OrderEvents::into_vec).collect()
+}
+
 fn of_topic<R: Record>(rows: &[OutboxRow], topic: &str) -> Vec<R> {
     let read = |row: &OutboxRow| R::decode(&row.value).expect("a record of its topic");
     rows.iter().filter(|row| row.topic == topic).map(read).collect()
@@ -137,7 +141,7 @@ async fn a_sale_becomes_orders<F: Fixture>(fixture: &F) {
     let deadlines: Vec<PaymentDeadline> = of_topic(&rows, &topic::timeouts(PAY_WITHIN_MS).name);
     let due_at_ms = NOW_MS + 5 + PAY_WITHIN_MS;
     assert_eq!(deadlines, [101, 102].map(|id| PaymentDeadline { order: order(id), due_at_ms }));
-    let events: Vec<OrderEvent> = of_topic(&rows, topic::ORDER_EVENTS);
+    let events = order_events(&rows);
     assert_eq!(events.iter().map(|event| event.status).collect::<Vec<_>>(), [OrderStatus::Created; 2]);
     assert_eq!(rows.len(), 4);
     assert!(rows.is_sorted_by_key(|row| row.id), "the oldest comes first");
@@ -185,7 +189,7 @@ async fn what_cannot_be_an_order_is_compensated<F: Fixture>(fixture: &F) {
         let activity = sale.ledger.activity();
         let releases: Vec<LedgerCommand> = of_topic(&rows, topic::COMMANDS);
         assert_eq!(releases.last(), Some(&LedgerCommand { activity, action: Action::Release(order(failed)) }));
-        let events: Vec<OrderEvent> = of_topic(&rows, topic::ORDER_EVENTS);
+        let events = order_events(&rows);
         assert_eq!(events.last().map(|event| (event.order, event.status)), Some((order(failed), OrderStatus::Failed)));
         let before = counts(&store, activity).await;
         assert!(before.by_status.failed > 0 && before.by_status.missing == 0);

@@ -4,8 +4,8 @@ use contract::{
     Activity, ActivityId, OrderId, ProductId, UserId,
     activity::EntryRule,
     record::{
-        Action, LedgerCommand, OrderEvent, PaymentDeadline, ProductChanged, Record, activity_key, entry_rule_key,
-        order_key, product_key,
+        Action, LedgerCommand, OrderEvent, OrderEvents, PaymentDeadline, ProductChanged, Record, activity_key,
+        entry_rule_key, order_key, product_key,
     },
     topic,
 };
@@ -27,7 +27,7 @@ impl Outgoing {
     }
 
     pub(crate) fn event(order: OrderId, user: UserId, state: OrderState, at_ms: u64) -> Self {
-        let value = OrderEvent { order, user, status: state.told(), at_ms }.to_bytes();
+        let value = OrderEvents::from(OrderEvent { order, user, status: state.told(), at_ms }).to_bytes();
         Self { topic: topic::ORDER_EVENTS.to_owned(), key: order_key(order).to_vec(), value }
     }
 

@@ -53,6 +53,15 @@ pub(super) struct Answered {
     pub(super) last: bool,
 }
 
+/// Why the core has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// What came is no request, or stands behind the connection's last one.
+    Malformed,
+    /// There are too many connections, or too few descriptors for this one, or the server ends.
+    Refused,
+}
+
 /// One connection's.
 pub(super) struct Service {
     /// The connection's socket by another name; without it the service only refuses.
@@ -78,18 +87,22 @@ impl Service {
         Self { socket, limits, asks, answered, head: String::new(), bytes: 0, closing }
     }
 
-    /// The core's answer; `None` where the connection is at its end, and nothing on it is a request any more.
-    fn ask(&mut self, request: may_minihttp::Request<'_, '_, '_>) -> Option<Answered> {
+    /// The core's answer, or why there is none: the connection is at its end, and nothing on it is a request any more.
+    fn ask(&mut self, request: may_minihttp::Request<'_, '_, '_>) -> Result<Answered, Ended> {
+        if self.socket.is_none() {
+            return Err(Ended::Refused);
+        }
         if self.closing {
-            return None;
+            return Err(Ended::Malformed);
         }
         let mut asked = Asked::new(&request);
         // What is refused for its head is refused without its body, which may_minihttp can't be trusted to end.
         if let Ok(length @ 1..) = asked.lend(|request| request.body_len(&self.limits)) {
-            request.body().read_to_end(&mut asked.body).ok().filter(|read| *read == length)?;
+            let read = request.body().read_to_end(&mut asked.body).ok();
+            read.filter(|read| *read == length).ok_or(Ended::Malformed)?;
         }
-        self.asks.send(asked).ok()?;
-        self.answered.recv().ok()
+        self.asks.send(asked).map_err(|_| Ended::Refused)?;
+        self.answered.recv().map_err(|_| Ended::Refused)
     }
 
     /// Reads no more: may_minihttp finds the end of the stream once it has written what it has.
@@ -134,10 +147,14 @@ fn forever(head: &str) -> &'static str {
 
 impl HttpService for Service {
     fn call(&mut self, request: may_minihttp::Request<'_, '_, '_>, response: &mut Response<'_>) -> io::Result<()> {
-        let answered = self.ask(request).and_then(|answered| self.say(answered, response));
-        if answered.is_none() {
+        let answered = self.ask(request);
+        if let Err(ended) = answered.and_then(|answered| self.say(answered, response).ok_or(Ended::Malformed)) {
             self.close();
-            response.status_code(400, "Bad Request").header("connection: close");
+            let (code, reason) = match ended {
+                Ended::Malformed => (400, "Bad Request"),
+                Ended::Refused => (503, "Service Unavailable"),
+            };
+            response.status_code(code, reason).header("connection: close");
         }
         Ok(())
     }
