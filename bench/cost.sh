@@ -2,7 +2,8 @@
 # What each kind of answer costs on the processor, beside two floors in the same run: nginx' `return 200` and a
 # bare hyper. The server that is asked and Redis share one core; client, Kafka, MariaDB, order-core and admin have
 # the other. ROUNDS=n (3), REQUESTS=n in a cell (30000), RUNTIMES="monoio glommio may" (those that are built in),
-# ONLY=accepted,slow (the rows that `bench --help` names; all).
+# ONLY=accepted,slow (the rows that `bench --help` names; all). PERF=1 has perf sample the first gateway and Redis
+# meanwhile, which costs them a tenth or so, and tells where they were.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -62,5 +63,26 @@ while read -r runtime address pid; do
 done < <(sed -n 's/^started: //p' "$out")
 for pid in "$redis" "$worker" "$hello"; do taskset -acp 0 "$pid" >/dev/null; done
 
+perf_data=$dir/perf.data
+if [ -n "${PERF:-}" ]; then
+    command -v perf >/dev/null || { echo "cost: no perf (package linux-perf) here" >&2; exit 1; }
+    first=${gateways%%,*}
+    perf record -q -F 5000 -g --no-inherit -o "$perf_data" -p "$redis,${first##*=}" &
+    perf=$!
+    pids+=("$perf")
+fi
 taskset -c 1 "$bench" cost --gateways "$gateways" --redis-pid "$redis" --rounds "$ROUNDS" --requests "$REQUESTS" \
     ${ONLY:+--only "$ONLY"} --floors "nginx=http://127.0.0.1:$NGINX_PORT=$worker,hyper=http://127.0.0.1:$HELLO_PORT=$hello"
+if [ -n "${PERF:-}" ]; then
+    kill -INT "$perf"
+    wait "$perf" || true
+    share() { perf report -i "$perf_data" -g none "$@" 2>/dev/null | grep -v '^#' | grep -v '^$' || true; }
+    printf '\nby thread and where its code is from\n'
+    share --no-children --sort comm,dso | head -n 20
+    for thread in gateway-0 redis-server relay rdk:broker1; do
+        printf '\n%s, by function, with what it calls\n' "$thread"
+        share --children --comm "$thread" --sort sym | head -n 40
+        printf '\n%s, by function alone\n' "$thread"
+        share --no-children --comm "$thread" --sort sym | head -n 25
+    done
+fi
