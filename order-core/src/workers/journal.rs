@@ -14,7 +14,7 @@ use super::{Worker, WorkerError, bury, commit, rewind};
 
 const GROUP: &str = "order-core";
 /// Records that are read at a time; one may hold [`contract::record::ENTRIES_MAX`] entries.
-const READ_MAX: usize = 64;
+const READ_MAX: usize = 256;
 /// How long a partition stands still whose entries the database can't take in.
 const STUCK_MS: u64 = 10_000;
 
