@@ -69,12 +69,31 @@ async fn accept<N: Listening>(listener: &N::Listener, shard: &Rc<Shard>, net: N)
     loop {
         match net.accept(listener).await {
             Ok((client, peer)) => take(client, peer, shard, net),
+            Err(error) if is_of_one_client(&error) => {
+                tracing::debug!(%error, "a client was gone before it was accepted");
+            }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 net.sleep(ACCEPT_RETRY).await;
             }
         }
     }
+}
+
+/// The error belongs to a connection that ended in the queue (accept(2)), and is over with it: the next client must
+/// not wait for it.
+fn is_of_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+    )
 }
 
 fn take<N: Listening>(client: N::Client, peer: IpAddr, shard: &Rc<Shard>, net: N) {

@@ -11,16 +11,20 @@ use crate::{
     Now,
     config::Config,
     http::RateState,
-    limit::{Limited, Limiter},
+    limit::{Limited, Limiter, Rate},
     screen::Screen,
     tokens::Tokens,
 };
+
+/// Pictures that one user may ask for: each takes long to paint, and few users must not use up those that are ready.
+const CHALLENGES: Rate = Rate { per_second: 1, burst: 5 };
 
 /// Everything between routing and the sale itself.
 #[derive(Debug)]
 pub(crate) struct Gate {
     clients: Limiter<u128>,
     users: Limiter<UserId>,
+    challenges: Limiter<UserId>,
     tokens: Tokens,
     trusted_proxies: TrustedProxies,
     pub(crate) screen: Screen,
@@ -32,6 +36,7 @@ impl Gate {
         Self {
             clients: Limiter::new(limits.client, limits.keys_max, config.seed, now),
             users: Limiter::new(limits.user, limits.keys_max, config.seed, now),
+            challenges: Limiter::new(CHALLENGES, limits.keys_max, config.seed, now),
             tokens: Tokens::new(config.keys.tokens.clone(), limits.tokens_max, config.seed),
             trusted_proxies: limits.trusted_proxies.clone(),
             screen: Screen::new(config.seed),
@@ -52,6 +57,11 @@ impl Gate {
     /// Takes one request of a user.
     pub(crate) fn take_user(&mut self, user: UserId, now: Now) -> Result<Option<RateState>, Limited> {
         self.users.take(user, now.mono)
+    }
+
+    /// Takes one challenge for a user.
+    pub(crate) fn take_challenge(&mut self, user: UserId, now: Now) -> Result<Option<RateState>, Limited> {
+        self.challenges.take(user, now.mono)
     }
 
     /// The user who holds the token of this `Authorization` header.

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
 use contract::{
+    UserId,
     activity::Door,
     ticket::{self, Stated, Subject, TicketKey},
 };
@@ -59,7 +60,8 @@ pub(crate) struct Tickets {
     ready_max: usize,
     /// Pictures that were asked for and did not come yet.
     asked: usize,
-    tried: Recent<u64, ()>,
+    /// By who tried them, because anybody may bring anything as a challenge.
+    tried: Recent<(UserId, u64), ()>,
 }
 
 impl Tickets {
@@ -113,8 +115,9 @@ impl Tickets {
 
     fn pass(&mut self, subject: Subject, challenge: &str, answer: &str, wall_ms: u64) -> Result<(), Answer> {
         let Ok(nonce) = ticket::nonce(challenge) else { return Err(Answer::ChallengeFailed) };
-        let again = self.tried.get(&nonce).is_some();
-        self.tried.insert(nonce, ());
+        let tried = (subject.user, nonce);
+        let again = self.tried.get(&tried).is_some();
+        self.tried.insert(tried, ());
         if again || answer.len() > ANSWER_BYTES_MAX {
             return Err(Answer::ChallengeFailed);
         }

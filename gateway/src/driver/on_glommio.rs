@@ -97,9 +97,13 @@ impl Listening for Glommio {
     }
 
     async fn accept(self, listener: &TcpListener) -> io::Result<(Stream, IpAddr)> {
-        let stream = listener.accept().await?;
-        let peer = stream.peer_addr()?;
-        Ok((Stream(Rc::new(RefCell::new(stream))), peer.ip()))
+        loop {
+            let stream = listener.accept().await?;
+            // A client that has reset its connection before it was accepted has no address any more.
+            if let Ok(peer) = stream.peer_addr() {
+                return Ok((Stream(Rc::new(RefCell::new(stream))), peer.ip()));
+            }
+        }
     }
 }
 

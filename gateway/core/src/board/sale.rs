@@ -186,11 +186,12 @@ impl Sale {
             return Some(Answer::NotStarted);
         }
         let read_to = |seq: u64| self.position >= seq;
+        let is_sold_out = self.sold_out.is_some_and(|flag| read_to(flag.seq));
         if wall_ms >= terms.ends_at_ms {
-            let certain = wall_ms >= terms.ends_at_ms.saturating_add(ENDED_CERTAIN_MS);
+            let certain = wall_ms >= terms.ends_at_ms.saturating_add(ENDED_CERTAIN_MS) || is_sold_out;
             return (certain || self.ended_at_seq.is_some_and(read_to)).then_some(Answer::Ended);
         }
-        self.sold_out.is_some_and(|flag| read_to(flag.seq)).then_some(Answer::SoldOut)
+        is_sold_out.then_some(Answer::SoldOut)
     }
 
     /// Units left and units in all, as far as is known.

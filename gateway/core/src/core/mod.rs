@@ -113,6 +113,8 @@ pub struct Core {
     /// Bodies are written here before their length is known.
     scratch: Vec<u8>,
     drawn: u64,
+    /// Of trace ids alone.
+    trace_seed: u64,
     stats: Stats,
 }
 
@@ -137,6 +139,7 @@ impl Core {
             not_ready: Arc::from([]),
             scratch: Vec::new(),
             drawn: 0,
+            trace_seed: serve::one_way(b"trace ids", config.seed, 0),
             stats: Stats::default(),
             config,
         }

@@ -2,6 +2,8 @@
 
 use std::{fmt::Display, io::Write as _, net::IpAddr};
 
+use sha2::{Digest, Sha256};
+
 use super::{
     ConnId, Core, Next,
     connection::{Connection, Phase},
@@ -201,15 +203,16 @@ impl Core {
         {
             return id;
         }
-        let (high, low) = self.draw();
-        u128::from(high) << 64 | u128::from(low)
+        // Whoever sees one can tell the next: nothing else may come from this seed.
+        self.drawn += 1;
+        let number = |salt: u64| mixed(self.trace_seed ^ salt, self.drawn);
+        u128::from(number(0)) << 64 | u128::from(number(0x6d61_6c6c))
     }
 
-    /// Two numbers that look random and are not drawn again.
-    pub(super) fn draw(&mut self) -> (u64, u64) {
+    /// A number that nobody can tell beforehand and that is not drawn again.
+    pub(super) fn nonce(&mut self) -> u64 {
         self.drawn += 1;
-        let number = |salt: u64| mixed(self.config.seed ^ salt, self.drawn);
-        (number(0), number(0x6d61_6c6c))
+        one_way(b"nonce", self.config.seed, self.drawn)
     }
 
     /// Answers one request. What the connection is at afterwards.
@@ -335,6 +338,13 @@ impl Core {
 /// Whether a request that was not read to its end is a HEAD.
 pub(super) fn is_head(input: &[u8]) -> bool {
     input.starts_with(b"HEAD ")
+}
+
+/// A number from which `seed` can't be told.
+pub(super) fn one_way(purpose: &[u8], seed: u64, n: u64) -> u64 {
+    let digest =
+        Sha256::new().chain_update(purpose).chain_update(seed.to_be_bytes()).chain_update(n.to_be_bytes()).finalize();
+    digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// The `n`th number of a sequence that looks random (SplitMix64).

@@ -23,7 +23,7 @@ impl Core {
         let Ok((activity, user)) = self.entrant(turn, activity) else { return Phase::Receiving };
         let (door, _) = self.board.door(activity, user);
         let ends_at_ms = self.board.sale(activity).map_or(0, |(activity, _)| activity.terms.ends_at_ms);
-        let (nonce, times) = (self.draw().0, (self.now.wall_ms, ends_at_ms));
+        let (nonce, times) = (self.nonce(), (self.now.wall_ms, ends_at_ms));
         match self.tickets.issue(door, Subject { activity, user }, &brought, nonce, times) {
             Err(answer) => self.refuse_turn(turn, answer),
             Ok((ticket, expires_at_ms)) => {
@@ -41,7 +41,10 @@ impl Core {
         if self.board.door(activity, user).0 != contract::activity::Door::Captcha {
             return self.refuse_turn(turn, Answer::NoChallenge);
         }
-        let (subject, nonce) = (Subject { activity, user }, self.draw().0);
+        if let Err(limited) = self.gate.take_challenge(user, self.now) {
+            return self.limited(turn, limited);
+        }
+        let (subject, nonce) = (Subject { activity, user }, self.nonce());
         let Some((challenge, image)) = self.tickets.challenge(subject, nonce, self.now.wall_ms) else {
             return self.refuse_turn(turn, Answer::Unavailable);
         };

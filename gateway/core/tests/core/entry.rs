@@ -161,7 +161,9 @@ fn a_challenge_can_be_tried_once_by_whom_it_was_given_to() {
     let (first, said) = challenge(&mut world, 1);
     assert_eq!(said, "AB12");
     assert_eq!(try_it(&mut world, 2, &first, "AB12").code(), "challenge_failed", "it is another's");
-    assert_eq!(try_it(&mut world, 1, &first, "AB12").code(), "challenge_failed", "it was tried");
+    // Nobody can use up another's try.
+    given(&try_it(&mut world, 1, &first, &said));
+    assert_eq!(try_it(&mut world, 1, &first, &said).code(), "challenge_failed", "it was tried");
     let (second, said) = challenge(&mut world, 1);
     assert_eq!(try_it(&mut world, 1, &second, "nope").code(), "challenge_failed");
     assert_eq!(try_it(&mut world, 1, &second, &said).code(), "challenge_failed", "it was tried");
@@ -173,6 +175,20 @@ fn a_challenge_can_be_tried_once_by_whom_it_was_given_to() {
     assert_eq!(try_it(&mut world, 3, &fourth, &said).code(), "challenge_failed", "too late");
     assert_eq!(world.ask(get_as(1, CHALLENGE)).code(), "unavailable", "there are no more pictures");
     assert_eq!(world.core.poll_captchas(world.now), Some(512));
+}
+
+#[test]
+fn few_users_do_not_use_up_the_pictures() {
+    let mut world = world(door(Door::Captcha));
+    assert!(world.core.poll_captchas(world.now).is_some());
+    paint(&mut world, &["AB12"; 20]);
+    for _ in 0..5 {
+        assert_eq!(world.ask(get_as(1, CHALLENGE)).status, 200);
+    }
+    assert_eq!(world.ask(get_as(1, CHALLENGE)).code(), "rate_limited");
+    assert_eq!(world.ask(get_as(2, CHALLENGE)).status, 200);
+    world.pass(1_000);
+    assert_eq!(world.ask(get_as(1, CHALLENGE)).status, 200);
 }
 
 #[test]

@@ -71,6 +71,20 @@ fn sold_out_falls_when_units_come_back() {
 }
 
 #[test]
+fn what_is_sold_out_and_ended_early_has_ended() {
+    let mut world = World::new(1);
+    world.ask(buy(1, "a")).order();
+    assert_eq!(world.ask(buy(2, "b")).code(), "sold_out");
+    world.follow();
+    world.pass(1_000);
+    let mut over = activity(1, TERMS);
+    (over.version, over.terms.ends_at_ms) = (2, world.now.wall_ms);
+    world.control(Control::Activity(over));
+    assert_eq!(world.ask(buy(2, "b")).code(), "ended");
+    world.ask(buy(1, "a")).order();
+}
+
+#[test]
 fn a_reply_of_an_older_epoch_does_not_raise_the_flag_again() {
     let mut world = World::new(1);
     let order = world.ask(buy(1, "a")).order();

@@ -92,14 +92,16 @@ impl Service {
         if self.socket.is_none() {
             return Err(Ended::Refused);
         }
-        if self.closing {
-            return Err(Ended::Malformed);
-        }
         let mut asked = Asked::new(&request);
         // What is refused for its head is refused without its body, which may_minihttp can't be trusted to end.
         if let Ok(length @ 1..) = asked.lend(|request| request.body_len(&self.limits)) {
             let read = request.body().read_to_end(&mut asked.body).ok();
             read.filter(|read| *read == length).ok_or(Ended::Malformed)?;
+        }
+        // Behind the last request bodies are passed over all the same: taken for a head, one would cost the last
+        // answer, which is not written yet.
+        if self.closing {
+            return Err(Ended::Malformed);
         }
         self.asks.send(asked).map_err(|_| Ended::Refused)?;
         self.answered.recv().map_err(|_| Ended::Refused)

@@ -144,3 +144,36 @@ fn a_gateway_that_stops_closes_what_is_idle_and_takes_nobody() {
         TcpStream::connect(address).expect_err(driver.name());
     });
 }
+
+/// More than a driver would bear that waits after each of them.
+const GONE: usize = 300;
+
+#[test]
+fn who_is_gone_before_being_accepted_holds_nobody_up() {
+    on_every_driver(|driver| {
+        let server = driver.start();
+        for _ in 0..GONE {
+            let socket = server.connect();
+            // Closing it sends a reset.
+            socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        assert!(server.ask(PING).ends_with("pong"), "{}", driver.name());
+    });
+}
+
+#[test]
+fn what_follows_the_last_request_does_not_cost_its_answer() {
+    let post = |connection: &str| {
+        format!(
+            "POST /api/v1/seckill/orders HTTP/1.1\r\nHost: mall\r\n{connection}Content-Length: 13\r\n\r\n{{\"quantity\":1"
+        )
+    };
+    let requests = [post("Connection: close\r\n"), post(""), post("")].concat();
+    on_every_driver(|driver| {
+        let server = driver.start();
+        let mut socket = server.connect();
+        socket.write_all(requests.as_bytes()).unwrap();
+        let told = answer(&mut socket);
+        assert!(told.starts_with("HTTP/1.1 422 "), "{}: {told:?}", driver.name());
+    });
+}
