@@ -11,7 +11,7 @@ use std::{
 use gateway_core::{ConnId, Next};
 
 use crate::{
-    net::{Net, Reader, Writer, first},
+    net::{Net, Reader, Writer, first, yield_now},
     shard::Shard,
     thread::LINGER,
 };
@@ -35,16 +35,21 @@ pub(crate) async fn serve<S: Reader + Writer>(shard: &Rc<Shard>, id: ConnId, mut
             },
             Next::Wait => shard.woken(id).await,
             Next::Read => match read(shard, id, &mut socket, std::mem::take(&mut input), &mut out).await {
-                Came::Bytes(Ok(0), rest) => {
+                Came::Bytes { result: Ok(0), input: rest, .. } => {
                     (eof, input) = (true, rest);
                     shard.handle_eof(id);
                 }
-                Came::Bytes(Ok(_), filled) => {
+                Came::Bytes { result: Ok(_), input: filled, at_once } => {
                     input = filled;
                     let used = shard.handle_client(id, &input);
                     input.drain(..used);
+                    // Where bytes are there at once, as glommio tries, a client that never stops sending would keep
+                    // the thread to itself.
+                    if at_once {
+                        yield_now().await;
+                    }
                 }
-                Came::Bytes(Err(_), _) => break,
+                Came::Bytes { result: Err(_), .. } => break,
                 Came::Other(other) => {
                     next = other;
                     continue;
@@ -82,7 +87,8 @@ async fn write(shard: &Rc<Shard>, id: ConnId, socket: &mut impl Writer, out: Vec
 
 /// What ended a read.
 enum Came {
-    Bytes(io::Result<usize>, Vec<u8>),
+    /// `at_once`: without waiting for them.
+    Bytes { result: io::Result<usize>, input: Vec<u8>, at_once: bool },
     /// The core wants this instead.
     Other(Next),
 }
@@ -94,11 +100,12 @@ async fn read(shard: &Rc<Shard>, id: ConnId, socket: &mut impl Reader, mut input
     let mut read = pin!(socket.read(input));
     let mut first = true;
     poll_fn(|context| {
-        if let Poll::Ready((result, filled)) = read.as_mut().poll(context) {
-            return Poll::Ready(Came::Bytes(result, filled));
-        }
         // The core has just said `Read`, so the first poll need not ask it again.
-        if !std::mem::take(&mut first) {
+        let at_once = std::mem::take(&mut first);
+        if let Poll::Ready((result, input)) = read.as_mut().poll(context) {
+            return Poll::Ready(Came::Bytes { result, input, at_once });
+        }
+        if !at_once {
             match shard.poll_client(id, out) {
                 Next::Read => {}
                 other @ (Next::Write | Next::Wait | Next::Close) => return Poll::Ready(Came::Other(other)),

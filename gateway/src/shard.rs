@@ -17,6 +17,7 @@ use crate::{
     figures::Figures,
     link::{Ledgers, ReserveLink},
     mailbox::{Letter, Sender},
+    net::yield_now,
     painter::Easel,
     redis::{self, Recent},
 };
@@ -235,18 +236,4 @@ impl Shard {
             }
         }
     }
-}
-
-/// Lets every task that is ready run once.
-async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if yielded {
-            return Poll::Ready(());
-        }
-        yielded = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 /// What is answered on one connection before it is closed. may_minihttp keeps what a client does not read, and
 /// takes the next request all the same; so this is what a client can make it keep.
-const ANSWERS_BYTES_MAX: usize = 16 * 1024 * 1024;
+const ANSWERS_BYTES_MAX: usize = 1024 * 1024;
 /// may_minihttp has room for so many.
 const HEADERS_MAX: usize = 16;
 
