@@ -50,7 +50,8 @@ end
 if keyed > 0 then
     found = call('HMGET', requests, unpack(request_ids))
     for i = 1, keyed do
-        if found[i] then first[request_ids[i]] = found[i] end
+        -- An earlier version kept more of it, behind a colon.
+        if found[i] then first[request_ids[i]] = string.match(found[i], '^%d+') end
     end
 end
 

@@ -59,17 +59,3 @@ pub(crate) async fn first<T>(one: impl Future<Output = T>, other: impl Future<Ou
     })
     .await
 }
-
-/// Lets every task that is ready run once.
-pub(crate) async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if yielded {
-            return Poll::Ready(());
-        }
-        yielded = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}

@@ -11,7 +11,7 @@ use std::{
 use gateway_core::{ConnId, Next};
 
 use crate::{
-    net::{Net, Reader, Writer, first, yield_now},
+    net::{Net, Reader, Writer, first},
     shard::Shard,
     thread::LINGER,
 };
@@ -46,7 +46,7 @@ pub(crate) async fn serve<S: Reader + Writer>(shard: &Rc<Shard>, id: ConnId, mut
                     // Where bytes are there at once, as glommio tries, a client that never stops sending would keep
                     // the thread to itself.
                     if at_once {
-                        yield_now().await;
+                        tokio::task::yield_now().await;
                     }
                 }
                 Came::Bytes { result: Err(_), .. } => break,

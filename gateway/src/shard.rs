@@ -17,7 +17,6 @@ use crate::{
     figures::Figures,
     link::{Ledgers, ReserveLink},
     mailbox::{Letter, Sender},
-    net::yield_now,
     painter::Easel,
     redis::{self, Recent},
 };
@@ -203,7 +202,8 @@ impl Shard {
                 Poll::Pending
             })
             .await;
-            yield_now().await;
+            // It only wakes and waits, whatever the runtime.
+            tokio::task::yield_now().await;
             loop {
                 let batch = self.core.borrow_mut().poll_batch();
                 let Some(batch) = batch else { break };

@@ -17,7 +17,7 @@ use contract::{
     ActivityId,
     activity::Terms,
     ledger::{Command, Counters, Entry, Ledger, Outcome, Reservation},
-    record::LedgerCommand,
+    record::{Entries, LedgerCommand, Record as _},
     topic::{self, Topic, partition_of},
 };
 use foundation::Clock;
@@ -82,6 +82,12 @@ impl MemoryLog {
 
     pub(crate) fn records(&self, topic: &str) -> Vec<Record> {
         self.0.state.lock().unwrap().topics[topic].concat()
+    }
+
+    /// The journal's entries, partition by partition.
+    pub(crate) fn journal(&self) -> Vec<Entry> {
+        let records = self.records(topic::ORDERS);
+        records.iter().flat_map(|record| Entries::decode(&record.value).unwrap().into_vec()).collect()
     }
 
     /// What `group` has left to do on `topic`.

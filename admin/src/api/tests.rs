@@ -14,12 +14,7 @@ use axum::{
     http::{Request, StatusCode, header},
     response::Response,
 };
-use contract::{
-    OrderId, UserId,
-    ledger::{Entry, Reservation},
-    record::{Entries, Record as _},
-    topic,
-};
+use contract::{OrderId, UserId, ledger::Reservation, record::Record as _, topic};
 use foundation::{Clock, config, rfc3339, web::harden};
 use limits::{LocalWindows, Windows};
 use serde_json::{Value, json};
@@ -137,12 +132,7 @@ impl TestApp {
 
     /// The journal reaches the book and the database.
     async fn catch_up(&self) {
-        let entries: Vec<Entry> = self
-            .log
-            .records(topic::ORDERS)
-            .iter()
-            .flat_map(|record| Entries::decode(&record.value).unwrap().into_vec())
-            .collect();
+        let entries = self.log.journal();
         self.store.take_in(&entries, self.clock.now_ms()).await.unwrap();
         Follower::follow(&self.log, self.book.clone()).await.unwrap().step().await.unwrap();
     }

@@ -1,8 +1,7 @@
 use contract::{
     OrderId, UserId,
     ledger::{Entry, Event, Reservation},
-    record::{Action, Entries, LedgerCommand, Record as _},
-    topic,
+    record::{Action, LedgerCommand},
 };
 use store::{
     conformance::{PAY_WITHIN_MS, activity},
@@ -37,11 +36,7 @@ impl Mall {
     }
 
     fn journal(&self) -> Vec<Entry> {
-        self.log
-            .records(topic::ORDERS)
-            .iter()
-            .flat_map(|record| Entries::decode(&record.value).unwrap().into_vec())
-            .collect()
+        self.log.journal()
     }
 
     fn read(&self) {

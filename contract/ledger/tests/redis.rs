@@ -210,6 +210,34 @@ async fn conforms() {
     suite(&Home(&redis)).await;
 }
 
+/// A gateway of the version before may have left it: a sale goes on across an upgrade.
+#[tokio::test]
+async fn what_an_earlier_version_left_is_read() {
+    let Some(redis) = &*REDIS else { return };
+    let (ledgers, activity) = (connect(redis).await, activity());
+    ledgers.open(activity, 5, TERMS).await.unwrap();
+    let order = OrderId::from_i64(1).unwrap();
+    let (user, request) = (UserId::from_i64(2).unwrap(), Some(RequestKey([0xee; 16])));
+    let asked = Reservation { order, user, request, quantity: 1 };
+    ledgers.reserve(BY_THE_SERVER, activity, &[asked]).await.unwrap();
+    let (snapshot, journal) = (ledgers.snapshot(activity).await, ledgers.outbox(activity).await.unwrap());
+    let (key, hex) = (|name: &str| format!("mall:{{{activity}}}:{name}"), "ee".repeat(16));
+    let (held, first) = (&journal[1], format!("h 1 2 1 {hex}"));
+    let mut put = redis::pipe();
+    put.cmd("HSET").arg(key("orders")).arg("1").arg("2:1:h").ignore();
+    put.cmd("HSET").arg(key("users")).arg("2").arg("1:1").ignore();
+    put.cmd("HSET").arg(key("requests")).arg(&hex).arg("1:2:1").ignore();
+    put.cmd("XTRIM").arg(key("outbox")).arg("MAXLEN").arg(1).ignore();
+    put.cmd("XADD").arg(key("outbox")).arg("*");
+    put.arg(&["s", "2", "e", "1", "t", &held.at_ms.to_string(), "x", &first]).ignore();
+    let () = put.query_async(&mut ledgers.connection()).await.unwrap();
+    assert_eq!(ledgers.snapshot(activity).await, snapshot);
+    assert_eq!(ledgers.outbox(activity).await.unwrap().last(), Some(held));
+    let again = Reservation { order: OrderId::from_i64(9).unwrap(), ..asked };
+    let reply = ledgers.reserve(BY_THE_SERVER, activity, &[again]).await.unwrap();
+    assert_eq!(reply.outcomes, [Outcome::Held { order, repeated: true }]);
+}
+
 const TERMS: Terms = Terms { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX };
 const BY_THE_SERVER: Caller<'static> = Caller { run: "", now_ms: None, window: Window { max: 0, within_ms: 0 } };
 

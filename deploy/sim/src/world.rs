@@ -73,7 +73,7 @@ impl World {
             0 => self.sleep_until(self.now_ms() + self.below(30)).await,
             turns => {
                 for _ in 0..turns % 4 {
-                    yield_now().await;
+                    tokio::task::yield_now().await;
                 }
             }
         }
@@ -116,20 +116,6 @@ impl Clock for World {
         })
         .await;
     }
-}
-
-/// Lets others run once.
-pub async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|context| {
-        if yielded {
-            return Poll::Ready(());
-        }
-        yielded = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 struct Flag(AtomicBool);

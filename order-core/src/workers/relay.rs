@@ -49,11 +49,12 @@ impl<L: Log, S: SaleStore, C: Clock> Relay<L, S, C> {
 fn records(rows: Vec<OutboxRow>) -> Vec<NewRecord> {
     let (mut records, mut events) = (Vec::new(), BTreeMap::<u32, Vec<OrderEvent>>::new());
     for OutboxRow { topic, key, value, .. } in rows {
-        match OrderEvents::decode(&value) {
-            Ok(read) if topic == topic::ORDER_EVENTS => {
-                events.entry(partition_of(&key, topic::ORDER_EVENTS_PARTITIONS)).or_default().extend(read.into_vec());
-            }
-            Ok(_) | Err(_) => records.push(NewRecord { topic: topic.into(), key, value }),
+        if topic == topic::ORDER_EVENTS
+            && let Ok(read) = OrderEvents::decode(&value)
+        {
+            events.entry(partition_of(&key, topic::ORDER_EVENTS_PARTITIONS)).or_default().extend(read.into_vec());
+        } else {
+            records.push(NewRecord { topic: topic.into(), key, value });
         }
     }
     let topic: Arc<str> = topic::ORDER_EVENTS.into();

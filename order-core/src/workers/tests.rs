@@ -7,7 +7,7 @@ use std::{
 use contract::{
     OrderId, UserId,
     ledger::{Outcome, Reservation},
-    record::{Action, Entries, OrderEvents, Record as _},
+    record::{Action, OrderEvents, Record as _},
 };
 use store::{
     SaleStore,
@@ -152,12 +152,7 @@ fn a_worker_that_is_killed_anywhere_loses_nothing_and_repeats_nothing() {
         mall.buy(id);
     }
     // Dropped after the database's commit and before the log's: a new worker reads it all again.
-    let entries: Vec<_> = mall
-        .log
-        .records(topic::ORDERS)
-        .iter()
-        .flat_map(|record| Entries::decode(&record.value).unwrap().into_vec())
-        .collect();
+    let entries = mall.log.journal();
     now(mall.store.take_in(&entries, mall.clock.now_ms())).unwrap().unwrap();
     mall.restart();
     // The relay dies after its append: the log has every record twice.

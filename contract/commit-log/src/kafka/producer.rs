@@ -64,24 +64,23 @@ impl ProducerContext for Context {
 struct Client {
     producer: Arc<BaseProducer<Context>>,
     context: Context,
-    _used: Arc<()>,
 }
 
 impl Client {
     fn connect(config: &ClientConfig) -> Result<Self, LogError> {
-        let (context, used) = (Context::default(), Arc::new(()));
+        let context = Context::default();
         let producer: BaseProducer<Context> =
             config.create_with_context(context.clone()).map_err(|error| unknown(&error))?;
         let producer = Arc::new(producer);
-        let (polled, needed) = (producer.clone(), Arc::downgrade(&used));
+        let polled = producer.clone();
         let poll = move || {
-            while needed.strong_count() > 0 {
+            while Arc::strong_count(&polled) > 1 {
                 polled.poll(ACK_WAIT);
             }
         };
         let thread = std::thread::Builder::new().name("kafka-acks".to_owned()).spawn(poll);
         thread.map_err(|error| LogError::Unknown(format!("no thread for acknowledgements: {error}")))?;
-        Ok(Self { producer, context, _used: used })
+        Ok(Self { producer, context })
     }
 }
 

@@ -159,6 +159,12 @@ fn reserved<'a>(order: &str, words: &mut impl Iterator<Item = &'a str>) -> Optio
 fn event(line: &str) -> Option<Event> {
     let mut words = line.split(' ');
     let event = match words.next()? {
+        // As an earlier version left it.
+        "h" => {
+            let (order, user) = (words.next()?, words.next()?);
+            let (quantity, request) = (words.next()?, words.next()?);
+            reserved(order, &mut [user, request, quantity].into_iter())?
+        }
         "s" => Event::Settled { order: words.next()?.parse().ok()?, quantity: words.next()?.parse().ok()? },
         "r" => Event::Released { order: words.next()?.parse().ok()?, quantity: words.next()?.parse().ok()? },
         "p" => Event::Restocked { operation: words.next()?.parse().ok()?, delta: words.next()?.parse().ok()? },

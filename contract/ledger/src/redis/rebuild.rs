@@ -183,8 +183,11 @@ impl RedisLedger {
         }
         let read = || -> Option<Snapshot> {
             let number = |name: &str| ledger.get(name)?.parse::<u64>().ok();
-            let keys: HashMap<&str, &str> =
-                requests.iter().map(|(key, first)| (first.as_str(), key.as_str())).collect();
+            // An earlier version kept more than the order, behind a colon.
+            let keys: HashMap<&str, &str> = requests
+                .iter()
+                .map(|(key, first)| (first.split(':').next().unwrap_or_default(), key.as_str()))
+                .collect();
             let mut holds = orders
                 .iter()
                 .map(|(order, hold)| read_hold(order, hold, keys.get(order.as_str()).copied()))

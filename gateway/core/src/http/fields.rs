@@ -92,8 +92,9 @@ impl<'b> Fields<'b> {
     }
 }
 
-/// Whether the field name `name` is `known`, in letters of either case. Characters of names that differ in one bit
-/// alone are the two cases of a letter, and all of them are compared at once.
+/// Whether the field name `name` is `known`, in letters of either case. `known` has letters, `-` and `_` alone: what
+/// differs from one of them in the bit of case is the other case of a letter, or no character of a name. So all are
+/// compared at once.
 fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
     const CASE: u8 = 0x20;
     let Ok(name) = <&[u8; N]>::try_from(name) else { return false };
