@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod audit;
+pub mod opening;
 mod service;
 #[cfg(test)]
 #[path = "../../order-core/testing/mod.rs"]

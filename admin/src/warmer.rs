@@ -6,8 +6,10 @@ use contract::{
     record::{Action, LedgerCommand},
 };
 use foundation::Clock;
-use ledger::{LedgerClient, LedgerUnavailable};
-use store::{Sale, Store, StoreError};
+use ledger::LedgerClient;
+use store::{Sale, Store};
+
+use crate::opening::{self, OpenError, OpenOutcome};
 
 /// A ledger is opened this long before its sale starts, in milliseconds.
 pub const LEAD_MS: u64 = 10 * 60_000;
@@ -24,42 +26,42 @@ pub struct Warmer<K, C> {
     clock: C,
 }
 
-/// Why a sale was not opened; the next step tries again.
-#[derive(Debug, thiserror::Error)]
-pub enum WarmError {
-    /// The database does not say which.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The ledger did not.
-    #[error(transparent)]
-    Ledger(#[from] LedgerUnavailable),
-}
-
 impl<K: LedgerClient, C: Clock> Warmer<K, C> {
     /// A warmer; several do no harm.
     pub const fn new(store: Store, ledgers: K, clock: C) -> Self {
         Self { store, ledgers, clock }
     }
 
-    /// Opens what is to be opened, then rests until it is time to look again.
+    /// Opens what is to be opened and clears what is over, then rests until it is time to look again. A sale that
+    /// fails does not keep the others waiting.
     ///
     /// # Errors
-    /// See [`WarmError`].
-    pub async fn step(&mut self) -> Result<(), WarmError> {
-        for sale in self.store.sales_to_open(self.clock.now_ms(), LEAD_MS).await? {
-            let counters = self.ledgers.open(sale.activity.id, sale.stock, sale.activity.terms).await?;
-            tracing::info!(activity = %sale.activity.id, total = counters.total, "the ledger is open");
+    /// The first [`OpenError`] of a sale, after all of them were tried.
+    pub async fn step(&mut self) -> Result<(), OpenError> {
+        let mut result = Ok(());
+        for activity in self.store.sales_to_open(self.clock.now_ms(), LEAD_MS).await? {
+            result = result.and(self.open(activity).await);
         }
         for activity in self.store.sales_to_clear(self.clock.now_ms().saturating_sub(CLEAR_AFTER_MS)).await? {
-            self.clear(activity).await?;
+            result = result.and(self.clear(activity).await);
         }
+        result?;
         self.clock.sleep_until(self.clock.now_ms() + LOOK_EVERY_MS).await;
+        Ok(())
+    }
+
+    async fn open(&self, activity: ActivityId) -> Result<(), OpenError> {
+        match opening::open(&self.store, &self.ledgers, activity, self.clock.now_ms()).await? {
+            OpenOutcome::Open(counters) => tracing::info!(%activity, total = counters.total, "the ledger is open"),
+            OpenOutcome::Over => tracing::warn!(%activity, "the sale ended before its ledger was opened"),
+            OpenOutcome::Unknown => {}
+        }
         Ok(())
     }
 
     /// Takes out what nobody has; units of orders that are closed later follow in a later step. Asking twice
     /// does no harm: the ledger never gives more than it has.
-    async fn clear(&self, activity: ActivityId) -> Result<(), WarmError> {
+    async fn clear(&self, activity: ActivityId) -> Result<(), OpenError> {
         let Some(counters) = self.ledgers.counters(activity).await? else { return Ok(()) };
         let Some(delta) = i64::try_from(counters.available).ok().filter(|units| *units > 0).map(|units| -units) else {
             return Ok(());

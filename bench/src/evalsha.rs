@@ -50,7 +50,7 @@ async fn open(
     let stock = u64::from(options.requests) + u64::from(rounded_up) + 1;
     ledgers.open(activity, stock, TERMS).await?;
     let run = ledgers.run_id().await?;
-    let caller = Caller { run: &run, now_ms: None, window: Window::default() };
+    let caller = Caller { run: &run, now_ms: None, window: Window::default(), repeats_only: false };
     ledgers.reserve(caller, activity, &[asks(0)]).await?;
     Ok(run)
 }
@@ -81,7 +81,7 @@ fn rush(options: &EvalshaOptions, activity: ActivityId, run: &str) -> Result<Str
         for connection in &mut connections {
             out.clear();
             for _ in 0..options.pipeline {
-                let caller = Caller { run, now_ms: None, window: Window::default() };
+                let caller = Caller { run, now_ms: None, window: Window::default(), repeats_only: false };
                 pack_reserve(&mut out, Script::Known, caller, activity, &[asks(next)]);
                 next += 1;
             }

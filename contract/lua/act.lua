@@ -1,9 +1,9 @@
--- Carries out what the mall asks of one activity's ledger: settle, release, restock.
+-- Carries out what the mall asks of one activity's ledger: settle, release, restock, end.
 -- The rules are those of `Ledger::apply` in `contract::ledger`.
 --
 -- KEYS  ledger, orders, users, restocks, outbox
 -- ARGV  run id (empty: asked for), now in epoch ms (empty: this server's clock), then for each command: kind, id, delta
---       kind s: settle order id, r: release order id, p: restock operation id by delta
+--       kind s: settle order id, r: release order id, p: restock operation id by delta, e: end the sale at id (epoch ms)
 -- Answers "outcome..." (d done, u unknown order, c conflict, x refused), or an error as reserve.lua does.
 
 local ledger, orders, users, restocks, outbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -11,12 +11,13 @@ local call = redis.call
 -- Counts are exact below it.
 local COUNT_MAX = 9007199254740991
 
-local l = call('HMGET', ledger, 'run', 'total', 'available', 'held', 'sold', 'epoch', 'seq')
+local l = call('HMGET', ledger, 'run', 'total', 'available', 'held', 'sold', 'epoch', 'seq', 'starts', 'ends')
 if not l[1] then return redis.error_reply('UNOPENED the ledger is not here') end
 if l[1] ~= run_id(ARGV[1]) then return redis.error_reply('FROZEN the ledger was last verified on another run') end
 local total, available, held, sold = tonumber(l[2]), tonumber(l[3]), tonumber(l[4]), tonumber(l[5])
 local epoch, seq = tonumber(l[6]), tonumber(l[7])
 local first_epoch, first_seq = l[6], seq + 1
+local starts, ends = tonumber(l[8]), tonumber(l[9])
 
 local now = tonumber(ARGV[2])
 if not now then
@@ -78,12 +79,24 @@ local function restock(operation, text)
     return 'd'
 end
 
+-- An instant to come counts as now: the caller's clock may be ahead of this one.
+local function finish(text)
+    if ends <= now then return 'd' end
+    ends = math.min(tonumber(text), now)
+    starts = math.min(starts, math.max(ends - 1, 0))
+    happened(string.format('e %.0f', ends))
+    call('HSET', ledger, 'starts', string.format('%.0f', starts), 'ends', string.format('%.0f', ends))
+    return 'd'
+end
+
 for i = 3, #ARGV, 3 do
     local kind, id = ARGV[i], ARGV[i + 1]
     if kind == 's' then
         outcomes[#outcomes + 1] = settle(id)
     elseif kind == 'r' then
         outcomes[#outcomes + 1] = release(id)
+    elseif kind == 'e' then
+        outcomes[#outcomes + 1] = finish(id)
     else
         outcomes[#outcomes + 1] = restock(id, ARGV[i + 2])
     end

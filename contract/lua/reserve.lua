@@ -2,7 +2,8 @@
 -- The rules are those of `Ledger::apply` in `contract::ledger`, in the same order.
 --
 -- KEYS  ledger, orders, requests, users, outbox, window
--- ARGV  run id (empty: asked for), now in epoch ms (empty: this server's clock), attempts a user may make and within how many ms
+-- ARGV  run id (empty: asked for), now in epoch ms (empty: this server's clock; over: after the end, whatever the
+--       ledger's end is), attempts a user may make and within how many ms
 --       (0: any), then for each reservation: order, user, request (empty: none), quantity
 -- Answers "epoch seq total available held sold outcome..." or one of the errors UNOPENED, FROZEN, BROKEN.
 --
@@ -20,11 +21,12 @@ local total, available, held, sold = tonumber(l[5]), tonumber(l[6]), tonumber(l[
 local epoch, seq = l[9], tonumber(l[10])
 
 local now = tonumber(argv[2])
-if not now then
+if argv[2] == '' then
     local time = call('TIME')
     now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 local attempts_max, within = tonumber(argv[3]), tonumber(argv[4])
+if argv[2] == 'over' then now, attempts_max = math.huge, 0 end
 
 local size, keyed = (#argv - 4) / 4, 0
 local order_ids, user_ids, request_ids = {}, {}, {}

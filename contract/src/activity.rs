@@ -81,3 +81,12 @@ pub struct Terms {
     /// First instant after the sale, epoch milliseconds.
     pub ends_at_ms: u64,
 }
+
+impl Terms {
+    /// These terms for a sale that is ended at `at_ms`, which may be before its start.
+    #[must_use]
+    pub fn ended_at(self, at_ms: u64) -> Self {
+        let ends_at_ms = self.ends_at_ms.min(at_ms);
+        Self { ends_at_ms, starts_at_ms: self.starts_at_ms.min(ends_at_ms.saturating_sub(1)), ..self }
+    }
+}

@@ -83,6 +83,11 @@ pub enum Action {
         /// Units; below zero, taken.
         delta: i64,
     },
+    /// The sale was ended by an admin.
+    End {
+        /// The first instant after the sale, epoch milliseconds.
+        ends_at_ms: u64,
+    },
 }
 
 impl From<Action> for Command {
@@ -91,6 +96,7 @@ impl From<Action> for Command {
             Action::Settle(order) => Self::Settle(order),
             Action::Release(order) => Self::Release(order),
             Action::Restock { operation, delta } => Self::Restock { operation, delta },
+            Action::End { ends_at_ms } => Self::End { ends_at_ms },
         }
     }
 }
@@ -196,9 +202,11 @@ mod kind {
     pub(super) const RELEASED: u8 = 4;
     pub(super) const RESTOCKED: u8 = 5;
     pub(super) const ENTRIES: u8 = 6;
+    pub(super) const ENDED: u8 = 7;
     pub(super) const SETTLE: u8 = 16;
     pub(super) const RELEASE: u8 = 17;
     pub(super) const RESTOCK: u8 = 18;
+    pub(super) const END: u8 = 19;
     /// An activity before there was an admission; read, no longer written.
     pub(super) const ACTIVITY_OPEN_TO_ALL: u8 = 32;
     pub(super) const PRODUCT_CHANGED: u8 = 33;
@@ -226,16 +234,19 @@ fn terms(reader: &mut Reader<'_>) -> Result<Terms, DecodeError> {
 
 impl Record for LedgerCommand {
     fn encode(&self, out: &mut Vec<u8>) {
-        let (kind, subject) = match self.action {
-            Action::Settle(order) => (kind::SETTLE, order.as_i64()),
-            Action::Release(order) => (kind::RELEASE, order.as_i64()),
-            Action::Restock { operation, .. } => (kind::RESTOCK, operation.as_i64()),
+        let kind = match self.action {
+            Action::Settle(_) => kind::SETTLE,
+            Action::Release(_) => kind::RELEASE,
+            Action::Restock { .. } => kind::RESTOCK,
+            Action::End { .. } => kind::END,
         };
         let mut writer = begin(out, kind);
-        writer.i64(self.activity.as_i64()).i64(subject);
-        if let Action::Restock { delta, .. } = self.action {
-            writer.i64(delta);
-        }
+        writer.i64(self.activity.as_i64());
+        match self.action {
+            Action::Settle(order) | Action::Release(order) => writer.i64(order.as_i64()),
+            Action::Restock { operation, delta } => writer.i64(operation.as_i64()).i64(delta),
+            Action::End { ends_at_ms } => writer.u64(ends_at_ms),
+        };
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
@@ -245,6 +256,7 @@ impl Record for LedgerCommand {
             kind::SETTLE => Action::Settle(reader.id(OrderId::from_i64)?),
             kind::RELEASE => Action::Release(reader.id(OrderId::from_i64)?),
             kind::RESTOCK => Action::Restock { operation: reader.id(OperationId::from_i64)?, delta: reader.i64()? },
+            kind::END => Action::End { ends_at_ms: reader.u64()? },
             other => return Err(DecodeError::UnknownKind(other)),
         };
         reader.end()?;

@@ -86,6 +86,7 @@ fn entries() {
         &alone(Event::Restocked { operation, delta: -2 }),
         &format!("0105 {ENTRY} 0000000000000007 fffffffffffffffe"),
     );
+    check_closed(&alone(Event::Ended { ends_at_ms: 9 }), &format!("0107 {ENTRY} 0000000000000009"));
 }
 
 #[test]
@@ -116,6 +117,7 @@ fn commands() {
     let order = OrderId::from_i64(2).unwrap();
     check_closed(&command(Action::Settle(order)), "0110 0000000000000001 0000000000000002");
     check_closed(&command(Action::Release(order)), "0111 0000000000000001 0000000000000002");
+    check_closed(&command(Action::End { ends_at_ms: 9 }), "0113 0000000000000001 0000000000000009");
     let operation = OperationId::from_i64(3).unwrap();
     check_closed(
         &command(Action::Restock { operation, delta: 4 }),

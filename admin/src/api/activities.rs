@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     audit::{Audit, audit as run_audit},
+    opening::{self, OpenOutcome},
     warmer::{LEAD_MS, is_due},
 };
 
@@ -112,7 +113,7 @@ pub(super) struct ActivityBody {
 }
 
 impl From<Sale> for ActivityBody {
-    fn from(Sale { activity, stock, created_at_ms, ledger_open }: Sale) -> Self {
+    fn from(Sale { activity, stock, created_at_ms, ledger_open, opening: _ }: Sale) -> Self {
         Self {
             activity_id: activity.id,
             title: activity.title,
@@ -220,8 +221,8 @@ pub(super) async fn create<K: LedgerClient, C: Clock>(
             AddedSale::InsufficientStock(left) => return Err(insufficient_stock(left)),
         };
         if is_due(&sale, now_ms) {
-            match api.ledgers.open(sale.activity.id, sale.stock, sale.activity.terms).await {
-                Ok(_) => sale.ledger_open = true,
+            match opening::open(&api.store, &api.ledgers, sale.activity.id, now_ms).await {
+                Ok(opened) => sale.ledger_open = matches!(opened, OpenOutcome::Open(_)),
                 // It is written; the warmer opens it as soon as the ledger answers.
                 Err(error) => tracing::warn!(activity = %sale.activity.id, %error, "not opened yet"),
             }
@@ -292,9 +293,7 @@ pub(super) async fn patch<K: LedgerClient, C: Clock>(
     let PatchBody { title, price_cents: price, stock, per_user_limit, starts_at, ends_at, invited_only, .. } = asked;
     let (starts_at_ms, ends_at_ms) = (starts_at, ends_at);
     let patch = SalePatch { title, price, stock, per_user_limit, starts_at_ms, ends_at_ms, invited_only, door };
-    // What the ledger was opened with can't be taken back from it.
-    let opened = api.ledgers.counters(id).await?.is_some();
-    let changeable_until_ms = if opened { u64::MAX } else { api.clock.now_ms() + LEAD_MS };
+    let changeable_until_ms = api.clock.now_ms() + LEAD_MS;
     let sale = changed(api.store.patch_sale(id, version, patch, changeable_until_ms).await?, "activity")?;
     Ok(tagged(StatusCode::OK, sale.activity.version, ActivityBody::from(sale)))
 }
@@ -314,13 +313,11 @@ pub(super) async fn warm<K: LedgerClient, C: Clock>(
     _: Staff,
     Path(id): Path<ActivityId>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    let sale = api.store.sale(id).await?.ok_or_else(|| not_found("activity"))?;
-    let terms = sale.activity.terms;
-    if terms.ends_at_ms <= api.clock.now_ms() && !sale.ledger_open {
-        return Err(Problem::new(StatusCode::CONFLICT, "invalid_transition", "the sale is over").into());
+    match opening::open(&api.store, &api.ledgers, id, api.clock.now_ms()).await? {
+        OpenOutcome::Open(counters) => Ok(Json(CountersBody::of(id, counters))),
+        OpenOutcome::Unknown => Err(not_found("activity")),
+        OpenOutcome::Over => Err(Problem::new(StatusCode::CONFLICT, "invalid_transition", "the sale is over").into()),
     }
-    let counters = api.ledgers.open(id, sale.stock, terms).await?;
-    Ok(Json(CountersBody::of(id, counters)))
 }
 
 /// Audit a flash sale: ledger, log and database held against each other.

@@ -9,7 +9,7 @@ use ledger::LedgerUnavailable;
 use serde_json::json;
 use store::{Changed, StoreError};
 
-use crate::audit::AuditError;
+use crate::{audit::AuditError, opening::OpenError};
 
 /// A problem, with its cause logged where it is ours.
 pub(super) struct Refused(pub(super) Problem);
@@ -45,6 +45,15 @@ impl From<AuditError> for Refused {
         match error {
             AuditError::Store(error) => error.into(),
             AuditError::Ledger(error) => error.into(),
+        }
+    }
+}
+
+impl From<OpenError> for Refused {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Store(error) => error.into(),
+            OpenError::Ledger(error) => error.into(),
         }
     }
 }

@@ -32,6 +32,7 @@ use super::{
     refused::{Refused, insufficient_stock, invalid, not_found},
     request::{ListBody, PageQuery, Staff, once, tagged},
 };
+use crate::opening;
 
 /// How long a restock waits for the ledger to tell of it; it happens all the same.
 const RESTOCK_WAIT: Duration = Duration::from_secs(2);
@@ -88,7 +89,14 @@ pub(super) async fn end<K: LedgerClient, C: Clock>(
     _: Staff,
     Path(id): Path<ActivityId>,
 ) -> Result<Response, Refused> {
-    steered(api.store.end_sale(id, api.clock.now_ms()).await?)
+    let ended = api.store.end_sale(id, api.clock.now_ms()).await?;
+    if let Steered::Done(sale) = &ended
+        && let Err(error) = opening::end(&api.ledgers, sale).await
+    {
+        // The command on the log ends it as soon as the ledger answers.
+        tracing::warn!(activity = %id, %error, "the ledger has yet to learn that its sale is over");
+    }
+    steered(ended)
 }
 
 fn steered(steered: Steered) -> Result<Response, Refused> {

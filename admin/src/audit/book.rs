@@ -44,6 +44,7 @@ impl Totals {
             Event::Settled { quantity, .. } => self.settled += u64::from(*quantity),
             Event::Released { quantity, .. } => self.released += u64::from(*quantity),
             Event::Restocked { delta, .. } => self.total = self.total.saturating_add_signed(*delta),
+            Event::Ended { .. } => {}
         }
     }
 }

@@ -22,13 +22,24 @@ pub trait Fixture: Sync {
     /// An activity that was never opened there.
     fn activity(&self) -> ActivityId;
 
-    /// The way of the gateways.
+    /// The way of the gateways; `repeats_only` asks for first answers alone.
+    fn ask(
+        &self,
+        client: &Self::Client,
+        activity: ActivityId,
+        reservations: Vec<Reservation>,
+        repeats_only: bool,
+    ) -> impl Future<Output = Result<BatchReply, LedgerUnavailable>> + Send;
+
+    /// [`Fixture::ask`] while the sale runs.
     fn reserve(
         &self,
         client: &Self::Client,
         activity: ActivityId,
         reservations: Vec<Reservation>,
-    ) -> impl Future<Output = Result<BatchReply, LedgerUnavailable>> + Send;
+    ) -> impl Future<Output = Result<BatchReply, LedgerUnavailable>> + Send {
+        self.ask(client, activity, reservations, false)
+    }
 
     /// What the ledger of `activity` has decided since it was opened, as the log has it or will have it.
     fn journal(&self, client: &Self::Client, activity: ActivityId) -> impl Future<Output = Vec<Entry>> + Send;
@@ -44,6 +55,8 @@ pub async fn suite<F: Fixture>(fixture: &F) {
     commands_bear_being_repeated(fixture).await;
     what_is_not_open_sells_nothing(fixture).await;
     a_sale_outside_its_time_sells_nothing(fixture).await;
+    a_sale_that_was_ended_sells_no_more(fixture).await;
+    who_asks_for_repeats_only_gets_nothing_new(fixture).await;
     a_fight_has_as_many_winners_as_units(fixture).await;
     for seed in 1..=20 {
         any_history_is_the_models(fixture, seed).await;
@@ -163,6 +176,41 @@ async fn a_sale_outside_its_time_sells_nothing<F: Fixture>(fixture: &F) {
     }
 }
 
+/// Whoever has units keeps them and gets the first answer again; what comes back is not sold.
+async fn a_sale_that_was_ended_sells_no_more<F: Fixture>(fixture: &F) {
+    let (client, activity) = (fixture.client().await, fixture.activity());
+    client.open(activity, 5, TERMS).await.expect("opens");
+    let first = vec![asks(1, 1, Some(1), 1), asks(2, 2, None, 1)];
+    fixture.reserve(&client, activity, first.clone()).await.expect("answers");
+    let end = Action::End { ends_at_ms: 1 };
+    for _ in 0..2 {
+        assert_eq!(act::<F>(&client, activity, &[end]).await, [Outcome::Done]);
+    }
+    assert_eq!(
+        act::<F>(&client, activity, &[Action::Release(order(2)), Action::Settle(order(1))]).await,
+        [Outcome::Done, Outcome::Done]
+    );
+    let again = vec![first[0], asks(3, 3, None, 1), asks(4, 2, None, 1)];
+    let reply = fixture.reserve(&client, activity, again).await.expect("answers");
+    assert_eq!(reply.outcomes, [held(1, true), Outcome::Ended, Outcome::Ended]);
+    let after = proven(fixture, &client, activity).await;
+    assert_eq!((after.available, after.held, after.sold, after.seq), (4, 0, 1, 6));
+    let unopened = fixture.activity();
+    assert_eq!(act::<F>(&client, unopened, &[end]).await, [Outcome::UnknownOrder]);
+}
+
+async fn who_asks_for_repeats_only_gets_nothing_new<F: Fixture>(fixture: &F) {
+    let (client, activity) = (fixture.client().await, fixture.activity());
+    client.open(activity, 5, Terms { per_user_limit: 1, ..TERMS }).await.expect("opens");
+    let first = vec![asks(1, 1, Some(1), 1), asks(2, 2, None, 1)];
+    fixture.reserve(&client, activity, first.clone()).await.expect("answers");
+    let before = proven(fixture, &client, activity).await;
+    let again = vec![asks(3, 1, Some(1), 1), asks(4, 2, None, 1), asks(5, 3, None, 1), asks(6, 1, Some(1), 2)];
+    let reply = fixture.ask(&client, activity, again, true).await.expect("answers");
+    assert_eq!(reply.outcomes, [held(1, true), held(2, true), Outcome::Ended, Outcome::KeyReused]);
+    assert_eq!((reply.counters, proven(fixture, &client, activity).await), (before, before));
+}
+
 /// Many ask at once, each user in several batches.
 async fn a_fight_has_as_many_winners_as_units<F: Fixture>(fixture: &F) {
     const STOCK: usize = 60;
@@ -208,9 +256,10 @@ impl Dice {
 
     fn action(&mut self) -> Action {
         let order = order(self.below(80).into());
-        match self.below(3) {
-            0 => Action::Settle(order),
-            1 => Action::Release(order),
+        match self.below(31) {
+            0..10 => Action::Settle(order),
+            10..20 => Action::Release(order),
+            20 => Action::End { ends_at_ms: 1 },
             _ => Action::Restock {
                 operation: OperationId::from_i64(self.below(9).into()).expect("an id"),
                 delta: i64::from(self.below(9)) - 4,

@@ -45,6 +45,8 @@ pub enum Request {
         activity: ActivityId,
         /// Answered in this order.
         reservations: Vec<Reservation>,
+        /// Nothing new is held: see [`Command::Repeat`].
+        repeats_only: bool,
         /// Unavailable where the ledger is not open.
         reply: Reply<BatchReply>,
     },
@@ -254,10 +256,14 @@ fn apply(
     journal: &mut Vec<Entry>,
 ) -> Answer {
     match request {
-        Request::Reserve { activity, reservations, reply } => match ledgers.get_mut(&activity) {
-            None => refuse(Request::Reserve { activity, reservations, reply }, "the activity's ledger is not open"),
+        Request::Reserve { activity, reservations, repeats_only, reply } => match ledgers.get_mut(&activity) {
+            None => refuse(
+                Request::Reserve { activity, reservations, repeats_only, reply },
+                "the activity's ledger is not open",
+            ),
             Some(ledger) => {
-                let reserve = |asked| ledger.apply(Command::Reserve(asked), now_ms, journal);
+                let command = if repeats_only { Command::Repeat } else { Command::Reserve };
+                let reserve = |asked| ledger.apply(command(asked), now_ms, journal);
                 let outcomes = reservations.into_iter().map(reserve).collect();
                 answer(reply, BatchReply { outcomes, counters: ledger.counters() })
             }

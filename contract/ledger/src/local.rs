@@ -84,9 +84,15 @@ impl LocalLedger {
     }
 
     /// Asks for a gateway's batch; `reply` is called on the ledger's thread and must not block.
-    pub fn reserve(&self, activity: ActivityId, reservations: Vec<Reservation>, reply: Reply<BatchReply>) {
+    pub fn reserve(
+        &self,
+        activity: ActivityId,
+        reservations: Vec<Reservation>,
+        repeats_only: bool,
+        reply: Reply<BatchReply>,
+    ) {
         if let Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) =
-            self.requests.try_send(Request::Reserve { activity, reservations, reply })
+            self.requests.try_send(Request::Reserve { activity, reservations, repeats_only, reply })
             && let Request::Reserve { reply, .. } = request
         {
             reply(Err(LedgerUnavailable("the ledger's queue is full".to_owned())));

@@ -83,10 +83,19 @@ async fn reserve(
     activity: ActivityId,
     reservations: Vec<Reservation>,
 ) -> Result<BatchReply, LedgerUnavailable> {
+    ask(ledger, activity, reservations, false).await
+}
+
+async fn ask(
+    ledger: &LocalLedger,
+    activity: ActivityId,
+    reservations: Vec<Reservation>,
+    repeats_only: bool,
+) -> Result<BatchReply, LedgerUnavailable> {
     let (sender, answer) = tokio::sync::oneshot::channel();
     let sender = Mutex::new(Some(sender));
     let reply = move |result| drop(sender.lock().unwrap().take().unwrap().send(result));
-    ledger.reserve(activity, reservations, Box::new(reply));
+    ledger.reserve(activity, reservations, repeats_only, Box::new(reply));
     answer.await.unwrap()
 }
 
@@ -112,13 +121,14 @@ impl Fixture for Home {
         ActivityId::from_i64(self.next.fetch_add(1, Ordering::Relaxed)).unwrap()
     }
 
-    async fn reserve(
+    async fn ask(
         &self,
         client: &LocalLedger,
         activity: ActivityId,
         reservations: Vec<Reservation>,
+        repeats_only: bool,
     ) -> Result<BatchReply, LedgerUnavailable> {
-        reserve(client, activity, reservations).await
+        ask(client, activity, reservations, repeats_only).await
     }
 
     async fn journal(&self, _: &LocalLedger, activity: ActivityId) -> Vec<Entry> {

@@ -47,6 +47,9 @@ pub struct Reservation {
 pub enum Command {
     /// Hold units for a user.
     Reserve(Reservation),
+    /// Give the first answer to a reservation again; nothing new is held, as after the end of the sale. A gateway
+    /// that knows of the end asks so, because the ledger may not know of it yet.
+    Repeat(Reservation),
     /// The order was paid: held becomes sold.
     Settle(OrderId),
     /// The order was closed unpaid: held becomes available.
@@ -57,6 +60,11 @@ pub enum Command {
         operation: OperationId,
         /// Units; not 0.
         delta: i64,
+    },
+    /// An admin ends the sale. A sale that is over stays as it is.
+    End {
+        /// The first instant after the sale, epoch milliseconds; an instant to come counts as now.
+        ends_at_ms: u64,
     },
 }
 
@@ -124,6 +132,11 @@ pub enum Event {
         operation: OperationId,
         /// Units added; below zero, taken.
         delta: i64,
+    },
+    /// The sale was ended before its time.
+    Ended {
+        /// The first instant after the sale, epoch milliseconds.
+        ends_at_ms: u64,
     },
 }
 
@@ -247,7 +260,7 @@ impl Ledger {
         self.counters
     }
 
-    /// The rules it was opened with.
+    /// The rules it was opened with; the end is earlier where the sale was ended before its time.
     pub fn terms(&self) -> Terms {
         self.terms
     }
@@ -271,6 +284,7 @@ impl Ledger {
 
     fn decide(&mut self, command: Command, now_ms: u64) -> (Outcome, Option<Event>) {
         match command {
+            Command::Repeat(reservation) => (self.first_answer(&reservation).unwrap_or(Outcome::Ended), None),
             Command::Reserve(reservation) => match self.refusal(&reservation, now_ms) {
                 Some(outcome) => (outcome, None),
                 None => (Outcome::Held { order: reservation.order, repeated: false }, Some(Event::Held(reservation))),
@@ -300,26 +314,31 @@ impl Ledger {
                     (Outcome::Refused, None)
                 }
             }
+            Command::End { .. } if self.terms.ends_at_ms <= now_ms => (Outcome::Done, None),
+            // The caller's clock may be ahead of this one; nothing is sold until this one has caught up.
+            Command::End { ends_at_ms } => (Outcome::Done, Some(Event::Ended { ends_at_ms: ends_at_ms.min(now_ms) })),
         }
+    }
+
+    /// The answer to a reservation that was answered before, by its key or by its user's only order.
+    fn first_answer(&self, asked: &Reservation) -> Option<Outcome> {
+        if let Some(order) = asked.request.and_then(|request| self.requests.get(&request)) {
+            let first = &self.orders[order].reservation;
+            let same = first.quantity == asked.quantity && first.user == asked.user;
+            return Some(if same { Outcome::Held { order: *order, repeated: true } } else { Outcome::KeyReused });
+        }
+        let share = self.shares.get(&asked.user).filter(|_| self.terms.per_user_limit == 1 && asked.quantity == 1)?;
+        Some(Outcome::Held { order: share.latest, repeated: true })
     }
 
     /// The answer to a reservation that holds nothing new; `None` where units are to be held.
     /// A repeat is told before the window and the stock are looked at: it gets its first answer
     /// even after the last unit or the last minute.
     fn refusal(&mut self, asked: &Reservation, now_ms: u64) -> Option<Outcome> {
-        if let Some(order) = asked.request.and_then(|request| self.requests.get(&request)) {
-            let first = &self.orders[order].reservation;
-            let same = first.quantity == asked.quantity && first.user == asked.user;
-            return Some(if same { Outcome::Held { order: *order, repeated: true } } else { Outcome::KeyReused });
+        if let Some(answer) = self.first_answer(asked) {
+            return Some(answer);
         }
-        let share = self.shares.get(&asked.user);
-        if let Some(share) = share
-            && self.terms.per_user_limit == 1
-            && asked.quantity == 1
-        {
-            return Some(Outcome::Held { order: share.latest, repeated: true });
-        }
-        let owned = share.map_or(0, |share| share.quantity);
+        let owned = self.shares.get(&asked.user).map_or(0, |share| share.quantity);
         let wanted = owned.checked_add(asked.quantity);
         if now_ms < self.terms.starts_at_ms {
             Some(Outcome::NotStarted)
@@ -381,6 +400,7 @@ impl Ledger {
                 counters.total = moved(counters.total, delta);
                 assert!(self.restocks.insert(operation), "restock {operation} applied twice");
             }
+            Event::Ended { ends_at_ms } => self.terms = self.terms.ended_at(ends_at_ms),
         }
         self.assert_conserved();
     }
@@ -414,7 +434,7 @@ impl Event {
         match self {
             Self::Released { .. } => true,
             Self::Restocked { delta, .. } => *delta > 0,
-            Self::Opened { .. } | Self::Held(_) | Self::Settled { .. } => false,
+            Self::Opened { .. } | Self::Held(_) | Self::Settled { .. } | Self::Ended { .. } => false,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{ActivityId, OperationId, activity::Terms};
 pub struct Snapshot {
     /// Whose ledger.
     pub activity: ActivityId,
-    /// The rules it was opened with.
+    /// The rules now: those it was opened with, and the end of a sale that was ended before its time.
     pub terms: Terms,
     /// Units under the ledger.
     pub total: u64,
@@ -136,7 +136,8 @@ impl Ledger {
             | Event::Held(_)
             | Event::Settled { .. }
             | Event::Released { .. }
-            | Event::Restocked { .. } => Err(RestoreError::Gap { activity: entry.activity, last: 0, found: entry.seq }),
+            | Event::Restocked { .. }
+            | Event::Ended { .. } => Err(RestoreError::Gap { activity: entry.activity, last: 0, found: entry.seq }),
         }
     }
 }

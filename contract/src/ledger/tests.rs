@@ -127,6 +127,32 @@ fn a_restock_never_takes_what_somebody_has() {
 }
 
 #[test]
+fn a_sale_that_was_ended_sells_no_more() {
+    let end = |ends_at_ms| Command::End { ends_at_ms };
+    let ledger = check(
+        3,
+        1,
+        &[
+            (asks(10, 1, Some(1), 1), DURING, held(10, false)),
+            (end(DURING), DURING, Outcome::Done),
+            (end(DURING - 1), DURING + 1, Outcome::Done),
+            (asks(11, 2, None, 1), DURING, Outcome::Ended),
+            (asks(12, 1, Some(1), 1), DURING + 1, held(10, true)),
+            (Command::Release(order(10)), DURING + 1, Outcome::Done),
+            (asks(13, 1, Some(2), 1), DURING + 1, Outcome::Ended),
+        ],
+    );
+    assert_eq!(ledger.terms().ends_at_ms, DURING, "the first end counts");
+
+    let ledger =
+        check(3, 1, &[(end(DURING + 5), DURING, Outcome::Done), (asks(10, 1, None, 1), DURING, Outcome::Ended)]);
+    assert_eq!(ledger.terms().ends_at_ms, DURING, "an end to come counts as now");
+
+    let ledger = check(3, 1, &[(end(1), 1, Outcome::Done), (asks(10, 1, None, 1), 1, Outcome::Ended)]);
+    assert_eq!((ledger.terms().starts_at_ms, ledger.terms().ends_at_ms), (0, 1), "ended before its start");
+}
+
+#[test]
 fn odd_quantities_hold_nothing() {
     check(
         9,
@@ -150,6 +176,7 @@ fn step(at: i64) -> impl Strategy<Value = (Command, u64)> {
         2 => (0..=at).prop_map(|id| Command::Settle(order(id))),
         2 => (0..=at).prop_map(|id| Command::Release(order(id))),
         1 => (0_i64..6, -4_i64..5).prop_map(restock),
+        1 => (0_u64..12_000).prop_map(|ends_at_ms| Command::End { ends_at_ms }),
     ];
     (command, 0_u64..12_000)
 }

@@ -74,6 +74,7 @@ const fn entry_kind(entry: &Entry) -> u8 {
         Event::Settled { .. } => kind::SETTLED,
         Event::Released { .. } => kind::RELEASED,
         Event::Restocked { .. } => kind::RESTOCKED,
+        Event::Ended { .. } => kind::ENDED,
     }
 }
 
@@ -97,6 +98,9 @@ fn put_entry(writer: &mut Writer<'_>, entry: &Entry) {
         Event::Restocked { operation, delta } => {
             writer.i64(operation.as_i64()).i64(delta);
         }
+        Event::Ended { ends_at_ms } => {
+            writer.u64(ends_at_ms);
+        }
     }
 }
 
@@ -113,6 +117,7 @@ fn entry(kind: u8, activity: ActivityId, reader: &mut Reader<'_>) -> Result<Entr
         kind::SETTLED => Event::Settled { order: reader.id(OrderId::from_i64)?, quantity: reader.u32()? },
         kind::RELEASED => Event::Released { order: reader.id(OrderId::from_i64)?, quantity: reader.u32()? },
         kind::RESTOCKED => Event::Restocked { operation: reader.id(OperationId::from_i64)?, delta: reader.i64()? },
+        kind::ENDED => Event::Ended { ends_at_ms: reader.u64()? },
         other => return Err(DecodeError::UnknownKind(other)),
     };
     Ok(Entry { activity, epoch, seq, at_ms, event })

@@ -19,7 +19,7 @@ use contract::{
     topic,
 };
 use foundation::Clock;
-use gateway_core::{BatchId, Config, ConnId, Control, Core, Keys, Next, Now, Unavailable};
+use gateway_core::{Batch, BatchId, Config, ConnId, Control, Core, Keys, Next, Now, Unavailable};
 use ledger::house::Request;
 use tokio::sync::Notify;
 
@@ -164,8 +164,8 @@ impl Incarnation {
                 letters.lock().unwrap_or_else(PoisonError::into_inner).push_back(letter);
                 bell.notify_one();
             };
-            let (activity, reservations) = (batch.activity, batch.reservations);
-            self.ledger.send(Request::Reserve { activity, reservations, reply: Box::new(reply) });
+            let Batch { activity, reservations, repeats_only, .. } = batch;
+            self.ledger.send(Request::Reserve { activity, reservations, repeats_only, reply: Box::new(reply) });
         }
     }
 

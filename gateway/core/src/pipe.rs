@@ -34,6 +34,8 @@ pub struct Batch {
     pub activity: ActivityId,
     /// At most [`BATCH_MAX`].
     pub reservations: Vec<Reservation>,
+    /// Only who was answered before is answered yes: the core knows of an end that the ledger may not know yet.
+    pub repeats_only: bool,
 }
 
 /// The ledger gave no answer.
@@ -66,6 +68,8 @@ struct Lane {
     waiting: VecDeque<Waiting>,
     /// The serial of the batch in flight.
     in_flight: Option<u64>,
+    /// [`Batch::repeats_only`] of the batch that was sent last.
+    repeats_only: bool,
     /// Who waits for it; the memory stays.
     sent: Vec<Waiting>,
 }
@@ -126,7 +130,11 @@ impl Pipe {
     }
 
     /// The next batch to send. Reservations nobody waits for any more, by `waited_for`, are never sent.
-    pub(crate) fn poll_batch(&mut self, waited_for: impl Fn(&Waiting) -> bool) -> Option<Batch> {
+    pub(crate) fn poll_batch(
+        &mut self,
+        waited_for: impl Fn(&Waiting) -> bool,
+        repeats_only: impl Fn(ActivityId) -> bool,
+    ) -> Option<Batch> {
         while let Some(activity) = self.sendable.pop_front() {
             let Some(lane) = self.lanes.get_mut(&activity) else { continue };
             assert!(lane.in_flight.is_none(), "two batches of activity {activity} in flight");
@@ -148,24 +156,25 @@ impl Pipe {
             self.next_serial += 1;
             let reservations = sent.iter().map(|waiting| waiting.reservation).collect();
             lane.in_flight = Some(id.serial);
-            return Some(Batch { id, activity, reservations });
+            lane.repeats_only = repeats_only(activity);
+            return Some(Batch { id, activity, reservations, repeats_only: lane.repeats_only });
         }
         None
     }
 
-    /// Takes the batch out of flight: who waited, in the order of the reservations. `None` where the
-    /// batch is not in flight. They come back by [`Pipe::give_back`].
-    pub(crate) fn conclude(&mut self, id: BatchId) -> Option<Vec<Waiting>> {
+    /// Takes the batch out of flight: who waited, in the order of the reservations, and
+    /// [`Batch::repeats_only`]. `None` where the batch is not in flight. They come back by [`Pipe::give_back`].
+    pub(crate) fn conclude(&mut self, id: BatchId) -> Option<(Vec<Waiting>, bool)> {
         let lane = self.lanes.get_mut(&id.activity)?;
         lane.in_flight.take_if(|serial| *serial == id.serial)?;
-        let sent = std::mem::take(&mut lane.sent);
+        let (sent, repeats_only) = (std::mem::take(&mut lane.sent), lane.repeats_only);
         self.waiting -= sent.len();
         if lane.waiting.is_empty() {
             self.forget_lane(id.activity);
         } else {
             self.sendable.push_back(id.activity);
         }
-        Some(sent)
+        Some((sent, repeats_only))
     }
 
     /// Keeps the memory of a batch that is concluded for its lane's next one.

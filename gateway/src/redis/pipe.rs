@@ -106,7 +106,7 @@ impl Pipe {
             self.replies.push_back((batch, Err(Unavailable::Unknown)));
             return;
         };
-        let caller = Caller { run, now_ms: None, window: self.window };
+        let caller = Caller { run, now_ms: None, window: self.window, repeats_only: batch.repeats_only };
         pack_reserve(&mut self.out, Script::Known, caller, batch.activity, &batch.reservations);
         self.slots.push_back((Slot::Batch(batch), now));
     }
@@ -169,7 +169,7 @@ impl Pipe {
 
     fn send_text(&mut self, batch: Batch, now: Duration) {
         let Some(run) = self.run.as_deref() else { return };
-        let caller = Caller { run, now_ms: None, window: self.window };
+        let caller = Caller { run, now_ms: None, window: self.window, repeats_only: batch.repeats_only };
         pack_reserve(&mut self.out, Script::Text, caller, batch.activity, &batch.reservations);
         self.slots.push_back((Slot::Batch(batch), now));
     }
@@ -259,7 +259,7 @@ mod tests {
         let id = i64::try_from(serial).unwrap();
         let (order, user) = (OrderId::from_i64(id).unwrap(), UserId::from_i64(id).unwrap());
         let reservations = vec![Reservation { order, user, request: None, quantity: 1 }];
-        Batch { id: BatchId::new(activity, serial), activity, reservations }
+        Batch { id: BatchId::new(activity, serial), activity, reservations, repeats_only: false }
     }
 
     fn written(pipe: &mut Pipe) -> String {

@@ -22,6 +22,8 @@ pub struct Sale {
     pub stock: u64,
     /// When it was written, epoch milliseconds.
     pub created_at_ms: u64,
+    /// Its ledger is open or about to be: from here on its units are the ledger's.
+    pub opening: bool,
     /// Its ledger has been opened, as far as the journal was taken in.
     pub ledger_open: bool,
 }
@@ -126,7 +128,13 @@ impl Store {
         self.send(&mut tx, vec![Outgoing::activity(&activity)]).await?;
         tx.commit().await?;
         self.bell.notify_one();
-        Ok(AddedSale::Added(Sale { activity, stock: new.stock, created_at_ms: now_ms, ledger_open: false }))
+        Ok(AddedSale::Added(Sale {
+            activity,
+            stock: new.stock,
+            created_at_ms: now_ms,
+            opening: false,
+            ledger_open: false,
+        }))
     }
 
     /// A flash sale.
@@ -155,23 +163,8 @@ impl Store {
         Ok(page.cut(rows, |sale: &Sale| sale.activity.id.as_i64()))
     }
 
-    /// Sales whose ledger is not open yet, that start within `lead_ms` or have started, and are not over.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn sales_to_open(&self, now_ms: u64, lead_ms: u64) -> Result<Vec<Sale>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT a.*, 0 AS ledger_open FROM activities a WHERE a.starts_at_ms <= ? AND a.ends_at_ms > ? \
-             AND NOT EXISTS (SELECT 1 FROM ledgers l WHERE l.activity_id = a.id) ORDER BY a.starts_at_ms",
-        )
-        .bind(big(now_ms.saturating_add(lead_ms))?)
-        .bind(big(now_ms)?)
-        .fetch_all(self.readers())
-        .await?;
-        rows.iter().map(sale_of).collect()
-    }
-
-    /// Changes a sale that has `version`, unless it starts before `changeable_until_ms` or its ledger is open.
+    /// Changes a sale that has `version`, unless it starts before `changeable_until_ms` or its ledger is open or
+    /// about to be.
     ///
     /// # Errors
     /// Where the database fails, or the patched sale would break the rules of [`NewSale`].
@@ -190,7 +183,7 @@ impl Store {
         if sale.activity.version != version {
             return Ok(Changed::VersionIs(sale.activity.version));
         }
-        if sale.ledger_open || sale.activity.terms.starts_at_ms <= changeable_until_ms {
+        if sale.opening || sale.activity.terms.starts_at_ms <= changeable_until_ms {
             return Ok(Changed::TooLate);
         }
         let stock = patch.stock.unwrap_or(sale.stock);
@@ -213,12 +206,17 @@ impl Store {
             return Ok(Changed::Invalid("ends_at"));
         }
         sale.stock = stock;
-        self.rewrite_sale(tx, &sale).await?;
+        self.rewrite_sale(tx, &sale, Vec::new()).await?;
         Ok(Changed::Done(sale))
     }
 
-    /// Writes a sale that was changed under its lock, tells the gateways, and commits.
-    pub(crate) async fn rewrite_sale(&self, mut tx: Transaction<'_, Db>, sale: &Sale) -> Result<(), StoreError> {
+    /// Writes a sale that was changed under its lock, sends it to the gateways together with `outgoing`, and commits.
+    pub(crate) async fn rewrite_sale(
+        &self,
+        mut tx: Transaction<'_, Db>,
+        sale: &Sale,
+        mut outgoing: Vec<Outgoing>,
+    ) -> Result<(), StoreError> {
         let Activity { id, version, title, price, terms, admission, .. } = &sale.activity;
         sqlx::query(
             "UPDATE activities SET version = ?, title = ?, price_cents = ?, stock = ?, per_user_limit = ?, \
@@ -237,7 +235,8 @@ impl Store {
         .bind(id.as_i64())
         .execute(&mut *tx)
         .await?;
-        self.send(&mut tx, vec![Outgoing::activity(&sale.activity)]).await?;
+        outgoing.push(Outgoing::activity(&sale.activity));
+        self.send(&mut tx, outgoing).await?;
         tx.commit().await?;
         self.bell.notify_one();
         Ok(())
@@ -293,5 +292,11 @@ pub(crate) fn sale_of(row: &DbRow) -> Result<Sale, StoreError> {
         admission,
     };
     let ledger_open = count(row, "ledger_open")? != 0;
-    Ok(Sale { activity, stock: count(row, "stock")?, created_at_ms: count(row, "created_at_ms")?, ledger_open })
+    Ok(Sale {
+        activity,
+        stock: count(row, "stock")?,
+        created_at_ms: count(row, "created_at_ms")?,
+        opening: ledger_open || count(row, "opening")? != 0,
+        ledger_open,
+    })
 }

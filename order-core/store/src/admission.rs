@@ -9,8 +9,9 @@ use sqlx::{Row, Transaction};
 
 use crate::{
     Sale, StoreError,
-    activities::{SELECT, move_stock, sale_of},
-    db::{Db, DbRow, Store, big, count, id, lock_row},
+    activities::move_stock,
+    db::{Db, DbRow, Store, big, count, id},
+    opening::{give_back_unopened, locked},
     outgoing::Outgoing,
     page::{Listed, Page},
     take_in::RESTOCK,
@@ -46,15 +47,6 @@ pub enum Restocked {
     InsufficientStock(u64),
 }
 
-/// A sale and its row's lock.
-async fn locked(tx: &mut Transaction<'_, Db>, activity: ActivityId) -> Result<Option<Sale>, StoreError> {
-    if !lock_row(tx, "UPDATE activities SET version = version WHERE id = ?", activity.as_i64()).await? {
-        return Ok(None);
-    }
-    let row = sqlx::query(SELECT).bind(activity.as_i64()).fetch_one(&mut **tx).await?;
-    sale_of(&row).map(Some)
-}
-
 impl Store {
     /// Stops a sale from letting anybody in, or lets it go on.
     ///
@@ -70,31 +62,32 @@ impl Store {
         if admission.paused != paused {
             admission.paused = paused;
             *version += 1;
-            self.rewrite_sale(tx, &sale).await?;
+            self.rewrite_sale(tx, &sale, Vec::new()).await?;
         }
         Ok(Steered::Done(sale))
     }
 
-    /// Ends a sale now. Where its ledger was never opened, its units go back to the SKU.
+    /// Ends a sale now. Its units go back to the SKU where its ledger was never to be opened; otherwise the
+    /// ledger is sent the end, and its units come back by the journal.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn end_sale(&self, activity: ActivityId, now_ms: u64) -> Result<Steered, StoreError> {
         let mut tx = self.begin_write().await?;
         let Some(mut sale) = locked(&mut tx, activity).await? else { return Ok(Steered::Unknown) };
-        let Activity { version, terms, sku, .. } = &mut sale.activity;
+        let Activity { version, terms, .. } = &mut sale.activity;
         if terms.ends_at_ms <= now_ms {
             return Ok(Steered::Done(sale));
         }
         *version += 1;
-        terms.ends_at_ms = now_ms;
-        terms.starts_at_ms = terms.starts_at_ms.min(now_ms.saturating_sub(1));
-        if !sale.ledger_open {
-            let given_back = move_stock(&mut tx, *sku, 0, sale.stock).await?;
-            assert!(given_back, "units can always go back to a SKU");
-            sale.stock = 0;
+        *terms = terms.ended_at(now_ms);
+        let mut outgoing = Vec::new();
+        if sale.opening {
+            outgoing.push(Outgoing::command(activity, Action::End { ends_at_ms: now_ms }));
+        } else {
+            give_back_unopened(&mut tx, &mut sale).await?;
         }
-        self.rewrite_sale(tx, &sale).await?;
+        self.rewrite_sale(tx, &sale, outgoing).await?;
         Ok(Steered::Done(sale))
     }
 

@@ -142,7 +142,7 @@ impl Tables {
         let order = match entry.event {
             Event::Held(asked) => asked.order,
             Event::Settled { order, .. } | Event::Released { order, .. } => order,
-            Event::Opened { .. } | Event::Restocked { .. } => return None,
+            Event::Opened { .. } | Event::Restocked { .. } | Event::Ended { .. } => return None,
         };
         self.holds.get(&order).map(|row| (order, row.clone()))
     }

@@ -115,6 +115,7 @@ impl Plan {
                         row.stock_left += if had_stock { u64::from(quantity) } else { 0 };
                     }
                     Event::Restocked { operation, delta } => self.restock(activity, operation, delta, &mut row)?,
+                    Event::Ended { ends_at_ms } => row.terms = row.terms.ended_at(ends_at_ms),
                     Event::Opened { .. } => {
                         return Err(contradiction(format!("activity {activity} was opened twice")));
                     }
@@ -220,7 +221,7 @@ impl Plan {
 pub(crate) fn turned_orders(entries: &[Entry]) -> Vec<OrderId> {
     let turned = |entry: &Entry| match entry.event {
         Event::Settled { order, .. } | Event::Released { order, .. } => Some(order),
-        Event::Opened { .. } | Event::Held(_) | Event::Restocked { .. } => None,
+        Event::Opened { .. } | Event::Held(_) | Event::Restocked { .. } | Event::Ended { .. } => None,
     };
     entries.iter().filter_map(turned).collect()
 }

@@ -140,12 +140,15 @@ async fn move_ledger(
     row: &LedgerRow,
 ) -> Result<(), StoreError> {
     let moved = sqlx::query(
-        "UPDATE ledgers SET epoch = ?, seq = ?, total = ?, stock_left = ? WHERE activity_id = ? AND seq = ?",
+        "UPDATE ledgers SET epoch = ?, seq = ?, total = ?, stock_left = ?, starts_at_ms = ?, ends_at_ms = ? \
+         WHERE activity_id = ? AND seq = ?",
     )
     .bind(big(row.epoch)?)
     .bind(big(row.seq)?)
     .bind(big(row.total)?)
     .bind(big(row.stock_left)?)
+    .bind(big(row.terms.starts_at_ms)?)
+    .bind(big(row.terms.ends_at_ms)?)
     .bind(activity.as_i64())
     .bind(big(seq_before)?)
     .execute(&mut **tx)

@@ -1,3 +1,5 @@
+use contract::ledger::Outcome;
+
 use super::*;
 
 #[tokio::test]
@@ -58,6 +60,48 @@ async fn a_sale_is_steered_while_it_runs() {
     assert_eq!(listed, json!({ "items": [{ "user_id": "8" }], "next_cursor": "8" }));
     assert_eq!(post("end", "").await.1["ends_at"], rfc3339::format(app.clock.now_ms()));
     assert_eq!(post("pause", "").await.1["code"], "invalid_transition");
+}
+
+/// The journal is taken in late, so every end comes between the opening of a ledger and its mirror.
+#[tokio::test]
+async fn a_sale_that_is_ended_while_its_ledger_opens_loses_no_unit() {
+    let app = TestApp::new().await;
+    let sku = app.sku().await;
+    let mut sales = Vec::new();
+    for round in 0..30 {
+        let starts_in = if round % 2 == 0 { 0 } else { HOUR_MS };
+        let made = app.make("/activities", app.activity(&sku, 2, starts_in)).await;
+        let id = made["activity_id"].as_str().unwrap().to_owned();
+        if starts_in > 0 {
+            assert_eq!(app.send("POST", &format!("/activities/{id}/warm"), &[], "").await.0, StatusCode::OK);
+            let patch = json!({ "stock": 1 }).to_string();
+            let patched = app.send("PATCH", &format!("/activities/{id}"), &[("if-match", "1")], &patch).await;
+            assert_eq!(patched.1["code"], "invalid_transition", "the ledger has the units");
+        }
+        let ended = app.send("POST", &format!("/activities/{id}/end"), &[], "").await;
+        assert_eq!((ended.0, &ended.1["ends_at"]), (StatusCode::OK, &json!(rfc3339::format(app.clock.now_ms()))));
+        sales.push(id);
+    }
+    for id in &sales {
+        let asked = Reservation {
+            order: OrderId::from_i64(id.parse::<i64>().unwrap() + 1_000_000).unwrap(),
+            user: UserId::from_i64(1).unwrap(),
+            request: None,
+            quantity: 1,
+        };
+        assert_eq!(app.ledgers.reserve(id.parse().unwrap(), asked).await, Outcome::Ended);
+    }
+    app.catch_up().await;
+    app.clock.advance(10_000);
+    warm_once(&app).await;
+    app.catch_up().await;
+    assert_eq!(app.get(&format!("/skus/{sku}")).await.1["stock"], 100, "every unit came back, once");
+    for id in &sales {
+        let (status, audit) = app.get(&format!("/activities/{id}/audit")).await;
+        assert_eq!((status, &audit["ok"], &audit["total"]), (StatusCode::OK, &json!(true), &json!(0)), "{audit}");
+        let warm = app.send("POST", &format!("/activities/{id}/warm"), &[], "").await;
+        assert_eq!((warm.0, &warm.1["total"]), (StatusCode::OK, &json!(0)), "it is not opened again");
+    }
 }
 
 #[tokio::test]

@@ -186,7 +186,7 @@ impl<L: Log, S: SnapshotSource> Fence<L, S> {
         for activity in self.ledgers.with_remembered(known).await? {
             let late = self.ledgers.remembered(activity).await?;
             for Remembered { reservation, at_ms } in &late {
-                let caller = Caller { run: "", now_ms: Some(*at_ms), window: Window::default() };
+                let caller = Caller { run: "", now_ms: Some(*at_ms), window: Window::default(), repeats_only: false };
                 let reply = self.ledgers.reserve(caller, activity, &[*reservation]).await?;
                 for outcome in reply.outcomes {
                     report(activity, *reservation, outcome);

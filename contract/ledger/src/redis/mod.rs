@@ -113,6 +113,7 @@ impl RedisLedger {
                 Action::Settle(order) => script.arg("s").arg(order.as_i64()).arg(0),
                 Action::Release(order) => script.arg("r").arg(order.as_i64()).arg(0),
                 Action::Restock { operation, delta } => script.arg("p").arg(operation.as_i64()).arg(delta),
+                Action::End { ends_at_ms } => script.arg("e").arg(ends_at_ms).arg(0),
             };
         }
         let answer: String = match script.invoke_async(&mut self.connection.clone()).await {

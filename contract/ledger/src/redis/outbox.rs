@@ -168,6 +168,7 @@ fn event(line: &str) -> Option<Event> {
         "s" => Event::Settled { order: words.next()?.parse().ok()?, quantity: words.next()?.parse().ok()? },
         "r" => Event::Released { order: words.next()?.parse().ok()?, quantity: words.next()?.parse().ok()? },
         "p" => Event::Restocked { operation: words.next()?.parse().ok()?, delta: words.next()?.parse().ok()? },
+        "e" => Event::Ended { ends_at_ms: words.next()?.parse().ok()? },
         "o" => {
             let (stock, per_user_limit) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
             let (starts_at_ms, ends_at_ms) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);

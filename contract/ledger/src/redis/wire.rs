@@ -31,6 +31,8 @@ pub struct Caller<'a> {
     pub now_ms: Option<u64>,
     /// How often a user may try.
     pub window: Window,
+    /// Nothing new is held, because the caller knows that the sale is over.
+    pub repeats_only: bool,
 }
 
 /// Appends the command that asks `activity`'s ledger for `reservations` to `out`.
@@ -57,6 +59,7 @@ pub(super) fn reserve(script: Script, caller: Caller<'_>, activity: ActivityId, 
     command.arg(keys.len()).arg(&keys);
     command.arg(caller.run);
     match caller.now_ms {
+        _ if caller.repeats_only => command.arg("over"),
         Some(now_ms) => command.arg(now_ms),
         None => command.arg(""),
     };

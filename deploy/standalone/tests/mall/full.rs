@@ -232,6 +232,7 @@ fn a_shopper_walks_through_the_mall() {
     let Some(full) = Full::start(1) else { return };
     walk::walk(&full.shop);
     steer::steer(&full.shop);
+    steer::end_now(&full.shop);
 }
 
 #[test]

@@ -86,6 +86,7 @@ fn a_sale_is_steered_while_it_runs() {
     let data = tempfile::tempdir().unwrap();
     let mall = Mall::start(data.path(), &[("MALL_GATEWAY__THREADS", "2")]);
     steer::steer(&mall);
+    steer::end_now(&mall);
     steer::captcha(&mall);
 }
 

@@ -53,6 +53,24 @@ pub(crate) fn steer(shop: &Shop) {
     until("every core knows that it is over", || shop.on_every_core(|| shop.ticket(&activity, 8).1["code"] == "ended"));
 }
 
+/// A sale that is ended with units left sells none of them from the admin's answer on, on any core, and who has
+/// bought keeps the order.
+pub(crate) fn end_now(shop: &Shop) {
+    let activity = shop.sale(50);
+    let first = shop.buy(&agent(), &activity, 1, "a").unwrap();
+    assert_eq!(first.0, 202);
+    shop.admin_post(&format!("/activities/{activity}/end"), json!({}));
+    for user in 2..=21 {
+        let (status, answer) = shop.buy(&agent(), &activity, user, "a").unwrap();
+        assert_eq!((status, answer["code"].as_str()), (403, Some("ended")), "{answer}");
+        assert_eq!(shop.buy(&agent(), &activity, 1, "a").unwrap(), first, "the first answer again");
+    }
+    until("the units are the SKU's again", || {
+        let counts = shop.audit(&activity);
+        (&counts["available"], &counts["ok"]) == (&json!(0), &json!(true)) && counts["total"] != json!(50)
+    });
+}
+
 /// A sale whose door is a captcha: a picture, and no entry for a guess.
 pub(crate) fn captcha(shop: &Shop) {
     let activity = shop.sale_with(1, &json!({ "captcha": true }));

@@ -144,6 +144,11 @@ impl Board {
         self.forget_sales();
     }
 
+    /// Whether the admin has ended the sale before the end that its ledger is known to have.
+    pub(crate) fn is_ended_early(&self, activity: ActivityId, wall_ms: u64) -> bool {
+        self.sale(activity).is_some_and(|(activity, sale)| sale.is_ended_early(activity, wall_ms))
+    }
+
     /// Whether a sale that runs, or starts within `lead_ms`, asks for challenges.
     pub(crate) fn needs_captchas(&self, wall_ms: u64, lead_ms: u64) -> bool {
         let due = |activity: &Activity| {
@@ -189,6 +194,7 @@ impl Board {
         activity: ActivityId,
         asked: impl Iterator<Item = &'a Reservation>,
         reply: &BatchReply,
+        repeats_only: bool,
     ) {
         for (reservation, outcome) in asked.zip(&reply.outcomes) {
             if let Outcome::Held { order, .. } = outcome {
@@ -196,7 +202,7 @@ impl Board {
             }
         }
         if let Some(sale) = self.sales.get_mut(&activity) {
-            sale.handle_reply(reply);
+            sale.handle_reply(reply, repeats_only);
         }
     }
 

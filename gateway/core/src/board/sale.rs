@@ -52,7 +52,9 @@ pub(crate) struct Sale {
     level: Option<Level>,
     buyers: HashSet<UserId, FixedState>,
     sold_out: Option<SoldOut>,
-    /// The ledger's `seq` when it said that the sale is over.
+    /// The end of the sale as the journal has it; `None` where that was not read.
+    ledger_ends_at_ms: Option<u64>,
+    /// The ledger's `seq` when it said that the sale is over: whoever bought is on the journal before it.
     ended_at_seq: Option<u64>,
     /// The last word on users that the admins named.
     rules: HashMap<UserId, EntryRule, FixedState>,
@@ -71,6 +73,7 @@ impl Default for Sale {
             level: None,
             buyers: HashSet::with_hasher(FixedState::default()),
             sold_out: None,
+            ledger_ends_at_ms: None,
             ended_at_seq: None,
             rules: HashMap::with_hasher(FixedState::default()),
             rules_lost: false,
@@ -92,6 +95,13 @@ impl Sale {
         self.position = entry.seq;
         self.move_epoch(entry.epoch);
         self.level = level_after(self.level, entry);
+        match entry.event {
+            Event::Opened { terms, .. } => self.ledger_ends_at_ms = Some(terms.ends_at_ms),
+            Event::Ended { ends_at_ms } => {
+                (self.ledger_ends_at_ms, self.ended_at_seq) = (Some(ends_at_ms), Some(entry.seq));
+            }
+            Event::Held(_) | Event::Settled { .. } | Event::Released { .. } | Event::Restocked { .. } => {}
+        }
         true
     }
 
@@ -102,7 +112,14 @@ impl Sale {
         }
     }
 
-    pub(super) fn handle_reply(&mut self, reply: &BatchReply) {
+    /// Whether the sale is over by its admin's word, and not by the end that its ledger is known to have.
+    pub(super) fn is_ended_early(&self, activity: &Activity, wall_ms: u64) -> bool {
+        let ends_at_ms = activity.terms.ends_at_ms;
+        wall_ms >= ends_at_ms && self.ledger_ends_at_ms.is_none_or(|ledgers| ledgers > ends_at_ms)
+    }
+
+    /// `repeats_only`: the ledger was not asked whether the sale is over for it too.
+    pub(super) fn handle_reply(&mut self, reply: &BatchReply, repeats_only: bool) {
         let counters = &reply.counters;
         if self.level.is_none_or(|level| level.seq < counters.seq) {
             self.level = Some(Level { seq: counters.seq, available: counters.available, total: counters.total });
@@ -115,7 +132,7 @@ impl Sale {
             // Nothing can be held in the same epoch any more: the flag's first `seq` is read to soonest.
             self.sold_out.get_or_insert(SoldOut { epoch: counters.epoch, seq: counters.seq });
         }
-        if said(Outcome::Ended) {
+        if said(Outcome::Ended) && !repeats_only {
             self.ended_at_seq = Some(counters.seq);
         }
     }
@@ -213,7 +230,7 @@ fn level_after(before: Option<Level>, entry: &Entry) -> Option<Level> {
         return None;
     }
     let (available, total) = match entry.event {
-        Event::Opened { .. } | Event::Settled { .. } => (level.available, level.total),
+        Event::Opened { .. } | Event::Settled { .. } | Event::Ended { .. } => (level.available, level.total),
         Event::Held(reservation) => (level.available.checked_sub(reservation.quantity.into())?, level.total),
         Event::Released { quantity, .. } => (level.available.checked_add(quantity.into())?, level.total),
         Event::Restocked { delta, .. } => {

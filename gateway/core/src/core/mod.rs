@@ -26,7 +26,7 @@ use crate::{
     board::Board,
     config::Config,
     gate::Gate,
-    pipe::{Batch, Pipe},
+    pipe::{Batch, Pipe, Waiting},
     stats::Stats,
     tickets::{CAPTCHA_LEAD_MS, Captcha, Tickets},
 };
@@ -217,10 +217,12 @@ impl Core {
     /// The next batch for a ledger.
     pub fn poll_batch(&mut self) -> Option<Batch> {
         let connections = &self.connections;
-        let batch = self.pipe.poll_batch(|waiting| {
+        let waited_for = |waiting: &Waiting| {
             matches!(connections.get(waiting.conn).map(|connection| connection.phase),
                 Some(Phase::Reserving(reserving)) if reserving.ticket == waiting.ticket)
-        })?;
+        };
+        let wall_ms = self.now.wall_ms;
+        let batch = self.pipe.poll_batch(waited_for, |activity| self.board.is_ended_early(activity, wall_ms))?;
         let size = batch.reservations.len() as u64;
         self.stats.batches += 1;
         self.stats.reservations += size;

@@ -90,11 +90,11 @@ impl Core {
     /// flight changes nothing.
     pub fn handle_reply(&mut self, batch: BatchId, reply: Result<BatchReply, Unavailable>, now: Now) {
         self.now = now;
-        let Some(sent) = self.pipe.conclude(batch) else { return };
+        let Some((sent, repeats_only)) = self.pipe.conclude(batch) else { return };
         match reply {
             Ok(reply) if pipe::fits(&sent, &reply) => {
                 let asked = sent.iter().map(|waiting| &waiting.reservation);
-                self.board.handle_reply(batch.activity(), asked, &reply);
+                self.board.handle_reply(batch.activity(), asked, &reply, repeats_only);
                 for (waiting, outcome) in sent.iter().zip(reply.outcomes) {
                     self.conclude(waiting, Ok(outcome));
                 }

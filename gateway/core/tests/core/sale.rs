@@ -85,6 +85,38 @@ fn what_is_sold_out_and_ended_early_has_ended() {
 }
 
 #[test]
+fn a_sale_that_is_ended_now_sells_no_more_whatever_its_ledger_knows() {
+    let mut world = World::new(5);
+    let first = world.ask(buy(1, "a"));
+    world.pass(1_000);
+    let mut over = activity(1, TERMS);
+    (over.version, over.terms.ends_at_ms) = (2, world.now.wall_ms);
+    world.control(Control::Activity(over));
+    assert_eq!(world.ask(buy(2, "b")).code(), "ended");
+    assert_eq!(world.ask(buy(1, "a")), first, "the core has not read of the buyer");
+    world.follow();
+    assert_eq!(world.ask(buy(2, "b")).code(), "ended");
+    assert_eq!(world.core.stats().refused_locally, 0, "another gateway may not have heard of the end");
+
+    world.command(Command::End { ends_at_ms: world.now.wall_ms });
+    world.follow();
+    assert_eq!(world.ask(buy(2, "b")).code(), "ended");
+    assert_eq!(world.core.stats().refused_locally, 1, "the journal says that nobody can buy any more");
+    assert_eq!(world.ask(buy(1, "a")), first);
+}
+
+#[test]
+fn an_end_on_the_journal_is_the_end_before_the_admins_word_arrives() {
+    let mut world = World::new(5);
+    let first = world.ask(buy(1, "a"));
+    world.command(Command::End { ends_at_ms: world.now.wall_ms });
+    assert_eq!(world.ask(buy(2, "b")).code(), "ended");
+    world.follow();
+    assert_eq!(world.ask(buy(2, "b")).code(), "ended");
+    assert_eq!(world.ask(buy(1, "a")), first);
+}
+
+#[test]
 fn a_reply_of_an_older_epoch_does_not_raise_the_flag_again() {
     let mut world = World::new(1);
     let order = world.ask(buy(1, "a")).order();

@@ -131,7 +131,8 @@ impl World {
 
     /// What the ledger says to a batch; its entries go to the journal.
     pub(crate) fn decide(&mut self, batch: &Batch) -> BatchReply {
-        let reserve = |reservation: &_| Command::Reserve(*reservation);
+        let command = if batch.repeats_only { Command::Repeat } else { Command::Reserve };
+        let reserve = |reservation: &_| command(*reservation);
         let outcomes = batch
             .reservations
             .iter()

@@ -59,10 +59,11 @@ pub async fn histories<F: Fixture>(fixture: &F, seed: u64, steps: i64) {
 }
 
 fn random_command(dice: &mut Dice, step: i64) -> Command {
-    match dice.below(12) {
-        0 => Command::Settle(order(dice.id(60))),
-        1 => Command::Release(order(dice.id(60))),
-        2 => {
+    match dice.below(120) {
+        0..10 => Command::Settle(order(dice.id(60))),
+        10..20 => Command::Release(order(dice.id(60))),
+        20 => Command::End { ends_at_ms: NOW_MS },
+        21..30 => {
             let operation = OperationId::from_i64(dice.id(20)).expect("an id");
             Command::Restock { operation, delta: dice.id(9) - 4 }
         }

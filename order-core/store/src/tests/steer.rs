@@ -9,11 +9,16 @@ use contract::{
 };
 
 use super::{Fixture, Place};
-use crate::{AddedSale, NewSale, Page, Restocked, SaleStore, Steered, Store, conformance::activity};
+use crate::{
+    AddedSale, Changed, NewSale, Opening, Page, Restocked, SalePatch, SaleStore, Steered, Store, conformance::activity,
+};
 
 cases! {
     a_pause_is_told_once => pauses,
     an_end_before_the_ledger_gives_everything_back => ends,
+    an_end_while_the_ledger_opens_leaves_the_units_to_the_ledger => ends_while_opening,
+    an_end_and_an_opening_at_once_agree_on_whose_the_units_are => races,
+    a_sale_that_was_never_opened_gives_its_units_back => never_opened,
     units_move_between_sku_and_ledger_and_none_is_lost => restocks,
     the_last_word_on_a_user_counts => lists,
 }
@@ -76,6 +81,75 @@ async fn ends(place: &Place) {
         assert_eq!(store.restock_sale(id, operation, 1, NOW_MS).await.unwrap(), Restocked::Over);
         assert_eq!(store.sales_to_clear(NOW_MS + 1).await.unwrap(), if open { vec![id] } else { vec![] });
     }
+}
+
+async fn ends_while_opening(place: &Place) {
+    let store = place.fresh().await;
+    let (id, _) = sale(&store, false).await;
+    let Opening::Open(decided) = store.decide_opening(id, NOW_MS).await.unwrap() else { panic!("it is not over") };
+    assert!(decided.opening && !decided.ledger_open);
+    let patch = SalePatch { stock: Some(10), ..SalePatch::default() };
+    assert_eq!(store.patch_sale(id, 1, patch, 0).await.unwrap(), Changed::TooLate);
+    assert_eq!(store.sales_to_open(NOW_MS, 0).await.unwrap(), [id], "until the journal has the opening");
+
+    let Steered::Done(ended) = store.end_sale(id, NOW_MS + 5).await.unwrap() else { panic!("not done") };
+    assert_eq!((ended.stock, ended.activity.terms.ends_at_ms), (40, NOW_MS + 5));
+    assert_eq!(units(&store, id).await, (60, 40), "the units are the ledger's");
+    let end = LedgerCommand { activity: id, action: Action::End { ends_at_ms: NOW_MS + 5 } };
+    assert_eq!(told::<LedgerCommand>(&store, topic::COMMANDS).await, [end]);
+
+    let (mut ledger, opened) = Ledger::open(id, decided.stock, decided.activity.terms, NOW_MS);
+    let mut journal = vec![opened];
+    let operation = OperationId::from_i64(9).unwrap();
+    for command in [end.action.into(), Command::Restock { operation, delta: -40 }] {
+        assert_eq!(ledger.apply(command, NOW_MS + 9, &mut journal), Outcome::Done);
+    }
+    for entry in &journal {
+        store.take_in(&[*entry], NOW_MS + 9).await.unwrap();
+    }
+    assert_eq!(units(&store, id).await, (100, 0));
+    assert_eq!(store.snapshots().await.unwrap(), [ledger.snapshot()], "the mirror has the earlier end");
+    let Opening::Opened(_) = store.decide_opening(id, NOW_MS).await.unwrap() else { panic!("it was opened") };
+}
+
+async fn races(place: &Place) {
+    let store = place.fresh().await;
+    for round in 0..40 {
+        let (id, _) = sale(&store, false).await;
+        let (opening, ended) = tokio::join!(store.decide_opening(id, NOW_MS), store.end_sale(id, NOW_MS));
+        ended.unwrap();
+        let after = match opening.unwrap() {
+            Opening::Open(sale) => {
+                assert_eq!(sale.stock, 40, "round {round}");
+                (60, 40)
+            }
+            Opening::Over => (100, 0),
+            other @ (Opening::Opened(_) | Opening::Unknown) => panic!("{other:?}"),
+        };
+        assert_eq!(units(&store, id).await, after, "round {round}");
+        if after.1 > 0 {
+            let (mut ledger, opened) = Ledger::open(id, 40, activity(1, 100).terms, NOW_MS);
+            let mut journal = vec![opened];
+            let operation = OperationId::from_i64(1).unwrap();
+            ledger.apply(Command::Restock { operation, delta: -40 }, NOW_MS, &mut journal);
+            store.take_in(&journal, NOW_MS).await.unwrap();
+        }
+        assert_eq!(units(&store, id).await, (100, 0), "round {round}");
+    }
+}
+
+async fn never_opened(place: &Place) {
+    let store = place.fresh().await;
+    let (id, _) = sale(&store, false).await;
+    let over_ms = activity(1, 100).terms.ends_at_ms;
+    assert_eq!(store.sales_to_open(over_ms, 0).await.unwrap(), [id]);
+    for _ in 0..2 {
+        assert_eq!(store.decide_opening(id, over_ms).await.unwrap(), Opening::Over);
+        assert_eq!(units(&store, id).await, (100, 0), "given back once");
+    }
+    assert_eq!(store.sales_to_open(over_ms, 0).await.unwrap(), []);
+    let unknown = ActivityId::from_i64(77).unwrap();
+    assert_eq!(store.decide_opening(unknown, NOW_MS).await.unwrap(), Opening::Unknown);
 }
 
 async fn restocks(place: &Place) {
