@@ -87,9 +87,17 @@ pub(crate) fn all(evidence: &Evidence<'_>) {
         .iter()
         .filter_map(|entry| match entry.event {
             Event::Held(asked) => Some(asked.order),
-            Event::Opened { .. } | Event::Settled { .. } | Event::Released { .. } | Event::Restocked { .. } => None,
+            Event::Opened { .. }
+            | Event::Settled { .. }
+            | Event::Released { .. }
+            | Event::Restocked { .. }
+            | Event::Ended { .. } => None,
         })
         .collect();
+    let ended = entries.iter().position(|entry| matches!(entry.event, Event::Ended { .. }));
+    let held_later =
+        |at: usize| entries[at..].iter().any(|entry| matches!(entry.event, Event::Held(_) | Event::Ended { .. }));
+    assert!(!ended.is_some_and(|at| held_later(at + 1)), "a sale that was ended goes on");
     let distinct: BTreeSet<OrderId> = held_orders.iter().copied().collect();
     assert_eq!(distinct.len(), held_orders.len(), "an order is held twice");
     let states: BTreeMap<OrderId, OrderState> = model.order_states().into_iter().collect();

@@ -151,7 +151,7 @@ fn hear(mall: &Mall, user: UserId, key: Option<&str>, status: u16, body: &[u8]) 
             accepted.entry((user, key.map(str::to_owned))).or_default().push((order, body.to_vec()));
             Told::Accepted(order)
         }
-        (409, "sold_out") => Told::SoldOut,
+        (409, "sold_out") | (403, "ended") => Told::SoldOut,
         // The second: this core has not yet heard of the activity.
         (503, _) | (404, "unknown_activity") => Told::Busy,
         _ => panic!("user {user} was told {status} {text}"),

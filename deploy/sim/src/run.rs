@@ -9,7 +9,7 @@ use commit_log::Log;
 use contract::{
     Activity, ActivityId, Cents, SkuId, UserId,
     activity::{Admission, Terms},
-    record::Record,
+    record::{Action, LedgerCommand, Record},
     topic,
 };
 use foundation::Clock;
@@ -149,6 +149,23 @@ pub fn run(seed: u64, mutant: Mutant) -> Report {
     }
 }
 
+/// An admin ends the sale: the gateways and the ledger learn of it by the log, and the ledger is asked directly.
+async fn end(world: &World, log: &SimLog, ledger: &SimLedger, mut activity: Activity) {
+    let (id, ends_at_ms) = (activity.id, world.now_ms());
+    (activity.version, activity.terms) = (2, activity.terms.ended_at(ends_at_ms));
+    let command = LedgerCommand { activity: id, action: Action::End { ends_at_ms } };
+    let record = |topic: &'static str, value| commit_log::NewRecord {
+        topic: topic.into(),
+        key: contract::record::activity_key(id).to_vec(),
+        value,
+    };
+    let records = vec![record(topic::ACTIVITIES, activity.to_bytes()), record(topic::COMMANDS, command.to_bytes())];
+    while log.append(records.clone()).await.is_err() {}
+    while ledger.act(vec![command]).await.is_err() {
+        world.sleep_until(world.now_ms() + 100).await;
+    }
+}
+
 impl Run {
     fn new(world: &World, mutant: Mutant) -> Self {
         let habits = Habits { loses_answer_in: 300, hasty: mutant == Mutant::HastyLog };
@@ -169,8 +186,9 @@ impl Run {
         Self { world: world.clone(), scheduler, log, store, model, ledger, mall, lives, next_worker, mutant }
     }
 
-    /// The admin's work before the sale, done once and whole: topics, the activity, its ledger.
+    /// The admin's work, done once and whole: topics, the activity, its ledger; in some runs, its end.
     fn announce(&mut self, stock: u64) {
+        let ends = self.world.one_in(4);
         let terms = Terms { per_user_limit: 1, starts_at_ms: BEGIN_MS, ends_at_ms: BEGIN_MS + 3_600_000 };
         let activity = Activity {
             id: self.mall.activity,
@@ -198,6 +216,10 @@ impl Run {
             while log.append(vec![record.clone()]).await.is_err() {}
             while ledger.open(activity.id, stock, terms).await.is_err() {
                 world.sleep_until(world.now_ms() + 100).await;
+            }
+            if ends {
+                world.sleep_until(BEGIN_MS + world.below(FAULTS_END_MS - BEGIN_MS)).await;
+                end(&world, &log, &ledger, activity).await;
             }
         });
         // Topics are made in the first poll; the rest goes on beside everything else.
