@@ -1,469 +1,276 @@
 //! The command line.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use clap_complete::Shell;
 
 use crate::{
-    cost::Row,
-    cpu::{self, Watched},
+    cost::CostOptions,
+    cpu::Watched,
+    evalsha::EvalshaOptions,
+    options::{Access, Model, Options, Repeats, base_url, duration, rate, watched},
 };
 
-pub(crate) const USAGE: &str = "\
-bench sale    a flash sale of one SKU, audited
-bench fight   every user asks twice at once for a handful of units
-bench cost    what each kind of answer costs on the processor beside nginx and a bare hyper: --gateways and
-              --floors NAME=URL=PID[,...], --redis-pid PID, --requests N (30000), --connections N (64),
-              --rounds N (3), --slow N (2000) clients, --idle N (10000) connections, --only ROW[,...] of accepted,
-              sold-out, sold-out-again, limited, unknown, pipelined, reconnecting, slow, idle; bench/cost.sh sets it up
-bench hello   a bare hyper that says hello to everybody: --listen ADDRESS
-bench evalsha one EVALSHA a reservation straight to Redis, to compare with: --redis URL, --requests N (100000),
-              --connections N (64), --pipeline N (1) at once on each, --cpu
-
-  --stock N                    units on sale (1000); of fight: --units N (50)
-  --users N                    buyers, each asks for one unit (20000; of fight: 200)
-  --connections N              kept-alive connections (64; of fight: two for each user, at most 400)
-  --requests-per-connection N  a connection is closed after so many (0: never)
-  --model closed|open          closed: a connection asks again when it is answered (closed);
-                               open: requests arrive at --rate whatever the server does
-  --rate N                     requests a second of the open model
-  --gateway URL[,URL...]       http://127.0.0.1:8080; of several, connections take turns
-  --order-core URL             http://127.0.0.1:8081
-  --admin URL                  http://127.0.0.1:8082
-  --data-dir DIR               the mall's, for its secrets (MALL_DATA_DIR, or data)
-  --shopper-secret TEXT        key of the shoppers' tokens (MALL_AUTH__SHOPPER_SECRET, or the data directory's)
-  --admin-password TEXT        of the user admin (MALL_ADMIN_PASSWORD, or the data directory's)
-  --pay-within TIME            what the mall is set to, such as 5s: waits for the unpaid orders to close and
-                               audits that their stock came back
-  --settle TIME                how long after the last answer the mall may take to come to rest (30s)
-  --repeat-every N             every so many-th user asks a second time (10; of fight: 1; 0: none does)
-  --cpu NAME=PID[,NAME=PID]    tells how much time on the processor these processes took
-  --json FILE                  writes the whole record there
-
-Exit status: 0 all checks passed, 1 a check failed, 2 the sale could not be run.
-";
-
-/// When requests are made.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Model {
-    /// One after the other on each connection.
-    Closed,
-    /// At a constant rate.
-    Open { rate_per_s: f64 },
-}
-
-/// Which users ask a second time, with the same idempotency key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Repeats {
-    /// Every so many-th user.
-    pub every: u32,
-    /// After so many requests of others.
-    pub distance: u32,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Options {
-    pub command: &'static str,
-    pub stock: u32,
-    pub users: u32,
-    pub repeats: Repeats,
-    pub connections: usize,
-    pub requests_per_connection: u32,
-    pub model: Model,
-    pub gateways: Vec<String>,
-    pub access: Access,
-    pub pay_within: Option<Duration>,
-    pub settle: Duration,
-    pub json: Option<PathBuf>,
-    pub cpu: Vec<Watched>,
-}
-
-/// Where the mall's services are beside its gateways, and what opens them.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Access {
-    pub order_core: String,
-    pub admin: String,
-    pub data_dir: PathBuf,
-    pub shopper_secret: Option<String>,
-    pub admin_password: Option<String>,
-}
-
-/// A server whose cost is measured.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Target {
-    pub name: String,
-    pub url: String,
-    pub pid: u32,
-}
-
-/// What is measured beside what.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct CostOptions {
-    pub gateways: Vec<Target>,
-    pub floors: Vec<Target>,
-    pub redis_pid: u32,
-    pub requests: u32,
-    pub connections: usize,
-    pub rounds: u32,
-    pub slow: usize,
-    pub idle: usize,
-    /// Which rows; none names all.
-    pub only: Vec<Row>,
-    pub access: Access,
-}
-
-impl CostOptions {
-    pub(crate) fn wants(&self, row: Row) -> bool {
-        self.only.is_empty() || self.only.contains(&row)
-    }
-}
-
-/// How Redis is asked without any gateway.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct EvalshaOptions {
-    pub redis: String,
-    pub requests: u32,
-    pub connections: u32,
-    pub pipeline: u32,
-    pub cpu: Vec<Watched>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Command {
-    Usage,
-    Run(Box<Options>),
-    Evalsha(EvalshaOptions),
-    Cost(Box<CostOptions>),
-    Hello(SocketAddr),
-}
-
 /// User ids leave 24 bits for the number of a user within a run.
-const USERS_MAX: u64 = 1 << 24;
+const USERS_MAX: i64 = 1 << 24;
+const STOCK_MAX: i64 = 100_000_000;
+const CONNECTIONS_MAX: i64 = 60_000;
+/// Connections of a fight where none are given: two for each user, up to this many.
+const FIGHT_CONNECTIONS_MAX: u32 = 400;
 
-/// What the mall promises: at rest within half a minute.
-const SETTLE: Duration = Duration::from_secs(30);
-
-const SHARED: [&str; 16] = [
-    "cpu",
-    "repeat-every",
-    "users",
-    "json",
-    "settle",
-    "connections",
-    "requests-per-connection",
-    "model",
-    "rate",
-    "gateway",
-    "order-core",
-    "admin",
-    "data-dir",
-    "shopper-secret",
-    "admin-password",
-    "pay-within",
-];
-
-const EVALSHA: [&str; 5] = ["redis", "requests", "connections", "pipeline", "cpu"];
-
-const COST: [&str; 14] = [
-    "gateways",
-    "floors",
-    "redis-pid",
-    "requests",
-    "connections",
-    "rounds",
-    "slow",
-    "idle",
-    "only",
-    "order-core",
-    "admin",
-    "data-dir",
-    "shopper-secret",
-    "admin-password",
-];
-
-/// Reads the arguments after the program's name; `env` looks an environment variable up.
-pub(crate) fn parse(args: &[String], env: &dyn Fn(&str) -> Option<String>) -> Result<Command, String> {
-    let Some((command, rest)) = args.split_first() else {
-        return Err("which one: bench sale or bench fight? bench --help tells more".to_owned());
-    };
-    let (command, stock_name) = match command.as_str() {
-        "evalsha" => return evalsha(rest),
-        "cost" => return cost(rest, env),
-        "hello" => return hello(rest),
-        "--help" | "-h" | "help" => return Ok(Command::Usage),
-        "sale" => ("sale", "stock"),
-        "fight" => ("fight", "units"),
-        other => {
-            return Err(format!("{other}: there is no such command; there are sale, fight, cost, hello and evalsha"));
-        }
-    };
-    if rest.iter().any(|arg| arg == "--help" || arg == "-h") {
-        return Ok(Command::Usage);
-    }
-    let mut values = Values::collect(rest, |name| SHARED.contains(&name) || name == stock_name)?;
-    let sale = command == "sale";
-    let users = values.number("users", if sale { 20_000 } else { 200 }, 1, USERS_MAX)?;
-    let connections = values.number("connections", if sale { 64 } else { (2 * users).min(400) }, 1, 60_000)?;
-    let usual = if sale { Repeats { every: 10, distance: 500 } } else { Repeats { every: 1, distance: 0 } };
-    let every = narrow(values.number("repeat-every", usual.every.into(), 0, USERS_MAX)?);
-    let repeats = Repeats { every: if every == 0 { u32::MAX } else { every }, ..usual };
-    let options = Options {
-        command,
-        stock: narrow(values.number(stock_name, if sale { 1000 } else { 50 }, 1, 100_000_000)?),
-        users: narrow(users),
-        repeats,
-        connections: usize::try_from(connections).unwrap_or(usize::MAX),
-        requests_per_connection: narrow(values.number("requests-per-connection", 0, 0, 1_000_000_000)?),
-        model: values.model()?,
-        gateways: values.urls("gateway", 8080)?,
-        access: values.access(env)?,
-        pay_within: values.duration("pay-within")?,
-        settle: values.duration("settle")?.unwrap_or(SETTLE),
-        json: values.text("json").map(PathBuf::from),
-        cpu: values.watched()?,
-    };
-    Ok(Command::Run(Box::new(options)))
+/// Proves speed and correctness of a sale from outside.
+///
+/// Exit status: 0 all checks passed, 1 a check failed, 2 the command could not be run.
+#[derive(Debug, PartialEq, Parser)]
+#[command(name = "bench", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
 }
 
-fn cost(args: &[String], env: &dyn Fn(&str) -> Option<String>) -> Result<Command, String> {
-    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
-        return Ok(Command::Usage);
-    }
-    let mut values = Values::collect(args, |name| COST.contains(&name))?;
-    let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    Ok(Command::Cost(Box::new(CostOptions {
-        gateways: values.targets("gateways")?,
-        floors: values.targets("floors")?,
-        redis_pid: narrow(values.number("redis-pid", 0, 1, u32::MAX.into())?),
-        requests: narrow(values.number("requests", 30_000, 100, USERS_MAX)?),
-        connections: count(values.number("connections", 64, 1, 10_000)?),
-        rounds: narrow(values.number("rounds", 3, 1, 100)?),
-        slow: count(values.number("slow", 2_000, 1, 10_000)?),
-        idle: count(values.number("idle", 10_000, 1, 60_000)?),
-        only: values.rows("only")?,
-        access: values.access(env)?,
-    })))
+#[derive(Debug, PartialEq, Subcommand)]
+pub(crate) enum Command {
+    /// Sell out a flash sale of one SKU and audit it
+    Sale(SaleArgs),
+    /// Let every user ask twice at once for a handful of units, and audit it
+    Fight(FightArgs),
+    /// Measure what each kind of answer costs on the processor, next to nginx and a bare hyper (set up by bench/cost.sh)
+    Cost(Box<CostOptions>),
+    /// Send one EVALSHA for each reservation straight to Redis, as a figure to compare with
+    Evalsha(EvalshaOptions),
+    /// Serve the bare hyper that `cost` compares with
+    Hello {
+        /// Address to listen on
+        #[arg(long, value_name = "ADDRESS")]
+        listen: SocketAddr,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
 }
 
-fn hello(args: &[String]) -> Result<Command, String> {
-    let mut values = Values::collect(args, |name| name == "listen")?;
-    let text = values.text("listen").unwrap_or_default();
-    let address =
-        text.parse().map_err(|_| format!("--listen: expected an address such as 127.0.0.1:8090, found {text:?}"));
-    address.map(Command::Hello)
+#[derive(Debug, PartialEq, Args)]
+pub(crate) struct SaleArgs {
+    /// Units on sale
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = value_parser!(u32).range(1..=STOCK_MAX))]
+    stock: u32,
+    /// Buyers; each asks for one unit
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = value_parser!(u32).range(1..=USERS_MAX))]
+    users: u32,
+    /// Connections that are kept alive
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u32).range(1..=CONNECTIONS_MAX))]
+    connections: u32,
+    /// One user in N asks a second time with the same key; 0: none does
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(..=USERS_MAX))]
+    repeat_every: u32,
+    #[command(flatten)]
+    load: LoadArgs,
 }
 
-fn evalsha(args: &[String]) -> Result<Command, String> {
-    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
-        return Ok(Command::Usage);
-    }
-    let mut values = Values::collect(args, |name| EVALSHA.contains(&name))?;
-    Ok(Command::Evalsha(EvalshaOptions {
-        redis: values.text("redis").unwrap_or_else(|| "redis://127.0.0.1:16379".to_owned()),
-        requests: narrow(values.number("requests", 100_000, 1, 100_000_000)?),
-        connections: narrow(values.number("connections", 64, 1, 10_000)?),
-        pipeline: narrow(values.number("pipeline", 1, 1, 1_000)?),
-        cpu: values.watched()?,
-    }))
+#[derive(Debug, PartialEq, Args)]
+pub(crate) struct FightArgs {
+    /// Units on sale
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = value_parser!(u32).range(1..=STOCK_MAX))]
+    units: u32,
+    /// Buyers; each asks for one unit
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = value_parser!(u32).range(1..=USERS_MAX))]
+    users: u32,
+    /// Connections that are kept alive [default: two for each user, 400 at most]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=CONNECTIONS_MAX))]
+    connections: Option<u32>,
+    /// One user in N asks a second time with the same key; 0: none does
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(..=USERS_MAX))]
+    repeat_every: u32,
+    #[command(flatten)]
+    load: LoadArgs,
 }
 
-struct Values(BTreeMap<String, String>);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ModelName {
+    /// A connection asks again when it is answered
+    Closed,
+    /// Requests arrive at --rate, whatever the server does
+    Open,
+}
 
-impl Values {
-    fn collect(args: &[String], has: impl Fn(&str) -> bool) -> Result<Self, String> {
-        let mut values = BTreeMap::new();
-        let mut args = args.iter();
-        while let Some(arg) = args.next() {
-            let Some(named) = arg.strip_prefix("--") else {
-                return Err(format!("{arg}: there is no such argument; bench --help lists them"));
-            };
-            let (name, value) = match named.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_owned())),
-                None => (named, None),
-            };
-            if !has(name) {
-                return Err(format!("--{name}: there is no such option; bench --help lists them"));
-            }
-            let Some(value) = value.or_else(|| args.next().cloned()) else {
-                return Err(format!("--{name}: a value is missing after it"));
-            };
-            if values.insert(name.to_owned(), value).is_some() {
-                return Err(format!("--{name}: it stands there twice"));
-            }
-        }
-        Ok(Self(values))
+#[derive(Debug, PartialEq, Args)]
+struct LoadArgs {
+    /// Close a connection after this many requests; 0: never
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u32).range(..=1_000_000_000))]
+    requests_per_connection: u32,
+    /// When requests are made
+    #[arg(long, value_enum, default_value_t = ModelName::Closed, requires_if("open", "rate"))]
+    model: ModelName,
+    /// Requests a second of the open model
+    #[arg(long, value_name = "N", value_parser = rate)]
+    rate: Option<f64>,
+    /// Base URLs of the gateways; connections take turns
+    #[arg(long = "gateway", value_name = "URL", value_delimiter = ',', value_parser = base_url,
+        default_value = "http://127.0.0.1:8080")]
+    gateways: Vec<String>,
+    #[command(flatten)]
+    access: Access,
+    /// The mall's time to pay: wait for the unpaid orders to close and audit that their stock came back
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pay_within: Option<Duration>,
+    /// How long after the last answer the mall may take to come to rest
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    settle: Duration,
+    /// Report the processor time that these processes took
+    #[arg(long, value_name = "NAME=PID", value_delimiter = ',', value_parser = watched)]
+    cpu: Vec<Watched>,
+    /// Write the whole record to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl From<SaleArgs> for Options {
+    fn from(SaleArgs { stock, users, connections, repeat_every, load }: SaleArgs) -> Self {
+        let repeats = Repeats { every: every(repeat_every), distance: 500 };
+        load.options("sale", (stock, users, connections), repeats)
     }
+}
 
-    fn text(&mut self, name: &str) -> Option<String> {
-        self.0.remove(name)
+impl From<FightArgs> for Options {
+    fn from(FightArgs { units, users, connections, repeat_every, load }: FightArgs) -> Self {
+        let connections = connections.unwrap_or(users.saturating_mul(2).min(FIGHT_CONNECTIONS_MAX));
+        let repeats = Repeats { every: every(repeat_every), distance: 0 };
+        load.options("fight", (units, users, connections), repeats)
     }
+}
 
-    fn number(&mut self, name: &str, default: u64, min: u64, max: u64) -> Result<u64, String> {
-        let Some(text) = self.text(name) else { return Ok(default) };
-        text.parse::<u64>()
-            .ok()
-            .filter(|value| (min..=max).contains(value))
-            .ok_or_else(|| format!("--{name}: expected a whole number from {min} to {max}, found {text:?}"))
-    }
+/// Nobody repeats: no run has this many users.
+const fn every(repeat_every: u32) -> u32 {
+    if repeat_every == 0 { u32::MAX } else { repeat_every }
+}
 
-    fn watched(&mut self) -> Result<Vec<Watched>, String> {
-        self.text("cpu").map_or(Ok(Vec::new()), |text| cpu::parse(&text))
-    }
-
-    fn access(&mut self, env: &dyn Fn(&str) -> Option<String>) -> Result<Access, String> {
-        let empty_is_none = |text: String| (!text.is_empty()).then_some(text);
-        let given_or_env = |given: Option<String>, name: &str| given.or_else(|| env(name).and_then(empty_is_none));
-        let data_dir = given_or_env(self.text("data-dir"), "MALL_DATA_DIR").unwrap_or_else(|| "data".to_owned());
-        Ok(Access {
-            order_core: self.url("order-core", 8081)?,
-            admin: self.url("admin", 8082)?,
-            data_dir: data_dir.into(),
-            shopper_secret: given_or_env(self.text("shopper-secret"), "MALL_AUTH__SHOPPER_SECRET"),
-            admin_password: given_or_env(self.text("admin-password"), "MALL_ADMIN_PASSWORD"),
-        })
-    }
-
-    fn rows(&mut self, name: &str) -> Result<Vec<Row>, String> {
-        let Some(text) = self.text(name) else { return Ok(Vec::new()) };
-        let row = |word: &str| Row::named(word).ok_or_else(|| format!("--{name}: there is no row {word:?}"));
-        text.split(',').map(row).collect()
-    }
-
-    /// Reads `name=url=pid,name=url=pid`.
-    fn targets(&mut self, name: &str) -> Result<Vec<Target>, String> {
-        let text = self.text(name).unwrap_or_default();
-        let one = |part: &str| {
-            let mut parts = part.split('=');
-            let target = (parts.next()?, parts.next()?, parts.next()?.parse().ok()?);
-            let url = base_url(name, target.1).ok()?;
-            parts.next().is_none().then_some(Target { name: target.0.to_owned(), url, pid: target.2 })
+impl LoadArgs {
+    fn options(self, command: &'static str, (stock, users, connections): (u32, u32, u32), repeats: Repeats) -> Options {
+        let model = match (self.model, self.rate) {
+            (ModelName::Open, Some(rate_per_s)) => Model::Open { rate_per_s },
+            (ModelName::Open | ModelName::Closed, _) => Model::Closed,
         };
-        let all: Option<Vec<Target>> = text.split(',').map(one).collect();
-        all.ok_or_else(|| format!("--{name}: expected name=http://host:port=process-id, found {text:?}"))
-    }
-
-    fn model(&mut self) -> Result<Model, String> {
-        let rate = match self.text("rate") {
-            None => None,
-            Some(text) => Some(
-                text.parse::<f64>()
-                    .ok()
-                    .filter(|rate| (0.1..=10_000_000.0).contains(rate))
-                    .ok_or_else(|| format!("--rate: expected requests a second, found {text:?}"))?,
-            ),
-        };
-        match (self.text("model").as_deref(), rate) {
-            (None | Some("closed"), None) => Ok(Model::Closed),
-            (Some("open"), Some(rate_per_s)) => Ok(Model::Open { rate_per_s }),
-            (Some("open"), None) => Err("--model open: it needs --rate".to_owned()),
-            (None | Some("closed"), Some(_)) => Err("--rate: it needs --model open".to_owned()),
-            (Some(other), _) => Err(format!("--model: expected closed or open, found {other:?}")),
+        Options {
+            command,
+            stock,
+            users,
+            repeats,
+            connections: usize::try_from(connections).unwrap_or(usize::MAX),
+            requests_per_connection: self.requests_per_connection,
+            model,
+            gateways: self.gateways,
+            access: self.access,
+            pay_within: self.pay_within,
+            settle: self.settle,
+            json: self.json,
+            cpu: self.cpu,
         }
-    }
-
-    fn duration(&mut self, name: &str) -> Result<Option<Duration>, String> {
-        let Some(text) = self.text(name) else { return Ok(None) };
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let unit_ms = match &text[digits.len()..] {
-            "ms" => Some(1),
-            "s" => Some(1000),
-            "m" => Some(60_000),
-            _ => None,
-        };
-        let count = digits.parse::<u64>().ok();
-        let millis = unit_ms.zip(count).and_then(|(unit_ms, count)| count.checked_mul(unit_ms));
-        let time = millis.map(Duration::from_millis).map(Some);
-        time.ok_or_else(|| format!("--{name}: expected a time such as 1500ms, 5s or 30m, found {text:?}"))
-    }
-
-    fn url(&mut self, name: &str, port: u16) -> Result<String, String> {
-        let text = self.text(name).unwrap_or_else(|| format!("http://127.0.0.1:{port}"));
-        base_url(name, &text)
-    }
-
-    fn urls(&mut self, name: &str, port: u16) -> Result<Vec<String>, String> {
-        let text = self.text(name).unwrap_or_else(|| format!("http://127.0.0.1:{port}"));
-        text.split(',').map(|text| base_url(name, text)).collect()
     }
 }
 
-fn base_url(name: &str, text: &str) -> Result<String, String> {
-    let base = text.trim_end_matches('/');
-    match base.strip_prefix("http://") {
-        Some(authority) if !authority.is_empty() && !authority.contains(['/', '?', '#', '@', ' ']) => {
-            Ok(base.to_owned())
+/// Reads the arguments, the program's name first.
+///
+/// # Errors
+/// The text to show: a fault, or the help that was asked for.
+pub(crate) fn parse<T: Into<std::ffi::OsString> + Clone>(
+    args: impl IntoIterator<Item = T>,
+) -> Result<Command, clap::Error> {
+    let Cli { command } = Cli::try_parse_from(args)?;
+    let load = match &command {
+        Command::Sale(args) => &args.load,
+        Command::Fight(args) => &args.load,
+        Command::Cost(_) | Command::Evalsha(_) | Command::Hello { .. } | Command::Completions { .. } => {
+            return Ok(command);
         }
-        Some(_) | None => Err(format!("--{name}: expected http://host:port, found {text:?}")),
+    };
+    if load.rate.is_some() && load.model == ModelName::Closed {
+        let fault = clap::error::ErrorKind::ArgumentConflict;
+        return Err(clap::Error::raw(fault, "--rate needs --model open\n"));
     }
-}
-
-fn narrow(value: u64) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
+    Ok(command)
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
-    fn parsed(line: &str) -> Result<Command, String> {
-        let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        parse(&args, &|name| (name == "MALL_ADMIN_PASSWORD").then(|| "from env".to_owned()))
+    fn parsed(line: &str) -> Result<Command, clap::Error> {
+        parse(std::iter::once("bench").chain(line.split_whitespace()))
     }
 
     fn options(line: &str) -> Options {
         match parsed(line) {
-            Ok(Command::Run(options)) => *options,
+            Ok(Command::Sale(args)) => args.into(),
+            Ok(Command::Fight(args)) => args.into(),
             other => panic!("{line}: {other:?}"),
         }
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
     }
 
     #[test]
     fn defaults() {
         let sale = options("sale");
         assert_eq!((sale.stock, sale.users, sale.connections, sale.model), (1000, 20_000, 64, Model::Closed));
-        assert_eq!(
-            (sale.gateways, sale.access.data_dir),
-            (vec!["http://127.0.0.1:8080".to_owned()], PathBuf::from("data"))
-        );
-        assert_eq!((sale.access.admin_password.as_deref(), sale.access.shopper_secret), (Some("from env"), None));
+        assert_eq!(sale.gateways, ["http://127.0.0.1:8080"]);
+        assert_eq!((sale.settle, sale.repeats.every), (Duration::from_secs(30), 10));
         let fight = options("fight --units 5 --users 20");
         assert_eq!((fight.stock, fight.users, fight.connections), (5, 20, 40));
         assert_eq!(fight.repeats, Repeats { every: 1, distance: 0 });
+        assert_eq!(options("sale --repeat-every 0").repeats.every, u32::MAX);
     }
 
     #[test]
     fn both_spellings() {
-        let sale = options("sale --stock=7 --model open --rate 1.5 --gateway=http://h:1/ --pay-within 2s --json out");
+        let sale = options("sale --stock=7 --model open --rate 1.5 --gateway=http://h:1/,http://h:2 --pay-within 2s");
         assert_eq!((sale.stock, sale.model), (7, Model::Open { rate_per_s: 1.5 }));
-        assert_eq!((sale.gateways, sale.pay_within), (vec!["http://h:1".to_owned()], Some(Duration::from_secs(2))));
+        assert_eq!((sale.gateways.len(), sale.pay_within), (2, Some(Duration::from_secs(2))));
         assert_eq!(options("sale --admin-password given").access.admin_password.as_deref(), Some("given"));
-        assert_eq!(parsed("sale --stock 1 --help"), Ok(Command::Usage));
+        let cpu = options("sale --cpu mall=7,redis=8").cpu;
+        assert_eq!(cpu, [("mall", 7), ("redis", 8)].map(|(name, pid)| Watched { name: name.to_owned(), pid }));
+        let Ok(Command::Cost(cost)) = parsed(COST) else { panic!("{COST}") };
+        assert_eq!((cost.gateways[0].url.as_str(), cost.floors[0].pid, cost.rounds), ("http://h:1", 2, 3));
     }
 
+    const COST: &str = "cost --gateways m=http://h:1=1 --floors n=http://h:2=2 --redis-pid 3 --only accepted,slow";
+
     #[test]
-    fn faults_are_one_clear_line() {
-        let check = |line: &str, expect: &str| assert_eq!(parsed(line), Err(expect.to_owned()), "{line}");
-        check("", "which one: bench sale or bench fight? bench --help tells more");
-        check("sell", "sell: there is no such command; there are sale, fight, cost, hello and evalsha");
-        check("sale now", "now: there is no such argument; bench --help lists them");
-        check("sale --units 3", "--units: there is no such option; bench --help lists them");
-        check("sale --stock", "--stock: a value is missing after it");
-        check("sale --stock 1 --stock 2", "--stock: it stands there twice");
-        check("sale --stock many", "--stock: expected a whole number from 1 to 100000000, found \"many\"");
-        check("sale --users 0", "--users: expected a whole number from 1 to 16777216, found \"0\"");
-        check("sale --model open", "--model open: it needs --rate");
-        check("sale --rate 5", "--rate: it needs --model open");
-        check("sale --model open --rate -5", "--rate: expected requests a second, found \"-5\"");
-        check("sale --model half", "--model: expected closed or open, found \"half\"");
-        check("sale --gateway https://h", "--gateway: expected http://host:port, found \"https://h\"");
-        check("sale --gateway http://h/x", "--gateway: expected http://host:port, found \"http://h/x\"");
-        check(
-            "cost --gateways m=http://h:1",
-            "--gateways: expected name=http://host:port=process-id, found \"m=http://h:1\"",
-        );
-        check(
-            "cost --gateways m=http://h:1=1 --floors m=http://h:1=1 --redis-pid 1 --only a",
-            "--only: there is no row \"a\"",
-        );
-        check("hello", "--listen: expected an address such as 127.0.0.1:8090, found \"\"");
-        check("sale --pay-within 5", "--pay-within: expected a time such as 1500ms, 5s or 30m, found \"5\"");
+    fn faults_exit_with_2_and_name_what_is_wrong() {
+        let cost = format!("{COST} --only a");
+        for (line, named) in [
+            ("", "Usage: bench <COMMAND>"),
+            ("sell", "sell"),
+            ("sale now", "now"),
+            ("sale --units 3", "--units"),
+            ("sale --stock", "--stock"),
+            ("sale --stock 1 --stock 2", "--stock"),
+            ("sale --stock many", "many"),
+            ("sale --stock 0", "1..=100000000"),
+            ("sale --users 0", "1..=16777216"),
+            ("sale --model open", "--rate"),
+            ("sale --rate 5", "--model open"),
+            ("sale --model open --rate 0", "requests a second"),
+            ("sale --model half", "half"),
+            ("sale --gateway https://h", "http://host:port"),
+            ("sale --gateway http://h/x", "http://host:port"),
+            ("sale --cpu mall", "name=process-id"),
+            ("cost --gateways m=http://h:1", "name=http://host:port=process-id"),
+            (&cost, "--only"),
+            ("hello", "--listen"),
+            ("sale --pay-within 5", "such as 1500ms"),
+        ] {
+            let fault = parsed(line).unwrap_err();
+            assert_eq!(fault.exit_code(), 2, "{line}");
+            assert!(fault.to_string().contains(named), "{line}: {fault}");
+        }
+        assert_eq!(parsed("sale --stock 1 --help").unwrap_err().exit_code(), 0);
     }
 }

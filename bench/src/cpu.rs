@@ -72,31 +72,20 @@ fn kind(comm: &str) -> String {
     base.filter(|name| !name.is_empty()).unwrap_or("?").to_owned()
 }
 
-/// Reads `name=pid,name=pid`.
-pub(crate) fn parse(text: &str) -> Result<Vec<Watched>, String> {
-    let one = |part: &str| {
-        let (name, pid) = part.split_once('=')?;
-        Some(Watched { name: name.to_owned(), pid: pid.parse().ok()? })
-    };
-    let all: Option<Vec<Watched>> = text.split(',').map(one).collect();
-    all.ok_or_else(|| format!("--cpu: expected name=process-id, and more after commas, found {text:?}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn this_process_takes_time() {
-        let watched = parse(&format!("me={}", std::process::id())).unwrap();
+        let watched = [Watched { name: "me".to_owned(), pid: std::process::id() }];
         let before = times(&watched).unwrap();
         let mut sum = 0_u64;
         while between(&before, &times(&watched).unwrap()).is_empty() {
             sum = std::hint::black_box(sum).wrapping_add(1);
         }
         assert!(resident_bytes(std::process::id()).unwrap() > 1 << 20);
-        assert!(parse("me").is_err() && parse("me=x").is_err());
-        assert!(times(&parse("none=0").unwrap()).is_err());
+        assert!(times(&[Watched { name: "none".to_owned(), pid: 0 }]).is_err());
     }
 
     #[test]

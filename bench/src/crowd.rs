@@ -9,9 +9,9 @@ use std::{
 use hdrhistogram::Histogram;
 
 use crate::{
-    args::{Model, Repeats},
     buyers::{BuyRequest, Buyers},
     load::{Answer, Next, Script, Times},
+    options::{Model, Repeats},
     progress::Progress,
     records::{Records, Verdict},
 };

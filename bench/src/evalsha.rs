@@ -7,6 +7,7 @@ use std::{
     time::Instant,
 };
 
+use clap::value_parser;
 use contract::{
     ActivityId, OrderId, UserId,
     activity::Terms,
@@ -21,7 +22,30 @@ use ledger::{
     },
 };
 
-use crate::{args::EvalshaOptions, cpu};
+use crate::{
+    cpu::{self, Watched},
+    options::watched,
+};
+
+/// How Redis is asked without any gateway.
+#[derive(Debug, Clone, PartialEq, clap::Args)]
+pub(crate) struct EvalshaOptions {
+    /// Address of the Redis server
+    #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:16379")]
+    pub redis: String,
+    /// Reservations
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = value_parser!(u32).range(1..=100_000_000))]
+    pub requests: u32,
+    /// Connections
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u32).range(1..=10_000))]
+    pub connections: u32,
+    /// Commands in flight on each connection
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=1_000))]
+    pub pipeline: u32,
+    /// Report the processor time that these processes took
+    #[arg(long, value_name = "NAME=PID", value_delimiter = ',', value_parser = watched)]
+    pub cpu: Vec<Watched>,
+}
 
 /// Each user may have one unit.
 const TERMS: Terms = Terms { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX >> 12 };

@@ -12,22 +12,31 @@ mod crowd;
 mod evalsha;
 mod load;
 mod mall;
+mod options;
 mod progress;
 mod records;
 mod report;
 mod sale;
 
-use args::{Command, Options};
+use args::{Cli, Command};
+use clap::CommandFactory;
+use options::Options;
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let ran = match args::parse(&args, &|name| std::env::var(name).ok()) {
-        Ok(Command::Usage) => show(args::USAGE).map(|()| true),
-        Ok(Command::Run(options)) => run(&options),
-        Ok(Command::Evalsha(options)) => evalsha::run(&options).and_then(|text| show(&text)).map(|()| true),
-        Ok(Command::Cost(options)) => cost::run(&options).and_then(|text| show(&text)).map(|()| true),
-        Ok(Command::Hello(listen)) => cost::hello::run(listen).map(|()| true),
-        Err(fault) => Err(fault),
+    let command = match args::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(text) => text.exit(),
+    };
+    let ran = match command {
+        Command::Sale(args) => run(&args.into()),
+        Command::Fight(args) => run(&args.into()),
+        Command::Evalsha(options) => evalsha::run(&options).and_then(|text| show(&text)).map(|()| true),
+        Command::Cost(options) => cost::run(&options).and_then(|text| show(&text)).map(|()| true),
+        Command::Hello { listen } => cost::hello::run(listen).map(|()| true),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "bench", &mut std::io::stdout());
+            Ok(true)
+        }
     };
     match ran {
         Ok(true) => ExitCode::SUCCESS,

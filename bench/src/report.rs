@@ -6,8 +6,8 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use crate::{
-    args::{Model, Options},
     cpu,
+    options::{Model, Options},
     sale::Outcome,
 };
 

@@ -14,13 +14,13 @@ use foundation::{
 };
 
 use crate::{
-    args::{Access, Options},
     audit::{self, Audit, Check, Seen},
     buyers::{BuyRequest, Buyers},
     cpu::{self, Times},
     crowd::Crowd,
     load::{self, Ran, Settings},
     mall::{LedgerCounts, Mall},
+    options::{Access, Options},
     progress::note,
     records::Faults,
 };
@@ -225,10 +225,11 @@ pub(crate) const ADMIN: Names = Names {
 /// The secret that was given, or the one that the mall keeps in its data directory; and where it is from.
 pub(crate) fn find_secret(access: &Access, given: Option<&String>, names: &Names) -> Result<(Secret, String), String> {
     let Names { what, option, variable, file } = names;
-    if let Some(text) = given {
+    // An empty variable counts as absent.
+    if let Some(text) = given.filter(|text| !text.is_empty()) {
         return Ok((Secret::new(text.clone()), format!("{option} or {variable}")));
     }
-    let dir: &Path = &access.data_dir;
+    let dir: &Path = if access.data_dir.as_os_str().is_empty() { Path::new("data") } else { &access.data_dir };
     let path = dir.join(file).display().to_string();
     match read_secret(dir, file) {
         Ok(Some(secret)) => Ok((secret, path)),

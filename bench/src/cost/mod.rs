@@ -15,15 +15,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::value_parser;
 use contract::ActivityId;
 use foundation::{Clock, SystemClock};
 
 use crate::{
-    args::{CostOptions, Target},
     buyers::{BuyRequest, Buyers},
     cpu::{self, Watched},
     load::{self, Settings},
     mall::Mall,
+    options::{Access, base_url},
     progress::note,
     sale::{self, random_run, resolve},
 };
@@ -41,6 +42,71 @@ const CORE_THREAD: &str = "gateway";
 const REST_NS: u64 = 2_000_000;
 const REST_LOOK: Duration = Duration::from_millis(100);
 const REST_MAX: Duration = Duration::from_secs(20);
+
+/// A server whose cost is measured.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Target {
+    pub name: String,
+    pub url: String,
+    pub pid: u32,
+}
+
+/// Which servers are measured, and how.
+#[derive(Debug, Clone, PartialEq, clap::Args)]
+pub(crate) struct CostOptions {
+    /// The gateways that are measured
+    #[arg(long, value_name = "NAME=URL=PID", value_delimiter = ',', value_parser = target, required = true)]
+    pub gateways: Vec<Target>,
+    /// The servers that they are compared with
+    #[arg(long, value_name = "NAME=URL=PID", value_delimiter = ',', value_parser = target, required = true)]
+    pub floors: Vec<Target>,
+    /// Process id of the gateways' Redis
+    #[arg(long, value_name = "PID", value_parser = value_parser!(u32).range(1..))]
+    pub redis_pid: u32,
+    /// Requests of each row
+    #[arg(long, value_name = "N", default_value_t = 30_000, value_parser = value_parser!(u32).range(100..=1 << 24))]
+    pub requests: u32,
+    /// Connections
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = count_up_to::<10_000>)]
+    pub connections: usize,
+    /// Rounds; each asks every server every question
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// Slow clients
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = count_up_to::<10_000>)]
+    pub slow: usize,
+    /// Idle connections
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = count_up_to::<60_000>)]
+    pub idle: usize,
+    /// Rows to measure: accepted, sold-out, sold-out-again, limited, unknown, pipelined, reconnecting, slow, idle [default: all]
+    #[arg(long, value_name = "ROW", value_delimiter = ',', value_parser = row)]
+    pub only: Vec<Row>,
+    #[command(flatten)]
+    pub access: Access,
+}
+
+impl CostOptions {
+    fn wants(&self, row: Row) -> bool {
+        self.only.is_empty() || self.only.contains(&row)
+    }
+}
+
+/// `name=url=pid`.
+fn target(text: &str) -> Result<Target, String> {
+    let parts: Vec<&str> = text.split('=').collect();
+    let fault = || "expected name=http://host:port=process-id".to_owned();
+    let [name, url, pid] = parts[..] else { return Err(fault()) };
+    Ok(Target { name: name.to_owned(), url: base_url(url)?, pid: pid.parse().map_err(|_| fault())? })
+}
+
+fn row(word: &str) -> Result<Row, String> {
+    Row::named(word).ok_or_else(|| "there is no such row".to_owned())
+}
+
+fn count_up_to<const MAX: usize>(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=MAX).contains(count));
+    count.ok_or_else(|| format!("expected a whole number from 1 to {MAX}"))
+}
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Ask;
-use crate::args::CostOptions;
+use super::CostOptions;
 
 /// One rush.
 #[derive(Debug, Clone, Copy, Default)]
