@@ -2,24 +2,31 @@
 #![forbid(unsafe_code)]
 
 mod banner;
+mod cli;
 mod ground;
 mod roles;
+mod tasks;
 
 use std::{net::SocketAddr, num::NonZeroUsize, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
+use clap::{CommandFactory, Parser};
 use contract::token::{Audience, TokenKey};
-use foundation::{Clock, DataDir, Readiness, SystemClock, config, logs, metrics::Registry, shutdown};
+use foundation::{Clock, Config, DataDir, Readiness, SystemClock, config, logs, metrics::Registry, shutdown};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::{ground::Ground, roles::Role};
+use crate::{
+    cli::{Cli, Command},
+    ground::Ground,
+    roles::Role,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match start() {
+    match start(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mall: {error:#}");
@@ -28,13 +35,31 @@ fn main() -> ExitCode {
     }
 }
 
-fn start() -> Result<()> {
-    let mut args: Vec<_> = std::env::args_os().skip(1).collect();
-    let role = Role::ALL.into_iter().find(|role| args.first().is_some_and(|word| word == role.as_str()));
-    if role.is_some() {
-        args.remove(0);
+fn start(cli: &Cli) -> Result<()> {
+    let command = cli.chosen();
+    if let Command::Completions { shell } = command {
+        clap_complete::generate(shell, &mut Cli::command(), "mall", &mut std::io::stdout());
+        return Ok(());
     }
-    let config = config::read(config::args(args)?)?;
+    let settings = cli.settings.clone();
+    let config = config::read(config::Args { config: settings.config, runtime: settings.runtime })?;
+    match command {
+        Command::Run | Command::Gateway | Command::OrderCore | Command::Admin => serve(command.role(), config),
+        Command::Migrate => runtime()?.block_on(tasks::migrate(&config)),
+        Command::AdminPassword { username } => runtime()?.block_on(tasks::admin_password(&config, &username)),
+        Command::CheckConfig => {
+            config.warnings.iter().try_for_each(|warning| tasks::say(&format!("warning: {warning}")))?;
+            tasks::say("the settings are valid")
+        }
+        Command::Completions { .. } => Ok(()),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("mall").build()?)
+}
+
+fn serve(role: Option<Role>, config: Config) -> Result<()> {
     // Services of their own share a directory on one host: nothing of theirs lasts there but secrets and leases.
     let data = if role.is_some() { DataDir::share(&config.data_dir)? } else { DataDir::open(&config.data_dir)? };
     let secrets = data.secrets(&config)?;
@@ -42,7 +67,7 @@ fn start() -> Result<()> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("mall").build()?;
+    let runtime = runtime()?;
     let ground = Ground { config, data, secrets, metrics: Registry::default() };
     match role {
         Some(role) => runtime.block_on(roles::run(role, ground)),

@@ -25,8 +25,6 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    pub(crate) const ALL: [Self; 3] = [Self::Gateway, Self::OrderCore, Self::Admin];
-
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",

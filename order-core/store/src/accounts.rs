@@ -193,6 +193,16 @@ impl Store {
         }
     }
 
+    /// Sets an admin's password and ends a lock; `false` where there is no such admin.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn set_admin_password(&self, username: &str, password_hash: &str) -> Result<bool, StoreError> {
+        let sql = "UPDATE admins SET password_hash = ?, failed_sign_ins = 0, locked_until_ms = 0 WHERE username = ?";
+        let set = sqlx::query(sql).bind(password_hash).bind(username_key(username)).execute(self.writer()).await?;
+        Ok(set.rows_affected() == 1)
+    }
+
     /// What a sign-in as `username` is checked against.
     ///
     /// # Errors

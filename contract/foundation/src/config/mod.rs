@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
     fmt,
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
@@ -219,34 +218,6 @@ pub struct Args {
     pub config: Option<PathBuf>,
     /// After `--runtime`: the key `gateway.runtime`, before all else that sets it.
     pub runtime: Option<String>,
-}
-
-/// Reads `--config PATH` and `--runtime NAME`, or either with a `=`.
-///
-/// # Errors
-/// Where there is any other argument, or nothing after one.
-pub fn args(args: impl IntoIterator<Item = OsString>) -> Result<Args, ConfigError> {
-    let fault = |line: String| ConfigError(vec![line]);
-    let mut found = Args::default();
-    let mut args = args.into_iter();
-    while let Some(arg) = args.next() {
-        let text = arg.to_string_lossy();
-        let (name, value) = match text.split_once('=') {
-            Some((name, value)) => (name, Some(OsString::from(value))),
-            None => (&*text, None),
-        };
-        if name != "--config" && name != RUNTIME_ARGUMENT {
-            let known = "--config PATH and --runtime monoio|glommio|may";
-            return Err(fault(format!("{name}: there is no such argument; those there are: {known}")));
-        }
-        let value = value.or_else(|| args.next()).ok_or_else(|| fault(format!("{name}: nothing stands after it")))?;
-        if name == "--config" {
-            found.config = Some(value.into());
-        } else {
-            found.runtime = Some(value.to_string_lossy().into_owned());
-        }
-    }
-    Ok(found)
 }
 
 /// Reads the settings of this process: the file that its arguments name (or `MALL_CONFIG`), its environment,

@@ -144,23 +144,6 @@ fn backends_are_named_by_addresses() {
 }
 
 #[test]
-fn arguments() {
-    let check = |words: &[&str], expect: Result<(Option<&str>, Option<&str>), &str>| {
-        let found = args(words.iter().map(OsString::from)).map_err(|error| error.to_string());
-        let expect = expect
-            .map(|(config, runtime)| Args { config: config.map(PathBuf::from), runtime: runtime.map(str::to_owned) });
-        assert_eq!(found, expect.map_err(str::to_owned), "{words:?}");
-    };
-    check(&[], Ok((None, None)));
-    check(&["--config", "a.yaml"], Ok((Some("a.yaml"), None)));
-    check(&["--config=a=b.yaml"], Ok((Some("a=b.yaml"), None)));
-    check(&["--runtime", "may", "--config", "a.yaml"], Ok((Some("a.yaml"), Some("may"))));
-    check(&["--config"], Err("--config: nothing stands after it"));
-    let known = "serve: there is no such argument; those there are: --config PATH and --runtime monoio|glommio|may";
-    check(&["serve"], Err(known));
-}
-
-#[test]
 fn runtimes() {
     let runtime =
         |env: &[(&str, &str)]| loaded("gateway:\n  runtime: glommio\n", env).map(|config| config.gateway.runtime);

@@ -11,6 +11,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{Read, Write},
     net::TcpStream,
+    process::Stdio,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -18,7 +19,8 @@ use std::{
     time::Duration,
 };
 
-use process::{Mall, Shop, agent, command, get, until};
+use process::{Mall, Shop, agent, call, command, get, until};
+use serde_json::json;
 
 /// Orders by the user who was given them; a user asks under one key.
 type Accepted = BTreeMap<i64, String>;
@@ -232,6 +234,43 @@ fn what_cannot_start_says_why() {
     let running = Mall::start(data.path(), &[]);
     check("MALL_LOG__LEVEL", "warn", &data.path().display().to_string());
     drop(running);
+}
+
+/// The commands that do one thing and exit, on the embedded database.
+#[test]
+fn commands_do_one_thing_and_exit() {
+    let data = tempfile::tempdir().unwrap();
+    let ask = |args: &[&str], settings: &[(&str, &str)], input: &str| {
+        let mut command = command(data.path(), settings);
+        let mut child = command.args(args).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // A command that reads nothing may have ended.
+        drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout) + &text(output.stderr))
+    };
+    let is = |(code, text): (i32, String), expect: i32, part: &str| {
+        assert!(code == expect && text.contains(part), "exit {code}: {text}");
+    };
+    is(ask(&["--version"], &[], ""), 0, "mall ");
+    is(ask(&["serve"], &[], ""), 2, "serve");
+    is(ask(&["completions", "bash"], &[], ""), 0, "check-config");
+    is(ask(&["check-config"], &[], ""), 0, "the settings are valid");
+    is(ask(&["check-config"], &[("MALL_GATEWAY__TREADS", "1")], ""), 1, "MALL_GATEWAY__THREADS");
+    is(ask(&["admin-password"], &[], "a longer password\n"), 1, "there is no database");
+    is(ask(&["migrate"], &[], ""), 0, "up to date");
+
+    let mall = Mall::start(data.path(), &[]);
+    is(ask(&["migrate"], &[], ""), 1, "uses it already");
+    let sign_in = |password: &str| {
+        let url = format!("{}/admin/api/v1/sessions", mall.admin);
+        call("POST", &url, None, &json!({ "username": "admin", "password": password })).0
+    };
+    is(ask(&["admin-password"], &[], "short\n"), 1, "at least 12");
+    is(ask(&["admin-password", "--username", "nobody"], &[], "a longer password\n"), 1, "no admin");
+    assert_eq!(sign_in("a longer password"), 401);
+    is(ask(&["admin-password"], &[], "a longer password\n"), 0, "is set");
+    assert_eq!(sign_in("a longer password"), 200);
 }
 
 /// glommio asks for memory that it may lock.
