@@ -15,7 +15,7 @@ cargo fmt --all --check
 cargo clippy "${everything[@]}" --all-targets -- -D warnings
 status=0
 cargo test "${everything[@]}" --no-fail-fast 2>&1 | tee -a "$out" || status=$?
-bash deploy/schemathesis/run.sh 2>&1 | tee -a "$out" || status=1
+bash tests/schemathesis/run.sh 2>&1 | tee -a "$out" || status=1
 bash bench/instructions.sh 2>&1 | tee -a "$out" || status=1
 bash deploy/fuzz.sh 2>&1 | tee -a "$out" || status=1
 

@@ -9,7 +9,7 @@ pub(super) type Script = LazyLock<redis::Script>;
 
 macro_rules! text {
     ($($file:literal)+) => {
-        concat!(include_str!("../../../lua/run.lua"), $(include_str!(concat!("../../../lua/", $file))),+)
+        concat!(include_str!("../../../../contract/lua/run.lua"), $(include_str!(concat!("../../../../contract/lua/", $file))),+)
     };
 }
 

@@ -18,7 +18,7 @@ const ANSWER_MAX: Duration = Duration::from_millis(500);
 /// After Redis did not answer it is not asked for so long.
 const REST_MS: u64 = 1_000;
 
-static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../../lua/limit.lua")));
+static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../../../contract/lua/limit.lua")));
 
 /// Windows in Redis: a sorted set each, which Redis forgets once nothing in it counts.
 #[derive(Clone)]

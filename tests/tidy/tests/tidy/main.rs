@@ -116,7 +116,7 @@ fn dependencies_point_one_way() {
         let in_workspace = |name: &&String| repo.packages.iter().any(|package| package.name == **name);
         for package in &repo.packages {
             let Some((_, uses)) = PACKAGES.iter().find(|(name, _)| *name == package.name) else {
-                let what = "a package that the rules don't know: say in deploy/tidy what it may be built from";
+                let what = "a package that the rules don't know: say in tests/tidy what it may be built from";
                 faults.add(&package.manifest, line_of(repo, package, "name"), what);
                 continue;
             };
@@ -130,7 +130,7 @@ fn dependencies_point_one_way() {
             for name in package.dev_dependencies.iter().filter(in_workspace) {
                 if !allowed.contains(&name.as_str()) && !LIBRARIES.contains(&name.as_str()) {
                     let what =
-                        format!("a test of {} with {name} belongs in deploy/standalone or deploy/sim", package.name);
+                        format!("a test of {} with {name} belongs in deploy/standalone or tests/sim", package.name);
                     faults.add(&package.manifest, line_of(repo, package, name), what);
                 }
             }
