@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fuzzes the gateway's core from the committed corpus for SECONDS_MAX seconds (30). A fault leaves its input in
-# target/fuzz and ends with 1. KEEP=1 adds to the corpus what reached something new.
+# target/fuzz and ends with 1. KEEP=1 adds to the corpus what reached something new. The corpus is one packed file.
 #
 # The flags are those of `cargo fuzz run --sanitizer none`, which works here too; they need no nightly compiler, and there is
 # no unsafe code for a sanitizer to watch.
@@ -19,12 +19,17 @@ RUSTFLAGS=$flags CARGO_TARGET_DIR=$out cargo build --locked --quiet --release --
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 log=$scratch/log
+corpus=$scratch/corpus
 new=$scratch/new
-mkdir "$new"
-[ -z "${KEEP:-}" ] || new=$fuzz/corpus/connection
-if "$out/$target/release/connection" "$new" "$fuzz/corpus/connection" -dict="$fuzz/connection.dict" -max_len=4096 \
+mkdir "$corpus" "$new"
+python3 "$fuzz/corpus.py" unpack "$fuzz/connection.pack" "$corpus"
+if "$out/$target/release/connection" "$new" "$corpus" -dict="$fuzz/connection.dict" -max_len=4096 \
     -max_total_time="$SECONDS_MAX" -artifact_prefix="$out/" -print_final_stats=1 >"$log" 2>&1; then
     grep -E '^(Done|stat::new_units_added)' "$log"
+    if [ -n "${KEEP:-}" ]; then
+        cp "$new"/* "$corpus" 2>/dev/null || true
+        python3 "$fuzz/corpus.py" pack "$corpus" "$fuzz/connection.pack"
+    fi
     echo "fuzz: 1 passed, 0 failed"
 else
     tail -n 40 "$log"
