@@ -4,7 +4,7 @@ SEED ?= 1
 GATEWAYS ?= 1
 ARGS ?=
 
-.PHONY: help run run-full sale services-up services-down measure cost test sim fmt clean
+.PHONY: help run run-full sale services-up services-down measure cost test sim deny fmt clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -36,6 +36,10 @@ test: ## format, lints, every test, Schemathesis
 
 sim: ## replay one seed of the simulation: make sim SEED=n
 	cargo run --locked -p sim -- $(SEED)
+
+deny: ## check licences, sources, bans and advisories of all dependencies; builds cargo-deny first (minutes)
+	cargo install --locked --quiet --root target/tools cargo-deny
+	target/tools/bin/cargo-deny check
 
 fmt: ## format the code
 	cargo fmt --all

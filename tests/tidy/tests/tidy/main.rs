@@ -227,6 +227,23 @@ fn has_path(line: &str, path: &str) -> bool {
     line.match_indices(path).any(|(at, _)| !line[..at].ends_with(goes_on))
 }
 
+/// The crates that `deny.toml` bans. cargo-deny checks more, but takes minutes to build.
+#[test]
+fn no_banned_crate_is_locked() {
+    hold(|repo, faults| {
+        let rules = repo.text("deny.toml");
+        let banned: Vec<&str> =
+            rules.lines().filter_map(|line| line.trim().strip_prefix("{ crate = \"")?.split('"').next()).collect();
+        assert!(banned.contains(&"openssl"), "deny.toml bans {banned:?}");
+        for (at, line) in repo.text("Cargo.lock").lines().enumerate() {
+            let name = line.strip_prefix("name = \"").and_then(|rest| rest.strip_suffix('"'));
+            if name.is_some_and(|name| banned.contains(&name)) {
+                faults.add("Cargo.lock", at + 1, format!("{line}: deny.toml says why not"));
+            }
+        }
+    });
+}
+
 #[test]
 fn the_architecture_names_every_package() {
     hold(|repo, faults| {
