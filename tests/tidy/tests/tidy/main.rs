@@ -257,7 +257,47 @@ fn the_architecture_names_every_package() {
 }
 
 #[test]
+fn documents_name_files_that_exist() {
+    hold(|repo, faults| {
+        for file in repo.files.iter().filter(|file| file.path.ends_with(".md")) {
+            let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            for (at, line) in file.text.lines().enumerate() {
+                for target in links(line).filter(|target| !repo.has(&format!("{folder}/{target}"))) {
+                    faults.add(&file.path, at + 1, format!("{target}: the link leads nowhere"));
+                }
+                for path in paths(line).filter(|path| !repo.has(path)) {
+                    faults.add(&file.path, at + 1, format!("{path}: there is no such file"));
+                }
+            }
+        }
+    });
+}
+
+/// Targets of the links in a line of Markdown that lead to a file of the repository.
+fn links(line: &str) -> impl Iterator<Item = &str> {
+    let targets = line.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+    targets.filter(|target| !target.is_empty() && !target.contains("://"))
+}
+
+/// Words in backticks that are paths from the root of the repository: with a folder, and a name that has an ending.
+fn paths(line: &str) -> impl Iterator<Item = &str> {
+    const ENDINGS: &[&str] = &["rs", "sh", "txt", "toml", "lua", "sql", "md", "py", "yaml", "dict", "pack"];
+    let is_path = |word: &&str| {
+        let (folder, name) = word.rsplit_once('/').unwrap_or_default();
+        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+        let is_plain = word.chars().all(|c| c.is_alphanumeric() || "._-/".contains(c));
+        !folder.is_empty() && ENDINGS.contains(&ending) && is_plain && !word.starts_with('/')
+    };
+    line.split('`').skip(1).step_by(2).filter(is_path)
+}
+
+#[test]
 fn the_rules_find_what_they_look_for() {
+    let line =
+        "[a](b/c.md#d), [e](https://f/g), [h](#i), `gateway/core/src/lib.rs`, `a.rs`, `x/*.toml`, `YYYY/MM_name.sql`";
+    assert_eq!(links(line).collect::<Vec<_>>(), ["b/c.md"]);
+    assert_eq!(paths(line).collect::<Vec<_>>(), ["gateway/core/src/lib.rs", "YYYY/MM_name.sql"]);
+
     for (head, tail, _) in WORDS {
         let word = format!("{head}{tail}");
         assert!(has_word(&format!("    {word}(\"later\")"), &word), "{word}");

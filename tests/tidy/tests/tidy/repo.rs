@@ -57,6 +57,11 @@ impl Repo {
         Self { files: files.collect(), packages: packages.collect(), root }
     }
 
+    /// Whether there is a file or folder of this path from the root.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.root.join(path.trim_start_matches('/')).exists()
+    }
+
     /// A file's text; empty where there is none.
     pub(crate) fn text(&self, path: &str) -> String {
         fs::read_to_string(self.root.join(path)).unwrap_or_default()
