@@ -418,8 +418,8 @@ async fn paid_order(app: &TestApp) -> (UserId, OrderId) {
     };
     store.seed(START_MS).await.unwrap();
     let sku = store.skus(None, store::Page { before: i64::MAX, limit: 1 }).await.unwrap().items[0].sku_id;
-    let lines = std::collections::BTreeMap::from([(sku, 2)]);
-    let new = store::NewOrder { user, address: address.address_id, lines, from_cart: false, request: None };
+    let goods = store::Goods::Items(std::collections::BTreeMap::from([(sku, 2)]));
+    let new = store::NewOrder { user, address: address.address_id, goods, request: None };
     let store::Placed::Placed(order) = store.place_order(&new, START_MS).await.unwrap() else { panic!("no order") };
     let begun = store.begin_payment((user, order.id), "mock", START_MS).await.unwrap();
     let store::Begun::Begun(payment) = begun else { panic!("{begun:?}") };
