@@ -100,6 +100,7 @@ impl Store {
     async fn try_to_add(&self, user: UserId, line: CartLine, now_ms: u64) -> Result<Option<CartChange>, StoreError> {
         let Some(room) = CART_UNITS_MAX.checked_sub(line.quantity) else { return Ok(Some(CartChange::TooManyUnits)) };
         let mut tx = self.begin_write().await?;
+        lock_cart(&mut tx, user).await?;
         let added = sqlx::query(
             "UPDATE cart_items SET quantity = quantity + ?, price_cents = ?, updated_at_ms = ? \
              WHERE user_id = ? AND sku_id = ? AND quantity <= ?",

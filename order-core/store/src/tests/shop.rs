@@ -69,6 +69,7 @@ super::cases! {
     an_order_follows_its_states => walks,
     a_cart_has_its_limits => carts,
     a_cart_that_changes_is_ordered_once => changing_carts,
+    concurrent_additions_keep_the_line_limit => crowded_carts,
     one_address_is_the_default => defaults,
 }
 
@@ -267,6 +268,33 @@ async fn changing_carts(place: &Place) {
         assert_eq!(ordered(other) + left, 4, "round {round}");
         store.take_from_cart(ada.0, None).await.unwrap();
     }
+}
+
+/// A cart with one free line takes one of many concurrent additions.
+async fn crowded_carts(place: &Place) {
+    let store = place.fresh().await;
+    let ada = buyer(&store, "ada").await;
+    let product = contract::ProductId::from_i64(1).unwrap();
+    let mut adds = Vec::new();
+    for _ in 0..CART_LINES_MAX + 20 {
+        let new = NewSku { product, attributes: Attributes::new(), price: Cents::new(1), stock: 1 };
+        let sku = store.add_sku(new, 5).await.unwrap().unwrap().sku_id;
+        adds.push(CartLine { sku, ..line(SKU, 1) });
+    }
+    let at_once = adds.split_off(CART_LINES_MAX - 1);
+    for add in adds {
+        assert_eq!(store.add_to_cart(ada.0, add, 5).await.unwrap(), CartChange::Done);
+    }
+    let mut running = JoinSet::new();
+    for add in at_once {
+        let store = store.clone();
+        running.spawn(async move { store.add_to_cart(ada.0, add, 5).await.unwrap() });
+    }
+    let added = running.join_all().await;
+    assert_eq!(added.iter().filter(|change| **change == CartChange::Done).count(), 1);
+    assert_eq!(store.cart(ada.0).await.unwrap().len(), CART_LINES_MAX);
+    let order = place_one(&store, &of_cart(ada, None)).await;
+    assert_eq!((order.lines.len(), store.cart(ada.0).await.unwrap()), (CART_LINES_MAX, Vec::new()));
 }
 
 async fn defaults(place: &Place) {
