@@ -464,7 +464,7 @@ async fn orders_are_sent_and_refunds_decided() {
     app.store.ask_refund((user, order), "", START_MS).await.unwrap();
     assert_eq!(decide("approve").await.1["status"], "refunding");
     assert_eq!(decide("refuse").await.0, StatusCode::CONFLICT, "the money is on its way");
-    assert_eq!(app.store.due_refunds(9).await.unwrap().len(), 1);
+    assert_eq!(app.store.due_refunds(&["mock"], 9).await.unwrap().len(), 1);
     let viewer = format!("Bearer {}", token("viewer"));
     let viewer = [("authorization", viewer.as_str())];
     assert_eq!(app.send("GET", &path, &viewer, "").await.0, StatusCode::OK);

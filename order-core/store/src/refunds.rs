@@ -1,11 +1,11 @@
 //! Money that goes back: asked for, decided, sent, and only then gone.
 
 use contract::{Cents, OrderId, PaymentId, RefundId, UserId};
-use sqlx::{Row, Transaction};
+use sqlx::{QueryBuilder, Row, Transaction};
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, Store, big, id, retried},
+    db::{Db, DbRow, Store, big, count, id, retried},
     moves::{Moved, standing, step},
     order_state::{Happening, OrderState},
     payments::SUCCEEDED,
@@ -114,19 +114,23 @@ impl Store {
         .await
     }
 
-    /// Money that providers are to send back, the oldest first.
+    /// Refunds that the providers of `methods` are to send, the oldest first. Refunds by other methods wait without
+    /// holding up these.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn due_refunds(&self, limit: u32) -> Result<Vec<DueRefund>, StoreError> {
-        let rows = sqlx::query(
+    pub async fn due_refunds(&self, methods: &[&str], limit: u32) -> Result<Vec<DueRefund>, StoreError> {
+        if methods.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut query = QueryBuilder::<Db>::new(
             "SELECT r.id, r.payment_id, r.amount_cents, p.method, p.provider_trade_no FROM refunds r \
-             JOIN payments p ON p.id = r.payment_id WHERE r.status = ? ORDER BY r.id LIMIT ?",
-        )
-        .bind(APPROVED)
-        .bind(i64::from(limit))
-        .fetch_all(self.readers())
-        .await?;
+             JOIN payments p ON p.id = r.payment_id WHERE r.status = ",
+        );
+        query.push_bind(APPROVED);
+        push_methods(&mut query, " AND p.method IN (", methods);
+        query.push(" ORDER BY r.id LIMIT ").push_bind(i64::from(limit));
+        let rows = query.build().fetch_all(self.readers()).await?;
         let due = |row: &DbRow| {
             let trade_no: Option<String> = row.try_get("provider_trade_no")?;
             Ok(DueRefund {
@@ -138,6 +142,21 @@ impl Store {
             })
         };
         rows.iter().map(due).collect()
+    }
+
+    /// The number of approved refunds whose method is not one of `methods`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn refunds_not_by(&self, methods: &[&str]) -> Result<u64, StoreError> {
+        let mut query = QueryBuilder::<Db>::new(
+            "SELECT COUNT(*) AS refunds FROM refunds r JOIN payments p ON p.id = r.payment_id WHERE r.status = ",
+        );
+        query.push_bind(APPROVED);
+        if !methods.is_empty() {
+            push_methods(&mut query, " AND p.method NOT IN (", methods);
+        }
+        count(&query.build().fetch_one(self.readers()).await?, "refunds")
     }
 
     /// The provider has sent it. Telling so again changes nothing.
@@ -210,4 +229,14 @@ impl Store {
         .await?;
         RefundId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))
     }
+}
+
+/// Appends `condition`, an open `IN (`, with at least one method.
+fn push_methods(query: &mut QueryBuilder<Db>, condition: &str, methods: &[&str]) {
+    query.push(condition);
+    let mut list = query.separated(", ");
+    for method in methods {
+        list.push_bind((*method).to_owned());
+    }
+    query.push(")");
 }

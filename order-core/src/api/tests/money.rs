@@ -98,6 +98,19 @@ async fn only_the_right_notice_pays() {
 }
 
 #[tokio::test]
+async fn a_method_that_is_off_is_refused() {
+    let shop = Shopping::at(TestApp::that_offers(Offers::Alipay).await).await;
+    let address = shop.address().await;
+    let (_, order) = shop.ask("POST", "/orders", Some(shop.order(&address, 1))).await;
+    let path = format!("/orders/{}/payments", order["order_id"].as_str().unwrap());
+    let problem = shop.refused("POST", &path, Some(json!({ "method": "mock" })), (422, "method_not_offered")).await;
+    assert_eq!(problem["methods"], json!(["alipay"]), "{problem}");
+    shop.refused("POST", &path, Some(json!({ "method": "cash" })), (422, "invalid_body")).await;
+    shop.refused("POST", "/payments/mock/notify", None, (404, "not_found")).await;
+    assert_eq!(shop.ask("POST", &path, Some(json!({ "method": "alipay" }))).await.0, StatusCode::CREATED);
+}
+
+#[tokio::test]
 async fn money_is_asked_back_once() {
     let shop = Shopping::new().await;
     let (order, payment) = shop.to_be_paid().await;
@@ -112,6 +125,6 @@ async fn money_is_asked_back_once() {
     let id = order.parse().unwrap();
     let moved = shop.app.store.decide_refund(id, true, START_MS).await.unwrap();
     assert!(matches!(moved, Moved::To(OrderState::Refunding(_))), "{moved:?}");
-    let due = shop.app.store.due_refunds(9).await.unwrap();
+    let due = shop.app.store.due_refunds(&["mock"], 9).await.unwrap();
     assert_eq!((due.len(), due[0].trade_no.as_str()), (1, "T1"));
 }

@@ -14,6 +14,8 @@ const PAIRS: i64 = 10_000;
 /// Of them, on a server that is asked over a socket.
 const PAIRS_FAR: i64 = 500;
 
+const METHODS: [&str; 2] = ["mock", "alipay"];
+
 async fn begun(store: &Store, buyer: Buyer, order: &Order) -> Payment {
     let begun = store.begin_payment((buyer.0, order.id), "mock", 6).await.unwrap();
     let Begun::Begun(payment) = begun else { panic!("{begun:?}") };
@@ -88,7 +90,12 @@ async fn misfits(place: &Place) {
     let way = begun(&store, ada, &third).await;
     assert_eq!(arrived(&store, &way, "t3").await, Arrived::Paid);
     assert!(matches!(arrived(&store, &other_way, "t4").await, Arrived::GoesBack(_)));
-    assert_eq!(store.due_refunds(10).await.unwrap().len(), 1);
+    assert_eq!(store.due_refunds(&METHODS, 10).await.unwrap().len(), 1);
+    // Without Alipay it is not due, and holds up no other refund.
+    assert_eq!(store.due_refunds(&["mock"], 10).await.unwrap(), []);
+    assert_eq!(store.due_refunds(&[], 10).await.unwrap(), []);
+    let not_by = async |methods: &[&str]| store.refunds_not_by(methods).await.unwrap();
+    assert_eq!((not_by(&METHODS).await, not_by(&["mock"]).await, not_by(&[]).await), (0, 1, 1));
 }
 
 async fn late(place: &Place) {
@@ -108,11 +115,11 @@ async fn late(place: &Place) {
     place_one(&store, &asks(ada, 1, None)).await;
     let Arrived::GoesBack(refund) = arrived(&store, &too_late, "t2").await else { panic!("held") };
     assert_eq!(stock(&store).await, 39);
-    let due = store.due_refunds(10).await.unwrap();
+    let due = store.due_refunds(&METHODS, 10).await.unwrap();
     assert_eq!((due.len(), due[0].refund, due[0].trade_no.as_str(), due[0].amount), (1, refund, "t2", other.total));
     store.refund_done(&due[0], 8).await.unwrap();
     store.refund_done(&due[0], 8).await.unwrap();
-    assert_eq!(store.due_refunds(10).await.unwrap(), []);
+    assert_eq!(store.due_refunds(&METHODS, 10).await.unwrap(), []);
     assert_eq!(state(&store, ada.0, other.id).await, OrderState::Closed);
     assert_eq!(arrived(&store, &too_late, "t2").await, Arrived::Again);
 }
@@ -128,14 +135,14 @@ async fn backs(place: &Place) {
     assert!(matches!(ask(ada.0).await, AskedRefund::Asked(_)));
     let refunding = OrderState::Refunding(Fulfilment::Paid);
     assert_eq!(ask(ada.0).await, AskedRefund::Refused(refunding));
-    assert_eq!(store.due_refunds(10).await.unwrap(), [], "the shop has not decided");
+    assert_eq!(store.due_refunds(&METHODS, 10).await.unwrap(), [], "the shop has not decided");
     let back = Moved::To(OrderState::Bought(Fulfilment::Paid));
     assert_eq!(store.decide_refund(order.id, false, 9).await.unwrap(), back);
     assert!(matches!(ask(ada.0).await, AskedRefund::Asked(_)));
     assert_eq!(store.decide_refund(order.id, true, 9).await.unwrap(), Moved::To(refunding));
     assert_eq!(store.decide_refund(order.id, false, 9).await.unwrap(), Moved::Refused(refunding), "it is decided");
     assert_eq!(state(&store, ada.0, order.id).await, refunding, "the money is on its way");
-    let due = store.due_refunds(10).await.unwrap();
+    let due = store.due_refunds(&METHODS, 10).await.unwrap();
     assert_eq!((due.len(), due[0].amount), (1, order.total));
     store.refund_done(&due[0], 10).await.unwrap();
     assert_eq!((state(&store, ada.0, order.id).await, stock(&store).await), (OrderState::Refunded, 100));
@@ -176,7 +183,7 @@ async fn races(place: &Place) {
             if !matches!(arrived, Arrived::GoesBack(_)) {
                 assert!(matches!(store.ask_refund((ada.0, bought), "", 8).await.unwrap(), AskedRefund::Asked(_)));
                 store.decide_refund(bought, true, 8).await.unwrap();
-                let due = store.due_refunds(1000).await.unwrap();
+                let due = store.due_refunds(&METHODS, 1000).await.unwrap();
                 for due in due.iter().filter(|due| due.payment == payment.id) {
                     store.refund_done(due, 9).await.unwrap();
                 }
