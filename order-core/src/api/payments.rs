@@ -179,7 +179,7 @@ async fn arrived(api: &Api, notice: &Notice) -> bool {
     match api.store.payment_arrived(notice, api.now_ms()).await {
         Ok(Arrived::Paid | Arrived::Again) => true,
         Ok(arrived @ (Arrived::HeldAgain(_) | Arrived::GoesBack(_))) => {
-            tracing::warn!(payment = %notice.payment, ?arrived, "money came too late");
+            tracing::warn!(payment = %notice.payment, ?arrived, "money came too late, or for an order that is paid");
             true
         }
         Ok(arrived @ (Arrived::Unknown | Arrived::WrongAmount | Arrived::OtherTrade)) => {

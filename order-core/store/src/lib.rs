@@ -58,7 +58,7 @@ pub use orders::{Order, OrderLine, OrderQuery, StaffOrder};
 pub use page::{Changed, Listed, PAGE_MAX, Page, cursor_number};
 pub use passwords::{PASSWORD_BYTES_MAX, Passwords, SignIn};
 pub use payments::{Arrived, Begun, Notice, Payment};
-pub use refunds::{AskedRefund, DueRefund};
+pub use refunds::{AskedRefund, DueRefund, Purpose};
 pub use sale::{
     DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, REPEAT_ROWS_MAX, SaleStore, StatusUnits, TAKE_IN_MAX, TakenIn,
 };
