@@ -168,7 +168,8 @@ impl Store {
     }
 
     /// Money for an order that can't be paid any more. An order of the shop that was closed unpaid is replaced by a new
-    /// order if its units are still in stock; the closed order stays closed. Units of a sale belong to the next buyer. All other money goes back.
+    /// order if its units are still in stock, and only once; the closed order stays closed. Units of a sale belong to
+    /// the next buyer. All other money goes back.
     async fn take_late(
         &self,
         tx: &mut Transaction<'_, Db>,
@@ -176,24 +177,40 @@ impl Store {
         notice: &Notice,
         now_ms: u64,
     ) -> Result<(Arrived, Vec<Outgoing>), StoreError> {
+        let is_replaced = is_replaced(tx, standing.order).await?;
         let is_closed = standing.state == OrderState::Closed && standing.activity.is_none();
-        if is_closed && take_units_again(tx, standing.order).await? {
+        if is_closed && !is_replaced && take_units_again(tx, standing.order).await? {
             let again = self.next_order()?;
             copy_as_paid(tx, (standing.order, again), notice.payment, now_ms).await?;
+            let query = sqlx::query("UPDATE orders SET replaced_by = ? WHERE id = ? AND replaced_by IS NULL");
+            let replaced = query.bind(again.as_i64()).bind(standing.order.as_i64()).execute(&mut **tx).await?;
+            if replaced.rows_affected() != 1 {
+                let order = standing.order;
+                return Err(StoreError::contradiction(format!("order {order} was replaced while it was locked")));
+            }
             let query = sqlx::query("UPDATE payments SET order_id = ? WHERE id = ?");
             query.bind(again.as_i64()).bind(notice.payment.as_i64()).execute(&mut **tx).await?;
             let event = Outgoing::event(again, standing.user, OrderState::Bought(Fulfilment::Paid), now_ms);
             return Ok((Arrived::HeldAgain(again), vec![event]));
         }
         let purpose = match standing.state {
-            OrderState::Closed | OrderState::Failed => Purpose::Late,
-            OrderState::PendingPayment | OrderState::Bought(_) | OrderState::Refunding(_) | OrderState::Refunded => {
-                Purpose::Twice
-            }
+            OrderState::Closed | OrderState::Failed if !is_replaced => Purpose::Late,
+            OrderState::PendingPayment
+            | OrderState::Bought(_)
+            | OrderState::Refunding(_)
+            | OrderState::Refunded
+            | OrderState::Closed
+            | OrderState::Failed => Purpose::Twice,
         };
         let refund = self.send_back(tx, (standing.order, notice.payment), (purpose, notice.amount), now_ms).await?;
         Ok((Arrived::GoesBack(refund), Vec::new()))
     }
+}
+
+/// Whether late money has replaced `order`, which the transaction has locked.
+async fn is_replaced(tx: &mut Transaction<'_, Db>, order: OrderId) -> Result<bool, StoreError> {
+    let row = sqlx::query("SELECT replaced_by FROM orders WHERE id = ?").bind(order.as_i64());
+    Ok(row.fetch_one(&mut **tx).await?.try_get::<Option<i64>, _>("replaced_by")?.is_some())
 }
 
 /// Takes the units of a closed order out of the stock once more; `false`, and none is taken, where one lacks.

@@ -45,6 +45,7 @@ super::cases! {
     late_money_is_held_again_or_goes_back => late,
     money_goes_back_when_the_shop_says_so => backs,
     only_its_own_refund_moves_an_order => own_refunds,
+    a_closed_order_is_replaced_once => replacements,
     refunds_never_exceed_their_payment => bounds,
     rows_of_earlier_versions_are_filled => backfill,
     payment_and_deadline_decide_each_order_once => races,
@@ -186,6 +187,58 @@ async fn own_refunds(place: &Place) {
         store.refund_done(&due[0], 11).await.unwrap();
         assert_eq!((state(&store, ada.0, order.id).await, stock(&store).await), (OrderState::Refunded, 100));
         assert_eq!(store.due_refunds(&METHODS, 10).await.unwrap(), []);
+    }
+}
+
+/// Two payments arrive for a closed order, in sequence and concurrently: the order is replaced once, and the other
+/// payment is refunded.
+async fn replacements(place: &Place) {
+    let store = place.fresh().await;
+    let ada = buyer(&store, "ada").await;
+    for round in 0..20 {
+        let order = place_one(&store, &asks(ada, 2, None)).await;
+        let payments = [begun_by(&store, ada, &order, "alipay").await, begun(&store, ada, &order).await];
+        assert_eq!(store.close_unpaid(&[order.id], order.expires_at_ms).await.unwrap(), 1);
+        let mut coming = JoinSet::new();
+        for payment in &payments {
+            let notice = notice(payment, &format!("{round} {}", payment.id));
+            let store = store.clone();
+            let come = async move { (notice.payment, store.payment_arrived(&notice, 7).await.unwrap()) };
+            if round % 2 == 0 {
+                coming.spawn(come);
+            } else {
+                let come = come.await;
+                coming.spawn(std::future::ready(come));
+            }
+        }
+        let (mut replaced, mut back) = (Vec::new(), Vec::new());
+        for (payment, arrived) in coming.join_all().await {
+            match arrived {
+                Arrived::HeldAgain(again) => replaced.push((payment, again)),
+                Arrived::GoesBack(refund) => back.push((payment, refund)),
+                other @ (Arrived::Paid
+                | Arrived::Again
+                | Arrived::Unknown
+                | Arrived::WrongAmount
+                | Arrived::OtherTrade) => panic!("{other:?}"),
+            }
+        }
+        let ([(_, again)], [(twice, refund)]) = (&replaced[..], &back[..]) else {
+            panic!("round {round}: {replaced:?} {back:?}");
+        };
+        assert_eq!(stock(&store).await, 98, "round {round}");
+        let due = store.due_refunds(&METHODS, 10).await.unwrap();
+        assert_eq!(due.iter().map(|due| (due.refund, due.payment)).collect::<Vec<_>>(), [(*refund, *twice)]);
+        store.refund_done(&due[0], 8).await.unwrap();
+        assert_eq!(state(&store, ada.0, order.id).await, OrderState::Closed);
+        assert_eq!(state(&store, ada.0, *again).await, OrderState::Bought(Fulfilment::Paid));
+        // A refund of the new order returns the payment that replaced the closed one.
+        assert!(matches!(store.ask_refund((ada.0, *again), "", 9).await.unwrap(), AskedRefund::Asked(_)));
+        store.decide_refund(*again, true, 9).await.unwrap();
+        let due = store.due_refunds(&METHODS, 10).await.unwrap();
+        assert_eq!(due.iter().map(|due| due.payment).collect::<Vec<_>>(), [replaced[0].0]);
+        store.refund_done(&due[0], 10).await.unwrap();
+        assert_eq!((state(&store, ada.0, *again).await, stock(&store).await), (OrderState::Refunded, 100));
     }
 }
 
