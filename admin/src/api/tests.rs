@@ -423,7 +423,8 @@ async fn paid_order(app: &TestApp) -> (UserId, OrderId) {
     let store::Placed::Placed(order) = store.place_order(&new, START_MS).await.unwrap() else { panic!("no order") };
     let begun = store.begin_payment((user, order.id), "mock", START_MS).await.unwrap();
     let store::Begun::Begun(payment) = begun else { panic!("{begun:?}") };
-    let notice = store::Notice { payment: payment.id, trade_no: "T".to_owned(), amount: payment.amount };
+    let (trade_no, amount) = ("T".to_owned(), payment.amount);
+    let notice = store::Notice { method: "mock", payment: payment.id, trade_no, amount };
     assert_eq!(store.payment_arrived(&notice, START_MS).await.unwrap(), store::Arrived::Paid);
     (user, order.id)
 }

@@ -131,7 +131,8 @@ pub(super) async fn notify(
     let heard = match provider.app.read_notice(&body) {
         Ok(Told::Nothing) => true,
         Ok(Told::Paid(paid)) => {
-            let notice = Notice { payment: paid.payment, trade_no: paid.trade_no, amount: paid.amount };
+            let (payment, trade_no, amount) = (paid.payment, paid.trade_no, paid.amount);
+            let notice = Notice { method: provider.method, payment, trade_no, amount };
             arrived(&api, &notice).await
         }
         Err(error) => {

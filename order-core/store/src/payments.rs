@@ -42,6 +42,8 @@ pub enum Begun {
 /// Money has come, says its provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
+    /// The provider that sent it. It counts only for payments that were begun with that provider.
+    pub method: &'static str,
     /// For which payment.
     pub payment: PaymentId,
     /// The provider's own name for it.
@@ -61,7 +63,7 @@ pub enum Arrived {
     HeldAgain(OrderId),
     /// There is nothing (more) to be paid for: the money goes back.
     GoesBack(RefundId),
-    /// There is no such payment.
+    /// The provider has no such payment.
     Unknown,
     /// It is not the amount that was asked for.
     WrongAmount,
@@ -133,8 +135,12 @@ impl Store {
         if !lock_row(&mut tx, "UPDATE payments SET status = status WHERE id = ?", payment).await? {
             return Ok(Arrived::Unknown);
         }
-        let row = sqlx::query("SELECT order_id, status, amount_cents, provider_trade_no FROM payments WHERE id = ?");
+        let row =
+            sqlx::query("SELECT order_id, method, status, amount_cents, provider_trade_no FROM payments WHERE id = ?");
         let row = row.bind(payment).fetch_one(&mut *tx).await?;
+        if row.try_get::<&str, _>("method")? != notice.method {
+            return Ok(Arrived::Unknown);
+        }
         if row.try_get::<i64, _>("amount_cents")? != notice.amount.get() {
             return Ok(Arrived::WrongAmount);
         }

@@ -97,6 +97,26 @@ async fn only_the_right_notice_pays() {
     assert_eq!(shop.app.send("POST", "/api/v1/payments/cash/notify", None, None).await.0, StatusCode::NOT_FOUND);
 }
 
+/// The mock's key must not confirm payments that were begun with Alipay.
+#[tokio::test]
+async fn a_notice_must_match_the_method_of_its_payment() {
+    let shop = Shopping::at(TestApp::that_offers(Offers::Both).await).await;
+    let address = shop.address().await;
+    let (_, order) = shop.ask("POST", "/orders", Some(shop.order(&address, 1))).await;
+    let order = order["order_id"].as_str().unwrap();
+    let begin = async |method: &str| {
+        let path = format!("/orders/{order}/payments");
+        let (status, payment) = shop.ask("POST", &path, Some(json!({ "method": method }))).await;
+        assert_eq!(status, StatusCode::CREATED, "{payment}");
+        payment["payment_id"].as_str().unwrap().to_owned()
+    };
+    let (alipay, mock) = (begin("alipay").await, begin("mock").await);
+    assert_eq!(shop.told(notice(&alipay, "3999.00")).await, "failure");
+    assert_eq!(shop.status(order).await, "pending_payment");
+    assert_eq!(shop.told(notice(&mock, "3999.00")).await, "success");
+    assert_eq!(shop.status(order).await, "paid");
+}
+
 #[tokio::test]
 async fn a_method_that_is_off_is_refused() {
     let shop = Shopping::at(TestApp::that_offers(Offers::Alipay).await).await;

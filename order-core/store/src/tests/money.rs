@@ -28,11 +28,15 @@ async fn begun_by(store: &Store, buyer: Buyer, order: &Order, method: &str) -> P
 }
 
 fn notice(payment: &Payment, trade_no: &str) -> Notice {
-    Notice { payment: payment.id, trade_no: trade_no.to_owned(), amount: payment.amount }
+    Notice { method: "mock", payment: payment.id, trade_no: trade_no.to_owned(), amount: payment.amount }
 }
 
 async fn arrived(store: &Store, payment: &Payment, trade_no: &str) -> Arrived {
-    store.payment_arrived(&notice(payment, trade_no), 7).await.unwrap()
+    arrived_by(store, payment, "mock", trade_no).await
+}
+
+async fn arrived_by(store: &Store, payment: &Payment, method: &'static str, trade_no: &str) -> Arrived {
+    store.payment_arrived(&Notice { method, ..notice(payment, trade_no) }, 7).await.unwrap()
 }
 
 async fn state(store: &Store, user: UserId, order: OrderId) -> OrderState {
@@ -95,8 +99,12 @@ async fn misfits(place: &Place) {
     let third = place_one(&store, &asks(ada, 1, None)).await;
     let other_way = begun_by(&store, ada, &third, "alipay").await;
     let way = begun(&store, ada, &third).await;
+    // A notice of another method does not count.
+    assert_eq!(arrived(&store, &other_way, "t4").await, Arrived::Unknown);
+    assert_eq!(arrived_by(&store, &way, "alipay", "t3").await, Arrived::Unknown);
+    assert_eq!(state(&store, ada.0, third.id).await, OrderState::PendingPayment);
     assert_eq!(arrived(&store, &way, "t3").await, Arrived::Paid);
-    assert!(matches!(arrived(&store, &other_way, "t4").await, Arrived::GoesBack(_)));
+    assert!(matches!(arrived_by(&store, &other_way, "alipay", "t4").await, Arrived::GoesBack(_)));
     assert_eq!(store.due_refunds(&METHODS, 10).await.unwrap().len(), 1);
     // Without Alipay it is not due, and holds up no other refund.
     assert_eq!(store.due_refunds(&["mock"], 10).await.unwrap(), []);
@@ -164,13 +172,13 @@ async fn own_refunds(place: &Place) {
     let store = place.fresh().await;
     let ada = buyer(&store, "ada").await;
     // The payment that pays the order is the younger one in the first round, and the older one in the second.
-    for (round, [own_method, _]) in [["mock", "alipay"], ["alipay", "mock"]].into_iter().enumerate() {
+    for (round, [own_method, other_method]) in [["mock", "alipay"], ["alipay", "mock"]].into_iter().enumerate() {
         let order = place_one(&store, &asks(ada, 10, None)).await;
         let older = begun_by(&store, ada, &order, "alipay").await;
         let younger = begun_by(&store, ada, &order, "mock").await;
         let (own, twice) = if own_method == "mock" { (younger, older) } else { (older, younger) };
-        assert_eq!(arrived(&store, &own, &format!("own {round}")).await, Arrived::Paid);
-        let came_twice = arrived(&store, &twice, &format!("twice {round}")).await;
+        assert_eq!(arrived_by(&store, &own, own_method, &format!("own {round}")).await, Arrived::Paid);
+        let came_twice = arrived_by(&store, &twice, other_method, &format!("twice {round}")).await;
         let Arrived::GoesBack(goes_back) = came_twice else { panic!("{came_twice:?}") };
         let AskedRefund::Asked(asked) = store.ask_refund((ada.0, order.id), "too big", 8).await.unwrap() else {
             panic!("not asked");
@@ -197,11 +205,12 @@ async fn replacements(place: &Place) {
     let ada = buyer(&store, "ada").await;
     for round in 0..20 {
         let order = place_one(&store, &asks(ada, 2, None)).await;
-        let payments = [begun_by(&store, ada, &order, "alipay").await, begun(&store, ada, &order).await];
+        let payments =
+            [("alipay", begun_by(&store, ada, &order, "alipay").await), ("mock", begun(&store, ada, &order).await)];
         assert_eq!(store.close_unpaid(&[order.id], order.expires_at_ms).await.unwrap(), 1);
         let mut coming = JoinSet::new();
-        for payment in &payments {
-            let notice = notice(payment, &format!("{round} {}", payment.id));
+        for (method, payment) in &payments {
+            let notice = Notice { method, ..notice(payment, &format!("{round} {}", payment.id)) };
             let store = store.clone();
             let come = async move { (notice.payment, store.payment_arrived(&notice, 7).await.unwrap()) };
             if round % 2 == 0 {
