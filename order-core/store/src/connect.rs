@@ -28,7 +28,7 @@ const MYSQL_STATEMENT_MAX_S: u32 = 30;
 const BINARY_COLLATIONS: [&str; 2] = ["utf8mb4_0900_bin", "utf8mb4_nopad_bin"];
 
 /// Every step of the schema, oldest first. A step that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "mall", include_str!("../migrations/0001_mall.sql")),
     (2, "shop", include_str!("../migrations/0002_shop.sql")),
     (3, "payments", include_str!("../migrations/0003_payments.sql")),
@@ -36,6 +36,7 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
     (202611270650, "paid by", include_str!("../migrations/20261127_0650_paid_by.sql")),
     (202611270651, "replaced by", include_str!("../migrations/20261127_0651_replaced_by.sql")),
     (202611270652, "cart epoch", include_str!("../migrations/20261127_0652_cart_epoch.sql")),
+    (202611270653, "mock refund", include_str!("../migrations/20261127_0653_mock_refund.sql")),
 ];
 
 /// The databases that the SQL is checked on.

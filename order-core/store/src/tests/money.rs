@@ -1,6 +1,6 @@
 //! Money on a real database: decided once, whatever is told how often and in which order.
 
-use contract::{Cents, OrderId, PaymentId, UserId};
+use contract::{Cents, OrderId, PaymentId, RefundId, UserId};
 use sqlx::Row;
 use tokio::task::JoinSet;
 
@@ -51,6 +51,7 @@ super::cases! {
     only_its_own_refund_moves_an_order => own_refunds,
     a_closed_order_is_replaced_once => replacements,
     refunds_never_exceed_their_payment => bounds,
+    the_mock_refunds_a_trade_once => mock_refunds,
     rows_of_earlier_versions_are_filled => backfill,
     payment_and_deadline_decide_each_order_once => races,
 }
@@ -266,6 +267,21 @@ async fn bounds(place: &Place) {
     assert_eq!(state(&store, ada.0, order.id).await, paid);
     sqlx::query("UPDATE refunds SET status = 'refused'").execute(store.writer()).await.unwrap();
     assert!(matches!(ask().await, AskedRefund::Asked(_)));
+}
+
+async fn mock_refunds(place: &Place) {
+    let store = place.fresh().await;
+    let payment = PaymentId::from_i64(7).unwrap();
+    let (amount, refund) = (Cents::new(200), |id| (payment, RefundId::from_i64(id).unwrap()));
+    let (trade_no, notify_url) = ("t1".to_owned(), "http://shop".to_owned());
+    let trade = MockTrade { payment, trade_no, amount, notify_url, tries: 0 };
+    assert!(!store.refund_mock_trade(refund(1), amount).await.unwrap(), "there is no trade yet");
+    assert!(store.add_mock_trade(&trade, 5).await.unwrap());
+    assert!(!store.refund_mock_trade(refund(1), Cents::new(199)).await.unwrap());
+    for _ in 0..3 {
+        assert!(store.refund_mock_trade(refund(1), amount).await.unwrap(), "the same refund again");
+        assert!(!store.refund_mock_trade(refund(2), amount).await.unwrap(), "a second refund");
+    }
 }
 
 /// Runs the updates of the migration again, over rows as earlier versions wrote them.
