@@ -12,7 +12,7 @@ mod snapshots;
 mod testing;
 pub mod workers;
 
-pub use carts::Carts;
+pub use carts::{CartOrder, Carts, RedisCarts};
 pub use payments::{MockPlatform, Providers};
 pub use service::{OrderCore, run};
 pub use shelf::{Changes, Shelf};

@@ -20,7 +20,7 @@ use std::{
 };
 
 use process::{Mall, Shop, agent, call, command, get, until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Orders by the user who was given them; a user asks under one key.
 type Accepted = BTreeMap<i64, String>;
@@ -184,6 +184,58 @@ fn an_unpaid_order_gives_its_unit_back() {
     assert_eq!(at_gateway(2).0, 404);
     let audit = assert_sound(&mall, &activity);
     assert_eq!(audit["database"]["closed"], 1, "{audit}");
+}
+
+/// Where Alipay is set up or order-core listens beyond loopback, the mock is on only if the setting says so.
+#[test]
+fn the_mock_is_off_beside_alipay_and_beyond_loopback() {
+    let keys = tempfile::tempdir().unwrap();
+    let key = keys.path().join("key");
+    std::fs::write(&key, pay::Signer::generate().unwrap()).unwrap();
+    let key = key.to_str().unwrap();
+    let alipay = [
+        ("MALL_PAYMENTS__ALIPAY_APP_ID", "1"),
+        ("MALL_PAYMENTS__ALIPAY_SELLER_ID", "2"),
+        ("MALL_PAYMENTS__ALIPAY_GATEWAY", "http://127.0.0.1:1"),
+        ("MALL_PAYMENTS__ALIPAY_PRIVATE_KEY", key),
+        ("MALL_PAYMENTS__ALIPAY_PUBLIC_KEY", key),
+    ];
+    let everywhere = ("MALL_ORDER_CORE__LISTEN", "0.0.0.0:0");
+    let (on, off) = (("MALL_PAYMENTS__MOCK", "true"), ("MALL_PAYMENTS__MOCK", "false"));
+    let (line, is_off) = ("payment methods:", "the mock is off because");
+    check_mock(&[], true, &format!("{line} mock; the mock takes no real money"));
+    check_mock(&alipay, false, &format!("{line} alipay; {is_off} Alipay is set up"));
+    let reason = "order_core.listen is not a loopback address";
+    check_mock(&[everywhere], false, &format!("{line} none, so no order can be paid; {is_off} {reason}"));
+    check_mock(&[off], false, &format!("{line} none, so no order can be paid; {is_off} payments.mock is false"));
+    check_mock(&[everywhere, on], true, &format!("{line} mock; the mock takes no real money"));
+}
+
+/// Starts a mall and tries to pay there with the mock.
+fn check_mock(settings: &[(&str, &str)], is_on: bool, logged: &str) {
+    let data = tempfile::tempdir().unwrap();
+    let logs = data.path().join("logs");
+    let log = [("MALL_LOG__LEVEL", "info"), ("MALL_LOG__DIRECTORY", logs.to_str().unwrap())];
+    let mall = Mall::start(data.path(), &[settings, &log].concat());
+    let order = walk::order(&mall);
+    let (status, answer) = order.ask("POST", "/payments", &json!({ "method": "mock" }));
+    let page = format!("{}/mock-pay", mall.order_core);
+    let notify = format!("{}/api/v1/payments/mock/notify", mall.order_core);
+    if is_on {
+        assert_eq!(status, 201, "{settings:?}: {answer}");
+        assert_eq!(walk::press(answer["pay_url"].as_str().unwrap()).status(), 303);
+        until("the order is paid", || order.ask("GET", "", &Value::Null).1["status"] == "paid");
+    } else {
+        assert_eq!((status, &answer["code"]), (422, &json!("method_not_offered")), "{settings:?}: {answer}");
+        for (method, url) in [("GET", &page), ("POST", &page), ("POST", &format!("{page}/pay")), ("POST", &notify)] {
+            assert_eq!(call(method, url, None, &Value::Null).0, 404, "{settings:?}: {method} {url}");
+        }
+        assert_eq!(order.ask("GET", "", &Value::Null).1["status"], "pending_payment");
+    }
+    assert!(mall.stop().success());
+    let files = std::fs::read_dir(&logs).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    let text: String = files.collect();
+    assert_eq!(text.matches(logged).count(), 1, "{settings:?}: {text}");
 }
 
 /// A head that does not come to an end is told so, on the connection it came on.

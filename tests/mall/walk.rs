@@ -75,6 +75,37 @@ pub(crate) fn walk(shop: &Shop) {
     stands("refunded");
 }
 
+/// An unpaid order of a new shopper for the first product of the shop.
+pub(crate) struct UnpaidOrder {
+    url: String,
+    token: String,
+}
+
+impl UnpaidOrder {
+    /// Sends a request about the order; `path` is relative to the order's path.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        call(method, &format!("{}{path}", self.url), Some(&self.token), body)
+    }
+}
+
+/// Registers a shopper and places an order.
+pub(crate) fn order(shop: &Shop) -> UnpaidOrder {
+    let at = |path: &str| format!("{}/api/v1{path}", shop.order_core);
+    let credentials = json!({ "username": "ada", "password": "correct horse" });
+    assert_eq!(call("POST", &at("/users"), None, &credentials).0, 201);
+    let (_, session) = call("POST", &at("/sessions"), None, &credentials);
+    let token = session["access_token"].as_str().unwrap().to_owned();
+    let ask = |method: &str, path: &str, body: Value| call(method, &at(path), Some(&token), &body).1;
+    let address = json!({ "recipient": "王小明", "phone": "1", "region": "杭州", "detail": "一号" });
+    let address = ask("POST", "/addresses", address)["address_id"].clone();
+    let product = ask("GET", "/products", Value::Null)["items"][0]["product_id"].as_str().unwrap().to_owned();
+    let sku = ask("GET", &format!("/products/{product}"), Value::Null)["skus"][0]["sku_id"].clone();
+    let order = json!({ "address_id": address, "items": [{ "sku_id": sku, "quantity": 1 }] });
+    let order = ask("POST", "/orders", order);
+    let url = at(&format!("/orders/{}", order["order_id"].as_str().unwrap()));
+    UnpaidOrder { url, token }
+}
+
 /// Presses the button of the mock platform's page.
 pub(crate) fn press(pay_url: &str) -> ureq::http::Response<ureq::Body> {
     let (base, request) = pay_url.split_once('?').unwrap();

@@ -418,12 +418,13 @@ async fn paid_order(app: &TestApp) -> (UserId, OrderId) {
     };
     store.seed(START_MS).await.unwrap();
     let sku = store.skus(None, store::Page { before: i64::MAX, limit: 1 }).await.unwrap().items[0].sku_id;
-    let lines = std::collections::BTreeMap::from([(sku, 2)]);
-    let new = store::NewOrder { user, address: address.address_id, lines, from_cart: false, request: None };
+    let goods = store::Goods::Items(std::collections::BTreeMap::from([(sku, 2)]));
+    let new = store::NewOrder { user, address: address.address_id, goods, request: None };
     let store::Placed::Placed(order) = store.place_order(&new, START_MS).await.unwrap() else { panic!("no order") };
     let begun = store.begin_payment((user, order.id), "mock", START_MS).await.unwrap();
     let store::Begun::Begun(payment) = begun else { panic!("{begun:?}") };
-    let notice = store::Notice { payment: payment.id, trade_no: "T".to_owned(), amount: payment.amount };
+    let (trade_no, amount) = ("T".to_owned(), payment.amount);
+    let notice = store::Notice { method: "mock", payment: payment.id, trade_no, amount };
     assert_eq!(store.payment_arrived(&notice, START_MS).await.unwrap(), store::Arrived::Paid);
     (user, order.id)
 }
@@ -464,7 +465,7 @@ async fn orders_are_sent_and_refunds_decided() {
     app.store.ask_refund((user, order), "", START_MS).await.unwrap();
     assert_eq!(decide("approve").await.1["status"], "refunding");
     assert_eq!(decide("refuse").await.0, StatusCode::CONFLICT, "the money is on its way");
-    assert_eq!(app.store.due_refunds(9).await.unwrap().len(), 1);
+    assert_eq!(app.store.due_refunds(&["mock"], 9).await.unwrap().len(), 1);
     let viewer = format!("Bearer {}", token("viewer"));
     let viewer = [("authorization", viewer.as_str())];
     assert_eq!(app.send("GET", &path, &viewer, "").await.0, StatusCode::OK);

@@ -6,7 +6,11 @@ use anyhow::{Context, Result};
 use commit_log::{AnyLog, LocalLog, Log};
 use contract::topic;
 use foundation::{
-    Clock, Config, DataDir, IdMaker, SystemClock, config::KafkaConfig, data_dir::Secrets, ids, metrics::Registry,
+    Clock, Config, DataDir, IdMaker, SystemClock,
+    config::{KafkaConfig, MockConfig},
+    data_dir::Secrets,
+    ids,
+    metrics::Registry,
 };
 use gateway::Ledgers;
 use images::Images;
@@ -70,20 +74,29 @@ impl Ground {
         Ok(Images::open(&self.config.images, &self.data.path().join("images"), public_url)?)
     }
 
-    /// Ways to pay; and the platform that the mall plays itself, where the settings want it.
+    /// Payment methods, and the mock platform where it is on.
     pub(crate) fn providers(&self, public_url: &str) -> Result<(Providers, Option<MockPlatform>)> {
         let payments = &self.config.payments;
-        let mock = if payments.mock_retry.is_zero() {
-            None
-        } else {
-            let make = || pay::Signer::generate().map_err(|error| error.to_string());
-            let keys = (self.data.kept("mock-app-key", make)?, self.data.kept("mock-platform-key", make)?);
-            Some(MockPlatform::new(keys.0.expose(), keys.1.expose(), payments.mock_retry).context("mock keys")?)
+        let mock = match payments.mock {
+            MockConfig::Off { .. } => None,
+            MockConfig::On { first_gap } => {
+                let make = || pay::Signer::generate().map_err(|error| error.to_string());
+                let keys = (self.data.kept("mock-app-key", make)?, self.data.kept("mock-platform-key", make)?);
+                Some(MockPlatform::new(keys.0.expose(), keys.1.expose(), first_gap).context("mock keys")?)
+            }
         };
-        if mock.is_some() && payments.alipay.is_some() {
-            tracing::warn!("the mock lets anybody pay with nothing; payments.mock_retry_ms: 0 turns it off");
+        let providers = Providers::new(payments, public_url, mock.as_ref())?;
+        let methods = providers.methods().join(", ");
+        match payments.mock {
+            MockConfig::Off { reason } if methods.is_empty() => {
+                tracing::warn!("payment methods: none, so no order can be paid; the mock is off because {reason}");
+            }
+            MockConfig::Off { reason } => {
+                tracing::info!("payment methods: {methods}; the mock is off because {reason}");
+            }
+            MockConfig::On { .. } => tracing::info!("payment methods: {methods}; the mock takes no real money"),
         }
-        Ok((Providers::new(payments, public_url, mock.as_ref())?, mock))
+        Ok((providers, mock))
     }
 
     /// The log, with its topics.

@@ -149,7 +149,9 @@ pub(crate) fn spawn_order_core(
         log: log.clone(),
         ledgers: ledger.client.clone(),
         carts: match &ledger.client {
-            AnyLedger::Redis(redis) => order_core::Carts::Redis(redis.connection()),
+            AnyLedger::Redis(redis) => {
+                order_core::Carts::Redis(order_core::RedisCarts::new(redis.connection(), store.clone()))
+            }
             AnyLedger::Local(_) => order_core::Carts::Database(store.clone()),
         },
         clock: SystemClock,

@@ -13,12 +13,13 @@ use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use store::{
-    CART_UNITS_MAX, Moved, NewOrder, ORDER_LINES_MAX, Placed,
+    CART_UNITS_MAX, Goods, Moved, NewOrder, ORDER_LINES_MAX, Placed,
     order_state::{Happening, OrderState},
 };
 use utoipa::ToSchema;
 
 use super::{Api, Shopper, failed, location, no_store, orders::OrderBody};
+use crate::CartOrder;
 
 /// Either `items` or `"from_cart": true`.
 #[derive(Deserialize, ToSchema)]
@@ -45,7 +46,9 @@ struct Item {
 
 /// Order what is named, or what is in the cart.
 ///
-/// Stock, order, lines and cart are one transaction; the price is the shop's.
+/// Stock, order, lines and cart are one transaction; the price is the shop's. A cart becomes one order: of concurrent
+/// requests one orders it, and the others are refused with `cart_empty`, unless they have the same `Idempotency-Key`
+/// and so the same answer. If an order is refused, its lines stay in the cart.
 #[utoipa::path(
     post, path = "/api/v1/orders", tag = "orders",
     params(IdempotencyKey),
@@ -53,7 +56,9 @@ struct Item {
     responses(
         (status = 201, description = "Ordered; it waits for payment until `expires_at`.", body = OrderBody,
             headers(("Location" = String, description = "Its path."))),
-        (status = 409, description = "`cart_empty`, or `insufficient_stock` with `items: [{sku_id, stock}]`."),
+        (status = 409, description = "`cart_empty`: the cart is empty, or another request has just ordered it; \
+            `cart_changed`: the cart kept changing while it was being ordered, and nothing is ordered; or \
+            `insufficient_stock` with `items: [{sku_id, stock}]`."),
         (status = 422, description = "`invalid_body`, `invalid_idempotency_key`, `idempotency_key_reused`, \
             `unknown_address`, or `unknown_sku` with `sku_ids`."),
     ),
@@ -66,37 +71,19 @@ pub(super) async fn place(
     Raw(body): Raw,
 ) -> Result<impl IntoResponse, Problem> {
     let asked: Asked = json_from(&headers, &body)?;
-    let key = idempotency_key(&headers)?;
-    let from_cart = asked.from_cart;
-    let lines = match (asked.items, from_cart) {
-        (Some(items), false) => lines(items.iter().map(|item| (item.sku_id, item.quantity)))?,
-        (None, true) => {
-            // A repeat finds the cart empty, and its order by the key.
-            let cart = api.carts.lines(user).await.map_err(failed)?;
-            if cart.is_empty() && key.is_none() {
-                return Err(Problem::new(StatusCode::CONFLICT, "cart_empty", "there is nothing in your cart"));
-            }
-            cart.iter().map(|line| (line.sku, line.quantity)).collect()
+    let request = idempotency_key(&headers)?.map(|key| (key.to_owned(), Sha256::digest(&body).into()));
+    let (address, now_ms) = (asked.address_id, api.now_ms());
+    let order = match (asked.items, asked.from_cart) {
+        (Some(items), false) => {
+            let goods = Goods::Items(lines(items.iter().map(|item| (item.sku_id, item.quantity)))?);
+            api.store.place_order(&NewOrder { user, address, goods, request }, now_ms).await
         }
+        (None, true) => api.carts.order(&CartOrder { user, address, request }, now_ms).await,
         (Some(_), true) | (None, false) => {
             return Err(Problem::invalid_body("expected either items or \"from_cart\": true"));
         }
     };
-    let new = NewOrder {
-        user,
-        address: asked.address_id,
-        lines,
-        from_cart: from_cart && api.carts.in_database(),
-        request: key.map(|key| (key.to_owned(), Sha256::digest(&body).into())),
-    };
-    let order = placed(api.store.place_order(&new, api.now_ms()).await.map_err(failed)?)?;
-    if from_cart && !api.carts.in_database() {
-        let skus: Vec<SkuId> = order.lines.iter().map(|line| line.sku).collect();
-        if let Err(error) = api.carts.take(user, Some(&skus)).await {
-            // The order stands; what was bought is in the cart still.
-            tracing::warn!(order = %order.id, %error, "a cart is not emptied");
-        }
-    }
+    let order = placed(order.map_err(failed)?)?;
     let at = location(&format!("/api/v1/orders/{}", order.id));
     Ok((StatusCode::CREATED, at, Json(OrderBody::from(order))))
 }
@@ -120,7 +107,13 @@ fn placed(placed: Placed) -> Result<store::Order, Problem> {
     let refused = |status, code, detail: &str| Problem::new(status, code, detail);
     match placed {
         Placed::Placed(order) | Placed::Again(order) => Ok(order),
-        Placed::NothingAsked => Err(refused(StatusCode::CONFLICT, "cart_empty", "there is nothing in your cart")),
+        Placed::CartEmpty | Placed::ClaimOrdered => {
+            Err(refused(StatusCode::CONFLICT, "cart_empty", "there is nothing in your cart"))
+        }
+        Placed::CartChanged | Placed::ClaimVoid => {
+            let detail = "your cart was changed while it was being ordered; look at it and order again";
+            Err(refused(StatusCode::CONFLICT, "cart_changed", detail))
+        }
         Placed::KeyReused => {
             let detail = "the first request under this Idempotency-Key had another body";
             Err(refused(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail))

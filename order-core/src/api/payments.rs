@@ -9,11 +9,12 @@ use contract::{OrderId, PaymentId, RefundId};
 use foundation::web::{Json, Path, Problem, Raw};
 use pay::{PageRequest, Told};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use store::{Arrived, AskedRefund, Begun, Notice, order_state::Happening};
 use utoipa::ToSchema;
 
 use super::{Api, Shopper, checkout::invalid_transition, failed, no_store};
-use crate::payments::timestamp;
+use crate::payments::{ALIPAY, MOCK, timestamp};
 
 /// Characters of a reason at most.
 const REASON_CHARS_MAX: usize = 200;
@@ -63,6 +64,7 @@ struct RefundBody {
     responses(
         (status = 201, description = "Where to pay.", body = PaymentBody),
         (status = 409, description = "`invalid_transition`, with the `order_status`."),
+        (status = 422, description = "`invalid_body`; or `method_not_offered` with the available `methods`."),
     ),
     security(("shopper" = [])),
 )]
@@ -72,10 +74,7 @@ pub(super) async fn begin(
     Path(order): Path<OrderId>,
     Json(asked): Json<Asked>,
 ) -> Result<impl IntoResponse, Problem> {
-    let Some(provider) = api.providers.get(&asked.method) else {
-        let detail = format!("method is one of {}", api.providers.methods().join(", "));
-        return Err(Problem::invalid_body(detail));
-    };
+    let provider = api.providers.get(&asked.method).ok_or_else(|| not_offered(&api, &asked.method))?;
     let now_ms = api.now_ms();
     let payment = match api.store.begin_payment((user, order), provider.method, now_ms).await.map_err(failed)? {
         Begun::Begun(payment) => payment,
@@ -95,6 +94,20 @@ pub(super) async fn begin(
     };
     let pay_url = provider.app.page_url(&request).map_err(|error| Problem::internal(&error))?;
     Ok((StatusCode::CREATED, no_store(), Json(PaymentBody { payment_id: payment.id, pay_url })))
+}
+
+/// The refusal of a payment method that is unknown or off.
+fn not_offered(api: &Api, method: &str) -> Problem {
+    let methods = api.providers.methods();
+    if ![MOCK, ALIPAY].contains(&method) {
+        return Problem::invalid_body(format!("method is one of {MOCK} and {ALIPAY}"));
+    }
+    let detail = if methods.is_empty() {
+        "no payment method is available".to_owned()
+    } else {
+        format!("{method} is not available; available: {}", methods.join(", "))
+    };
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "method_not_offered", detail).with("methods", json!(methods))
 }
 
 /// What a payment platform tells.
@@ -118,7 +131,8 @@ pub(super) async fn notify(
     let heard = match provider.app.read_notice(&body) {
         Ok(Told::Nothing) => true,
         Ok(Told::Paid(paid)) => {
-            let notice = Notice { payment: paid.payment, trade_no: paid.trade_no, amount: paid.amount };
+            let (payment, trade_no, amount) = (paid.payment, paid.trade_no, paid.amount);
+            let notice = Notice { method: provider.method, payment, trade_no, amount };
             arrived(&api, &notice).await
         }
         Err(error) => {
@@ -166,7 +180,7 @@ async fn arrived(api: &Api, notice: &Notice) -> bool {
     match api.store.payment_arrived(notice, api.now_ms()).await {
         Ok(Arrived::Paid | Arrived::Again) => true,
         Ok(arrived @ (Arrived::HeldAgain(_) | Arrived::GoesBack(_))) => {
-            tracing::warn!(payment = %notice.payment, ?arrived, "money came too late");
+            tracing::warn!(payment = %notice.payment, ?arrived, "money came too late, or for an order that is paid");
             true
         }
         Ok(arrived @ (Arrived::Unknown | Arrived::WrongAmount | Arrived::OtherTrade)) => {

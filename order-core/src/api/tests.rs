@@ -2,6 +2,7 @@ mod document;
 mod images;
 mod mall;
 mod money;
+mod one_order;
 
 use std::{net::SocketAddr, sync::LazyLock};
 
@@ -52,6 +53,35 @@ fn ids() -> Ids {
     Ids::new(move || Ok::<_, String>(last.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1))
 }
 
+/// The payment methods of an app.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Offers {
+    Mock,
+    Alipay,
+    Both,
+}
+
+fn providers(offers: Offers) -> Providers {
+    let keys = KEYS.each_ref().map(String::as_str);
+    let mock = MockPlatform::new(keys[0], keys[1], std::time::Duration::from_millis(240)).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let key = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let mut payments = config().payments;
+    payments.alipay = (offers != Offers::Mock).then(|| config::AlipayConfig {
+        app_id: "alipay-app".to_owned(),
+        seller_id: "alipay-seller".to_owned(),
+        gateway: "http://127.0.0.1:1/alipay".to_owned(),
+        private_key: key("private", keys[0]),
+        // A key that signed nothing: no test sends notices of Alipay.
+        public_key: key("public", "bm9ib2R5"),
+    });
+    Providers::new(&payments, "http://127.0.0.1:1", (offers != Offers::Alipay).then_some(&mock)).unwrap()
+}
+
 impl TestApp {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -60,13 +90,23 @@ impl TestApp {
     }
 
     async fn over(store: Store, directory: tempfile::TempDir) -> Self {
+        let carts = Carts::Database(store.clone());
+        Self::with((store, carts, providers(Offers::Mock)), directory).await
+    }
+
+    /// An app with these payment methods.
+    async fn that_offers(offers: Offers) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("mall.db"), ids(), Settings::new(60_000)).await.unwrap();
+        let carts = Carts::Database(store.clone());
+        Self::with((store, carts, providers(offers)), directory).await
+    }
+
+    async fn with((store, carts, providers): (Store, Carts, Providers), directory: tempfile::TempDir) -> Self {
         let clock = HandClock::new();
         let shelf = Shelf::new(store.clone()).await.unwrap();
-        let keys = KEYS.each_ref().map(String::as_str);
-        let mock = MockPlatform::new(keys[0], keys[1], std::time::Duration::from_millis(240)).unwrap();
-        let providers = Providers::new(&config().payments, "http://127.0.0.1:1", Some(&mock)).unwrap();
         let images = Images::open(&config().images, &directory.path().join("images"), "http://shop").unwrap();
-        let parts = (store.clone(), Carts::Database(store.clone()), shelf.clone(), providers, images.clone());
+        let parts = (store.clone(), carts, shelf.clone(), providers, images.clone());
         let windows = Windows::Local(LocalWindows::default());
         let signing = (Passwords::new(COST).unwrap(), WrongTries::new(windows, &config().limits, "shoppers"));
         let api = Api::new(parts, signing, SECRET, clock.clone());

@@ -10,7 +10,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::{get, post},
 };
-use contract::{Cents, PaymentId};
+use contract::{Cents, PaymentId, RefundId};
 use foundation::{
     Clock,
     web::{Problem, Raw},
@@ -148,6 +148,7 @@ async fn buyer_pays(State(shop): State<Shop>, Raw(body): Raw) -> Result<Response
 #[derive(Deserialize)]
 struct RefundBiz {
     out_trade_no: PaymentId,
+    out_request_no: RefundId,
     refund_amount: String,
 }
 
@@ -159,11 +160,11 @@ async fn refund(State(shop): State<Shop>, Raw(body): Raw) -> Result<Response, Pr
     let biz: RefundBiz =
         serde_json::from_str(form.get("biz_content")).map_err(|error| Problem::invalid_body(error.to_string()))?;
     let amount = cents(&biz.refund_amount).ok_or_else(|| Problem::invalid_body("refund_amount"))?;
-    let refunded = shop.store.refund_mock_trade(biz.out_trade_no, amount).await;
+    let refunded = shop.store.refund_mock_trade((biz.out_trade_no, biz.out_request_no), amount).await;
     let response = if refunded.map_err(|error| Problem::unavailable(&error, 1))? {
         json!({ "code": "10000", "msg": "Success", "refund_fee": yuan(amount) })
     } else {
-        json!({ "code": "40004", "msg": "Business Failed", "sub_msg": "there is no such trade of this amount" })
+        json!({ "code": "40004", "msg": "Business Failed", "sub_msg": "there is no such trade of this amount, or it was refunded" })
     };
     let response = response.to_string();
     let sign = shop.platform.0.platform.sign(&response).map_err(|error| Problem::internal(&error))?;

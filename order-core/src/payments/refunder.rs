@@ -39,7 +39,7 @@ impl<C: Clock> Worker for Refunder<C> {
     const NAME: &'static str = "refunder";
 
     async fn step(&mut self) -> Result<(), WorkerError> {
-        let due = self.store.due_refunds(BATCH_MAX).await?;
+        let due = self.store.due_refunds(&self.providers.methods(), BATCH_MAX).await?;
         let mut failed = None;
         for due in &due {
             // One that can't be sent keeps no other one waiting.

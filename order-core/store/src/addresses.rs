@@ -204,8 +204,9 @@ impl Store {
     }
 }
 
-/// Makes the transaction the only one that changes the user's addresses; whether there is such a user.
-async fn lock_user(tx: &mut Transaction<'_, Db>, user: UserId) -> Result<bool, StoreError> {
+/// Makes the transaction the only one that changes the user's addresses or decides about a claim on the user's cart;
+/// whether there is such a user.
+pub(crate) async fn lock_user(tx: &mut Transaction<'_, Db>, user: UserId) -> Result<bool, StoreError> {
     lock_row(tx, "UPDATE users SET version = version WHERE id = ?", user.as_i64()).await
 }
 

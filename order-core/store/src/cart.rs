@@ -1,12 +1,15 @@
 //! Carts in the database. They may live elsewhere too: what a cart is and how much it takes stands here.
 
+use std::collections::BTreeMap;
+
 use contract::{Cents, ProductId, SkuId, UserId};
-use sqlx::{QueryBuilder, Row};
+use sqlx::{QueryBuilder, Row, Transaction};
 
 use crate::{
     StoreError,
     catalogue::{Attributes, from_json},
     db::{Db, DbRow, Store, big, count, id, is_taken, push_in, quantity, retried},
+    shop_orders::ORDER_LINES_MAX,
 };
 
 /// Different SKUs in one cart at most.
@@ -97,6 +100,7 @@ impl Store {
     async fn try_to_add(&self, user: UserId, line: CartLine, now_ms: u64) -> Result<Option<CartChange>, StoreError> {
         let Some(room) = CART_UNITS_MAX.checked_sub(line.quantity) else { return Ok(Some(CartChange::TooManyUnits)) };
         let mut tx = self.begin_write().await?;
+        lock_cart(&mut tx, user).await?;
         let added = sqlx::query(
             "UPDATE cart_items SET quantity = quantity + ?, price_cents = ?, updated_at_ms = ? \
              WHERE user_id = ? AND sku_id = ? AND quantity <= ?",
@@ -183,6 +187,44 @@ impl Store {
         let rows = query.build().fetch_all(self.readers()).await?;
         rows.iter().map(offered_of).collect()
     }
+}
+
+/// Locks the lines of the cart, so that concurrent orders of it and additions to it wait for this transaction.
+async fn lock_cart(tx: &mut Transaction<'_, Db>, user: UserId) -> Result<(), StoreError> {
+    let lock = sqlx::query("UPDATE cart_items SET quantity = quantity WHERE user_id = ?");
+    lock.bind(user.as_i64()).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Removes the lines of the cart, at most [`ORDER_LINES_MAX`], and returns them. `None` where a line changed in the
+/// meantime; the transaction must be rolled back then.
+pub(crate) async fn take_cart(
+    tx: &mut Transaction<'_, Db>,
+    user: UserId,
+) -> Result<Option<BTreeMap<SkuId, u32>>, StoreError> {
+    // The cart is locked before the SKUs: an addition holds its line while its foreign key waits for the SKU.
+    lock_cart(tx, user).await?;
+    let rows = sqlx::query("SELECT sku_id, quantity FROM cart_items WHERE user_id = ? ORDER BY sku_id LIMIT ?")
+        .bind(user.as_i64())
+        .bind(i64::try_from(ORDER_LINES_MAX).unwrap_or(i64::MAX))
+        .fetch_all(&mut **tx)
+        .await?;
+    let line = |row: &DbRow| Ok((id(row, "sku_id", SkuId::from_i64)?, quantity(row, "quantity")?));
+    let lines: BTreeMap<SkuId, u32> = rows.iter().map(line).collect::<Result<_, StoreError>>()?;
+    if lines.is_empty() {
+        return Ok(Some(lines));
+    }
+    // A line that was added after the lock is not locked, so it is deleted only with the quantity that was read.
+    let mut delete = QueryBuilder::<Db>::new("DELETE FROM cart_items WHERE user_id = ");
+    delete.push_bind(user.as_i64()).push(" AND (");
+    let mut any = delete.separated(" OR ");
+    for (sku, units) in &lines {
+        any.push("(sku_id = ").push_bind_unseparated(sku.as_i64());
+        any.push_unseparated(" AND quantity = ").push_bind_unseparated(i64::from(*units)).push_unseparated(")");
+    }
+    delete.push(")");
+    let deleted = delete.build().execute(&mut **tx).await?.rows_affected();
+    Ok((usize::try_from(deleted) == Ok(lines.len())).then_some(lines))
 }
 
 pub(crate) fn offered_query(skus: &[SkuId]) -> QueryBuilder<Db> {

@@ -28,12 +28,16 @@ const MYSQL_STATEMENT_MAX_S: u32 = 30;
 const BINARY_COLLATIONS: [&str; 2] = ["utf8mb4_0900_bin", "utf8mb4_nopad_bin"];
 
 /// Every step of the schema, oldest first. A step that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "mall", include_str!("../migrations/0001_mall.sql")),
     (2, "shop", include_str!("../migrations/0002_shop.sql")),
     (3, "payments", include_str!("../migrations/0003_payments.sql")),
     (5, "admission", include_str!("../migrations/0005_admission.sql")),
     (202_611_270_640, "opening", include_str!("../migrations/20261127_0640_opening.sql")),
+    (202_611_270_650, "paid by", include_str!("../migrations/20261127_0650_paid_by.sql")),
+    (202_611_270_651, "replaced by", include_str!("../migrations/20261127_0651_replaced_by.sql")),
+    (202_611_270_652, "cart epoch", include_str!("../migrations/20261127_0652_cart_epoch.sql")),
+    (202_611_270_653, "mock refund", include_str!("../migrations/20261127_0653_mock_refund.sql")),
 ];
 
 /// The databases that the SQL is checked on.
@@ -176,5 +180,5 @@ fn migrations() -> Migrator {
     let step = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(MIGRATIONS.map(step).into())
+    Migrator::with_migrations(MIGRATIONS.iter().copied().map(step).collect::<Vec<_>>().into())
 }

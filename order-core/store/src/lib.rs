@@ -9,6 +9,7 @@ mod activities;
 mod addresses;
 mod admission;
 mod cart;
+mod cart_claims;
 mod catalogue;
 pub mod conformance;
 mod connect;
@@ -44,6 +45,7 @@ pub use addresses::{
 };
 pub use admission::{ENTRY_RULES_MAX, Restocked, Steered};
 pub use cart::{CART_LINES_MAX, CART_UNITS_MAX, CartChange, CartLine, Offered};
+pub use cart_claims::{CartClaim, ClaimState};
 pub use catalogue::{
     ATTRIBUTES_MAX, Attributes, Category, CategoryPatch, DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX, NewCategory,
     NewProduct, NewSku, PRICE_CENTS_MAX, Product, ProductPatch, Sku, SkuPatch, TITLE_CHARS_MAX,
@@ -58,12 +60,12 @@ pub use orders::{Order, OrderLine, OrderQuery, StaffOrder};
 pub use page::{Changed, Listed, PAGE_MAX, Page, cursor_number};
 pub use passwords::{PASSWORD_BYTES_MAX, Passwords, SignIn};
 pub use payments::{Arrived, Begun, Notice, Payment};
-pub use refunds::{AskedRefund, DueRefund};
+pub use refunds::{AskedRefund, DueRefund, Purpose};
 pub use sale::{
     DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, REPEAT_ROWS_MAX, SaleStore, StatusUnits, TAKE_IN_MAX, TakenIn,
 };
 pub use shelf::{Detail, Displayed, ShelfPage, Sort};
-pub use shop_orders::{NewOrder, ORDER_LINES_MAX, Placed};
+pub use shop_orders::{Goods, NewOrder, ORDER_LINES_MAX, Placed};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! What the platform that the mall plays itself knows: trades, and which of them the shop has yet to be told of.
 
-use contract::{Cents, PaymentId};
+use contract::{Cents, PaymentId, RefundId};
 use sqlx::Row;
 
 use crate::{
@@ -87,17 +87,27 @@ impl Store {
         Ok(())
     }
 
-    /// The buyer gets this much back; `false` where there is no such trade of this amount.
+    /// Refunds a trade; the same `refund` may be repeated. `false` where there is no such trade of this amount, or
+    /// another refund has returned its money.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn refund_mock_trade(&self, payment: PaymentId, amount: Cents) -> Result<bool, StoreError> {
-        let refunded = sqlx::query("UPDATE mock_trades SET status = ? WHERE payment_id = ? AND amount_cents = ?")
-            .bind(REFUNDED)
-            .bind(payment.as_i64())
-            .bind(amount.get())
-            .execute(self.writer())
-            .await?;
+    pub async fn refund_mock_trade(
+        &self,
+        (payment, refund): (PaymentId, RefundId),
+        amount: Cents,
+    ) -> Result<bool, StoreError> {
+        let refunded = sqlx::query(
+            "UPDATE mock_trades SET status = ?, refund_id = ? \
+             WHERE payment_id = ? AND amount_cents = ? AND (refund_id IS NULL OR refund_id = ?)",
+        )
+        .bind(REFUNDED)
+        .bind(refund.as_i64())
+        .bind(payment.as_i64())
+        .bind(amount.get())
+        .bind(refund.as_i64())
+        .execute(self.writer())
+        .await?;
         Ok(refunded.rows_affected() == 1)
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     moves::{Standing, standing, step},
     order_state::{Fulfilment, Happening, OrderState},
     outgoing::Outgoing,
+    refunds::Purpose,
 };
 
 /// `payments.status` until money has come.
@@ -41,6 +42,8 @@ pub enum Begun {
 /// Money has come, says its provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
+    /// The provider that sent it. It counts only for payments that were begun with that provider.
+    pub method: &'static str,
     /// For which payment.
     pub payment: PaymentId,
     /// The provider's own name for it.
@@ -60,7 +63,7 @@ pub enum Arrived {
     HeldAgain(OrderId),
     /// There is nothing (more) to be paid for: the money goes back.
     GoesBack(RefundId),
-    /// There is no such payment.
+    /// The provider has no such payment.
     Unknown,
     /// It is not the amount that was asked for.
     WrongAmount,
@@ -132,8 +135,12 @@ impl Store {
         if !lock_row(&mut tx, "UPDATE payments SET status = status WHERE id = ?", payment).await? {
             return Ok(Arrived::Unknown);
         }
-        let row = sqlx::query("SELECT order_id, status, amount_cents, provider_trade_no FROM payments WHERE id = ?");
+        let row =
+            sqlx::query("SELECT order_id, method, status, amount_cents, provider_trade_no FROM payments WHERE id = ?");
         let row = row.bind(payment).fetch_one(&mut *tx).await?;
+        if row.try_get::<&str, _>("method")? != notice.method {
+            return Ok(Arrived::Unknown);
+        }
         if row.try_get::<i64, _>("amount_cents")? != notice.amount.get() {
             return Ok(Arrived::WrongAmount);
         }
@@ -152,7 +159,12 @@ impl Store {
         let standing = standing(&mut tx, order).await?;
         let standing = standing.ok_or_else(|| StoreError::contradiction("a payment without its order"))?;
         let (arrived, records) = match standing.state.apply(Happening::Pay) {
-            Ok(to) => (Arrived::Paid, step(&mut tx, &standing, to, now_ms).await?),
+            Ok(to) => {
+                let records = step(&mut tx, &standing, to, now_ms).await?;
+                let query = sqlx::query("UPDATE orders SET paid_by = ? WHERE id = ?");
+                query.bind(payment).bind(order.as_i64()).execute(&mut *tx).await?;
+                (Arrived::Paid, records)
+            }
             Err(_) => self.take_late(&mut tx, &standing, notice, now_ms).await?,
         };
         self.send(&mut tx, records).await?;
@@ -161,8 +173,9 @@ impl Store {
         Ok(arrived)
     }
 
-    /// Money for an order that can't be paid any more. What was closed unpaid is held again where its units are
-    /// still there, as an order of its own: a closed order stays closed. Units of a sale are the next buyer's.
+    /// Money for an order that can't be paid any more. An order of the shop that was closed unpaid is replaced by a new
+    /// order if its units are still in stock, and only once; the closed order stays closed. Units of a sale belong to
+    /// the next buyer. All other money goes back.
     async fn take_late(
         &self,
         tx: &mut Transaction<'_, Db>,
@@ -170,19 +183,40 @@ impl Store {
         notice: &Notice,
         now_ms: u64,
     ) -> Result<(Arrived, Vec<Outgoing>), StoreError> {
-        let closed = standing.state == OrderState::Closed && standing.activity.is_none();
-        if closed && take_units_again(tx, standing.order).await? {
-            let number = self.next_id()?;
-            let order = OrderId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))?;
-            copy_as_paid(tx, (standing.order, order), now_ms).await?;
+        let is_replaced = is_replaced(tx, standing.order).await?;
+        let is_closed = standing.state == OrderState::Closed && standing.activity.is_none();
+        if is_closed && !is_replaced && take_units_again(tx, standing.order).await? {
+            let again = self.next_order()?;
+            copy_as_paid(tx, (standing.order, again), notice.payment, now_ms).await?;
+            let query = sqlx::query("UPDATE orders SET replaced_by = ? WHERE id = ? AND replaced_by IS NULL");
+            let replaced = query.bind(again.as_i64()).bind(standing.order.as_i64()).execute(&mut **tx).await?;
+            if replaced.rows_affected() != 1 {
+                let order = standing.order;
+                return Err(StoreError::contradiction(format!("order {order} was replaced while it was locked")));
+            }
             let query = sqlx::query("UPDATE payments SET order_id = ? WHERE id = ?");
-            query.bind(number).bind(notice.payment.as_i64()).execute(&mut **tx).await?;
-            let event = Outgoing::event(order, standing.user, OrderState::Bought(Fulfilment::Paid), now_ms);
-            return Ok((Arrived::HeldAgain(order), vec![event]));
+            query.bind(again.as_i64()).bind(notice.payment.as_i64()).execute(&mut **tx).await?;
+            let event = Outgoing::event(again, standing.user, OrderState::Bought(Fulfilment::Paid), now_ms);
+            return Ok((Arrived::HeldAgain(again), vec![event]));
         }
-        let refund = self.add_refund(tx, (standing.order, notice.payment), notice.amount, now_ms).await?;
+        let purpose = match standing.state {
+            OrderState::Closed | OrderState::Failed if !is_replaced => Purpose::Late,
+            OrderState::PendingPayment
+            | OrderState::Bought(_)
+            | OrderState::Refunding(_)
+            | OrderState::Refunded
+            | OrderState::Closed
+            | OrderState::Failed => Purpose::Twice,
+        };
+        let refund = self.send_back(tx, (standing.order, notice.payment), (purpose, notice.amount), now_ms).await?;
         Ok((Arrived::GoesBack(refund), Vec::new()))
     }
+}
+
+/// Whether late money has replaced `order`, which the transaction has locked.
+async fn is_replaced(tx: &mut Transaction<'_, Db>, order: OrderId) -> Result<bool, StoreError> {
+    let row = sqlx::query("SELECT replaced_by FROM orders WHERE id = ?").bind(order.as_i64());
+    Ok(row.fetch_one(&mut **tx).await?.try_get::<Option<i64>, _>("replaced_by")?.is_some())
 }
 
 /// Takes the units of a closed order out of the stock once more; `false`, and none is taken, where one lacks.
@@ -210,17 +244,20 @@ async fn take_units_again(tx: &mut Transaction<'_, Db>, order: OrderId) -> Resul
 async fn copy_as_paid(
     tx: &mut Transaction<'_, Db>,
     (from, to): (OrderId, OrderId),
+    paid_by: PaymentId,
     now_ms: u64,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO orders (id, user_id, status, total_cents, created_at_ms, expires_at_ms, updated_at_ms, address) \
-         SELECT ?, user_id, ?, total_cents, ?, ?, ?, address FROM orders WHERE id = ?",
+        "INSERT INTO orders \
+         (id, user_id, status, total_cents, created_at_ms, expires_at_ms, updated_at_ms, address, paid_by) \
+         SELECT ?, user_id, ?, total_cents, ?, ?, ?, address, ? FROM orders WHERE id = ?",
     )
     .bind(to.as_i64())
     .bind(OrderState::Bought(Fulfilment::Paid).as_str())
     .bind(big(now_ms)?)
     .bind(big(now_ms)?)
     .bind(big(now_ms)?)
+    .bind(paid_by.as_i64())
     .bind(from.as_i64())
     .execute(&mut **tx)
     .await?;

@@ -1,11 +1,11 @@
-//! Money that goes back: asked for, decided, sent, and only then gone.
+//! Money that goes back: asked for, decided, sent, and only then gone. The refunds of a payment never exceed it.
 
 use contract::{Cents, OrderId, PaymentId, RefundId, UserId};
-use sqlx::{Row, Transaction};
+use sqlx::{QueryBuilder, Row, Transaction};
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, Store, big, id, retried},
+    db::{Db, DbRow, Store, big, count, id, lock_row, retried},
     moves::{Moved, standing, step},
     order_state::{Happening, OrderState},
     payments::SUCCEEDED,
@@ -21,6 +21,41 @@ const REFUSED: &str = "refused";
 const DONE: &str = "done";
 /// `payments.status` of money that went back.
 const REFUNDED: &str = "refunded";
+
+/// The purpose of a refund. Only [`Purpose::Order`] changes the order's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It returns the payment that paid the order, at the buyer's request.
+    Order,
+    /// The order was paid already.
+    Twice,
+    /// The order could not be paid any more.
+    Late,
+}
+
+impl Purpose {
+    /// The word in the database's `refunds.purpose`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Order => "order",
+            Self::Twice => "twice",
+            Self::Late => "late",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Order, Self::Twice, Self::Late].into_iter().find(|purpose| purpose.as_str() == text)
+    }
+
+    /// The reason of a refund that no buyer asked for.
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Order => "",
+            Self::Twice => "the order was paid already",
+            Self::Late => "the order could not be paid any more",
+        }
+    }
+}
 
 /// What became of the wish to have the money back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,12 +101,18 @@ impl Store {
             let Ok(to) = standing.state.apply(Happening::AskRefund) else {
                 return Ok(AskedRefund::Refused(standing.state));
             };
-            let row = sqlx::query("SELECT id, amount_cents FROM payments WHERE order_id = ? AND status = ?");
+            let row = sqlx::query(
+                "SELECT p.id, p.amount_cents FROM orders o JOIN payments p ON p.id = o.paid_by \
+                 WHERE o.id = ? AND p.status = ?",
+            );
             let row = row.bind(order.as_i64()).bind(SUCCEEDED).fetch_optional(&mut *tx).await?;
             let Some(payment) = row else { return Ok(AskedRefund::Refused(standing.state)) };
             let amount = Cents::new(payment.try_get("amount_cents")?);
             let payment = id(&payment, "id", PaymentId::from_i64)?;
-            let refund = self.insert_refund(&mut tx, (order, payment), amount, (REQUESTED, reason), now_ms).await?;
+            let new = NewRefund { order, payment, purpose: Purpose::Order, amount, status: REQUESTED, reason };
+            let Some(refund) = self.insert_refund(&mut tx, &new, now_ms).await? else {
+                return Ok(AskedRefund::Refused(standing.state));
+            };
             let records = step(&mut tx, &standing, to, now_ms).await?;
             self.send(&mut tx, records).await?;
             tx.commit().await?;
@@ -93,12 +134,14 @@ impl Store {
             let Ok(back) = standing.state.apply(Happening::RefuseRefund) else {
                 return Ok(Moved::Refused(standing.state));
             };
-            let decided = sqlx::query("UPDATE refunds SET status = ? WHERE order_id = ? AND status = ?")
-                .bind(if approve { APPROVED } else { REFUSED })
-                .bind(order.as_i64())
-                .bind(REQUESTED)
-                .execute(&mut *tx)
-                .await?;
+            let decided =
+                sqlx::query("UPDATE refunds SET status = ? WHERE order_id = ? AND status = ? AND purpose = ?")
+                    .bind(if approve { APPROVED } else { REFUSED })
+                    .bind(order.as_i64())
+                    .bind(REQUESTED)
+                    .bind(Purpose::Order.as_str())
+                    .execute(&mut *tx)
+                    .await?;
             if decided.rows_affected() == 0 {
                 // It was decided before, and the money is on its way.
                 return Ok(Moved::Refused(standing.state));
@@ -114,19 +157,23 @@ impl Store {
         .await
     }
 
-    /// Money that providers are to send back, the oldest first.
+    /// Refunds that the providers of `methods` are to send, the oldest first. Refunds by other methods wait without
+    /// holding up these.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn due_refunds(&self, limit: u32) -> Result<Vec<DueRefund>, StoreError> {
-        let rows = sqlx::query(
+    pub async fn due_refunds(&self, methods: &[&str], limit: u32) -> Result<Vec<DueRefund>, StoreError> {
+        if methods.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut query = QueryBuilder::<Db>::new(
             "SELECT r.id, r.payment_id, r.amount_cents, p.method, p.provider_trade_no FROM refunds r \
-             JOIN payments p ON p.id = r.payment_id WHERE r.status = ? ORDER BY r.id LIMIT ?",
-        )
-        .bind(APPROVED)
-        .bind(i64::from(limit))
-        .fetch_all(self.readers())
-        .await?;
+             JOIN payments p ON p.id = r.payment_id WHERE r.status = ",
+        );
+        query.push_bind(APPROVED);
+        push_methods(&mut query, " AND p.method IN (", methods);
+        query.push(" ORDER BY r.id LIMIT ").push_bind(i64::from(limit));
+        let rows = query.build().fetch_all(self.readers()).await?;
         let due = |row: &DbRow| {
             let trade_no: Option<String> = row.try_get("provider_trade_no")?;
             Ok(DueRefund {
@@ -138,6 +185,21 @@ impl Store {
             })
         };
         rows.iter().map(due).collect()
+    }
+
+    /// The number of approved refunds whose method is not one of `methods`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn refunds_not_by(&self, methods: &[&str]) -> Result<u64, StoreError> {
+        let mut query = QueryBuilder::<Db>::new(
+            "SELECT COUNT(*) AS refunds FROM refunds r JOIN payments p ON p.id = r.payment_id WHERE r.status = ",
+        );
+        query.push_bind(APPROVED);
+        if !methods.is_empty() {
+            push_methods(&mut query, " AND p.method NOT IN (", methods);
+        }
+        count(&query.build().fetch_one(self.readers()).await?, "refunds")
     }
 
     /// The provider has sent it. Telling so again changes nothing.
@@ -158,15 +220,22 @@ impl Store {
             }
             let query = sqlx::query("UPDATE payments SET status = ? WHERE id = ?");
             query.bind(REFUNDED).bind(due.payment.as_i64()).execute(&mut *tx).await?;
-            let row = sqlx::query("SELECT order_id FROM refunds WHERE id = ?");
+            let row = sqlx::query("SELECT order_id, purpose FROM refunds WHERE id = ?");
             let row = row.bind(due.refund.as_i64()).fetch_one(&mut *tx).await?;
-            let standing = standing(&mut tx, id(&row, "order_id", OrderId::from_i64)?).await?;
-            // Money that came for nothing leaves its order where it is.
-            if let Some(standing) = standing
-                && let Ok(to) = standing.state.apply(Happening::Refund)
-            {
-                let records = step(&mut tx, &standing, to, now_ms).await?;
-                self.send(&mut tx, records).await?;
+            let purpose: &str = row.try_get("purpose")?;
+            let purpose = Purpose::parse(purpose)
+                .ok_or_else(|| StoreError::contradiction(format!("a refund is for {purpose:?}")))?;
+            match purpose {
+                Purpose::Order => {
+                    let standing = standing(&mut tx, id(&row, "order_id", OrderId::from_i64)?).await?;
+                    if let Some(standing) = standing
+                        && let Ok(to) = standing.state.apply(Happening::Refund)
+                    {
+                        let records = step(&mut tx, &standing, to, now_ms).await?;
+                        self.send(&mut tx, records).await?;
+                    }
+                }
+                Purpose::Twice | Purpose::Late => {}
             }
             tx.commit().await?;
             self.bell.notify_one();
@@ -175,39 +244,84 @@ impl Store {
         .await
     }
 
-    /// Money that came for nothing goes back by itself.
-    pub(crate) async fn add_refund(
-        &self,
-        tx: &mut Transaction<'_, Db>,
-        of: (OrderId, PaymentId),
-        amount: Cents,
-        now_ms: u64,
-    ) -> Result<RefundId, StoreError> {
-        self.insert_refund(tx, of, amount, (APPROVED, "there was nothing to be paid any more"), now_ms).await
-    }
-
-    async fn insert_refund(
+    /// Adds the refund of a payment that came without an order to pay for. The transaction has to be the one that took
+    /// the payment in.
+    pub(crate) async fn send_back(
         &self,
         tx: &mut Transaction<'_, Db>,
         (order, payment): (OrderId, PaymentId),
-        amount: Cents,
-        (status, reason): (&str, &str),
+        (purpose, amount): (Purpose, Cents),
         now_ms: u64,
     ) -> Result<RefundId, StoreError> {
+        let new = NewRefund { order, payment, purpose, amount, status: APPROVED, reason: purpose.reason() };
+        let refund = self.insert_refund(tx, &new, now_ms).await?;
+        refund.ok_or_else(|| StoreError::contradiction(format!("payment {payment} has refunds before it arrived")))
+    }
+
+    /// `None`, and no row, where the payment's refunds would exceed the payment.
+    async fn insert_refund(
+        &self,
+        tx: &mut Transaction<'_, Db>,
+        new: &NewRefund<'_>,
+        now_ms: u64,
+    ) -> Result<Option<RefundId>, StoreError> {
+        if !is_covered(tx, new).await? {
+            return Ok(None);
+        }
         let number = self.next_id()?;
         sqlx::query(
-            "INSERT INTO refunds (id, order_id, payment_id, status, amount_cents, reason, created_at_ms) \
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO refunds (id, order_id, payment_id, purpose, status, amount_cents, reason, created_at_ms) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(number)
-        .bind(order.as_i64())
-        .bind(payment.as_i64())
-        .bind(status)
-        .bind(amount.get())
-        .bind(reason)
+        .bind(new.order.as_i64())
+        .bind(new.payment.as_i64())
+        .bind(new.purpose.as_str())
+        .bind(new.status)
+        .bind(new.amount.get())
+        .bind(new.reason)
         .bind(big(now_ms)?)
         .execute(&mut **tx)
         .await?;
-        RefundId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))
+        RefundId::from_i64(number).map(Some).ok_or_else(|| StoreError::Ids(number.to_string()))
     }
+}
+
+/// Appends `condition`, an open `IN (`, with at least one method.
+fn push_methods(query: &mut QueryBuilder<Db>, condition: &str, methods: &[&str]) {
+    query.push(condition);
+    let mut list = query.separated(", ");
+    for method in methods {
+        list.push_bind((*method).to_owned());
+    }
+    query.push(")");
+}
+
+/// A row of `refunds`.
+struct NewRefund<'a> {
+    order: OrderId,
+    payment: PaymentId,
+    purpose: Purpose,
+    amount: Cents,
+    status: &'static str,
+    reason: &'a str,
+}
+
+/// Whether the payment covers this refund beside all earlier ones that were not refused. The payment stays locked until
+/// the transaction ends.
+async fn is_covered(tx: &mut Transaction<'_, Db>, new: &NewRefund<'_>) -> Result<bool, StoreError> {
+    let payment = new.payment.as_i64();
+    if !lock_row(tx, "UPDATE payments SET status = status WHERE id = ?", payment).await? {
+        return Ok(false);
+    }
+    // A payment and its refunds belong to the same order; refunds have an index by order.
+    let row = sqlx::query(
+        "SELECT p.amount_cents AS paid, CAST(COALESCE(SUM(r.amount_cents), 0) AS SIGNED) AS refunded FROM payments p \
+         LEFT JOIN refunds r ON r.order_id = p.order_id AND r.payment_id = p.id AND r.status <> ? \
+         WHERE p.id = ? GROUP BY p.id, p.amount_cents",
+    );
+    let row = row.bind(REFUSED).bind(payment).fetch_one(&mut **tx).await?;
+    let (paid, refunded) = (count(&row, "paid")?, count(&row, "refunded")?);
+    let amount = u64::try_from(new.amount.get()).map_err(|_| StoreError::contradiction("a refund below zero"))?;
+    Ok(refunded.checked_add(amount).is_some_and(|refunded| refunded <= paid))
 }

@@ -8,9 +8,10 @@ use sqlx::{QueryBuilder, Row, Transaction};
 use crate::{
     StoreError,
     addresses::address_of,
-    cart::{CART_UNITS_MAX, Offered, offered_of, offered_query},
+    cart::{CART_UNITS_MAX, Offered, offered_of, offered_query, take_cart},
+    cart_claims::{CartClaim, ClaimState, claim_state},
     catalogue::to_json,
-    db::{Db, Store, big, is_taken, push_in, retried},
+    db::{Db, Store, big, is_taken, retried},
     order_state::OrderState,
     orders::{Order, OrderLine},
     outgoing::Outgoing,
@@ -20,6 +21,8 @@ use crate::{
 pub const ORDER_LINES_MAX: usize = 100;
 /// Characters of a line's title in the database.
 const LINE_TITLE_CHARS_MAX: usize = 200;
+/// Tries to order a cart in the database; a try fails where a line changes between reading and deleting it.
+const CART_TRIES_MAX: u32 = 4;
 
 /// An order as its buyer asks for it.
 #[derive(Debug, Clone)]
@@ -28,12 +31,21 @@ pub struct NewOrder {
     pub user: UserId,
     /// Where it goes.
     pub address: AddressId,
-    /// What, each SKU once, and how many; at most [`ORDER_LINES_MAX`], each 1 to [`CART_UNITS_MAX`].
-    pub lines: BTreeMap<SkuId, u32>,
-    /// The lines are taken out of the cart in the database, too.
-    pub from_cart: bool,
+    /// What is bought.
+    pub goods: Goods,
     /// The Idempotency-Key, and a digest of what was asked under it.
     pub request: Option<(String, [u8; 32])>,
+}
+
+/// What is bought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Goods {
+    /// These units: each SKU once, 1 to [`ORDER_LINES_MAX`] of them, of each 1 to [`CART_UNITS_MAX`].
+    Items(BTreeMap<SkuId, u32>),
+    /// What is in the buyer's cart in the database, which the order's own transaction empties.
+    Cart,
+    /// The lines that a claim took out of the buyer's cart in Redis.
+    Claim(CartClaim),
 }
 
 /// What became of an order that was asked for.
@@ -43,8 +55,14 @@ pub enum Placed {
     Placed(Order),
     /// It was written under this key before.
     Again(Order),
-    /// Nothing is asked for, and nothing was under this key before.
-    NothingAsked,
+    /// There is nothing in the cart. Another request may have ordered it a moment ago.
+    CartEmpty,
+    /// The cart changed during each try to order it. Nothing is ordered.
+    CartChanged,
+    /// Another request has written the claim's order.
+    ClaimOrdered,
+    /// The claim was voided: its lines go back into the cart.
+    ClaimVoid,
     /// Something else was asked for under this key before.
     KeyReused,
     /// The buyer has no such address.
@@ -64,56 +82,72 @@ impl Store {
     /// Where the database fails.
     ///
     /// # Panics
-    /// Where the lines are not as [`NewOrder`] says.
+    /// Where the items or the claim are not as [`Goods`] says.
     pub async fn place_order(&self, new: &NewOrder, now_ms: u64) -> Result<Placed, StoreError> {
-        assert!(new.lines.len() <= ORDER_LINES_MAX, "{} lines", new.lines.len());
-        assert!(new.lines.values().all(|units| (1..=CART_UNITS_MAX).contains(units)), "{:?}", new.lines);
-        retried(|| async {
-            if let Some(answered) = self.placed_before(new).await? {
-                return Ok(answered);
+        for _ in 0..CART_TRIES_MAX {
+            let placed = retried(|| self.place_once(new, now_ms)).await?;
+            if placed != Placed::CartChanged {
+                return Ok(placed);
             }
-            if new.lines.is_empty() {
-                return Ok(Placed::NothingAsked);
-            }
-            match self.try_to_place(new, now_ms).await {
-                // The same request, at the same time, was a little faster.
-                Err(StoreError::Database(error)) if is_taken(&error) => {
-                    self.placed_before(new).await?.ok_or(StoreError::Database(error))
-                }
-                tried => tried,
-            }
-        })
-        .await
+        }
+        Ok(Placed::CartChanged)
     }
 
-    async fn placed_before(&self, new: &NewOrder) -> Result<Option<Placed>, StoreError> {
-        let Some((key, body_hash)) = &new.request else { return Ok(None) };
+    async fn place_once(&self, new: &NewOrder, now_ms: u64) -> Result<Placed, StoreError> {
+        if let Some(answered) = self.placed_before(new.user, new.request.as_ref()).await? {
+            return Ok(answered);
+        }
+        let refused = match self.try_to_place(new, now_ms).await {
+            Ok(placed @ Placed::Placed(_)) => return Ok(placed),
+            Err(StoreError::Database(error)) if is_taken(&error) => Err(StoreError::Database(error)),
+            Err(error) => return Err(error),
+            Ok(refused) => Ok(refused),
+        };
+        // A duplicate of this request may have been faster and have taken the key, the cart or the last units.
+        match self.placed_before(new.user, new.request.as_ref()).await? {
+            Some(answered) => Ok(answered),
+            None => refused,
+        }
+    }
+
+    /// The outcome of an earlier request of `user` with the same Idempotency-Key; `None` without such a request.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn placed_before(
+        &self,
+        user: UserId,
+        request: Option<&(String, [u8; 32])>,
+    ) -> Result<Option<Placed>, StoreError> {
+        let Some((key, body_hash)) = request else { return Ok(None) };
         let query = "SELECT body_hash, order_id FROM order_requests WHERE user_id = ? AND request_key = ?";
-        let row = sqlx::query(query).bind(new.user.as_i64()).bind(key).fetch_optional(self.writer()).await?;
+        let row = sqlx::query(query).bind(user.as_i64()).bind(key).fetch_optional(self.writer()).await?;
         let Some(row) = row else { return Ok(None) };
         let first_hash: Vec<u8> = row.try_get("body_hash")?;
         if first_hash != body_hash {
             return Ok(Some(Placed::KeyReused));
         }
         let order = crate::db::id(&row, "order_id", OrderId::from_i64)?;
-        let order = self.order(new.user, order).await?;
+        let order = self.order(user, order).await?;
         order.map(Placed::Again).map(Some).ok_or_else(|| StoreError::contradiction("a request without its order"))
     }
 
     async fn try_to_place(&self, new: &NewOrder, now_ms: u64) -> Result<Placed, StoreError> {
-        let number = self.next_id()?;
-        let order = OrderId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))?;
         let mut tx = self.begin_write().await?;
         let row = sqlx::query("SELECT * FROM addresses WHERE id = ? AND user_id = ?");
         let row = row.bind(new.address.as_i64()).bind(new.user.as_i64()).fetch_optional(&mut *tx).await?;
         let Some(address) = row else { return Ok(Placed::UnknownAddress) };
         let address = serde_json::to_value(address_of(&address)?.fields)
             .map_err(|error| StoreError::contradiction(error.to_string()))?;
+        let (order, units) = match self.take_goods(&mut tx, new).await? {
+            Ok(taken) => taken,
+            Err(refused) => return Ok(refused),
+        };
 
-        let lacking = take_stock(&mut tx, &new.lines).await?;
-        let offered = offered(&mut tx, &new.lines).await?;
+        let lacking = take_stock(&mut tx, &units).await?;
+        let offered = offered(&mut tx, &units).await?;
         let for_sale = |sku: &SkuId| offered.get(sku).is_some_and(|offered| offered.on_shelf);
-        let unknown: Vec<SkuId> = new.lines.keys().filter(|sku| !for_sale(sku)).copied().collect();
+        let unknown: Vec<SkuId> = units.keys().filter(|sku| !for_sale(sku)).copied().collect();
         if !unknown.is_empty() {
             return Ok(Placed::UnknownSkus(unknown));
         }
@@ -121,11 +155,8 @@ impl Store {
             let left = |sku: &SkuId| offered.get(sku).map(|offered| (*sku, offered.stock));
             return Ok(Placed::InsufficientStock(lacking.iter().filter_map(left).collect()));
         }
-        let lines: Vec<OrderLine> = new
-            .lines
-            .iter()
-            .filter_map(|(sku, units)| offered.get(sku).map(|offered| line_of(offered, *units)))
-            .collect();
+        let lines: Vec<OrderLine> =
+            units.iter().filter_map(|(sku, units)| offered.get(sku).map(|offered| line_of(offered, *units))).collect();
         let Some(total) = sum(&lines) else { return Ok(Placed::TooDear) };
 
         let expires_at_ms = now_ms.saturating_add(self.settings.pay_within_ms);
@@ -148,6 +179,41 @@ impl Store {
         tx.commit().await?;
         self.bell.notify_one();
         Ok(Placed::Placed(placed))
+    }
+
+    /// Takes the units that are to be ordered from the cart or the claim, and chooses the order's id. The inner error
+    /// is the refusal.
+    async fn take_goods(
+        &self,
+        tx: &mut Transaction<'_, Db>,
+        new: &NewOrder,
+    ) -> Result<Result<(OrderId, BTreeMap<SkuId, u32>), Placed>, StoreError> {
+        let units = match &new.goods {
+            Goods::Items(units) => units.clone(),
+            Goods::Cart => match take_cart(tx, new.user).await? {
+                None => return Ok(Err(Placed::CartChanged)),
+                Some(units) if units.is_empty() => return Ok(Err(Placed::CartEmpty)),
+                Some(units) => units,
+            },
+            Goods::Claim(claim) => match claim_state(tx, new.user, claim).await? {
+                ClaimState::Open => claim.lines.clone(),
+                ClaimState::Ordered => return Ok(Err(Placed::ClaimOrdered)),
+                ClaimState::Void => return Ok(Err(Placed::ClaimVoid)),
+            },
+        };
+        assert!((1..=ORDER_LINES_MAX).contains(&units.len()), "{} lines", units.len());
+        assert!(units.values().all(|units| (1..=CART_UNITS_MAX).contains(units)), "{units:?}");
+        let order = if let Goods::Claim(claim) = &new.goods { claim.order } else { self.next_order()? };
+        Ok(Ok((order, units)))
+    }
+
+    /// An id for an order that may be written.
+    ///
+    /// # Errors
+    /// [`StoreError::Ids`] where none can be made now.
+    pub fn next_order(&self) -> Result<OrderId, StoreError> {
+        let number = self.next_id()?;
+        OrderId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))
     }
 }
 
@@ -236,12 +302,6 @@ async fn write_order(tx: &mut Transaction<'_, Db>, order: &Order, new: &NewOrder
             .bind(order.id.as_i64())
             .execute(&mut **tx)
             .await?;
-    }
-    if new.from_cart {
-        let mut delete = QueryBuilder::<Db>::new("DELETE FROM cart_items WHERE user_id = ");
-        delete.push_bind(new.user.as_i64()).push(" AND sku_id");
-        push_in(&mut delete, new.lines.keys().map(|sku| sku.as_i64()));
-        delete.build().execute(&mut **tx).await?;
     }
     Ok(())
 }

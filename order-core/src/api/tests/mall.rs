@@ -9,11 +9,11 @@ use super::*;
 pub(super) struct Shopping {
     pub(super) app: TestApp,
     pub(super) token: String,
-    user: UserId,
+    pub(super) user: UserId,
     phones: Category,
     product: Product,
-    black: Sku,
-    white: Sku,
+    pub(super) black: Sku,
+    pub(super) white: Sku,
 }
 
 impl Shopping {
@@ -78,7 +78,7 @@ impl Shopping {
         json!({ "address_id": address, "items": [{ "sku_id": self.black.sku_id, "quantity": quantity }] })
     }
 
-    async fn keyed(&self, body: &Value, key: &str) -> (StatusCode, Value) {
+    pub(super) async fn keyed(&self, body: &Value, key: &str) -> (StatusCode, Value) {
         let request = Request::post("/api/v1/orders")
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
             .header(header::CONTENT_TYPE, "application/json")

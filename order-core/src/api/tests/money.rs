@@ -97,6 +97,39 @@ async fn only_the_right_notice_pays() {
     assert_eq!(shop.app.send("POST", "/api/v1/payments/cash/notify", None, None).await.0, StatusCode::NOT_FOUND);
 }
 
+/// The mock's key must not confirm payments that were begun with Alipay.
+#[tokio::test]
+async fn a_notice_must_match_the_method_of_its_payment() {
+    let shop = Shopping::at(TestApp::that_offers(Offers::Both).await).await;
+    let address = shop.address().await;
+    let (_, order) = shop.ask("POST", "/orders", Some(shop.order(&address, 1))).await;
+    let order = order["order_id"].as_str().unwrap();
+    let begin = async |method: &str| {
+        let path = format!("/orders/{order}/payments");
+        let (status, payment) = shop.ask("POST", &path, Some(json!({ "method": method }))).await;
+        assert_eq!(status, StatusCode::CREATED, "{payment}");
+        payment["payment_id"].as_str().unwrap().to_owned()
+    };
+    let (alipay, mock) = (begin("alipay").await, begin("mock").await);
+    assert_eq!(shop.told(notice(&alipay, "3999.00")).await, "failure");
+    assert_eq!(shop.status(order).await, "pending_payment");
+    assert_eq!(shop.told(notice(&mock, "3999.00")).await, "success");
+    assert_eq!(shop.status(order).await, "paid");
+}
+
+#[tokio::test]
+async fn a_method_that_is_off_is_refused() {
+    let shop = Shopping::at(TestApp::that_offers(Offers::Alipay).await).await;
+    let address = shop.address().await;
+    let (_, order) = shop.ask("POST", "/orders", Some(shop.order(&address, 1))).await;
+    let path = format!("/orders/{}/payments", order["order_id"].as_str().unwrap());
+    let problem = shop.refused("POST", &path, Some(json!({ "method": "mock" })), (422, "method_not_offered")).await;
+    assert_eq!(problem["methods"], json!(["alipay"]), "{problem}");
+    shop.refused("POST", &path, Some(json!({ "method": "cash" })), (422, "invalid_body")).await;
+    shop.refused("POST", "/payments/mock/notify", None, (404, "not_found")).await;
+    assert_eq!(shop.ask("POST", &path, Some(json!({ "method": "alipay" }))).await.0, StatusCode::CREATED);
+}
+
 #[tokio::test]
 async fn money_is_asked_back_once() {
     let shop = Shopping::new().await;
@@ -112,6 +145,6 @@ async fn money_is_asked_back_once() {
     let id = order.parse().unwrap();
     let moved = shop.app.store.decide_refund(id, true, START_MS).await.unwrap();
     assert!(matches!(moved, Moved::To(OrderState::Refunding(_))), "{moved:?}");
-    let due = shop.app.store.due_refunds(9).await.unwrap();
+    let due = shop.app.store.due_refunds(&["mock"], 9).await.unwrap();
     assert_eq!((due.len(), due[0].trade_no.as_str()), (1, "T1"));
 }

@@ -43,7 +43,12 @@ pub(super) async fn buyer(store: &Store, name: &str) -> Buyer {
 
 pub(super) fn asks((user, address): Buyer, units: u32, key: Option<&str>) -> NewOrder {
     let request = key.map(|key| (key.to_owned(), [u8::try_from(units).unwrap(); 32]));
-    NewOrder { user, address, lines: BTreeMap::from([(sku(SKU), units)]), from_cart: false, request }
+    NewOrder { user, address, goods: Goods::Items(BTreeMap::from([(sku(SKU), units)])), request }
+}
+
+/// A request to order the buyer's cart.
+fn of_cart(buyer: Buyer, key: Option<&str>) -> NewOrder {
+    NewOrder { goods: Goods::Cart, ..asks(buyer, 1, key) }
 }
 
 pub(super) async fn place_one(store: &Store, new: &NewOrder) -> Order {
@@ -63,6 +68,8 @@ super::cases! {
     units_come_back => returns,
     an_order_follows_its_states => walks,
     a_cart_has_its_limits => carts,
+    a_cart_that_changes_is_ordered_once => changing_carts,
+    concurrent_additions_keep_the_line_limit => crowded_carts,
     one_address_is_the_default => defaults,
 }
 
@@ -118,8 +125,8 @@ async fn refusals(place: &Place) {
     let (ada, bob) = (buyer(&store, "ada").await, buyer(&store, "bob").await);
     let theirs = asks((ada.0, bob.1), 1, None);
     assert_eq!(store.place_order(&theirs, 5).await.unwrap(), Placed::UnknownAddress);
-    let mut unknown = asks(ada, 1, None);
-    unknown.lines.insert(sku(99), 1);
+    let goods = Goods::Items(BTreeMap::from([(sku(SKU), 1), (sku(99), 1)]));
+    let unknown = NewOrder { goods, ..asks(ada, 1, None) };
     assert_eq!(store.place_order(&unknown, 5).await.unwrap(), Placed::UnknownSkus(vec![sku(99)]));
     let too_many = asks(ada, 101, None);
     assert_eq!(store.place_order(&too_many, 5).await.unwrap(), Placed::InsufficientStock(vec![(sku(SKU), 100)]));
@@ -198,10 +205,10 @@ async fn carts(place: &Place) {
     assert_eq!(store.set_in_cart(ada.0, line(SKU, 3), 5).await.unwrap(), CartChange::Done);
     assert_eq!(store.set_in_cart(ada.0, line(8, 3), 5).await.unwrap(), CartChange::NoLine);
     assert_eq!(store.cart(ada.0).await.unwrap(), [line(SKU, 3)]);
-    let mut ordered = asks(ada, 3, None);
-    ordered.from_cart = true;
-    place_one(&store, &ordered).await;
+    let ordered = place_one(&store, &of_cart(ada, None)).await;
+    assert_eq!((ordered.lines.len(), ordered.lines[0].quantity), (1, 3));
     assert_eq!(store.cart(ada.0).await.unwrap(), []);
+    assert_eq!(store.place_order(&of_cart(ada, None), 5).await.unwrap(), Placed::CartEmpty);
 
     let product = contract::ProductId::from_i64(1).unwrap();
     for _ in 0..=CART_LINES_MAX {
@@ -216,6 +223,78 @@ async fn carts(place: &Place) {
     assert_eq!(store.cart(ada.0).await.unwrap().len(), CART_LINES_MAX);
     store.take_from_cart(ada.0, None).await.unwrap();
     assert_eq!(store.cart(ada.0).await.unwrap(), []);
+}
+
+/// Eight requests order a cart while another line is added to it. Every unit is in one order or in the cart.
+async fn changing_carts(place: &Place) {
+    let store = place.fresh().await;
+    let ada = buyer(&store, "ada").await;
+    let other = NewSku {
+        product: contract::ProductId::from_i64(1).unwrap(),
+        attributes: Attributes::new(),
+        price: Cents::new(1),
+        stock: 100,
+    };
+    let other = store.add_sku(other, 5).await.unwrap().unwrap().sku_id;
+    for round in 0..5 {
+        store.add_to_cart(ada.0, line(SKU, 3), 5).await.unwrap();
+        let mut running = JoinSet::new();
+        for _ in 0..8 {
+            let store = store.clone();
+            running.spawn(async move { Some(store.place_order(&of_cart(ada, None), 5).await.unwrap()) });
+        }
+        for _ in 0..4 {
+            let store = store.clone();
+            running.spawn(async move {
+                let added = store.add_to_cart(ada.0, CartLine { sku: other, ..line(SKU, 1) }, 5).await.unwrap();
+                assert_eq!(added, CartChange::Done);
+                None
+            });
+        }
+        let placed: Vec<Placed> = running.join_all().await.into_iter().flatten().collect();
+        let orders: Vec<&Order> = placed
+            .iter()
+            .filter_map(|placed| if let Placed::Placed(order) = placed { Some(order) } else { None })
+            .collect();
+        let empty = placed.iter().filter(|placed| **placed == Placed::CartEmpty).count();
+        assert_eq!(orders.len() + empty, placed.len(), "round {round}: {placed:?}");
+        let ordered = |sku| -> u32 {
+            let lines = orders.iter().flat_map(|order| &order.lines).filter(|line| line.sku == sku);
+            lines.map(|line| line.quantity).sum()
+        };
+        assert_eq!(ordered(sku(SKU)), 3, "round {round}");
+        assert_eq!(stock(&store).await, 100 - 3 * (round + 1));
+        let left: u32 = store.cart(ada.0).await.unwrap().iter().map(|line| line.quantity).sum();
+        assert_eq!(ordered(other) + left, 4, "round {round}");
+        store.take_from_cart(ada.0, None).await.unwrap();
+    }
+}
+
+/// A cart with one free line takes one of many concurrent additions.
+async fn crowded_carts(place: &Place) {
+    let store = place.fresh().await;
+    let ada = buyer(&store, "ada").await;
+    let product = contract::ProductId::from_i64(1).unwrap();
+    let mut adds = Vec::new();
+    for _ in 0..CART_LINES_MAX + 20 {
+        let new = NewSku { product, attributes: Attributes::new(), price: Cents::new(1), stock: 1 };
+        let sku = store.add_sku(new, 5).await.unwrap().unwrap().sku_id;
+        adds.push(CartLine { sku, ..line(SKU, 1) });
+    }
+    let at_once = adds.split_off(CART_LINES_MAX - 1);
+    for add in adds {
+        assert_eq!(store.add_to_cart(ada.0, add, 5).await.unwrap(), CartChange::Done);
+    }
+    let mut running = JoinSet::new();
+    for add in at_once {
+        let store = store.clone();
+        running.spawn(async move { store.add_to_cart(ada.0, add, 5).await.unwrap() });
+    }
+    let added = running.join_all().await;
+    assert_eq!(added.iter().filter(|change| **change == CartChange::Done).count(), 1);
+    assert_eq!(store.cart(ada.0).await.unwrap().len(), CART_LINES_MAX);
+    let order = place_one(&store, &of_cart(ada, None)).await;
+    assert_eq!((order.lines.len(), store.cart(ada.0).await.unwrap()), (CART_LINES_MAX, Vec::new()));
 }
 
 async fn defaults(place: &Place) {

@@ -14,6 +14,9 @@ pub(super) const CONFIG_VARIABLE: &str = "MALL_CONFIG";
 /// An argument that sets a key as a variable does, and after all of them.
 pub(super) const RUNTIME_ARGUMENT: &str = "--runtime";
 
+/// Keys that are true, false or absent.
+const OPTIONAL_SWITCHES: [&str; 1] = ["payments.mock"];
+
 pub(super) struct Layers {
     defaults: BTreeMap<String, Value>,
     merged: Value,
@@ -56,7 +59,7 @@ impl Layers {
             let source = format!("{path}: {key}");
             let inside = format!("{key}.");
             if let Some(default) = self.defaults.get(&key) {
-                match typed(default, value) {
+                match typed(&key, default, value) {
                     Ok(()) => self.set(&key, value.clone(), source),
                     Err(problem) => self.errors.push(format!("{source}: {problem}")),
                 }
@@ -80,7 +83,7 @@ impl Layers {
             self.errors.push(format!("{name}: there is no such setting; did you mean {nearest}?"));
             return;
         };
-        match parsed(default, text) {
+        match parsed(&key, default, text) {
             Ok(value) => self.set(&key, value, name.to_owned()),
             Err(problem) => self.errors.push(format!("{name}: {problem}")),
         }
@@ -124,8 +127,9 @@ fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
 }
 
-fn typed(default: &Value, value: &Value) -> Result<(), String> {
+fn typed(key: &str, default: &Value, value: &Value) -> Result<(), String> {
     let (fits, expected) = match default {
+        Value::Null if OPTIONAL_SWITCHES.contains(&key) => (value.is_null() || value.is_boolean(), "true or false"),
         Value::Null => (value.is_null() || value.is_string(), "text"),
         Value::String(_) => (value.is_string(), "text"),
         Value::Bool(_) => (value.is_boolean(), "true or false"),
@@ -140,16 +144,18 @@ fn typed(default: &Value, value: &Value) -> Result<(), String> {
 }
 
 /// The text of an environment variable, read as the type of its default: a password of digits stays
-/// text. An empty variable leaves optional text absent, as compose files write it.
-fn parsed(default: &Value, text: &str) -> Result<Value, String> {
+/// text. An empty variable leaves what is optional absent, as compose files write it.
+fn parsed(key: &str, default: &Value, text: &str) -> Result<Value, String> {
+    let switch = || match text {
+        "true" => Ok(Value::Bool(true)),
+        "false" => Ok(Value::Bool(false)),
+        _ => Err(format!("expected true or false, found {text:?}")),
+    };
     match default {
         Value::Null if text.is_empty() => Ok(Value::Null),
+        Value::Null if OPTIONAL_SWITCHES.contains(&key) => switch(),
         Value::Null | Value::String(_) => Ok(Value::String(text.to_owned())),
-        Value::Bool(_) => match text {
-            "true" => Ok(Value::Bool(true)),
-            "false" => Ok(Value::Bool(false)),
-            _ => Err(format!("expected true or false, found {text:?}")),
-        },
+        Value::Bool(_) => switch(),
         Value::Number(_) => {
             text.parse::<u64>().map(Value::from).map_err(|_| format!("expected a whole number, found {text:?}"))
         }

@@ -19,6 +19,7 @@ mod gateway;
 mod images;
 mod layers;
 mod limits;
+mod payments;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use gateway::{GatewayConfig, RateLimit, Runtime};
 pub use images::{ImagesConfig, OssConfig};
 use layers::{Layers, RUNTIME_ARGUMENT};
 pub use limits::LimitsConfig;
+pub use payments::{AlipayConfig, MockConfig, PaymentsConfig};
 
 /// Text that no log shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -152,32 +154,6 @@ pub struct KafkaConfig {
     pub replication: Option<u16>,
 }
 
-/// How money comes in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PaymentsConfig {
-    /// Where browsers and payment platforms reach order-core; where it listens when absent.
-    pub public_url: Option<String>,
-    /// The first gap between repeated notices of the platform that the mall plays itself; 0 plays none.
-    pub mock_retry: Duration,
-    /// The shop's app at Alipay; without it there is none.
-    pub alipay: Option<AlipayConfig>,
-}
-
-/// The shop's app at Alipay.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AlipayConfig {
-    /// The app's number.
-    pub app_id: String,
-    /// Who gets the money.
-    pub seller_id: String,
-    /// Where the platform takes requests.
-    pub gateway: String,
-    /// The file of the app's private key: PKCS #8, in base64 or PEM.
-    pub private_key: PathBuf,
-    /// The file of the platform's public key: X.509, in base64 or PEM.
-    pub public_key: PathBuf,
-}
-
 /// The mall's database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseConfig {
@@ -284,12 +260,12 @@ impl Check {
         if raw.data_dir.is_empty() {
             self.fault("data_dir", "expected a path, found nothing");
         }
+        let order_core = self.server("order_core", &raw.order_core, &trusted_proxies);
         let bcrypt_cost = self.whole("auth.bcrypt_cost", raw.auth.bcrypt_cost, 4..=31);
         let config = Config {
             data_dir: raw.data_dir.into(),
             admin_password: self.password(raw.admin_password),
             gateway: self.gateway(&raw.gateway),
-            order_core: self.server("order_core", &raw.order_core, &trusted_proxies),
             admin: self.server("admin", &raw.admin, &trusted_proxies),
             trusted_proxies,
             auth: AuthConfig {
@@ -300,7 +276,8 @@ impl Check {
             orders: OrdersConfig {
                 pay_within: self.millis("orders.pay_within_ms", raw.orders.pay_within_ms, 100..=30 * 24 * 3_600_000),
             },
-            payments: self.payments(raw.payments),
+            payments: self.payments(raw.payments, order_core.listen),
+            order_core,
             redis: self.redis(raw.redis),
             kafka: self.kafka(raw.kafka),
             database: DatabaseConfig {
@@ -350,28 +327,6 @@ impl Check {
             self.fault(key, &format!("expected an address that begins with {}://", schemes.join(":// or ")));
         }
         Some(Secret(text))
-    }
-
-    fn payments(&mut self, raw: raw::Payments) -> PaymentsConfig {
-        let public_url = self.url("payments.public_url", raw.public_url, &["http", "https"]);
-        let public_url = public_url.map(|url| url.expose().trim_end_matches('/').to_owned());
-        let mock_retry = self.millis("payments.mock_retry_ms", raw.mock_retry_ms, 0..=600_000);
-        let gateway = self.url("payments.alipay_gateway", raw.alipay_gateway, &["http", "https"]);
-        let (app_id, seller_id) = (raw.alipay_app_id, raw.alipay_seller_id);
-        let gateway = gateway.map(|url| url.expose().to_owned());
-        let keys = (raw.alipay_private_key.map(PathBuf::from), raw.alipay_public_key.map(PathBuf::from));
-        let alipay = match (app_id, seller_id, gateway, keys) {
-            (None, None, None, (None, None)) => None,
-            (Some(app_id), Some(seller_id), Some(gateway), (Some(private_key), Some(public_key))) => {
-                Some(AlipayConfig { app_id, seller_id, gateway, private_key, public_key })
-            }
-            _ => {
-                let rest = "alipay_seller_id, alipay_gateway, alipay_private_key and alipay_public_key";
-                self.fault("payments.alipay_app_id", &format!("it goes together with {rest}: all of them, or none"));
-                None
-            }
-        };
-        PaymentsConfig { public_url, mock_retry, alipay }
     }
 
     fn server(&mut self, section: &str, raw: &raw::Server, trusted_proxies: &TrustedProxies) -> ServerConfig {

@@ -1,7 +1,7 @@
 //! The settings as they are written: every key with its default.
 //!
-//! The type of a default is the type of its key; `null` stands for text that may be absent. Numbers
-//! are whole and not negative.
+//! The type of a default is the type of its key; `null` stands for text that may be absent, and for true or false that
+//! may be absent where [`super::layers`] says so. Numbers are whole and not negative.
 
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,7 @@ pub(super) struct Orders {
 #[derive(Serialize, Deserialize)]
 pub(super) struct Payments {
     pub public_url: Option<String>,
+    pub mock: Option<bool>,
     pub mock_retry_ms: u64,
     pub alipay_app_id: Option<String>,
     pub alipay_seller_id: Option<String>,
@@ -159,6 +160,7 @@ impl Default for Raw {
             orders: Orders { pay_within_ms: 30 * 60 * 1000 },
             payments: Payments {
                 public_url: None,
+                mock: None,
                 mock_retry_ms: 240,
                 alipay_app_id: None,
                 alipay_seller_id: None,

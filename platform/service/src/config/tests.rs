@@ -144,6 +144,51 @@ fn backends_are_named_by_addresses() {
 }
 
 #[test]
+fn the_mock_is_off_beside_alipay_and_beyond_loopback() {
+    let alipay = [
+        ("MALL_PAYMENTS__ALIPAY_APP_ID", "1"),
+        ("MALL_PAYMENTS__ALIPAY_SELLER_ID", "2"),
+        ("MALL_PAYMENTS__ALIPAY_GATEWAY", "https://alipay.example"),
+        ("MALL_PAYMENTS__ALIPAY_PRIVATE_KEY", "private.pem"),
+        ("MALL_PAYMENTS__ALIPAY_PUBLIC_KEY", "public.pem"),
+    ];
+    let everywhere = [("MALL_ORDER_CORE__LISTEN", "0.0.0.0:8081")];
+    let check = |yaml: &str, env: &[(&str, &str)], more: &[(&str, &str)], is_on: bool, warnings: usize| {
+        let config = loaded(yaml, &[env, more].concat()).unwrap();
+        assert_eq!(matches!(config.payments.mock, MockConfig::On { .. }), is_on, "{yaml} {env:?} {more:?}");
+        assert_eq!(config.warnings.len(), warnings, "{yaml} {env:?} {more:?}: {:?}", config.warnings);
+    };
+    for listen in ["127.0.0.1:0", "127.8.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+        check("", &[("MALL_ORDER_CORE__LISTEN", listen)], &[], true, 0);
+    }
+    for listen in ["0.0.0.0:1", "[::]:1", "10.0.0.7:1", "[::ffff:10.0.0.7]:1"] {
+        check("", &[("MALL_ORDER_CORE__LISTEN", listen)], &[], false, 0);
+    }
+    let (on, off) = (("MALL_PAYMENTS__MOCK", "true"), ("MALL_PAYMENTS__MOCK", "false"));
+    check("", &alipay, &[], false, 0);
+    check("", &[], &[off], false, 0);
+    check("", &[], &[("MALL_PAYMENTS__MOCK", "")], true, 0);
+    check("", &[], &[on], true, 0);
+    check("", &alipay, &[on], true, 1);
+    check("", &everywhere, &[on], true, 1);
+    check("payments:\n  mock: true\n", &everywhere, &[], true, 1);
+    check("payments:\n  mock: true\n", &everywhere, &[off], false, 0);
+    check("payments:\n  mock: false\n", &[], &[], false, 0);
+    check("payments:\n  mock:\n", &[], &[], true, 0);
+    // The setting of earlier versions still works, with a warning.
+    check("", &[], &[("MALL_PAYMENTS__MOCK_RETRY_MS", "0")], false, 1);
+    check("payments:\n  mock_retry_ms: 0\n", &[], &[off], false, 1);
+    check("", &[], &[("MALL_PAYMENTS__MOCK_RETRY_MS", "7")], true, 0);
+    refused("", &[("MALL_PAYMENTS__MOCK", "1")], "MALL_PAYMENTS__MOCK: expected true or false, found \"1\"");
+    refused("payments:\n  mock: \"true\"\n", &[], "mall.yaml: payments.mock: expected true or false, found text");
+    refused(
+        "",
+        &[on, ("MALL_PAYMENTS__MOCK_RETRY_MS", "0")],
+        "MALL_PAYMENTS__MOCK: true contradicts MALL_PAYMENTS__MOCK_RETRY_MS: 0, which turns the mock off",
+    );
+}
+
+#[test]
 fn runtimes() {
     let runtime =
         |env: &[(&str, &str)]| loaded("gateway:\n  runtime: glommio\n", env).map(|config| config.gateway.runtime);
