@@ -48,7 +48,7 @@ pub use catalogue::{
     NewProduct, NewSku, PRICE_CENTS_MAX, Product, ProductPatch, Sku, SkuPatch, TITLE_CHARS_MAX,
 };
 pub use db::{Ids, Settings, Store};
-pub use error::StoreError;
+pub use error::{Outlook, StoreError};
 pub use idempotency::Once;
 pub use mock_trades::MockTrade;
 pub use moves::Moved;
