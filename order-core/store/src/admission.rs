@@ -5,12 +5,12 @@ use contract::{
     activity::{Entry, EntryRule},
     record::Action,
 };
-use sqlx::{Row, Transaction};
+use sqlx::Row;
 
 use crate::{
     Sale, StoreError,
     activities::{SELECT, move_stock, sale_of},
-    db::{Db, DbRow, Store, big, count, id, lock_row},
+    db::{DbRow, Store, Tx, big, count, id, lock_row},
     outgoing::Outgoing,
     page::{Listed, Page},
     take_in::RESTOCK,
@@ -47,7 +47,7 @@ pub enum Restocked {
 }
 
 /// A sale and its row's lock.
-async fn locked(tx: &mut Transaction<'_, Db>, activity: ActivityId) -> Result<Option<Sale>, StoreError> {
+async fn locked(tx: &mut Tx, activity: ActivityId) -> Result<Option<Sale>, StoreError> {
     if !lock_row(tx, "UPDATE activities SET version = version WHERE id = ?", activity.as_i64()).await? {
         return Ok(None);
     }
@@ -161,7 +161,7 @@ impl Store {
 
     async fn is_in_inbox(
         &self,
-        tx: &mut Transaction<'_, Db>,
+        tx: &mut Tx,
         source: &str,
         activity: ActivityId,
         operation: OperationId,
@@ -238,7 +238,7 @@ impl Store {
 
 /// The rule after it; `None` where it says so already. The caller has the lock of the activity.
 async fn say_of_one(
-    tx: &mut Transaction<'_, Db>,
+    tx: &mut Tx,
     activity: ActivityId,
     user: UserId,
     entry: Entry,

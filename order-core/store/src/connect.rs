@@ -1,6 +1,6 @@
 //! What differs between the databases: how they are reached, and how their transactions begin.
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{future::ready, path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
     AnyConnection, ConnectOptions, Pool, Row, SqlSafeStr,
@@ -12,6 +12,7 @@ use sqlx::{
 use crate::{
     StoreError,
     db::{Db, Settings},
+    server::Server,
 };
 
 /// SQLite has one writer: callers queue for its connection in order instead of polling the file's lock.
@@ -28,11 +29,12 @@ const MYSQL_STATEMENT_MAX_S: u32 = 30;
 const BINARY_COLLATIONS: [&str; 2] = ["utf8mb4_0900_bin", "utf8mb4_nopad_bin"];
 
 /// Every step of the schema, oldest first. A step that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (1, "mall", include_str!("../migrations/0001_mall.sql")),
     (2, "shop", include_str!("../migrations/0002_shop.sql")),
     (3, "payments", include_str!("../migrations/0003_payments.sql")),
     (5, "admission", include_str!("../migrations/0005_admission.sql")),
+    (202_611_270_700, "write probe", include_str!("../migrations/20261127_0700_write_probe.sql")),
 ];
 
 /// The databases that the SQL is checked on.
@@ -50,6 +52,7 @@ pub(crate) struct Pools {
     pub(crate) backend: Backend,
     pub(crate) readers: Pool<Db>,
     pub(crate) writers: Pool<Db>,
+    pub(crate) server: Arc<Server>,
 }
 
 /// The address of the SQLite file at `path`.
@@ -66,11 +69,15 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Pools, Sto
         _ => return Err(StoreError::Unsuitable("its address begins with neither sqlite:// nor mysql://".to_owned())),
     };
     let options = AnyConnectOptions::from_str(url)?;
+    let server = Arc::new(Server::new());
     let pool = |connections, is_writer| {
+        let (taken, given_back) = (server.clone(), server.clone());
         AnyPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
             .after_connect(move |connection, _| Box::pin(prepare(connection, backend, is_writer)))
+            .before_acquire(move |_, meta| Box::pin(ready(Ok(taken.may_use(meta.age)))))
+            .after_release(move |_, meta| Box::pin(ready(Ok(given_back.may_use(meta.age)))))
     };
     let writers = pool(writers_max, true).connect_with(options.clone()).await?;
     // One connection for both: another one would make tables with the collation that it began with.
@@ -81,7 +88,7 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Pools, Sto
     migrations().run(&mut *connection).await?;
     drop(connection);
     let readers = pool(settings.read_connections, false).connect_with(options).await?;
-    Ok(Pools { backend, readers, writers })
+    Ok(Pools { backend, readers, writers, server })
 }
 
 /// Settings of every new connection.

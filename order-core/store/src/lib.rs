@@ -29,11 +29,13 @@ mod refunds;
 mod sale;
 mod sale_sql;
 mod seed;
+mod server;
 mod sessions;
 mod shelf;
 mod shop_orders;
 mod skus;
 mod take_in;
+mod tx;
 
 pub use accounts::{Credentials, LOCKED_MS, Realm, RegisteredUser, User, WRONG_TRIES_MAX};
 pub use activities::{AddedSale, NewSale, Sale, SalePatch};

@@ -1,11 +1,11 @@
 //! Money that comes in. Each piece of it is decided once, whatever is told how often and in which order.
 
 use contract::{Cents, OrderId, PaymentId, RefundId, UserId};
-use sqlx::{Row, Transaction};
+use sqlx::Row;
 
 use crate::{
     StoreError,
-    db::{Db, Store, big, count, id, is_taken, lock_row, retried},
+    db::{Store, Tx, big, count, id, is_taken, lock_row, retried},
     moves::{Standing, standing, step},
     order_state::{Fulfilment, Happening, OrderState},
     outgoing::Outgoing,
@@ -165,7 +165,7 @@ impl Store {
     /// still there, as an order of its own: a closed order stays closed. Units of a sale are the next buyer's.
     async fn take_late(
         &self,
-        tx: &mut Transaction<'_, Db>,
+        tx: &mut Tx,
         standing: &Standing,
         notice: &Notice,
         now_ms: u64,
@@ -186,7 +186,7 @@ impl Store {
 }
 
 /// Takes the units of a closed order out of the stock once more; `false`, and none is taken, where one lacks.
-async fn take_units_again(tx: &mut Transaction<'_, Db>, order: OrderId) -> Result<bool, StoreError> {
+async fn take_units_again(tx: &mut Tx, order: OrderId) -> Result<bool, StoreError> {
     let rows = sqlx::query("SELECT sku_id, quantity FROM order_lines WHERE order_id = ? ORDER BY sku_id");
     let rows = rows.bind(order.as_i64()).fetch_all(&mut **tx).await?;
     let mut taken: Vec<(i64, i64)> = Vec::new();
@@ -207,11 +207,7 @@ async fn take_units_again(tx: &mut Transaction<'_, Db>, order: OrderId) -> Resul
 }
 
 /// Writes a new order with the lines, price and address of another one, paid.
-async fn copy_as_paid(
-    tx: &mut Transaction<'_, Db>,
-    (from, to): (OrderId, OrderId),
-    now_ms: u64,
-) -> Result<(), StoreError> {
+async fn copy_as_paid(tx: &mut Tx, (from, to): (OrderId, OrderId), now_ms: u64) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO orders (id, user_id, status, total_cents, created_at_ms, expires_at_ms, updated_at_ms, address) \
          SELECT ?, user_id, ?, total_cents, ?, ?, ?, address FROM orders WHERE id = ?",

@@ -1,11 +1,11 @@
 //! Money that goes back: asked for, decided, sent, and only then gone.
 
 use contract::{Cents, OrderId, PaymentId, RefundId, UserId};
-use sqlx::{Row, Transaction};
+use sqlx::Row;
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, Store, big, id, retried},
+    db::{DbRow, Store, Tx, big, id, retried},
     moves::{Moved, standing, step},
     order_state::{Happening, OrderState},
     payments::SUCCEEDED,
@@ -178,7 +178,7 @@ impl Store {
     /// Money that came for nothing goes back by itself.
     pub(crate) async fn add_refund(
         &self,
-        tx: &mut Transaction<'_, Db>,
+        tx: &mut Tx,
         of: (OrderId, PaymentId),
         amount: Cents,
         now_ms: u64,
@@ -188,7 +188,7 @@ impl Store {
 
     async fn insert_refund(
         &self,
-        tx: &mut Transaction<'_, Db>,
+        tx: &mut Tx,
         (order, payment): (OrderId, PaymentId),
         amount: Cents,
         (status, reason): (&str, &str),

@@ -16,6 +16,7 @@ macro_rules! cases {
 }
 use cases;
 
+mod faults;
 mod money;
 mod shop;
 mod steer;
@@ -154,6 +155,7 @@ async fn mariadb_conforms() {
     shop::all(&place).await;
     money::all(&place).await;
     steer::all(&place).await;
+    faults::all(&place).await;
 }
 
 proptest! {
