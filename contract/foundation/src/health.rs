@@ -10,6 +10,7 @@ use std::{
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
     waiting: Arc<Mutex<BTreeMap<String, String>>>,
+    warnings: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
 }
 
 /// One part of a [`Readiness`].
@@ -31,6 +32,17 @@ impl Readiness {
     pub fn waiting(&self) -> Vec<(String, String)> {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.iter().map(|(name, reason)| (name.clone(), reason.clone())).collect()
+    }
+
+    /// Replaces the warnings of `part`: what somebody must look at while the process serves all the same.
+    pub fn set_warnings(&self, part: &str, reasons: Vec<String>) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).insert(part.to_owned(), reasons);
+    }
+
+    /// Every warning, with the part that has it.
+    pub fn warnings(&self) -> Vec<(String, String)> {
+        let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings.iter().flat_map(|(part, reasons)| reasons.iter().map(|it| (part.clone(), it.clone()))).collect()
     }
 }
 
