@@ -29,12 +29,13 @@ const MYSQL_STATEMENT_MAX_S: u32 = 30;
 const BINARY_COLLATIONS: [&str; 2] = ["utf8mb4_0900_bin", "utf8mb4_nopad_bin"];
 
 /// Every step of the schema, oldest first. A step that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str); 6] = [
     (1, "mall", include_str!("../migrations/0001_mall.sql")),
     (2, "shop", include_str!("../migrations/0002_shop.sql")),
     (3, "payments", include_str!("../migrations/0003_payments.sql")),
     (5, "admission", include_str!("../migrations/0005_admission.sql")),
     (202_611_270_700, "write probe", include_str!("../migrations/20261127_0700_write_probe.sql")),
+    (202_611_270_730, "parked", include_str!("../migrations/20261127_0730_parked.sql")),
 ];
 
 /// The databases that the SQL is checked on.

@@ -108,7 +108,16 @@ impl Cause {
             | sqlx::Error::BeginFailed => Self::Connection,
             // A row that can't be read as what it should be.
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => Self::Rows,
-            _ => Self::Unknown,
+            sqlx::Error::Configuration(_)
+            | sqlx::Error::InvalidArgument(_)
+            | sqlx::Error::RowNotFound
+            | sqlx::Error::TypeNotFound { .. }
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::AnyDriverError(_)
+            | sqlx::Error::Migrate(_)
+            | sqlx::Error::InvalidSavePointStatement
+            | _ => Self::Unknown,
         }
     }
 
@@ -127,7 +136,7 @@ impl Cause {
             | ErrorKind::NotNullViolation
             | ErrorKind::CheckViolation
             | ErrorKind::ExclusionViolation => Self::Rows,
-            _ => Self::Unknown,
+            ErrorKind::Other | _ => Self::Unknown,
         }
     }
 

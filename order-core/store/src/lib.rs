@@ -22,6 +22,7 @@ pub mod order_state;
 mod orders;
 mod outgoing;
 mod page;
+mod parked;
 mod passwords;
 mod payments;
 mod plan;
@@ -60,7 +61,8 @@ pub use passwords::{PASSWORD_BYTES_MAX, Passwords, SignIn};
 pub use payments::{Arrived, Begun, Notice, Payment};
 pub use refunds::{AskedRefund, DueRefund};
 pub use sale::{
-    DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, REPEAT_ROWS_MAX, SaleStore, StatusUnits, TAKE_IN_MAX, TakenIn,
+    DatabaseCounts, HoldUnits, OutboxRow, PARKED_LISTED_MAX, PaidOutcome, Parked, REPEAT_ROWS_MAX, Retried, SaleStore,
+    StatusUnits, TAKE_IN_MAX, TakenIn,
 };
 pub use shelf::{Detail, Displayed, ShelfPage, Sort};
 pub use shop_orders::{NewOrder, ORDER_LINES_MAX, Placed};

@@ -12,6 +12,7 @@ use sqlx::{QueryBuilder, Row};
 use crate::{
     StoreError,
     db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, push_in, quantity},
+    parked::parked_among,
     plan::{HoldRow, Known, LedgerRow, Offer, OrderRow, Plan, turned_orders},
     sale::{TAKE_IN_MAX, TakenIn},
 };
@@ -26,11 +27,17 @@ impl Store {
             return Ok(TakenIn::default());
         }
         let mut tx = self.begin_write().await?;
-        let known = known(&mut tx, entries).await?;
-        let plan = Plan::new(&known, entries, self.settings.pay_within_ms, now_ms)?;
-        let (taken, rings) = (plan.taken, !plan.outgoing.is_empty());
+        let parked = parked_among(&mut tx, entries).await?;
+        let (aside, entries): (Vec<Entry>, Vec<Entry>) =
+            entries.iter().partition(|entry| parked.contains(&entry.activity));
+        let known = known(&mut tx, &entries).await?;
+        let plan = Plan::new(&known, &entries, self.settings.pay_within_ms, now_ms)?;
+        let (mut taken, rings) = (plan.taken, !plan.outgoing.is_empty());
         if taken.applied > 0 {
             self.write_plan(&mut tx, plan, now_ms).await?;
+        }
+        taken.set_aside = self.set_aside(&mut tx, &aside).await?;
+        if taken.applied + taken.set_aside > 0 {
             tx.commit().await?;
         }
         if rings {
@@ -39,7 +46,7 @@ impl Store {
         Ok(taken)
     }
 
-    async fn write_plan(&self, tx: &mut Tx, plan: Plan, now_ms: u64) -> Result<(), StoreError> {
+    pub(crate) async fn write_plan(&self, tx: &mut Tx, plan: Plan, now_ms: u64) -> Result<(), StoreError> {
         for (activity, (seq_before, row)) in &plan.ledgers {
             match seq_before {
                 None => insert_ledger(tx, *activity, row).await?,
@@ -73,11 +80,13 @@ impl Store {
     }
 }
 
-async fn known(tx: &mut Tx, entries: &[Entry]) -> Result<Known, StoreError> {
+pub(crate) async fn known(tx: &mut Tx, entries: &[Entry]) -> Result<Known, StoreError> {
     let activities: BTreeSet<ActivityId> = entries.iter().map(|entry| entry.activity).collect();
     let ids = || activities.iter().map(|activity| activity.as_i64());
     let mut known = Known::default();
-
+    if activities.is_empty() {
+        return Ok(known);
+    }
     let mut query = QueryBuilder::<Db>::new("SELECT * FROM ledgers WHERE activity_id");
     push_in(&mut query, ids());
     for row in query.build().fetch_all(&mut **tx).await? {
