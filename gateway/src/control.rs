@@ -10,7 +10,7 @@ use contract::{
     record::{Entries, OrderEvent, OrderEvents, Record},
     topic,
 };
-use foundation::{Clock, SystemClock, ids::Lease};
+use foundation::{Clock, Readiness, SystemClock, ids::Lease};
 use gateway_core::Control;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,9 @@ const READ_MAX: usize = 1024;
 const RETRY: Duration = Duration::from_millis(200);
 /// How often the cores' leases are moved on; their bound is stored half a minute ahead.
 const LEASE_EVERY: Duration = Duration::from_secs(5);
+
+/// How often it is looked at what the rest of the process waits for.
+const READINESS_EVERY: Duration = Duration::from_millis(200);
 
 const TOPICS: [&str; 4] = [topic::ACTIVITIES, topic::ENTRY_RULES, topic::ORDERS, topic::ORDER_EVENTS];
 
@@ -113,6 +116,23 @@ async fn pass_on(records: &[LogRecord], waiting: &mut HashMap<Partition, u64>, c
     }
     if !events.is_empty() {
         cores.send(Control::OrderEvents(Arc::from(events))).await;
+    }
+}
+
+/// Tells the cores whenever the rest of the process waits for something else.
+pub(crate) async fn pass_readiness_on(readiness: Readiness, cores: Broadcast, stop: CancellationToken) {
+    let mut told: Arc<[String]> = Arc::from([]);
+    loop {
+        let waiting = readiness.waiting();
+        let reasons: Arc<[String]> = waiting.iter().map(|(part, reason)| format!("{part}: {reason}")).collect();
+        if reasons != told {
+            cores.send(Control::NotReady(reasons.clone())).await;
+            told = reasons;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(READINESS_EVERY) => {}
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use anyhow::{Context, Result};
 use commit_log::Log;
 use contract::client_address::TrustedProxies;
 use foundation::{
-    Clock, SystemClock,
+    Clock, Readiness, SystemClock,
     config::{GatewayConfig, RateLimit, Runtime},
     ids::{self, Lease},
     metrics::Registry,
@@ -65,6 +65,8 @@ pub struct Ground<'a, L> {
     pub ledgers: Ledgers,
     /// What `/metrics` shows; the gateway adds its own.
     pub metrics: Registry,
+    /// What the rest of the process waits for: `/readyz` of the gateway reports it too.
+    pub readiness: Readiness,
     /// Cancelled to stop, and by the gateway where one of its threads has ended.
     pub stop: CancellationToken,
 }
@@ -140,6 +142,7 @@ impl Gateway {
             }
             Ledgers::Shared(_) => None,
         };
+        tokio::spawn(control::pass_readiness_on(ground.readiness.clone(), cores.clone(), stop.clone()));
         tokio::spawn(control::keep_leases(leases, cores, stop.clone()));
         open.cancel();
         let gateway = Self { address, threads, relay };

@@ -10,12 +10,13 @@ use foundation::{
     Clock, Readiness,
     config::{LimitsConfig, ServerConfig},
     metrics::Registry,
+    rfc3339,
     web::{Workers, count_requests, health_routes, serve_beside},
 };
 use images::Images;
 use ledger::LedgerClient;
 use limits::{Limits, Windows, WrongTries};
-use store::{Passwords, Store};
+use store::{Parked, Passwords, Store};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,9 @@ use crate::{
     },
     workers::{self, Journal, Keeper, Relay, Timeouts, Worker},
 };
+
+/// Parked sales that `/readyz` names.
+const WARNINGS_MAX: usize = 10;
 
 /// What the service runs on.
 #[derive(Debug)]
@@ -89,6 +93,7 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     let stopped = stop.child_token();
     let mut running = JoinSet::new();
     let journal = Journal::join(log.clone(), store.clone(), clock.clone()).await.context("journal")?;
+    let journal = journal.reporting(report_parked(parts.readiness.clone(), &parts.metrics));
     let timeouts = Timeouts::join(log.clone(), store.clone(), clock.clone()).await.context("timeouts")?;
     let keeper = Keeper::join(log.clone(), ledgers.clone(), clock.clone()).await.context("keeper")?;
     let (changes, shelf) = Changes::follow(log, store.clone()).await.context("shelf")?;
@@ -124,6 +129,29 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     let workers = Workers { running, stop: stopped };
     let served = serve_beside(workers, (listener, router, &parts.server), &ready, &stop).await;
     served.context("a worker died")
+}
+
+/// Shows parked sales as warnings of `/readyz` and in the metrics. They do not make the service unready: all other
+/// sales and the shop go on, and another instance of the service could not write these entries either.
+fn report_parked(readiness: Readiness, metrics: &Registry) -> impl Fn(&[Parked]) + Send + 'static {
+    let sales = metrics.gauge("mall_parked_sales", "Sales whose journal entries the database refuses.");
+    let entries = metrics.gauge("mall_parked_entries", "Journal entries that are kept for parked sales.");
+    move |parked| {
+        let live: Vec<&Parked> = parked.iter().filter(|sale| sale.dropped.is_none()).collect();
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        sales.set(gauge(live.len() as u64));
+        entries.set(gauge(live.iter().map(|sale| sale.entries).sum()));
+        let warning = |sale: &&Parked| {
+            let Parked { activity, reason, since_ms, entries, .. } = sale;
+            let since = rfc3339::format(*since_ms);
+            format!("sale {activity} is parked since {since}, {entries} journal entries wait: {reason}")
+        };
+        let mut warnings: Vec<String> = live.iter().take(WARNINGS_MAX).map(warning).collect();
+        if live.len() > WARNINGS_MAX {
+            warnings.push(format!("{} more sales are parked", live.len() - WARNINGS_MAX));
+        }
+        readiness.set_warnings("journal", warnings);
+    }
 }
 
 fn spawn<W: Worker + 'static>(running: &mut JoinSet<()>, worker: W, clock: &impl Clock, stop: &CancellationToken) {

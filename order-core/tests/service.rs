@@ -76,6 +76,15 @@ impl Mall {
         Self { store, log, ledger, address, stop, service }
     }
 
+    async fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
     async fn end(self) {
         self.stop.cancel();
         self.service.await.unwrap().unwrap();
@@ -170,11 +179,40 @@ async fn a_sale_on_the_real_parts_survives_restarts() {
     assert_eq!((counts.stock_left, counts.by_hold.sold, counts.by_hold.released), (STOCK - 100, 100, 300));
     assert_eq!(mall.buy(activity, 2000..2001).await, 1, "what came back is sold again");
 
-    let mut stream = TcpStream::connect(mall.address).await.unwrap();
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let answer = mall.get("/readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && !answer.contains("warnings"), "{answer}");
+    mall.end().await;
+}
+
+/// One sale that the database refuses is told, and neither the service nor another sale stops.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parked_sale_is_a_warning() {
+    let directory = tempfile::tempdir().unwrap();
+    let mall = Mall::start(directory.path(), 1).await;
+    let activity = mall.sale().await;
+    let lost = ActivityId::from_i64(77).unwrap();
+    let event = contract::ledger::Event::Released { order: OrderId::from_i64(1).unwrap(), quantity: 1 };
+    let entry = contract::ledger::Entry { activity: lost, epoch: 1, seq: 9, at_ms: 1, event };
+    mall.log.append(ledger::journal::records(&[entry])).await.unwrap();
+    assert_eq!(mall.buy(activity, 1..4).await, 3);
+    mall.until(activity, "orders", |counts, _| counts.orders == 3).await;
+    let began = std::time::Instant::now();
+    loop {
+        let answer = mall.get("/readyz").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        if answer.contains("sale 77 is parked since 20") && answer.contains("entry 9 of the journal follows 0") {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{answer}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let metrics = mall.get("/metrics").await;
+    assert!(metrics.contains("\nmall_parked_sales 1\n") && metrics.contains("\nmall_parked_entries 1\n"), "{metrics}");
+    assert!(mall.store.drop_parked(lost, "its ledger was never opened").await.unwrap());
+    while mall.get("/readyz").await.contains("parked") {
+        assert!(began.elapsed() < Duration::from_secs(20), "it was dropped");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     mall.end().await;
 }
 

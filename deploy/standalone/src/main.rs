@@ -6,6 +6,7 @@ mod cli;
 mod ground;
 mod roles;
 mod tasks;
+mod writable;
 
 use std::{net::SocketAddr, num::NonZeroUsize, process::ExitCode, time::Duration};
 
@@ -96,6 +97,8 @@ async fn run(mut ground: Ground) -> Result<()> {
     let (order_core_address, admin_address) = (order_core_listener.local_addr()?, admin_listener.local_addr()?);
     let readiness = Readiness::default();
     let shared = (&store, &log, &ledger);
+    writable::watch_database(&mut services, &ground, &store, &readiness, &services_stop);
+    writable::watch_log(&mut services, &ground, &log, &readiness, &services_stop);
     roles::spawn_order_core(&mut services, &ground, shared, order_core_listener, &readiness, &services_stop)?;
     let places = (admin_listener, order_core_address);
     roles::spawn_admin(&mut services, &ground, shared, places, &readiness, &services_stop).await?;
@@ -113,7 +116,7 @@ async fn run(mut ground: Ground) -> Result<()> {
     let cpus = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let threads = &mut ground.config.gateway.threads;
     *threads = threads.or(NonZeroUsize::new(cpus.div_ceil(2)));
-    let gateway = roles::start_gateway(&ground, &log, &ledger, stop.clone()).await?;
+    let gateway = roles::start_gateway(&ground, &log, &ledger, &readiness, stop.clone()).await?;
     let places = banner::Places { gateway: gateway.address, order_core: order_core_address, admin: admin_address };
     let token_key = TokenKey::new(ground.secrets.shopper.expose().as_bytes(), Audience::Shopper);
     banner::print(&places, &ground.secrets, &token_key, demo);

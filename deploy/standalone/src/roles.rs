@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     banner, bind,
     ground::{Ground, Ledger},
+    writable,
 };
 
 /// Which service this process is.
@@ -51,7 +52,7 @@ pub(crate) async fn run(role: Role, ground: Ground) -> Result<()> {
     let Some(ledger) = ground.redis()? else { anyhow::bail!("redis.url: it is needed") };
     match role {
         Role::Gateway => {
-            let gateway = start_gateway(&ground, &log, &ledger, stop.clone()).await?;
+            let gateway = start_gateway(&ground, &log, &ledger, &Readiness::default(), stop.clone()).await?;
             say(role, gateway.address);
             stop.cancelled().await;
             tokio::task::spawn_blocking(|| gateway.join()).await??;
@@ -63,6 +64,7 @@ pub(crate) async fn run(role: Role, ground: Ground) -> Result<()> {
             let store = ground.store().await?;
             let mut services = JoinSet::new();
             let readiness = Readiness::default();
+            writable::watch_database(&mut services, &ground, &store, &readiness, &stop);
             spawn_order_core(&mut services, &ground, (&store, &log, &ledger), listener, &readiness, &stop)?;
             say(role, address);
             end(services, &stop, store).await
@@ -73,6 +75,7 @@ pub(crate) async fn run(role: Role, ground: Ground) -> Result<()> {
             let store = ground.store().await?;
             let mut services = JoinSet::new();
             let readiness = Readiness::default();
+            writable::watch_database(&mut services, &ground, &store, &readiness, &stop);
             let places = (listener, ground.config.order_core.listen);
             spawn_admin(&mut services, &ground, (&store, &log, &ledger), places, &readiness, &stop).await?;
             say(role, address);
@@ -103,6 +106,7 @@ pub(crate) async fn start_gateway(
     ground: &Ground,
     log: &AnyLog,
     ledger: &Ledger,
+    readiness: &Readiness,
     stop: CancellationToken,
 ) -> Result<Gateway> {
     let parts = gateway::Ground {
@@ -113,6 +117,7 @@ pub(crate) async fn start_gateway(
         log,
         ledgers: ledger.link.clone(),
         metrics: ground.metrics.clone(),
+        readiness: readiness.clone(),
         stop,
     };
     Gateway::start(parts).await

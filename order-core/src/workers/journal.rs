@@ -1,37 +1,68 @@
 //! The ledger's journal into the database.
 
+pub(super) mod parking;
+mod rereading;
+
 use std::collections::BTreeMap;
 
-use commit_log::{Consumer, Log, Partition, Record, next_offsets};
+use commit_log::{Consumer, Log, Record, next_offsets};
 use contract::{
+    ActivityId,
+    ledger::Entry,
     record::{Entries, Record as _},
     topic,
 };
 use foundation::Clock;
-use store::{SaleStore, StoreError, TAKE_IN_MAX};
+use store::{Outlook, Parked, SaleStore, StoreError, TAKE_IN_MAX};
 
+use self::rereading::Rereading;
 use super::{Worker, WorkerError, bury, commit, rewind};
 
 const GROUP: &str = "order-core";
 /// Records that are read at a time; one may hold [`contract::record::ENTRIES_MAX`] entries.
 const READ_MAX: usize = 256;
-/// How long a partition stands still whose entries the database can't take in.
-const STUCK_MS: u64 = 10_000;
+
+/// Told which sales are parked.
+type Report = Box<dyn Fn(&[Parked]) + Send>;
 
 /// Takes the ledger's journal into the database, up to [`TAKE_IN_MAX`] entries in one transaction.
 ///
 /// Records that are no entries go to the dead letters. An entry never does: a mirror with a hole could
-/// not be compared with its ledger any more. Where entries are missing or contradict the database, the
-/// partition stands still, loudly, and is read again from its oldest record every ten seconds, which
-/// heals a database that is older than the group's offsets.
-#[derive(Debug)]
+/// not be compared with its ledger any more. A sale whose next entry the database refuses is parked: that entry and
+/// all later ones of the sale are kept in the database in their order, and are tried again now and then, while every
+/// other sale goes on. Where entries are missing, the partition is read once more from its oldest record, beside
+/// everything else, which heals a database that is older than the group's offsets.
 pub struct Journal<L: Log, S, C> {
     log: L,
     consumer: L::Consumer,
     store: S,
     clock: C,
-    /// Partitions that stand still, until when.
-    stuck: BTreeMap<Partition, u64>,
+    report: Report,
+    /// Parked sales are looked at then.
+    look_at_ms: u64,
+    /// Every parked sale was tried since the worker started.
+    tried_all: bool,
+    /// How often a sale's entries failed in a row for a reason that does not tell whether it will pass.
+    unclear: BTreeMap<ActivityId, u32>,
+    rereading: Option<Rereading<L::Consumer>>,
+    /// Old records are asked for before new ones at every other step, so that neither starves the other.
+    old_first: bool,
+}
+
+impl<L: Log, S, C> std::fmt::Debug for Journal<L, S, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").finish_non_exhaustive()
+    }
+}
+
+/// What a step is about.
+enum Next {
+    /// Records that the group has not committed.
+    New(Vec<Record>),
+    /// Records that are read once more.
+    Old(Vec<Record>),
+    /// Parked sales.
+    Parked,
 }
 
 impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
@@ -41,104 +72,171 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
     /// Those of the log.
     pub async fn join(log: L, store: S, clock: C) -> Result<Self, WorkerError> {
         let consumer = log.join(GROUP, &[topic::ORDERS]).await?;
-        Ok(Self { log, consumer, store, clock, stuck: BTreeMap::new() })
+        Ok(Self {
+            log,
+            consumer,
+            store,
+            clock,
+            report: Box::new(|_| ()),
+            look_at_ms: 0,
+            tried_all: false,
+            unclear: BTreeMap::new(),
+            rereading: None,
+            old_first: false,
+        })
     }
 
-    async fn poll(&mut self) -> Result<Vec<Record>, WorkerError> {
-        let now_ms = self.clock.now_ms();
-        let rested: Vec<Partition> = self
-            .stuck
-            .iter()
-            .filter(|(_, until_ms)| **until_ms <= now_ms)
-            .map(|(partition, _)| partition.clone())
-            .collect();
-        for partition in rested {
-            self.consumer.rewind(&partition, 0);
-            self.consumer.resume(&partition);
-            self.stuck.remove(&partition);
+    /// Has `report` told which sales are parked, at least whenever that changes.
+    #[must_use]
+    pub fn reporting(mut self, report: impl Fn(&[Parked]) + Send + 'static) -> Self {
+        self.report = Box::new(report);
+        self
+    }
+
+    async fn next(&mut self) -> Result<Next, WorkerError> {
+        if self.clock.now_ms() >= self.look_at_ms {
+            return Ok(Next::Parked);
         }
-        let until_ms = self.stuck.values().min().copied();
-        let rest = async {
-            match until_ms {
-                Some(until_ms) => self.clock.sleep_until(until_ms).await,
+        self.old_first = !self.old_first;
+        let Self { consumer, rereading, clock, look_at_ms, old_first, .. } = self;
+        let old = async {
+            match rereading {
+                Some(rereading) => rereading.poll().await,
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            biased;
-            records = self.consumer.poll(READ_MAX) => Ok(records?),
-            () = rest => Ok(Vec::new()),
+        let new = consumer.poll(READ_MAX);
+        let look = clock.sleep_until(*look_at_ms);
+        if *old_first {
+            tokio::select! {
+                biased;
+                records = old => Ok(Next::Old(records?)),
+                records = new => Ok(Next::New(records?)),
+                () = look => Ok(Next::Parked),
+            }
+        } else {
+            tokio::select! {
+                biased;
+                records = new => Ok(Next::New(records?)),
+                records = old => Ok(Next::Old(records?)),
+                () = look => Ok(Next::Parked),
+            }
         }
     }
 
-    async fn take(&mut self, records: &[Record]) -> Result<(), WorkerError> {
-        let mut entries = Vec::with_capacity(records.len());
-        let mut dead = Vec::new();
-        for record in records {
-            match Entries::decode(&record.value) {
-                Ok(read) => entries.extend(read.into_vec()),
-                Err(error) => dead.push((record.clone(), error.to_string())),
-            }
-        }
-        // What one transaction takes in before another fails is read again, and changes nothing then.
-        for entries in entries.chunks(TAKE_IN_MAX) {
-            let taken = self.store.take_in(entries, self.clock.now_ms()).await?;
-            if taken.failed > 0 {
-                tracing::error!(orders = taken.failed, "orders could not be written; their units are released");
-            }
-        }
+    async fn take_new(&mut self, records: &[Record]) -> Result<(), WorkerError> {
+        let (entries, dead) = read(records);
+        self.take(&entries).await?;
         bury(&self.log, GROUP, dead).await?;
         Ok(())
     }
 
-    /// Takes each partition by itself; those that can't be taken stand still, the others go on.
-    async fn take_apart(&mut self, records: &[Record]) -> Result<(), WorkerError> {
-        let mut partitions: BTreeMap<&Partition, Vec<Record>> = BTreeMap::new();
-        for record in records {
-            partitions.entry(&record.partition).or_default().push(record.clone());
-        }
-        for (partition, records) in partitions {
-            match self.take(&records).await {
-                Ok(()) => commit(&mut self.consumer, next_offsets(&records)).await?,
-                Err(WorkerError::Store(error)) if is_stuck(&error) => {
-                    tracing::error!(partition = partition.index, %error, "the journal stands still");
-                    self.consumer.pause(partition);
-                    self.stuck.insert(partition.clone(), self.clock.now_ms() + STUCK_MS);
+    /// Takes in `entries`, or parks their sales; how many were kept for parked sales. What one transaction takes in
+    /// before another fails is read again, and changes nothing then.
+    async fn take(&mut self, entries: &[Entry]) -> Result<usize, WorkerError> {
+        let mut set_aside = 0;
+        for entries in entries.chunks(TAKE_IN_MAX) {
+            set_aside += match self.take_in(entries).await {
+                Ok(kept) => {
+                    if !self.unclear.is_empty() {
+                        self.unclear.retain(|activity, _| entries.iter().all(|entry| entry.activity != *activity));
+                    }
+                    kept
                 }
-                Err(error) => return Err(error),
+                Err(error) if error.outlook() == Outlook::WillPass => return Err(error.into()),
+                Err(_) => self.take_apart(entries).await?,
+            };
+        }
+        Ok(set_aside)
+    }
+
+    async fn take_in(&mut self, entries: &[Entry]) -> Result<usize, StoreError> {
+        let taken = self.store.take_in(entries, self.clock.now_ms()).await?;
+        if taken.failed > 0 {
+            tracing::error!(orders = taken.failed, "orders could not be written; their units are released");
+        }
+        Ok(taken.set_aside)
+    }
+
+    /// Takes each sale by itself, and parks those that are refused.
+    async fn take_apart(&mut self, entries: &[Entry]) -> Result<usize, WorkerError> {
+        let mut sales: BTreeMap<ActivityId, Vec<Entry>> = BTreeMap::new();
+        for entry in entries {
+            sales.entry(entry.activity).or_default().push(*entry);
+        }
+        let (mut set_aside, mut unclear) = (0, None);
+        for (activity, entries) in sales {
+            match self.take_until_refused(&entries).await? {
+                Taken::All(kept) => {
+                    self.unclear.remove(&activity);
+                    set_aside += kept;
+                }
+                Taken::Until(at, error) if self.is_final(activity, &error) => {
+                    self.park(activity, &error, &entries[at..]).await?;
+                }
+                Taken::Until(_, error) => unclear = Some(error),
             }
         }
-        Ok(())
+        unclear.map_or(Ok(set_aside), |error| Err(error.into()))
+    }
+
+    /// Takes in as many of one sale's entries as the database accepts. Where it refuses several at once, the first of
+    /// them that is refused is found by halves.
+    async fn take_until_refused(&mut self, entries: &[Entry]) -> Result<Taken, WorkerError> {
+        let (mut at, mut size, mut set_aside) = (0, entries.len(), 0);
+        while at < entries.len() {
+            size = size.min(entries.len() - at);
+            match self.take_in(&entries[at..at + size]).await {
+                Ok(kept) => {
+                    at += size;
+                    set_aside += kept;
+                }
+                Err(error) if error.outlook() == Outlook::WillPass => return Err(error.into()),
+                Err(_) if size > 1 => size /= 2,
+                Err(error) => return Ok(Taken::Until(at, error)),
+            }
+        }
+        Ok(Taken::All(set_aside))
     }
 }
 
-fn is_stuck(error: &StoreError) -> bool {
-    match error {
-        StoreError::Gap { .. } | StoreError::Contradiction(_) => true,
-        StoreError::Ids(_)
-        | StoreError::Unavailable(_)
-        | StoreError::Unsuitable(_)
-        | StoreError::Database(_)
-        | StoreError::Migration(_) => false,
+/// How far a sale's entries were taken in.
+enum Taken {
+    /// To the end; so many were kept for a parked sale.
+    All(usize),
+    /// Up to the one at this index, which was refused.
+    Until(usize, StoreError),
+}
+
+/// The entries in `records`, and the records that hold none.
+fn read(records: &[Record]) -> (Vec<Entry>, Vec<(Record, String)>) {
+    let (mut entries, mut dead) = (Vec::with_capacity(records.len()), Vec::new());
+    for record in records {
+        match Entries::decode(&record.value) {
+            Ok(read) => entries.extend(read.into_vec()),
+            Err(error) => dead.push((record.clone(), error.to_string())),
+        }
     }
+    (entries, dead)
 }
 
 impl<L: Log, S: SaleStore, C: Clock> Worker for Journal<L, S, C> {
     const NAME: &'static str = "journal";
 
     async fn step(&mut self) -> Result<(), WorkerError> {
-        let records = self.poll().await?;
-        if records.is_empty() {
-            return Ok(());
+        match self.next().await? {
+            Next::New(records) => {
+                let result = match self.take_new(&records).await {
+                    Ok(()) => commit(&mut self.consumer, next_offsets(&records)).await,
+                    Err(error) => Err(error),
+                };
+                if result.is_err() {
+                    rewind(&mut self.consumer, &records);
+                }
+                result
+            }
+            Next::Old(records) => self.take_old(&records).await,
+            Next::Parked => self.look().await,
         }
-        let result = match self.take(&records).await {
-            Ok(()) => commit(&mut self.consumer, next_offsets(&records)).await,
-            Err(WorkerError::Store(error)) if is_stuck(&error) => self.take_apart(&records).await,
-            Err(error) => Err(error),
-        };
-        if result.is_err() {
-            rewind(&mut self.consumer, &records);
-        }
-        result
     }
 }

@@ -18,6 +18,8 @@ use store::{
 
 use ledger::LedgerClient;
 
+mod parked;
+
 use super::*;
 use crate::testing::{HandClock, MemoryLedgers, MemoryLog};
 
@@ -246,25 +248,4 @@ fn events_travel_together_and_each_in_its_partition() {
     }
     told.sort_unstable();
     assert_eq!(told, (1..=9).map(order).collect::<Vec<_>>());
-}
-
-#[test]
-fn a_gap_stops_its_partition_only() {
-    let mut mall = Mall::new();
-    let behind = activity(2, 999);
-    let partition =
-        |activity: &contract::Activity| topic::partition_of(&contract::record::activity_key(activity.id), 4);
-    assert_ne!(partition(&activity(1, 999)), partition(&behind), "the test needs two partitions");
-    let (mut ledger, _) = contract::ledger::Ledger::open(behind.id, 5, behind.terms, 0);
-    let mut journal = Vec::new();
-    let asked = Reservation { order: order(500), user: UserId::from_i64(1).unwrap(), request: None, quantity: 1 };
-    ledger.apply(contract::ledger::Command::Reserve(asked), mall.clock.now_ms(), &mut journal);
-    let record = ledger::journal::records(&journal).remove(0);
-    mall.append(topic::ORDERS, &record.key, record.value);
-    mall.buy(1);
-    mall.settle_down();
-    assert_eq!(mall.store.order_state(order(1)), Some(OrderState::PendingPayment));
-    assert_eq!(mall.store.order_state(order(500)), None);
-    assert_eq!(mall.log.lag("order-core", topic::ORDERS), 1);
-    assert!(mall.dead_letters().is_empty());
 }

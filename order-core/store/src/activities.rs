@@ -4,11 +4,11 @@ use contract::{
     Activity, ActivityId, Cents, SkuId,
     activity::{Admission, Door, Terms},
 };
-use sqlx::{Row, Transaction};
+use sqlx::Row;
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, Store, big, count, id, lock_row, quantity},
+    db::{DbRow, Store, Tx, big, count, id, lock_row, quantity},
     outgoing::Outgoing,
     page::{Changed, Listed, Page},
 };
@@ -213,7 +213,7 @@ impl Store {
     /// Writes a sale that was changed under its lock, sends it to the gateways together with `outgoing`, and commits.
     pub(crate) async fn rewrite_sale(
         &self,
-        mut tx: Transaction<'_, Db>,
+        mut tx: Tx,
         sale: &Sale,
         mut outgoing: Vec<Outgoing>,
     ) -> Result<(), StoreError> {
@@ -244,12 +244,7 @@ impl Store {
 }
 
 /// Takes `wanted` units out of the SKU's stock and puts `given` back; `false` where it has not that much.
-pub(crate) async fn move_stock(
-    tx: &mut Transaction<'_, Db>,
-    sku: SkuId,
-    wanted: u64,
-    given: u64,
-) -> Result<bool, StoreError> {
+pub(crate) async fn move_stock(tx: &mut Tx, sku: SkuId, wanted: u64, given: u64) -> Result<bool, StoreError> {
     let moved = sqlx::query("UPDATE skus SET stock = stock + ? - ? WHERE id = ? AND stock >= ? - ?")
         .bind(big(given)?)
         .bind(big(wanted)?)

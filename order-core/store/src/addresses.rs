@@ -2,7 +2,7 @@
 
 use contract::{AddressId, UserId, openapi};
 use serde::{Deserialize, Serialize};
-use sqlx::{Row, Transaction};
+use sqlx::Row;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{RefOr, Schema},
@@ -10,7 +10,7 @@ use utoipa::{
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, Store, big, count, id, lock_row, retried},
+    db::{DbRow, Store, Tx, big, count, id, lock_row, retried},
 };
 
 /// Addresses of one shopper at most.
@@ -206,11 +206,11 @@ impl Store {
 
 /// Makes the transaction the only one that changes the user's addresses or decides about a claim on the user's cart;
 /// whether there is such a user.
-pub(crate) async fn lock_user(tx: &mut Transaction<'_, Db>, user: UserId) -> Result<bool, StoreError> {
+pub(crate) async fn lock_user(tx: &mut Tx, user: UserId) -> Result<bool, StoreError> {
     lock_row(tx, "UPDATE users SET version = version WHERE id = ?", user.as_i64()).await
 }
 
-async fn unset_default(tx: &mut Transaction<'_, Db>, user: UserId) -> Result<(), StoreError> {
+async fn unset_default(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
     let query = sqlx::query("UPDATE addresses SET is_default = 0 WHERE user_id = ? AND is_default <> 0");
     query.bind(user.as_i64()).execute(&mut **tx).await?;
     Ok(())

@@ -5,12 +5,12 @@ use contract::{
     activity::{Entry, EntryRule},
     record::Action,
 };
-use sqlx::{Row, Transaction};
+use sqlx::Row;
 
 use crate::{
     Sale, StoreError,
     activities::move_stock,
-    db::{Db, DbRow, Store, big, count, id},
+    db::{DbRow, Store, Tx, big, count, id},
     opening::{give_back_unopened, locked},
     outgoing::Outgoing,
     page::{Listed, Page},
@@ -154,7 +154,7 @@ impl Store {
 
     async fn is_in_inbox(
         &self,
-        tx: &mut Transaction<'_, Db>,
+        tx: &mut Tx,
         source: &str,
         activity: ActivityId,
         operation: OperationId,
@@ -231,7 +231,7 @@ impl Store {
 
 /// The rule after it; `None` where it says so already. The caller has the lock of the activity.
 async fn say_of_one(
-    tx: &mut Transaction<'_, Db>,
+    tx: &mut Tx,
     activity: ActivityId,
     user: UserId,
     entry: Entry,

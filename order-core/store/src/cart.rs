@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use contract::{Cents, ProductId, SkuId, UserId};
-use sqlx::{QueryBuilder, Row, Transaction};
+use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
     catalogue::{Attributes, from_json},
-    db::{Db, DbRow, Store, big, count, id, is_taken, push_in, quantity, retried},
+    db::{Db, DbRow, Store, Tx, big, count, id, is_taken, push_in, quantity, retried},
     shop_orders::ORDER_LINES_MAX,
 };
 
@@ -190,7 +190,7 @@ impl Store {
 }
 
 /// Locks the lines of the cart, so that concurrent orders of it and additions to it wait for this transaction.
-async fn lock_cart(tx: &mut Transaction<'_, Db>, user: UserId) -> Result<(), StoreError> {
+async fn lock_cart(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
     let lock = sqlx::query("UPDATE cart_items SET quantity = quantity WHERE user_id = ?");
     lock.bind(user.as_i64()).execute(&mut **tx).await?;
     Ok(())
@@ -198,10 +198,7 @@ async fn lock_cart(tx: &mut Transaction<'_, Db>, user: UserId) -> Result<(), Sto
 
 /// Removes the lines of the cart, at most [`ORDER_LINES_MAX`], and returns them. `None` where a line changed in the
 /// meantime; the transaction must be rolled back then.
-pub(crate) async fn take_cart(
-    tx: &mut Transaction<'_, Db>,
-    user: UserId,
-) -> Result<Option<BTreeMap<SkuId, u32>>, StoreError> {
+pub(crate) async fn take_cart(tx: &mut Tx, user: UserId) -> Result<Option<BTreeMap<SkuId, u32>>, StoreError> {
     // The cart is locked before the SKUs: an addition holds its line while its foreign key waits for the SKU.
     lock_cart(tx, user).await?;
     let rows = sqlx::query("SELECT sku_id, quantity FROM cart_items WHERE user_id = ? ORDER BY sku_id LIMIT ?")

@@ -7,12 +7,11 @@
 use std::collections::BTreeMap;
 
 use contract::{OrderId, SkuId, UserId};
-use sqlx::Transaction;
 
 use crate::{
     StoreError,
     addresses::lock_user,
-    db::{Db, Store, count, retried},
+    db::{Store, Tx, count, retried},
 };
 
 /// Lines of a cart that are to become one order.
@@ -80,20 +79,11 @@ impl Store {
 }
 
 /// The state of `claim`, which does not change until the transaction ends.
-pub(crate) async fn claim_state(
-    tx: &mut Transaction<'_, Db>,
-    user: UserId,
-    claim: &CartClaim,
-) -> Result<ClaimState, StoreError> {
+pub(crate) async fn claim_state(tx: &mut Tx, user: UserId, claim: &CartClaim) -> Result<ClaimState, StoreError> {
     locked_state(tx, user, claim.order, claim.epoch).await
 }
 
-async fn locked_state(
-    tx: &mut Transaction<'_, Db>,
-    user: UserId,
-    order: OrderId,
-    epoch: u64,
-) -> Result<ClaimState, StoreError> {
+async fn locked_state(tx: &mut Tx, user: UserId, order: OrderId, epoch: u64) -> Result<ClaimState, StoreError> {
     lock_user(tx, user).await?;
     let written = sqlx::query("SELECT id FROM orders WHERE id = ?").bind(order.as_i64());
     if written.fetch_optional(&mut **tx).await?.is_some() {

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use contract::{CategoryId, Cents, ProductId, SkuId, openapi};
 use serde::{Deserialize, Serialize};
-use sqlx::{Row, Transaction};
+use sqlx::Row;
 use utoipa::ToSchema;
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, Store, big, count, id, id_or_none, lock_row},
+    db::{DbRow, Store, Tx, big, count, id, id_or_none, lock_row},
     outgoing::Outgoing,
     page::{Changed, Listed, Page},
 };
@@ -393,7 +393,7 @@ impl Store {
     }
 }
 
-pub(crate) async fn exists(tx: &mut Transaction<'_, Db>, sql: &'static str, id: i64) -> Result<bool, StoreError> {
+pub(crate) async fn exists(tx: &mut Tx, sql: &'static str, id: i64) -> Result<bool, StoreError> {
     Ok(sqlx::query(sql).bind(id).fetch_optional(&mut **tx).await?.is_some())
 }
 

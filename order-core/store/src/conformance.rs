@@ -1,6 +1,7 @@
 //! The suite that every [`SaleStore`] passes. It needs no runtime of its own.
 
 mod histories;
+mod parked;
 
 use std::future::Future;
 
@@ -47,6 +48,7 @@ pub async fn suite<F: Fixture>(fixture: &F) {
     what_was_decided_is_sent_again_until_the_mirror_has_it(fixture).await;
     the_outbox_forgets_only_what_was_sent(fixture).await;
     what_contradicts_itself_is_refused(fixture).await;
+    parked::cases(fixture).await;
 }
 
 /// The time at which the suite's ledgers decide, epoch milliseconds.
@@ -125,7 +127,7 @@ async fn a_sale_becomes_orders<F: Fixture>(fixture: &F) {
     sale.hold(101, 1, 2).hold(102, 2, 3);
 
     let taken = take(&store, &sale.journal).await;
-    assert_eq!(taken, TakenIn { applied: 3, skipped: 0, failed: 0 });
+    assert_eq!(taken, TakenIn { applied: 3, skipped: 0, failed: 0, set_aside: 0 });
     let expect = DatabaseCounts {
         epoch: 1,
         seq: 3,
@@ -166,7 +168,7 @@ async fn what_was_taken_in_changes_nothing<F: Fixture>(fixture: &F) {
     assert_eq!((before.0.stock_left, before.0.epoch), (3, 2));
 
     let taken = take(&store, &mixed).await;
-    assert_eq!(taken, TakenIn { applied: 0, skipped: mixed.len(), failed: 0 });
+    assert_eq!(taken, TakenIn { applied: 0, skipped: mixed.len(), failed: 0, set_aside: 0 });
     assert_eq!((counts(&store, one.id).await, counts(&store, two.id).await, outbox(&store).await), before);
 
     second.hold(202, 2, 1).hold(203, 3, 1);
@@ -175,7 +177,7 @@ async fn what_was_taken_in_changes_nothing<F: Fixture>(fixture: &F) {
     let half = [mixed[0], second.journal[3]];
     assert!(store.take_in(&half, NOW_MS).await.is_err());
     assert_eq!((counts(&store, one.id).await, counts(&store, two.id).await, outbox(&store).await), before);
-    assert_eq!(take(&store, &second.journal).await, TakenIn { applied: 2, skipped: 2, failed: 0 });
+    assert_eq!(take(&store, &second.journal).await, TakenIn { applied: 2, skipped: 2, failed: 0, set_aside: 0 });
 }
 
 async fn what_cannot_be_an_order_is_compensated<F: Fixture>(fixture: &F) {

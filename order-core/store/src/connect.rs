@@ -1,6 +1,6 @@
 //! What differs between the databases: how they are reached, and how their transactions begin.
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{future::ready, path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
     AnyConnection, ConnectOptions, Pool, Row, SqlSafeStr,
@@ -12,6 +12,7 @@ use sqlx::{
 use crate::{
     StoreError,
     db::{Db, Settings},
+    server::Server,
 };
 
 /// SQLite has one writer: callers queue for its connection in order instead of polling the file's lock.
@@ -38,6 +39,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (202_611_270_651, "replaced by", include_str!("../migrations/20261127_0651_replaced_by.sql")),
     (202_611_270_652, "cart epoch", include_str!("../migrations/20261127_0652_cart_epoch.sql")),
     (202_611_270_653, "mock refund", include_str!("../migrations/20261127_0653_mock_refund.sql")),
+    (202_611_270_700, "write probe", include_str!("../migrations/20261127_0700_write_probe.sql")),
+    (202_611_270_730, "parked", include_str!("../migrations/20261127_0730_parked.sql")),
 ];
 
 /// The databases that the SQL is checked on.
@@ -55,6 +58,7 @@ pub(crate) struct Pools {
     pub(crate) backend: Backend,
     pub(crate) readers: Pool<Db>,
     pub(crate) writers: Pool<Db>,
+    pub(crate) server: Arc<Server>,
 }
 
 /// The address of the SQLite file at `path`.
@@ -71,11 +75,15 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Pools, Sto
         _ => return Err(StoreError::Unsuitable("its address begins with neither sqlite:// nor mysql://".to_owned())),
     };
     let options = AnyConnectOptions::from_str(url)?;
+    let server = Arc::new(Server::new());
     let pool = |connections, is_writer| {
+        let (taken, given_back) = (server.clone(), server.clone());
         AnyPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
             .after_connect(move |connection, _| Box::pin(prepare(connection, backend, is_writer)))
+            .before_acquire(move |_, meta| Box::pin(ready(Ok(taken.may_use(meta.age)))))
+            .after_release(move |_, meta| Box::pin(ready(Ok(given_back.may_use(meta.age)))))
     };
     let writers = pool(writers_max, true).connect_with(options.clone()).await?;
     // One connection for both: another one would make tables with the collation that it began with.
@@ -86,7 +94,7 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Pools, Sto
     migrations().run(&mut *connection).await?;
     drop(connection);
     let readers = pool(settings.read_connections, false).connect_with(options).await?;
-    Ok(Pools { backend, readers, writers })
+    Ok(Pools { backend, readers, writers, server })
 }
 
 /// Settings of every new connection.

@@ -3,13 +3,16 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use foundation::Config;
-use sqlx::{Pool, QueryBuilder, Row, Transaction};
+use sqlx::{Pool, QueryBuilder, Row};
 use tokio::sync::Notify;
 
+pub(crate) use crate::tx::Tx;
 use crate::{
     StoreError,
     connect::{Pools, connect, sqlite_url},
     outgoing::Outgoing,
+    server::Server,
+    tx::Writer,
 };
 
 /// Whichever database the address names.
@@ -142,19 +145,23 @@ impl Store {
         &self.pools.readers
     }
 
+    pub(crate) fn server(&self) -> &Server {
+        &self.pools.server
+    }
+
     /// For one statement that writes.
-    pub(crate) fn writer(&self) -> &Pool<Db> {
-        &self.pools.writers
+    pub(crate) const fn writer(&self) -> Writer<'_> {
+        Writer(&self.pools)
     }
 
     /// A transaction that writes. Dropping it takes it back.
-    pub(crate) async fn begin_write(&self) -> Result<Transaction<'static, Db>, StoreError> {
-        Ok(self.pools.writers.begin_with(self.pools.backend.begin_write()).await?)
+    pub(crate) async fn begin_write(&self) -> Result<Tx, StoreError> {
+        Tx::begin_write(&self.pools).await
     }
 
     /// A transaction whose reads all see one instant.
-    pub(crate) async fn begin_read(&self) -> Result<Transaction<'static, Db>, StoreError> {
-        Ok(self.pools.readers.begin_with(self.pools.backend.begin_read()).await?)
+    pub(crate) async fn begin_read(&self) -> Result<Tx, StoreError> {
+        Tx::begin_read(&self.pools).await
     }
 
     pub(crate) fn next_id(&self) -> Result<i64, StoreError> {
@@ -162,7 +169,7 @@ impl Store {
     }
 
     /// Puts `records` into the outbox. Ring [`Store::bell`] once `tx` is committed.
-    pub(crate) async fn send(&self, tx: &mut Transaction<'_, Db>, records: Vec<Outgoing>) -> Result<(), StoreError> {
+    pub(crate) async fn send(&self, tx: &mut Tx, records: Vec<Outgoing>) -> Result<(), StoreError> {
         for records in records.chunks(INSERT_ROWS_MAX) {
             let ids: Vec<i64> = records.iter().map(|_| self.next_id()).collect::<Result<_, _>>()?;
             let mut insert = QueryBuilder::<Db>::new("INSERT INTO outbox (id, topic, record_key, record) ");
@@ -240,7 +247,7 @@ pub(crate) fn push_in(query: &mut QueryBuilder<Db>, values: impl IntoIterator<It
 
 /// Makes a transaction the only one that changes a row, from its reading on: `sql` updates the row with `id` to
 /// what it is. Whether there is such a row.
-pub(crate) async fn lock_row(tx: &mut Transaction<'_, Db>, sql: &'static str, id: i64) -> Result<bool, StoreError> {
+pub(crate) async fn lock_row(tx: &mut Tx, sql: &'static str, id: i64) -> Result<bool, StoreError> {
     Ok(sqlx::query(sql).bind(id).execute(&mut **tx).await?.rows_affected() == 1)
 }
 

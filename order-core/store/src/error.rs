@@ -1,12 +1,11 @@
-//! Why the database did not do what it was asked.
+//! Why the database did not do what it was asked, and whether trying again can help.
 
 use contract::ActivityId;
-use sqlx::{error::DatabaseError, mysql::MySqlDatabaseError, sqlite::SqliteError};
-
-/// A lock that was waited for too long, and a deadlock.
-const MYSQL_GAVE_UP: [u16; 2] = [1205, 1213];
-/// Another process writes.
-const SQLITE_BUSY: &str = "5";
+use sqlx::{
+    error::{DatabaseError, ErrorKind},
+    mysql::MySqlDatabaseError,
+    sqlite::SqliteError,
+};
 
 /// Why the database did not do what it was asked. Nothing of the call was written.
 #[derive(Debug, thiserror::Error)]
@@ -41,17 +40,164 @@ pub enum StoreError {
     Migration(#[from] sqlx::migrate::MigrateError),
 }
 
+/// What an error says about the next try of the same call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlook {
+    /// The reason has nothing to do with the rows: another transaction, a lost connection, a full disk, a
+    /// server that is read-only. The same call succeeds once that is over.
+    WillPass,
+    /// The rows themselves are refused: a key, a CHECK, a foreign key, NULL, a value out of range, a
+    /// contradiction. The same call fails every time until somebody changes what is written.
+    WillNotPass,
+    /// The error does not tell.
+    Unknown,
+}
+
+/// What is behind an error of the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The transaction was given up in favour of another one and may be retried at once.
+    Contention,
+    /// There is no working session with the server.
+    Connection,
+    /// The server has no room, no memory, or its disk fails.
+    NoRoom,
+    /// The server, or the file, takes no writes; a new connection may reach one that does.
+    ReadOnly,
+    /// The rows are refused.
+    Rows,
+    /// None of these.
+    Unknown,
+}
+
 impl StoreError {
     pub(crate) fn contradiction(what: impl Into<String>) -> Self {
         Self::Contradiction(what.into())
     }
 
+    /// Whether the same call can succeed later. The one place that decides it.
+    pub fn outlook(&self) -> Outlook {
+        match self {
+            Self::Gap { .. } | Self::Contradiction(_) => Outlook::WillNotPass,
+            Self::Ids(_) | Self::Unavailable(_) => Outlook::WillPass,
+            Self::Unsuitable(_) | Self::Migration(_) => Outlook::Unknown,
+            Self::Database(error) => match Cause::of(error) {
+                Cause::Contention | Cause::Connection | Cause::NoRoom | Cause::ReadOnly => Outlook::WillPass,
+                Cause::Rows => Outlook::WillNotPass,
+                Cause::Unknown => Outlook::Unknown,
+            },
+        }
+    }
+
     /// Whether the database gave the call up because of another one; the same call may well succeed now.
     pub fn is_transient(&self) -> bool {
-        let Self::Database(sqlx::Error::Database(error)) = self else { return false };
-        if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
-            return MYSQL_GAVE_UP.contains(&error.number());
+        matches!(self, Self::Database(error) if Cause::of(error) == Cause::Contention)
+    }
+}
+
+impl Cause {
+    pub(crate) fn of(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(error) => Self::of_database(&**error),
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::BeginFailed => Self::Connection,
+            // A row that can't be read as what it should be.
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => Self::Rows,
+            sqlx::Error::Configuration(_)
+            | sqlx::Error::InvalidArgument(_)
+            | sqlx::Error::RowNotFound
+            | sqlx::Error::TypeNotFound { .. }
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::AnyDriverError(_)
+            | sqlx::Error::Migrate(_)
+            | sqlx::Error::InvalidSavePointStatement
+            | _ => Self::Unknown,
         }
-        error.try_downcast_ref::<SqliteError>().is_some_and(|error| error.code().as_deref() == Some(SQLITE_BUSY))
+    }
+
+    fn of_database(error: &dyn DatabaseError) -> Self {
+        if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
+            let cause = Self::of_mysql(error.number());
+            if cause != Self::Unknown {
+                return cause;
+            }
+        } else if let Some(error) = error.try_downcast_ref::<SqliteError>() {
+            return Self::of_sqlite(error);
+        }
+        match error.kind() {
+            ErrorKind::UniqueViolation
+            | ErrorKind::ForeignKeyViolation
+            | ErrorKind::NotNullViolation
+            | ErrorKind::CheckViolation
+            | ErrorKind::ExclusionViolation => Self::Rows,
+            ErrorKind::Other | _ => Self::Unknown,
+        }
+    }
+
+    /// Numbers of MySQL and MariaDB. Violated constraints are known by their kind.
+    const fn of_mysql(number: u16) -> Self {
+        match number {
+            // Row changed since it was read, lock wait, deadlock, definition changed, group replication rolled it back.
+            1020 | 1205 | 1213 | 1412 | 1615 | 3101 => Self::Contention,
+            // read_only, super_read_only, READ ONLY transaction, innodb_read_only.
+            1290 | 1792 | 1836 => Self::ReadOnly,
+            // Disk full, write error, error of the engine, out of memory, table full, COMMIT failed, lock table full,
+            // binary log.
+            1021 | 1026 | 1030 | 1037 | 1038 | 1041 | 1114 | 1180 | 1206 | 1534 => Self::NoRoom,
+            // Too many connections, access denied, not ready (Galera), shutting down, network, killed, timed out.
+            1040
+            | 1042..=1045
+            | 1047
+            | 1053
+            | 1077
+            | 1129
+            | 1130
+            | 1142
+            | 1143
+            | 1152
+            | 1158..=1161
+            | 1184
+            | 1203
+            | 1226
+            | 1227
+            | 1317
+            | 1927
+            | 1969
+            | 3024
+            | 3168
+            | 4031 => Self::Connection,
+            // Out of range, truncated, wrong for the column, too long, no default.
+            1264 | 1265 | 1292 | 1364..=1367 | 1406 | 1411 | 1690 => Self::Rows,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// <https://www.sqlite.org/rescode.html>; the lowest byte is the primary code.
+    fn of_sqlite(error: &SqliteError) -> Self {
+        match error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
+            // BUSY, LOCKED.
+            Some(5 | 6) => Self::Contention,
+            // NOMEM, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL.
+            Some(7 | 9 | 10 | 13 | 14 | 15) => Self::NoRoom,
+            // READONLY.
+            Some(8) => Self::ReadOnly,
+            // TOOBIG, CONSTRAINT, MISMATCH.
+            Some(18..=20) => Self::Rows,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Whether no write at all would succeed, whatever its rows.
+    pub(crate) const fn stops_writes(self) -> bool {
+        match self {
+            Self::Connection | Self::NoRoom | Self::ReadOnly => true,
+            Self::Contention | Self::Rows | Self::Unknown => false,
+        }
     }
 }

@@ -24,6 +24,7 @@ pub mod order_state;
 mod orders;
 mod outgoing;
 mod page;
+mod parked;
 mod passwords;
 mod payments;
 mod plan;
@@ -31,11 +32,13 @@ mod refunds;
 mod sale;
 mod sale_sql;
 mod seed;
+mod server;
 mod sessions;
 mod shelf;
 mod shop_orders;
 mod skus;
 mod take_in;
+mod tx;
 
 pub use accounts::{Credentials, LOCKED_MS, Realm, RegisteredUser, User, WRONG_TRIES_MAX};
 pub use activities::{AddedSale, NewSale, Sale, SalePatch};
@@ -51,7 +54,7 @@ pub use catalogue::{
     NewProduct, NewSku, PRICE_CENTS_MAX, Product, ProductPatch, Sku, SkuPatch, TITLE_CHARS_MAX,
 };
 pub use db::{Ids, Settings, Store};
-pub use error::StoreError;
+pub use error::{Outlook, StoreError};
 pub use idempotency::Once;
 pub use mock_trades::MockTrade;
 pub use moves::Moved;
@@ -62,7 +65,8 @@ pub use passwords::{PASSWORD_BYTES_MAX, Passwords, SignIn};
 pub use payments::{Arrived, Begun, Notice, Payment};
 pub use refunds::{AskedRefund, DueRefund, Purpose};
 pub use sale::{
-    DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, REPEAT_ROWS_MAX, SaleStore, StatusUnits, TAKE_IN_MAX, TakenIn,
+    DatabaseCounts, HoldUnits, OutboxRow, PARKED_LISTED_MAX, PaidOutcome, Parked, REPEAT_ROWS_MAX, Retried, SaleStore,
+    StatusUnits, TAKE_IN_MAX, TakenIn,
 };
 pub use shelf::{Detail, Displayed, ShelfPage, Sort};
 pub use shop_orders::{Goods, NewOrder, ORDER_LINES_MAX, Placed};

@@ -17,8 +17,12 @@ use crate::{
     StoreError,
     order_state::{Happening, OrderState},
     outgoing::Outgoing,
+    parked::{next_in_line, shortened},
     plan::{HoldRow, Known, LedgerRow, Offer, OrderRow, Plan},
-    sale::{DatabaseCounts, OutboxRow, PaidOutcome, REPEAT_ROWS_MAX, SaleStore, TAKE_IN_MAX, TakenIn},
+    sale::{
+        DatabaseCounts, OutboxRow, PARKED_LISTED_MAX, PaidOutcome, Parked, REPEAT_ROWS_MAX, Retried, SaleStore,
+        TAKE_IN_MAX, TakenIn,
+    },
 };
 
 /// The database in memory. Clones are the same database.
@@ -37,7 +41,16 @@ struct Tables {
     orders: BTreeMap<OrderId, OrderRow>,
     restocks: BTreeSet<(ActivityId, OperationId)>,
     outbox: BTreeMap<i64, OutboxRow>,
+    parked: BTreeMap<ActivityId, ParkedRow>,
+    refused: BTreeSet<ActivityId>,
     last_id: i64,
+}
+
+#[derive(Debug)]
+struct ParkedRow {
+    parked: Parked,
+    /// In the order in which they came.
+    entries: Vec<Entry>,
 }
 
 impl ModelStore {
@@ -50,6 +63,16 @@ impl ModelStore {
     pub fn put_activity(&self, activity: &Activity) {
         let Activity { sku, price, .. } = *activity;
         self.tables().offers.insert(activity.id, Offer { sku, title: activity.title.clone(), price });
+    }
+
+    /// Has every new order of `activity` refused until that is taken back, as by rows that are in their way.
+    pub fn refuse(&self, activity: ActivityId, is_refused: bool) {
+        let mut tables = self.tables();
+        if is_refused {
+            tables.refused.insert(activity);
+        } else {
+            tables.refused.remove(&activity);
+        }
     }
 
     /// Where `order` stands.
@@ -70,16 +93,34 @@ impl ModelStore {
     fn take_in_now(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
         assert!(entries.len() <= TAKE_IN_MAX, "{} entries at once", entries.len());
         let mut tables = self.tables();
-        let known = Known {
-            ledgers: tables.ledgers.clone(),
-            offers: tables.offers.clone(),
-            holds: entries.iter().flat_map(|entry| tables.hold_of(entry)).collect(),
-        };
-        let plan = Plan::new(&known, entries, self.pay_within_ms, now_ms)?;
-        let taken = plan.taken;
+        let (aside, entries): (Vec<Entry>, Vec<Entry>) =
+            entries.iter().partition(|entry| tables.parked.contains_key(&entry.activity));
+        let plan = tables.plan(&entries, self.pay_within_ms, now_ms)?;
+        let mut taken = plan.taken;
         tables.write(plan)?;
+        taken.set_aside = tables.set_aside(&aside);
         self.ring(&tables);
         Ok(taken)
+    }
+
+    fn retry_now(&self, activity: ActivityId, limit: usize, now_ms: u64) -> Result<Retried, StoreError> {
+        assert!((1..=TAKE_IN_MAX).contains(&limit), "{limit} entries at once");
+        let mut tables = self.tables();
+        let Some(row) = tables.parked.get_mut(&activity) else { return Ok(Retried::NotParked) };
+        row.entries.sort_by_key(|entry| entry.seq);
+        let entries: Vec<Entry> = row.entries.iter().take(limit).copied().collect();
+        let last = tables.ledgers.get(&activity).map_or(0, |row| row.seq);
+        let taken = next_in_line(activity, last, &entries)?;
+        let plan = tables.plan(&entries[..taken], self.pay_within_ms, now_ms)?;
+        tables.write(plan)?;
+        self.ring(&tables);
+        let Some(row) = tables.parked.get_mut(&activity) else { return Ok(Retried::NotParked) };
+        row.entries.drain(..taken);
+        if row.entries.is_empty() {
+            tables.parked.remove(&activity);
+            return Ok(Retried::Done);
+        }
+        Ok(Retried::More)
     }
 
     fn close_now(&self, orders: &[OrderId], now_ms: u64) -> usize {
@@ -147,7 +188,33 @@ impl Tables {
         self.holds.get(&order).map(|row| (order, row.clone()))
     }
 
+    fn plan(&self, entries: &[Entry], pay_within_ms: u64, now_ms: u64) -> Result<Plan, StoreError> {
+        let known = Known {
+            ledgers: self.ledgers.clone(),
+            offers: self.offers.clone(),
+            holds: entries.iter().flat_map(|entry| self.hold_of(entry)).collect(),
+        };
+        Plan::new(&known, entries, pay_within_ms, now_ms)
+    }
+
+    /// Keeps what is not known yet; how many entries that were.
+    fn set_aside(&mut self, entries: &[Entry]) -> usize {
+        let mut kept = 0;
+        for entry in entries {
+            let last = self.ledgers.get(&entry.activity).map_or(0, |row| row.seq);
+            let Some(row) = self.parked.get_mut(&entry.activity) else { continue };
+            if entry.seq > last && !row.entries.contains(entry) {
+                row.entries.push(*entry);
+                kept += 1;
+            }
+        }
+        kept
+    }
+
     fn write(&mut self, plan: Plan) -> Result<(), StoreError> {
+        if let Some(order) = plan.orders.iter().find(|order| self.refused.contains(&order.activity)) {
+            return Err(StoreError::contradiction(format!("order {} is refused", order.id)));
+        }
         let restocks: Vec<_> = plan.restocks.iter().map(|(activity, operation, _)| (*activity, *operation)).collect();
         if restocks.iter().any(|restock| self.restocks.contains(restock)) {
             return Err(StoreError::contradiction("a restock is applied twice"));
@@ -204,6 +271,43 @@ impl Tables {
 impl SaleStore for ModelStore {
     async fn take_in(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
         self.take_in_now(entries, now_ms)
+    }
+
+    async fn park(
+        &self,
+        activity: ActivityId,
+        reason: &str,
+        entries: &[Entry],
+        (since_ms, next_try_ms): (u64, u64),
+    ) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        let reason = shortened(reason);
+        let new = Parked { activity, reason, since_ms, tries: 0, next_try_ms, entries: 0, dropped: None };
+        tables.parked.entry(activity).or_insert(ParkedRow { parked: new, entries: Vec::new() });
+        tables.set_aside(entries);
+        Ok(())
+    }
+
+    async fn parked(&self) -> Result<Vec<Parked>, StoreError> {
+        let tables = self.tables();
+        let listed = |row: &ParkedRow| Parked { entries: row.entries.len() as u64, ..row.parked.clone() };
+        let mut parked: Vec<Parked> = tables.parked.values().map(listed).collect();
+        parked.sort_by_key(|parked| (parked.since_ms, parked.activity));
+        parked.truncate(PARKED_LISTED_MAX);
+        Ok(parked)
+    }
+
+    async fn retry_parked(&self, activity: ActivityId, limit: usize, now_ms: u64) -> Result<Retried, StoreError> {
+        self.retry_now(activity, limit, now_ms)
+    }
+
+    async fn note_failed_try(&self, activity: ActivityId, reason: &str, next_try_ms: u64) -> Result<(), StoreError> {
+        if let Some(ParkedRow { parked, .. }) = self.tables().parked.get_mut(&activity) {
+            parked.reason = shortened(reason);
+            parked.tries += 1;
+            parked.next_try_ms = next_try_ms;
+        }
+        Ok(())
     }
 
     async fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> Result<usize, StoreError> {

@@ -2,11 +2,10 @@
 //! transaction.
 
 use contract::{ActivityId, OrderId, UserId};
-use sqlx::Transaction;
 
 use crate::{
     StoreError,
-    db::{Db, Store, big, id, id_or_none, retried},
+    db::{Store, Tx, big, id, id_or_none, retried},
     order_state::{Fulfilment, Happening, OrderState},
     outgoing::Outgoing,
     sale_sql::order_state,
@@ -84,7 +83,7 @@ impl Store {
 }
 
 /// Reads an order and makes it this transaction's own.
-pub(crate) async fn standing(tx: &mut Transaction<'_, Db>, order: OrderId) -> Result<Option<Standing>, StoreError> {
+pub(crate) async fn standing(tx: &mut Tx, order: OrderId) -> Result<Option<Standing>, StoreError> {
     crate::db::lock_row(tx, "UPDATE orders SET status = status WHERE id = ?", order.as_i64()).await?;
     let row = sqlx::query("SELECT user_id, activity_id, status, refund_from FROM orders WHERE id = ?");
     let Some(row) = row.bind(order.as_i64()).fetch_optional(&mut **tx).await? else { return Ok(None) };
@@ -98,7 +97,7 @@ pub(crate) async fn standing(tx: &mut Transaction<'_, Db>, order: OrderId) -> Re
 
 /// Takes an order that is this transaction's own to `to`; what the log must hear of it.
 pub(crate) async fn step(
-    tx: &mut Transaction<'_, Db>,
+    tx: &mut Tx,
     standing: &Standing,
     to: OrderState,
     now_ms: u64,

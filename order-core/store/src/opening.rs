@@ -5,12 +5,11 @@
 //! or a change reads it under the row's lock. The mirror could not say it, because it follows the ledger later.
 
 use contract::ActivityId;
-use sqlx::Transaction;
 
 use crate::{
     Sale, StoreError,
     activities::{SELECT, move_stock, sale_of},
-    db::{Db, Store, big, id, lock_row},
+    db::{Store, Tx, big, id, lock_row},
 };
 
 /// Whether a sale's ledger may be opened.
@@ -27,7 +26,7 @@ pub enum Opening {
 }
 
 /// A sale and its row's lock.
-pub(crate) async fn locked(tx: &mut Transaction<'_, Db>, activity: ActivityId) -> Result<Option<Sale>, StoreError> {
+pub(crate) async fn locked(tx: &mut Tx, activity: ActivityId) -> Result<Option<Sale>, StoreError> {
     if !lock_row(tx, "UPDATE activities SET version = version WHERE id = ?", activity.as_i64()).await? {
         return Ok(None);
     }
@@ -36,7 +35,7 @@ pub(crate) async fn locked(tx: &mut Transaction<'_, Db>, activity: ActivityId) -
 }
 
 /// Gives the units of a sale whose ledger was never opened back to the SKU.
-pub(crate) async fn give_back_unopened(tx: &mut Transaction<'_, Db>, sale: &mut Sale) -> Result<(), StoreError> {
+pub(crate) async fn give_back_unopened(tx: &mut Tx, sale: &mut Sale) -> Result<(), StoreError> {
     assert!(!sale.opening, "the units of an open ledger are not the row's to give");
     let given_back = move_stock(tx, sale.activity.sku, 0, sale.stock).await?;
     assert!(given_back, "units can always go back to a SKU");

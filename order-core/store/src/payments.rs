@@ -1,11 +1,11 @@
 //! Money that comes in. Each piece of it is decided once, whatever is told how often and in which order.
 
 use contract::{Cents, OrderId, PaymentId, RefundId, UserId};
-use sqlx::{Row, Transaction};
+use sqlx::Row;
 
 use crate::{
     StoreError,
-    db::{Db, Store, big, count, id, is_taken, lock_row, retried},
+    db::{Store, Tx, big, count, id, is_taken, lock_row, retried},
     moves::{Standing, standing, step},
     order_state::{Fulfilment, Happening, OrderState},
     outgoing::Outgoing,
@@ -178,7 +178,7 @@ impl Store {
     /// the next buyer. All other money goes back.
     async fn take_late(
         &self,
-        tx: &mut Transaction<'_, Db>,
+        tx: &mut Tx,
         standing: &Standing,
         notice: &Notice,
         now_ms: u64,
@@ -214,13 +214,13 @@ impl Store {
 }
 
 /// Whether late money has replaced `order`, which the transaction has locked.
-async fn is_replaced(tx: &mut Transaction<'_, Db>, order: OrderId) -> Result<bool, StoreError> {
+async fn is_replaced(tx: &mut Tx, order: OrderId) -> Result<bool, StoreError> {
     let row = sqlx::query("SELECT replaced_by FROM orders WHERE id = ?").bind(order.as_i64());
     Ok(row.fetch_one(&mut **tx).await?.try_get::<Option<i64>, _>("replaced_by")?.is_some())
 }
 
 /// Takes the units of a closed order out of the stock once more; `false`, and none is taken, where one lacks.
-async fn take_units_again(tx: &mut Transaction<'_, Db>, order: OrderId) -> Result<bool, StoreError> {
+async fn take_units_again(tx: &mut Tx, order: OrderId) -> Result<bool, StoreError> {
     let rows = sqlx::query("SELECT sku_id, quantity FROM order_lines WHERE order_id = ? ORDER BY sku_id");
     let rows = rows.bind(order.as_i64()).fetch_all(&mut **tx).await?;
     let mut taken: Vec<(i64, i64)> = Vec::new();
@@ -242,7 +242,7 @@ async fn take_units_again(tx: &mut Transaction<'_, Db>, order: OrderId) -> Resul
 
 /// Writes a new order with the lines, price and address of another one, paid.
 async fn copy_as_paid(
-    tx: &mut Transaction<'_, Db>,
+    tx: &mut Tx,
     (from, to): (OrderId, OrderId),
     paid_by: PaymentId,
     now_ms: u64,

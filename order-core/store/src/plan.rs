@@ -10,7 +10,7 @@ use contract::{
     record::Action,
 };
 
-use crate::{StoreError, TakenIn, order_state::OrderState, outgoing::Outgoing};
+use crate::{StoreError, TakenIn, db::big, order_state::OrderState, outgoing::Outgoing};
 
 /// The mirror of one ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,9 +94,10 @@ impl Plan {
             self.taken.skipped += 1;
             return Ok(());
         }
-        if entry.seq != last + 1 {
+        if entry.seq != last.saturating_add(1) {
             return Err(StoreError::Gap { activity, last, found: entry.seq });
         }
+        fits(entry, pay_within_ms)?;
         let after = match (entry.event, row.take()) {
             (Event::Opened { stock, terms }, None) => {
                 let opened_at_ms = entry.at_ms;
@@ -112,7 +113,10 @@ impl Plan {
                     }
                     Event::Released { order, quantity } => {
                         let had_stock = self.turn(known, (activity, order, quantity), HoldState::Released)?;
-                        row.stock_left += if had_stock { u64::from(quantity) } else { 0 };
+                        let back = if had_stock { u64::from(quantity) } else { 0 };
+                        row.stock_left = row.stock_left.checked_add(back).ok_or_else(|| {
+                            contradiction(format!("activity {activity} gets more units back than there are"))
+                        })?;
                     }
                     Event::Restocked { operation, delta } => self.restock(activity, operation, delta, &mut row)?,
                     Event::Ended { ends_at_ms } => row.terms = row.terms.ended_at(ends_at_ms),
@@ -208,13 +212,22 @@ impl Plan {
         row: &mut LedgerRow,
     ) -> Result<(), StoreError> {
         let moved = row.total.checked_add_signed(delta).zip(row.stock_left.checked_add_signed(delta));
-        let Some((total, stock_left)) = moved else {
+        let Some((total, stock_left)) = moved.filter(|(total, _)| big(*total).is_ok()) else {
             return Err(contradiction(format!("restock {operation} of {delta} units does not fit")));
         };
         (row.total, row.stock_left) = (total, stock_left);
         self.restocks.push((activity, operation, delta));
         Ok(())
     }
+}
+
+/// Numbers of the journal are unsigned, those of the database are not.
+fn fits(entry: &Entry, pay_within_ms: u64) -> Result<(), StoreError> {
+    let mut greatest = entry.seq.max(entry.epoch).max(entry.at_ms.saturating_add(pay_within_ms));
+    if let Event::Opened { stock, terms } = entry.event {
+        greatest = greatest.max(stock).max(terms.starts_at_ms).max(terms.ends_at_ms);
+    }
+    big(greatest).map(drop)
 }
 
 /// The orders that a plan for `entries` must know the holds of.

@@ -1,11 +1,11 @@
 //! Money that goes back: asked for, decided, sent, and only then gone. The refunds of a payment never exceed it.
 
 use contract::{Cents, OrderId, PaymentId, RefundId, UserId};
-use sqlx::{QueryBuilder, Row, Transaction};
+use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, Store, big, count, id, lock_row, retried},
+    db::{Db, DbRow, Store, Tx, big, count, id, lock_row, retried},
     moves::{Moved, standing, step},
     order_state::{Happening, OrderState},
     payments::SUCCEEDED,
@@ -248,7 +248,7 @@ impl Store {
     /// the payment in.
     pub(crate) async fn send_back(
         &self,
-        tx: &mut Transaction<'_, Db>,
+        tx: &mut Tx,
         (order, payment): (OrderId, PaymentId),
         (purpose, amount): (Purpose, Cents),
         now_ms: u64,
@@ -261,7 +261,7 @@ impl Store {
     /// `None`, and no row, where the payment's refunds would exceed the payment.
     async fn insert_refund(
         &self,
-        tx: &mut Transaction<'_, Db>,
+        tx: &mut Tx,
         new: &NewRefund<'_>,
         now_ms: u64,
     ) -> Result<Option<RefundId>, StoreError> {
@@ -309,7 +309,7 @@ struct NewRefund<'a> {
 
 /// Whether the payment covers this refund beside all earlier ones that were not refused. The payment stays locked until
 /// the transaction ends.
-async fn is_covered(tx: &mut Transaction<'_, Db>, new: &NewRefund<'_>) -> Result<bool, StoreError> {
+async fn is_covered(tx: &mut Tx, new: &NewRefund<'_>) -> Result<bool, StoreError> {
     let payment = new.payment.as_i64();
     if !lock_row(tx, "UPDATE payments SET status = status WHERE id = ?", payment).await? {
         return Ok(false);

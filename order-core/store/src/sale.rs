@@ -13,17 +13,52 @@ use crate::{StoreError, order_state::OrderState};
 /// The most entries that [`SaleStore::take_in`] takes at once; a transaction of 500 rows is the knee.
 pub const TAKE_IN_MAX: usize = 500;
 
+/// Parked sales that [`SaleStore::parked`] lists.
+pub const PARKED_LISTED_MAX: usize = 1_000;
+
 /// Reservations that one [`SaleStore::repeat_commands`] looks at.
 pub const REPEAT_ROWS_MAX: usize = 2_000;
 
 /// What the sale's workers ask of the database. Each call is one transaction: all of it or nothing.
 pub trait SaleStore: Clone + Send + Sync + 'static {
     /// Takes up to [`TAKE_IN_MAX`] entries of the journal into the database. Entries it already has
-    /// change nothing; those of one activity stand in the order of their `seq`.
+    /// change nothing; those of one activity stand in the order of their `seq`. Entries of a parked activity are
+    /// kept behind those that wait already.
     ///
     /// An entry that can't become an order as it should (its activity is unknown, its price does not
     /// fit, the mirror has no stock left for it) becomes a `failed` order and the release of its units.
     fn take_in(&self, entries: &[Entry], now_ms: u64) -> impl Future<Output = Result<TakenIn, StoreError>> + Send;
+
+    /// Parks an activity whose next entry can't be taken in: `entries`, from that one on, are kept until they can,
+    /// and so is what [`SaleStore::take_in`] brings later. One that is parked already keeps its first reason.
+    /// `times_ms` are now and the next try.
+    fn park(
+        &self,
+        activity: ActivityId,
+        reason: &str,
+        entries: &[Entry],
+        times_ms: (u64, u64),
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The parked activities, the oldest first, at most [`PARKED_LISTED_MAX`].
+    fn parked(&self) -> impl Future<Output = Result<Vec<Parked>, StoreError>> + Send;
+
+    /// Takes in the first entries of a parked activity that follow one another, at most `limit` of 1 to
+    /// [`TAKE_IN_MAX`]: all of these or none. The activity is not parked any more once none are left.
+    fn retry_parked(
+        &self,
+        activity: ActivityId,
+        limit: usize,
+        now_ms: u64,
+    ) -> impl Future<Output = Result<Retried, StoreError>> + Send;
+
+    /// A try failed for `reason`; the next one is due at `next_try_ms`.
+    fn note_failed_try(
+        &self,
+        activity: ActivityId,
+        reason: &str,
+        next_try_ms: u64,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Closes those of `orders` that are unpaid and due; how many that were. Their units are given back.
     fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> impl Future<Output = Result<usize, StoreError>> + Send;
@@ -67,6 +102,38 @@ pub struct TakenIn {
     pub skipped: usize,
     /// Orders written as `failed`, with the release of their units.
     pub failed: usize,
+    /// Entries of parked activities that are kept for later.
+    pub set_aside: usize,
+}
+
+/// An activity whose journal entries the database can't take in at present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    /// Which.
+    pub activity: ActivityId,
+    /// Why its next entry can't be taken in.
+    pub reason: String,
+    /// When it was parked, epoch milliseconds.
+    pub since_ms: u64,
+    /// Tries that failed since then.
+    pub tries: u64,
+    /// When it is tried again, epoch milliseconds.
+    pub next_try_ms: u64,
+    /// Entries that wait.
+    pub entries: u64,
+    /// Why it is not tried any more.
+    pub dropped: Option<String>,
+}
+
+/// What became of a parked activity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retried {
+    /// All its entries are taken in, and it is not parked any more.
+    Done,
+    /// Some were taken in; others wait.
+    More,
+    /// It is not parked.
+    NotParked,
 }
 
 /// What became of a payment.

@@ -15,13 +15,35 @@ use crate::{
     moves::{Moved, standing, step},
     order_state::{Happening, OrderState},
     outgoing::Outgoing,
-    sale::{DatabaseCounts, OutboxRow, PaidOutcome, REPEAT_ROWS_MAX, SaleStore, TakenIn},
+    sale::{DatabaseCounts, OutboxRow, PaidOutcome, Parked, REPEAT_ROWS_MAX, Retried, SaleStore, TakenIn},
     take_in::{RESTOCK, hold_row, hold_state, hold_word, ledger_row},
 };
 
 impl SaleStore for Store {
     async fn take_in(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
         retried(|| self.take_in_entries(entries, now_ms)).await
+    }
+
+    async fn park(
+        &self,
+        activity: ActivityId,
+        reason: &str,
+        entries: &[Entry],
+        times_ms: (u64, u64),
+    ) -> Result<(), StoreError> {
+        retried(|| self.park_entries(activity, reason, entries, times_ms)).await
+    }
+
+    async fn parked(&self) -> Result<Vec<Parked>, StoreError> {
+        self.list_parked().await
+    }
+
+    async fn retry_parked(&self, activity: ActivityId, limit: usize, now_ms: u64) -> Result<Retried, StoreError> {
+        retried(|| self.retry_entries(activity, limit, now_ms)).await
+    }
+
+    async fn note_failed_try(&self, activity: ActivityId, reason: &str, next_try_ms: u64) -> Result<(), StoreError> {
+        retried(|| self.note_try(activity, reason, next_try_ms)).await
     }
 
     async fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> Result<usize, StoreError> {
@@ -80,7 +102,7 @@ impl SaleStore for Store {
             retried(|| async {
                 let mut tx = self.begin_write().await?;
                 self.send(&mut tx, commands.clone()).await?;
-                Ok(tx.commit().await?)
+                tx.commit().await
             })
             .await?;
             self.bell.notify_one();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use contract::{AddressId, Cents, OrderId, SkuId, UserId};
-use sqlx::{QueryBuilder, Row, Transaction};
+use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
@@ -11,7 +11,7 @@ use crate::{
     cart::{CART_UNITS_MAX, Offered, offered_of, offered_query, take_cart},
     cart_claims::{CartClaim, ClaimState, claim_state},
     catalogue::to_json,
-    db::{Db, Store, big, is_taken, retried},
+    db::{Db, Store, Tx, big, is_taken, retried},
     order_state::OrderState,
     orders::{Order, OrderLine},
     outgoing::Outgoing,
@@ -185,7 +185,7 @@ impl Store {
     /// is the refusal.
     async fn take_goods(
         &self,
-        tx: &mut Transaction<'_, Db>,
+        tx: &mut Tx,
         new: &NewOrder,
     ) -> Result<Result<(OrderId, BTreeMap<SkuId, u32>), Placed>, StoreError> {
         let units = match &new.goods {
@@ -219,7 +219,7 @@ impl Store {
 
 /// Takes the units of `lines` out of the stock, in the order of their ids, so that two orders never wait for
 /// each other; the SKUs that have not enough.
-async fn take_stock(tx: &mut Transaction<'_, Db>, lines: &BTreeMap<SkuId, u32>) -> Result<Vec<SkuId>, StoreError> {
+async fn take_stock(tx: &mut Tx, lines: &BTreeMap<SkuId, u32>) -> Result<Vec<SkuId>, StoreError> {
     let mut lacking = Vec::new();
     for (sku, units) in lines {
         let taken = sqlx::query("UPDATE skus SET stock = stock - ? WHERE id = ? AND stock >= ?")
@@ -236,7 +236,7 @@ async fn take_stock(tx: &mut Transaction<'_, Db>, lines: &BTreeMap<SkuId, u32>) 
 }
 
 /// Puts the units of `order`'s lines back into the stock.
-pub(crate) async fn give_stock_back(tx: &mut Transaction<'_, Db>, order: OrderId) -> Result<(), StoreError> {
+pub(crate) async fn give_stock_back(tx: &mut Tx, order: OrderId) -> Result<(), StoreError> {
     let rows = sqlx::query("SELECT sku_id, quantity FROM order_lines WHERE order_id = ? ORDER BY sku_id");
     for row in rows.bind(order.as_i64()).fetch_all(&mut **tx).await? {
         let (sku, units): (i64, i64) = (row.try_get("sku_id")?, row.try_get("quantity")?);
@@ -247,10 +247,7 @@ pub(crate) async fn give_stock_back(tx: &mut Transaction<'_, Db>, order: OrderId
 }
 
 /// What the shop says of them now; their rows are this transaction's.
-async fn offered(
-    tx: &mut Transaction<'_, Db>,
-    lines: &BTreeMap<SkuId, u32>,
-) -> Result<BTreeMap<SkuId, Offered>, StoreError> {
+async fn offered(tx: &mut Tx, lines: &BTreeMap<SkuId, u32>) -> Result<BTreeMap<SkuId, Offered>, StoreError> {
     let skus: Vec<SkuId> = lines.keys().copied().collect();
     let rows = offered_query(&skus).build().fetch_all(&mut **tx).await?;
     rows.iter().map(|row| offered_of(row).map(|offered| (offered.sku, offered))).collect()
@@ -272,7 +269,7 @@ fn sum(lines: &[OrderLine]) -> Option<Cents> {
     lines.iter().try_fold(Cents::default(), |sum, line| sum.plus(line.price.times(line.quantity)?))
 }
 
-async fn write_order(tx: &mut Transaction<'_, Db>, order: &Order, new: &NewOrder) -> Result<(), StoreError> {
+async fn write_order(tx: &mut Tx, order: &Order, new: &NewOrder) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO orders (id, user_id, status, total_cents, created_at_ms, expires_at_ms, updated_at_ms, address) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

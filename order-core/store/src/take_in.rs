@@ -7,11 +7,12 @@ use contract::{
     activity::Terms,
     ledger::{Entry, Hold, HoldState, RequestKey, Reservation},
 };
-use sqlx::{QueryBuilder, Row, Transaction};
+use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, INSERT_ROWS_MAX, Store, big, count, id, push_in, quantity},
+    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, push_in, quantity},
+    parked::parked_among,
     plan::{HoldRow, Known, LedgerRow, Offer, OrderRow, Plan, turned_orders},
     sale::{TAKE_IN_MAX, TakenIn},
 };
@@ -26,11 +27,17 @@ impl Store {
             return Ok(TakenIn::default());
         }
         let mut tx = self.begin_write().await?;
-        let known = known(&mut tx, entries).await?;
-        let plan = Plan::new(&known, entries, self.settings.pay_within_ms, now_ms)?;
-        let (taken, rings) = (plan.taken, !plan.outgoing.is_empty());
+        let parked = parked_among(&mut tx, entries).await?;
+        let (aside, entries): (Vec<Entry>, Vec<Entry>) =
+            entries.iter().partition(|entry| parked.contains(&entry.activity));
+        let known = known(&mut tx, &entries).await?;
+        let plan = Plan::new(&known, &entries, self.settings.pay_within_ms, now_ms)?;
+        let (mut taken, rings) = (plan.taken, !plan.outgoing.is_empty());
         if taken.applied > 0 {
             self.write_plan(&mut tx, plan, now_ms).await?;
+        }
+        taken.set_aside = self.set_aside(&mut tx, &aside).await?;
+        if taken.applied + taken.set_aside > 0 {
             tx.commit().await?;
         }
         if rings {
@@ -39,7 +46,7 @@ impl Store {
         Ok(taken)
     }
 
-    async fn write_plan(&self, tx: &mut Transaction<'_, Db>, plan: Plan, now_ms: u64) -> Result<(), StoreError> {
+    pub(crate) async fn write_plan(&self, tx: &mut Tx, plan: Plan, now_ms: u64) -> Result<(), StoreError> {
         for (activity, (seq_before, row)) in &plan.ledgers {
             match seq_before {
                 None => insert_ledger(tx, *activity, row).await?,
@@ -73,11 +80,13 @@ impl Store {
     }
 }
 
-async fn known(tx: &mut Transaction<'_, Db>, entries: &[Entry]) -> Result<Known, StoreError> {
+pub(crate) async fn known(tx: &mut Tx, entries: &[Entry]) -> Result<Known, StoreError> {
     let activities: BTreeSet<ActivityId> = entries.iter().map(|entry| entry.activity).collect();
     let ids = || activities.iter().map(|activity| activity.as_i64());
     let mut known = Known::default();
-
+    if activities.is_empty() {
+        return Ok(known);
+    }
     let mut query = QueryBuilder::<Db>::new("SELECT * FROM ledgers WHERE activity_id");
     push_in(&mut query, ids());
     for row in query.build().fetch_all(&mut **tx).await? {
@@ -102,7 +111,7 @@ async fn known(tx: &mut Transaction<'_, Db>, entries: &[Entry]) -> Result<Known,
     Ok(known)
 }
 
-async fn insert_ledger(tx: &mut Transaction<'_, Db>, activity: ActivityId, row: &LedgerRow) -> Result<(), StoreError> {
+async fn insert_ledger(tx: &mut Tx, activity: ActivityId, row: &LedgerRow) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO ledgers (activity_id, epoch, seq, total, stock_left, per_user_limit, starts_at_ms, ends_at_ms, \
          opened_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -122,7 +131,7 @@ async fn insert_ledger(tx: &mut Transaction<'_, Db>, activity: ActivityId, row: 
 }
 
 /// Units that left the ledger are the SKU's again. (Those that came to it left the SKU when they were asked for.)
-async fn give_back(tx: &mut Transaction<'_, Db>, activity: ActivityId, delta: i64) -> Result<(), StoreError> {
+async fn give_back(tx: &mut Tx, activity: ActivityId, delta: i64) -> Result<(), StoreError> {
     for sql in [
         "UPDATE skus SET stock = stock - ? WHERE id = (SELECT sku_id FROM activities WHERE id = ?)",
         "UPDATE activities SET stock = stock + ? WHERE id = ?",
@@ -133,12 +142,7 @@ async fn give_back(tx: &mut Transaction<'_, Db>, activity: ActivityId, delta: i6
 }
 
 /// The guard on the old `seq` makes the whole batch count once, whoever else has taken it in.
-async fn move_ledger(
-    tx: &mut Transaction<'_, Db>,
-    activity: ActivityId,
-    seq_before: u64,
-    row: &LedgerRow,
-) -> Result<(), StoreError> {
+async fn move_ledger(tx: &mut Tx, activity: ActivityId, seq_before: u64, row: &LedgerRow) -> Result<(), StoreError> {
     let moved = sqlx::query(
         "UPDATE ledgers SET epoch = ?, seq = ?, total = ?, stock_left = ?, starts_at_ms = ?, ends_at_ms = ? \
          WHERE activity_id = ? AND seq = ?",
@@ -159,7 +163,7 @@ async fn move_ledger(
     Err(StoreError::Unavailable(format!("activity {activity}: somebody else moved the mirror past {seq_before}")))
 }
 
-async fn insert_holds(tx: &mut Transaction<'_, Db>, rows: &[&HoldRow]) -> Result<(), StoreError> {
+async fn insert_holds(tx: &mut Tx, rows: &[&HoldRow]) -> Result<(), StoreError> {
     let mut insert = QueryBuilder::<Db>::new(
         "INSERT INTO reservations (order_id, activity_id, user_id, request_key, quantity, state, stock_taken, seq) ",
     );
@@ -174,7 +178,7 @@ async fn insert_holds(tx: &mut Transaction<'_, Db>, rows: &[&HoldRow]) -> Result
     Ok(())
 }
 
-async fn insert_orders(tx: &mut Transaction<'_, Db>, rows: &[OrderRow]) -> Result<(), StoreError> {
+async fn insert_orders(tx: &mut Tx, rows: &[OrderRow]) -> Result<(), StoreError> {
     let mut insert = QueryBuilder::<Db>::new(
         "INSERT INTO orders (id, user_id, activity_id, status, total_cents, created_at_ms, expires_at_ms, \
          updated_at_ms) ",
@@ -203,7 +207,7 @@ async fn insert_orders(tx: &mut Transaction<'_, Db>, rows: &[OrderRow]) -> Resul
     Ok(())
 }
 
-async fn turn_holds(tx: &mut Transaction<'_, Db>, orders: Vec<OrderId>, to: HoldState) -> Result<(), StoreError> {
+async fn turn_holds(tx: &mut Tx, orders: Vec<OrderId>, to: HoldState) -> Result<(), StoreError> {
     for orders in orders.chunks(INSERT_ROWS_MAX) {
         let mut update = QueryBuilder::<Db>::new("UPDATE reservations SET state = ");
         update.push_bind(hold_word(to)).push(" WHERE state = ").push_bind(hold_word(HoldState::Held));

@@ -16,6 +16,7 @@ macro_rules! cases {
 }
 use cases;
 
+mod faults;
 mod money;
 mod shop;
 mod steer;
@@ -154,12 +155,59 @@ async fn mariadb_conforms() {
     shop::all(&place).await;
     money::all(&place).await;
     steer::all(&place).await;
+    faults::all(&place).await;
 }
 
 proptest! {
     #[test]
     fn the_model_is_the_ledger_after_any_history(seed in any::<u64>()) {
         now(histories(&Model, seed, 80));
+    }
+}
+
+/// Any entry at all: what the ledger would never write may stand on the journal all the same.
+fn any_entry() -> impl Strategy<Value = contract::ledger::Entry> {
+    use contract::ledger::{Entry, Event, RequestKey, Reservation};
+    let number = || prop_oneof![4 => 0..6_u64, 1 => Just(u64::MAX)];
+    let quantity = || prop_oneof![4 => 0..4_u32, 1 => Just(u32::MAX)];
+    let id = || 1..4_i64;
+    let delta = prop_oneof![4 => -4..4_i64, 1 => Just(i64::MIN), 1 => Just(i64::MAX)];
+    let event = prop_oneof![
+        (number(), quantity(), number(), number()).prop_map(|(stock, per_user_limit, starts_at_ms, ends_at_ms)| {
+            Event::Opened { stock, terms: contract::activity::Terms { per_user_limit, starts_at_ms, ends_at_ms } }
+        }),
+        (id(), id(), any::<Option<[u8; 16]>>(), quantity()).prop_map(|(order, user, key, quantity)| {
+            let (order, user) = (contract::OrderId::from_i64(order), contract::UserId::from_i64(user));
+            let request = key.map(RequestKey);
+            Event::Held(Reservation { order: order.unwrap(), user: user.unwrap(), request, quantity })
+        }),
+        (id(), quantity(), any::<bool>()).prop_map(|(order, quantity, settles)| {
+            let order = contract::OrderId::from_i64(order).unwrap();
+            if settles { Event::Settled { order, quantity } } else { Event::Released { order, quantity } }
+        }),
+        (id(), delta).prop_map(|(operation, delta)| {
+            Event::Restocked { operation: contract::OperationId::from_i64(operation).unwrap(), delta }
+        }),
+    ];
+    (id(), number(), number(), number(), event).prop_map(|(activity, epoch, seq, at_ms, event)| {
+        let activity = contract::ActivityId::from_i64(activity).unwrap();
+        Entry { activity, epoch, seq, at_ms, event }
+    })
+}
+
+proptest! {
+    /// A panic would end the worker, and the next one at the same entry.
+    #[test]
+    fn no_journal_makes_a_store_panic(entries in proptest::collection::vec(any_entry(), 1..40)) {
+        let store = now(Model.fresh());
+        store.put_activity(&activity(1, 100));
+        store.put_activity(&activity(2, i64::MAX));
+        for entry in entries {
+            if let Err(error) = now(store.take_in(&[entry], 1)) {
+                now(store.park(entry.activity, &error.to_string(), &[entry], (1, 1))).unwrap();
+            }
+            drop(now(store.retry_parked(entry.activity, 1, 1)));
+        }
     }
 }
 
@@ -182,7 +230,7 @@ async fn restarts(place: &mut Place) {
         ledger.apply(Command::Reserve(asked), conformance::NOW_MS, &mut journal);
     }
     let taken = store.take_in(&journal, conformance::NOW_MS).await.unwrap();
-    assert_eq!(taken, TakenIn { applied: 500, skipped: 0, failed: 499 });
+    assert_eq!(taken, TakenIn { applied: 500, skipped: 0, failed: 499, set_aside: 0 });
     store.close().await;
     if let Place::MariaDb(server) = place {
         server.kill();

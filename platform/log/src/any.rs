@@ -46,6 +46,21 @@ impl AnyLog {
     }
 }
 
+impl AnyLog {
+    /// Whether the log can be written, where that is this process' work; see [`LocalLog::check_writable`]. A gateway
+    /// goes on selling while Kafka is away.
+    ///
+    /// # Errors
+    /// Why it can't.
+    pub async fn check_writable(&self) -> Result<(), String> {
+        match self {
+            Self::Local(log) => log.check_writable().await,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => Ok(()),
+        }
+    }
+}
+
 impl Log for AnyLog {
     type Consumer = AnyConsumer;
 

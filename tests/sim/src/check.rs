@@ -48,6 +48,11 @@ pub(crate) fn outbox_is_empty(model: &ModelStore) -> bool {
     now_or_never(model.outbox(1)).is_ok_and(|rows| rows.is_empty())
 }
 
+/// No sale is parked.
+pub(crate) fn none_is_parked(model: &ModelStore) -> bool {
+    now_or_never(model.parked()).is_ok_and(|parked| parked.is_empty())
+}
+
 /// Orders that still wait for their payment.
 pub(crate) fn unpaid(model: &ModelStore) -> usize {
     model.order_states().iter().filter(|(_, state)| *state == OrderState::PendingPayment).count()

@@ -86,6 +86,8 @@ pub struct Report {
     pub steps: u64,
     /// Parts that were killed.
     pub crashes: u64,
+    /// How often the sale was parked.
+    pub parked: u64,
     /// Order ids that clients were given.
     pub accepted: usize,
     /// Answers by status and code.
@@ -128,6 +130,7 @@ pub fn run(seed: u64, mutant: Mutant) -> Report {
             clock.sleep_until(clock.now_ms() + 50).await;
         }
     });
+    run.refuse_orders_for_a_while();
     let (steps, crashes) = run.play(users);
     let counters = run.counters();
     check::all(&check::Evidence {
@@ -143,6 +146,7 @@ pub fn run(seed: u64, mutant: Mutant) -> Report {
         trace: world.trace(),
         steps,
         crashes,
+        parked: run.store.times_parked(),
         accepted: accepted.borrow().values().map(Vec::len).sum(),
         answers: answers.borrow().clone().into_iter().collect(),
         ending: format!("{counters:?}"),
@@ -224,6 +228,22 @@ impl Run {
         });
         // Topics are made in the first poll; the rest goes on beside everything else.
         assert!(self.scheduler.step());
+    }
+
+    /// In half of the runs the database refuses new orders for some time, so that the sale is parked.
+    fn refuse_orders_for_a_while(&mut self) {
+        if self.world.one_in(2) {
+            return;
+        }
+        let (world, model, activity) = (self.world.clone(), self.model.clone(), self.mall.activity);
+        let from_ms = BEGIN_MS + world.below(5_000);
+        let until_ms = from_ms + world.below(FAULTS_END_MS - from_ms);
+        self.scheduler.spawn(Part::Client, async move {
+            world.sleep_until(from_ms).await;
+            model.refuse(activity, true);
+            world.sleep_until(until_ms).await;
+            model.refuse(activity, false);
+        });
     }
 
     fn start(&mut self, part: Part) {
@@ -325,17 +345,19 @@ impl Run {
     }
 
     fn is_settled(&self) -> bool {
-        self.lags() == [0; 3] && check::outbox_is_empty(&self.model) && check::unpaid(&self.model) == 0
+        let is_quiet = check::outbox_is_empty(&self.model) && check::none_is_parked(&self.model);
+        self.lags() == [0; 3] && is_quiet && check::unpaid(&self.model) == 0
     }
 
     fn unsettled(&self) -> String {
         let [journal, commands, timeouts] = self.lags();
         format!(
             "at {} ms, clients done {}, lag of journal {journal}, commands {commands}, timeouts {timeouts}, outbox \
-             empty {}, unpaid orders {}",
+             empty {}, none parked {}, unpaid orders {}",
             self.world.now_ms() - BEGIN_MS,
             self.mall.history.done.get(),
             check::outbox_is_empty(&self.model),
+            check::none_is_parked(&self.model),
             check::unpaid(&self.model),
         )
     }

@@ -1,12 +1,19 @@
 //! A database that answers late, sometimes not at all, and whose answers can be lost after it did the
 //! work.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use contract::{
     ActivityId, OrderId,
     ledger::{Entry, Snapshot},
 };
 use ledger::house::SnapshotSource;
-use store::{DatabaseCounts, OutboxRow, PaidOutcome, SaleStore, StoreError, TakenIn, model::ModelStore};
+use store::{
+    DatabaseCounts, OutboxRow, PaidOutcome, Parked, Retried, SaleStore, StoreError, TakenIn, model::ModelStore,
+};
 use tokio::sync::Notify;
 
 use crate::world::World;
@@ -18,12 +25,19 @@ pub(crate) struct SimStore {
     model: ModelStore,
     /// One call in this many fails before its work, and one in as many after it; 0: none.
     fails_in: u64,
+    /// How often a sale was parked.
+    parked: Arc<AtomicU64>,
 }
 
 impl SimStore {
     /// Wraps the database that outlives everything.
     pub(crate) fn new(world: World, model: ModelStore, fails_in: u64) -> Self {
-        Self { world, model, fails_in }
+        Self { world, model, fails_in, parked: Arc::default() }
+    }
+
+    /// How often a sale was parked.
+    pub(crate) fn times_parked(&self) -> u64 {
+        self.parked.load(Ordering::Relaxed)
     }
 
     async fn fault(&self) -> Result<(), StoreError> {
@@ -42,6 +56,37 @@ impl SaleStore for SimStore {
         let done = self.model.take_in(entries, now_ms).await?;
         self.fault().await?;
         Ok(done)
+    }
+
+    async fn park(
+        &self,
+        activity: ActivityId,
+        reason: &str,
+        entries: &[Entry],
+        times_ms: (u64, u64),
+    ) -> Result<(), StoreError> {
+        self.fault().await?;
+        self.model.park(activity, reason, entries, times_ms).await?;
+        self.parked.fetch_add(1, Ordering::Relaxed);
+        self.fault().await
+    }
+
+    async fn parked(&self) -> Result<Vec<Parked>, StoreError> {
+        self.fault().await?;
+        self.model.parked().await
+    }
+
+    async fn retry_parked(&self, activity: ActivityId, limit: usize, now_ms: u64) -> Result<Retried, StoreError> {
+        self.fault().await?;
+        let done = self.model.retry_parked(activity, limit, now_ms).await?;
+        self.fault().await?;
+        Ok(done)
+    }
+
+    async fn note_failed_try(&self, activity: ActivityId, reason: &str, next_try_ms: u64) -> Result<(), StoreError> {
+        self.fault().await?;
+        self.model.note_failed_try(activity, reason, next_try_ms).await?;
+        self.fault().await
     }
 
     async fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> Result<usize, StoreError> {

@@ -16,9 +16,11 @@ use std::{
         mpsc,
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use contract::topic::Topic;
+use foundation::health::{Verdict, Writes};
 use tokio::sync::{oneshot, watch};
 
 pub use self::consumer::LocalConsumer;
@@ -32,6 +34,8 @@ use crate::{Log, LogError, NewRecord, Partition, Record, groups::Groups};
 const WRITER_QUEUE_MAX: usize = 4096;
 /// Reads that may wait for the reader thread.
 const READER_QUEUE_MAX: usize = 1024;
+/// How long a write may take that only finds out whether the log can be written.
+const PROBE_MAX: Duration = Duration::from_secs(2);
 
 /// The file can't be opened as a log.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +62,7 @@ pub(crate) struct Shared {
     /// Moves when a record is readable or a group changes.
     changed: watch::Sender<u64>,
     syncs: AtomicU64,
+    writes: Writes,
 }
 
 #[derive(Default)]
@@ -130,8 +135,8 @@ impl LocalLog {
         let topics = storage.topics().map_err(|error| failed(error.to_string()))?;
         let committed = storage.committed().map_err(|error| failed(error.to_string()))?;
 
-        let shared =
-            Arc::new(Shared { state: Mutex::default(), changed: watch::Sender::new(0), syncs: AtomicU64::new(0) });
+        let (changed, writes) = (watch::Sender::new(0), Writes::default());
+        let shared = Arc::new(Shared { state: Mutex::default(), changed, syncs: AtomicU64::new(0), writes });
         topics.iter().for_each(|topic| shared.add_topic(topic));
         for offset in committed {
             if let Some(topic) = topics.iter().find(|topic| topic.id == offset.topic) {
@@ -156,6 +161,23 @@ impl LocalLog {
     /// Commits that made records durable, since the log was opened: each is one sync of the disk.
     pub fn syncs(&self) -> u64 {
         self.shared.syncs.load(Ordering::Relaxed)
+    }
+
+    /// Whether the log can be written. The writes of the last seconds say so; where nothing was written, one row is.
+    ///
+    /// # Errors
+    /// Why it can't.
+    pub async fn check_writable(&self) -> Result<(), String> {
+        match self.shared.writes.verdict(Instant::now()) {
+            Verdict::Writable => return Ok(()),
+            Verdict::Failing(reason) => return Err(reason),
+            Verdict::Unknown => {}
+        }
+        let asked = tokio::time::timeout(PROBE_MAX, self.ask(|reply| Request::Probe { reply })).await;
+        match asked {
+            Ok(written) => written.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("the log did not answer a write within {PROBE_MAX:?}")),
+        }
     }
 
     /// Writes what waits and ends the writer. Later calls answer [`LogError::Closed`].

@@ -30,6 +30,10 @@ CREATE TABLE IF NOT EXISTS committed (
     next INTEGER NOT NULL,
     PRIMARY KEY (consumer_group, topic, partition)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS write_probe (
+    id INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL
+);
 ";
 
 const INSERT: &str = "INSERT INTO record (topic, partition, offset, at_ms, key, value) VALUES (?, ?, ?, ?, ?, ?)";
@@ -154,6 +158,13 @@ impl Storage {
             }
         }
         transaction.commit()
+    }
+
+    /// Writes one row, durably, to find out whether the file can be written.
+    pub(crate) fn write_probe(&self, at_ms: u64) -> rusqlite::Result<()> {
+        let sql =
+            "INSERT INTO write_probe (id, at_ms) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at_ms = excluded.at_ms";
+        self.db.prepare_cached(sql)?.execute(params![signed(at_ms)]).map(drop)
     }
 
     /// Up to `max` records of one partition from `offset` on.

@@ -27,9 +27,24 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, LogError>>;
 
 /// What the writer is asked to do.
 pub(crate) enum Request {
-    Append { records: Vec<NewRecord>, reply: Reply<()> },
-    Commit { group: Arc<str>, member: MemberId, offsets: Vec<(Partition, u64)>, reply: Reply<()> },
-    CreateTopics { topics: Vec<Topic>, reply: Reply<()> },
+    Append {
+        records: Vec<NewRecord>,
+        reply: Reply<()>,
+    },
+    Commit {
+        group: Arc<str>,
+        member: MemberId,
+        offsets: Vec<(Partition, u64)>,
+        reply: Reply<()>,
+    },
+    CreateTopics {
+        topics: Vec<Topic>,
+        reply: Reply<()>,
+    },
+    /// Writes one row where nothing else is written.
+    Probe {
+        reply: Reply<()>,
+    },
     Close,
 }
 
@@ -49,6 +64,8 @@ struct Pending {
     ends: HashMap<Partition, u64>,
     commits: Vec<GroupCommit>,
     replies: Vec<Reply<()>>,
+    /// Somebody wants to know whether the file can be written.
+    probe: bool,
 }
 
 impl Writer {
@@ -84,6 +101,10 @@ impl Writer {
                 Request::CreateTopics { topics, reply } => {
                     // A closed receiver has stopped waiting for the answer.
                     drop(reply.send(self.create_topics(&topics)));
+                }
+                Request::Probe { reply } => {
+                    pending.probe = true;
+                    pending.replies.push(reply);
                 }
                 Request::Close => {
                     self.commit(pending);
@@ -136,16 +157,29 @@ impl Writer {
     }
 
     fn commit(&mut self, pending: Pending) {
-        let Pending { records, offsets, ends, commits, replies } = pending;
-        if records.is_empty() && offsets.is_empty() {
+        let Pending { records, offsets, ends, commits, replies, probe } = pending;
+        let is_empty = records.is_empty() && offsets.is_empty();
+        if is_empty && !probe {
             replies.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
             return;
         }
-        let result = self.storage.write(&records, &offsets, now_ms()).map_err(|error| {
-            tracing::error!(%error, records = records.len(), "the local log could not be written");
+        let written = if is_empty {
+            self.storage.write_probe(now_ms())
+        } else {
+            self.storage.write(&records, &offsets, now_ms())
+        };
+        let result = written.map_err(|error| {
+            // Whoever asked for a probe reports what came of it.
+            if !is_empty {
+                tracing::error!(%error, records = records.len(), "the local log could not be written");
+            }
             LogError::Unknown(error.to_string())
         });
-        if result.is_ok() {
+        match &result {
+            Ok(()) => self.shared.writes.succeeded(Instant::now()),
+            Err(error) => self.shared.writes.failed(error.to_string(), Instant::now()),
+        }
+        if result.is_ok() && !is_empty {
             for (partition, end) in &ends {
                 if let Some(topic) = self.topics.get_mut(&partition.topic) {
                     topic.ends[partition.index as usize] = *end;

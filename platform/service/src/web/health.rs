@@ -21,9 +21,14 @@ pub fn health_routes<S: Clone + Send + Sync + 'static>(readiness: Readiness, met
     let ready = move || {
         let waiting = readiness.waiting();
         let status = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let reasons: Vec<_> =
-            waiting.into_iter().map(|(part, reason)| json!({ "part": part, "reason": reason })).collect();
-        let body = json!({ "ready": reasons.is_empty(), "reasons": reasons });
+        let list = |parts: Vec<(String, String)>| -> Vec<_> {
+            parts.into_iter().map(|(part, reason)| json!({ "part": part, "reason": reason })).collect()
+        };
+        let (ready, warnings) = (waiting.is_empty(), list(readiness.warnings()));
+        let mut body = json!({ "ready": ready, "reasons": list(waiting) });
+        if !warnings.is_empty() {
+            body["warnings"] = warnings.into();
+        }
         std::future::ready((status, Json(body)).into_response())
     };
     let text = move || std::future::ready(([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.render()));

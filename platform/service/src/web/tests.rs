@@ -161,6 +161,15 @@ async fn health() {
     let (status, _, body) = ask(get_request("/readyz")).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(body, r#"{"ready":false,"reasons":[{"part":"log","reason":"replaying"}]}"#);
+    let warned = Readiness::default();
+    warned.set_warnings("journal", vec!["sale 1 is parked".to_owned()]);
+    let answer =
+        health_routes::<()>(warned.clone(), Registry::default()).oneshot(get_request("/readyz")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK, "a warning takes nobody out of the balancer");
+    let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+    assert_eq!(body, r#"{"ready":true,"reasons":[],"warnings":[{"part":"journal","reason":"sale 1 is parked"}]}"#);
+    warned.set_warnings("journal", Vec::new());
+    assert!(warned.warnings().is_empty());
     let registry = Registry::default();
     let counted = count_requests(health_routes(Readiness::default(), registry.clone()), &registry, "shop");
     assert_eq!(counted.clone().oneshot(get_request("/readyz")).await.unwrap().status(), StatusCode::OK);

@@ -23,7 +23,7 @@ enum Uses {
 
 const PACKAGES: &[(&str, Uses)] = &[
     ("contract", Uses::Only(&[])),
-    ("commit-log", Uses::Only(&["contract"])),
+    ("commit-log", Uses::Only(&["contract", "foundation"])),
     ("foundation", Uses::Only(&["contract"])),
     ("ledger", Uses::Only(&["contract", "commit-log", "foundation"])),
     ("limits", Uses::Only(&["contract", "foundation"])),

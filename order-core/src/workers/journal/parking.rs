@@ -1,0 +1,122 @@
+//! Sales whose next entry the database refuses.
+
+use commit_log::Log;
+use contract::{ActivityId, ledger::Entry};
+use foundation::Clock;
+use store::{Outlook, Parked, Retried, SaleStore, StoreError, TAKE_IN_MAX};
+
+use super::Journal;
+use crate::workers::WorkerError;
+
+/// How often parked sales are looked at, in milliseconds.
+const LOOK_EVERY_MS: u64 = 1_000;
+/// Before the first try of a parked sale, in milliseconds; doubled before each further one.
+pub(in crate::workers) const RETRY_MIN_MS: u64 = 10_000;
+/// The longest pause between two tries, in milliseconds.
+const RETRY_MAX_MS: u64 = 600_000;
+/// Tries in a row before an error that does not tell whether it will pass is taken for one that will not.
+const UNCLEAR_TRIES_MAX: u32 = 5;
+
+/// When a sale is tried again that was tried `tries` times since it was parked.
+fn next_try_ms(now_ms: u64, tries: u64) -> u64 {
+    let doublings = u32::try_from(tries).unwrap_or(u32::MAX).min(u64::BITS - 1);
+    let pause_ms = RETRY_MIN_MS.saturating_mul(1 << doublings).min(RETRY_MAX_MS);
+    now_ms.saturating_add(pause_ms)
+}
+
+impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
+    /// Whether to stop trying for now. What does not tell is tried a few times at once.
+    pub(super) fn is_final(&mut self, activity: ActivityId, error: &StoreError) -> bool {
+        match error.outlook() {
+            Outlook::WillNotPass => true,
+            Outlook::WillPass => false,
+            Outlook::Unknown => {
+                let tries = self.unclear.entry(activity).or_default();
+                *tries += 1;
+                *tries >= UNCLEAR_TRIES_MAX
+            }
+        }
+    }
+
+    pub(super) async fn park(
+        &mut self,
+        activity: ActivityId,
+        error: &StoreError,
+        entries: &[Entry],
+    ) -> Result<(), WorkerError> {
+        let now_ms = self.clock.now_ms();
+        self.store.park(activity, &error.to_string(), entries, (now_ms, next_try_ms(now_ms, 0))).await?;
+        tracing::error!(
+            %activity, %error, entries = entries.len(),
+            "the database refuses an entry of this sale; the sale is parked, and all others go on"
+        );
+        self.look_at_ms = now_ms;
+        self.unclear.remove(&activity);
+        if let StoreError::Gap { .. } = error {
+            self.read_again(activity).await?;
+        }
+        Ok(())
+    }
+
+    /// Tries the parked sales that are due, and reports those that are left.
+    pub(super) async fn look(&mut self) -> Result<(), WorkerError> {
+        let now_ms = self.clock.now_ms();
+        self.look_at_ms = now_ms + LOOK_EVERY_MS;
+        let parked = self.store.parked().await?;
+        let is_due = |sale: &&Parked| sale.dropped.is_none() && (!self.tried_all || sale.next_try_ms <= now_ms);
+        let due: Vec<Parked> = parked.iter().filter(is_due).cloned().collect();
+        if due.is_empty() {
+            (self.report)(&parked);
+        }
+        for sale in &due {
+            if let Err(error) = self.take_parked(sale.activity).await? {
+                tracing::debug!(activity = %sale.activity, %error, tries = sale.tries, "the sale stays parked");
+                let next_ms = next_try_ms(now_ms, sale.tries + 1);
+                self.store.note_failed_try(sale.activity, &error.to_string(), next_ms).await?;
+                if let StoreError::Gap { .. } = error {
+                    self.read_again(sale.activity).await?;
+                }
+            }
+        }
+        if !due.is_empty() {
+            let left = self.store.parked().await?;
+            (self.report)(&left);
+        }
+        self.tried_all = true;
+        Ok(())
+    }
+
+    /// Tries those of `activities` that are parked; what became of a try that fails is not noted.
+    pub(super) async fn take_parked_of(&mut self, activities: &[ActivityId]) -> Result<(), WorkerError> {
+        for sale in self.store.parked().await? {
+            if sale.dropped.is_some() || !activities.contains(&sale.activity) {
+                continue;
+            }
+            match self.take_parked(sale.activity).await? {
+                Ok(()) => self.look_at_ms = self.clock.now_ms(),
+                Err(error) => tracing::debug!(activity = %sale.activity, %error, "the sale stays parked"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what waits of a parked sale, as far as the database accepts it; why it does not accept the rest.
+    async fn take_parked(&mut self, activity: ActivityId) -> Result<Result<(), StoreError>, WorkerError> {
+        let mut size = TAKE_IN_MAX;
+        loop {
+            match self.store.retry_parked(activity, size, self.clock.now_ms()).await {
+                Ok(Retried::Done) => {
+                    tracing::warn!(%activity, "all entries of a parked sale are taken in; it goes on");
+                    return Ok(Ok(()));
+                }
+                Ok(Retried::NotParked) => return Ok(Ok(())),
+                Ok(Retried::More) => {}
+                Err(error) if error.outlook() == Outlook::WillPass => return Err(error.into()),
+                // The first entry is missing, so fewer of them are no help.
+                Err(error @ StoreError::Gap { .. }) => return Ok(Err(error)),
+                Err(_) if size > 1 => size /= 2,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+    }
+}

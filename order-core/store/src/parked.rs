@@ -1,0 +1,274 @@
+//! Journal entries of sales that the database can't take in at present, kept until it can.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use contract::{
+    ActivityId,
+    ledger::Entry,
+    record::{Entries, Record as _},
+};
+use sqlx::{QueryBuilder, Row as _};
+
+use crate::{
+    StoreError,
+    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in},
+    plan::Plan,
+    sale::{PARKED_LISTED_MAX, Parked, Retried, TAKE_IN_MAX},
+    take_in::known,
+};
+
+/// Characters of a reason that are kept.
+const REASON_CHARS_MAX: usize = 500;
+/// Makes a parked sale's row this transaction's own.
+const LOCK: &str = "UPDATE parked_activities SET tries = tries WHERE activity_id = ?";
+
+/// How many of `entries`, which are in the order of their `seq`, follow one another from `last` on. Entries up to
+/// `last` are known already and count as well.
+///
+/// # Errors
+/// [`StoreError::Gap`] where there are entries and none of them does.
+pub(crate) fn next_in_line(activity: ActivityId, last: u64, entries: &[Entry]) -> Result<usize, StoreError> {
+    let mut end = last;
+    let follows = |entry: &&Entry| {
+        let follows = entry.seq <= end.saturating_add(1);
+        end = end.max(entry.seq);
+        follows
+    };
+    match (entries.iter().take_while(follows).count(), entries.first()) {
+        (0, Some(first)) => Err(StoreError::Gap { activity, last, found: first.seq }),
+        (count, _) => Ok(count),
+    }
+}
+
+/// The start of a reason that is kept.
+pub(crate) fn shortened(reason: &str) -> String {
+    reason.chars().take(REASON_CHARS_MAX).collect()
+}
+
+/// The order in which entries are taken in later. An entry from outside may have any `seq`, and is kept all the same.
+fn place(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
+fn bytes(entry: &Entry) -> Vec<u8> {
+    Entries::group(std::slice::from_ref(entry)).next().map(|record| record.to_bytes()).unwrap_or_default()
+}
+
+fn read(row: &DbRow) -> Result<(i64, Entry), StoreError> {
+    let bytes: Vec<u8> = row.try_get("entry")?;
+    let entries = Entries::decode(&bytes).map_err(|error| StoreError::contradiction(error.to_string()))?.into_vec();
+    let [entry] = entries[..] else { return Err(StoreError::contradiction("not one entry is parked in a row")) };
+    Ok((row.try_get("id")?, entry))
+}
+
+/// Which of the sales that `entries` are of are parked.
+pub(crate) async fn parked_among(tx: &mut Tx, entries: &[Entry]) -> Result<BTreeSet<ActivityId>, StoreError> {
+    let activities: BTreeSet<ActivityId> = entries.iter().map(|entry| entry.activity).collect();
+    let mut query = QueryBuilder::<Db>::new("SELECT activity_id FROM parked_activities WHERE activity_id");
+    push_in(&mut query, activities.iter().map(|activity| activity.as_i64()));
+    let rows = query.build().fetch_all(&mut **tx).await?;
+    rows.iter().map(|row| id(row, "activity_id", ActivityId::from_i64)).collect()
+}
+
+impl Store {
+    /// Keeps entries of parked sales that the database does not have yet; how many those were.
+    pub(crate) async fn set_aside(&self, tx: &mut Tx, entries: &[Entry]) -> Result<usize, StoreError> {
+        let mut by_activity: BTreeMap<ActivityId, Vec<&Entry>> = BTreeMap::new();
+        for entry in entries {
+            by_activity.entry(entry.activity).or_default().push(entry);
+        }
+        let mut kept = 0;
+        for (activity, entries) in by_activity {
+            if !lock_row(tx, LOCK, activity.as_i64()).await? {
+                return Err(StoreError::Unavailable(format!("sale {activity} is not parked any more")));
+            }
+            let known = known_of(tx, activity, &entries).await?;
+            let new: Vec<(i64, Vec<u8>)> = entries
+                .into_iter()
+                .filter(|entry| entry.seq > known.last)
+                .map(|entry| (place(entry.seq), bytes(entry)))
+                .filter(|row| !known.parked.contains(row))
+                .collect();
+            kept += new.len();
+            self.insert_parked(tx, activity, new).await?;
+        }
+        Ok(kept)
+    }
+
+    async fn insert_parked(
+        &self,
+        tx: &mut Tx,
+        activity: ActivityId,
+        entries: Vec<(i64, Vec<u8>)>,
+    ) -> Result<(), StoreError> {
+        let mut rows = Vec::with_capacity(entries.len());
+        for (seq, bytes) in entries {
+            rows.push((self.next_id()?, seq, bytes));
+        }
+        for rows in rows.chunks(INSERT_ROWS_MAX) {
+            let mut insert = QueryBuilder::<Db>::new("INSERT INTO parked_entries (id, activity_id, seq, entry) ");
+            insert.push_values(rows, |mut values, (id, seq, bytes)| {
+                values.push_bind(*id).push_bind(activity.as_i64()).push_bind(*seq).push_bind(&bytes[..]);
+            });
+            insert.build().execute(&mut **tx).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn park_entries(
+        &self,
+        activity: ActivityId,
+        reason: &str,
+        entries: &[Entry],
+        (now_ms, next_try_ms): (u64, u64),
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin_write().await?;
+        if !lock_row(&mut tx, LOCK, activity.as_i64()).await? {
+            sqlx::query(
+                "INSERT INTO parked_activities (activity_id, reason, since_ms, tries, next_try_ms) \
+                 VALUES (?, ?, ?, 0, ?)",
+            )
+            .bind(activity.as_i64())
+            .bind(shortened(reason))
+            .bind(big(now_ms)?)
+            .bind(big(next_try_ms)?)
+            .execute(&mut *tx)
+            .await?;
+        }
+        self.set_aside(&mut tx, entries).await?;
+        tx.commit().await
+    }
+
+    pub(crate) async fn retry_entries(
+        &self,
+        activity: ActivityId,
+        limit: usize,
+        now_ms: u64,
+    ) -> Result<Retried, StoreError> {
+        assert!((1..=TAKE_IN_MAX).contains(&limit), "{limit} entries at once");
+        let mut tx = self.begin_write().await?;
+        if !lock_row(&mut tx, LOCK, activity.as_i64()).await? {
+            return Ok(Retried::NotParked);
+        }
+        let rows = sqlx::query("SELECT id, entry FROM parked_entries WHERE activity_id = ? ORDER BY seq, id LIMIT ?")
+            .bind(activity.as_i64())
+            .bind(i64::try_from(limit + 1).unwrap_or(i64::MAX))
+            .fetch_all(&mut *tx)
+            .await?;
+        let more = rows.len() > limit;
+        let (ids, entries): (Vec<i64>, Vec<Entry>) =
+            rows.iter().take(limit).map(read).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        let mut taken = 0;
+        let mut rings = false;
+        if !entries.is_empty() {
+            let known = known(&mut tx, &entries).await?;
+            let last = known.ledgers.get(&activity).map_or(0, |row| row.seq);
+            taken = next_in_line(activity, last, &entries)?;
+            let plan = Plan::new(&known, &entries[..taken], self.settings.pay_within_ms, now_ms)?;
+            rings = !plan.outgoing.is_empty();
+            self.write_plan(&mut tx, plan, now_ms).await?;
+            let mut delete = QueryBuilder::<Db>::new("DELETE FROM parked_entries WHERE id");
+            push_in(&mut delete, ids[..taken].iter().copied());
+            delete.build().execute(&mut *tx).await?;
+        }
+        let done = taken == entries.len() && !more;
+        if done {
+            let delete = sqlx::query("DELETE FROM parked_activities WHERE activity_id = ?").bind(activity.as_i64());
+            delete.execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        if rings {
+            self.bell.notify_one();
+        }
+        Ok(if done { Retried::Done } else { Retried::More })
+    }
+
+    pub(crate) async fn note_try(
+        &self,
+        activity: ActivityId,
+        reason: &str,
+        next_try_ms: u64,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin_write().await?;
+        sqlx::query(
+            "UPDATE parked_activities SET reason = ?, tries = tries + 1, next_try_ms = ? WHERE activity_id = ?",
+        )
+        .bind(shortened(reason))
+        .bind(big(next_try_ms)?)
+        .bind(activity.as_i64())
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await
+    }
+
+    pub(crate) async fn list_parked(&self) -> Result<Vec<Parked>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT p.activity_id AS activity_id, p.reason AS reason, p.since_ms AS since_ms, p.tries AS tries, \
+             p.next_try_ms AS next_try_ms, p.dropped_reason AS dropped_reason, \
+             (SELECT COUNT(*) FROM parked_entries e WHERE e.activity_id = p.activity_id) AS entries \
+             FROM parked_activities p ORDER BY p.since_ms, p.activity_id LIMIT ?",
+        )
+        .bind(i64::try_from(PARKED_LISTED_MAX).unwrap_or(i64::MAX))
+        .fetch_all(self.readers())
+        .await?;
+        let parked = |row: &DbRow| {
+            Ok(Parked {
+                activity: id(row, "activity_id", ActivityId::from_i64)?,
+                reason: row.try_get("reason")?,
+                since_ms: count(row, "since_ms")?,
+                tries: count(row, "tries")?,
+                next_try_ms: count(row, "next_try_ms")?,
+                entries: count(row, "entries")?,
+                dropped: row.try_get("dropped_reason")?,
+            })
+        };
+        rows.iter().map(parked).collect()
+    }
+
+    /// Has a parked sale tried again at once, also one that was dropped; whether it is parked.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn retry_soon(&self, activity: ActivityId) -> Result<bool, StoreError> {
+        let mut tx = self.begin_write().await?;
+        let sql = "UPDATE parked_activities SET next_try_ms = 0, dropped_reason = NULL WHERE activity_id = ?";
+        let updated = sqlx::query(sql).bind(activity.as_i64()).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(updated.rows_affected() == 1)
+    }
+
+    /// Gives a parked sale up for `reason`: it is neither tried nor warned of any more, until somebody has it tried
+    /// again. Its entries stay. Whether it is parked.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn drop_parked(&self, activity: ActivityId, reason: &str) -> Result<bool, StoreError> {
+        let mut tx = self.begin_write().await?;
+        let sql = "UPDATE parked_activities SET dropped_reason = ? WHERE activity_id = ?";
+        let updated = sqlx::query(sql).bind(reason).bind(activity.as_i64()).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(updated.rows_affected() == 1)
+    }
+}
+
+/// What the database has of one sale already.
+struct KnownEntries {
+    /// `seq` of the last entry taken in.
+    last: u64,
+    parked: BTreeSet<(i64, Vec<u8>)>,
+}
+
+async fn known_of(tx: &mut Tx, activity: ActivityId, entries: &[&Entry]) -> Result<KnownEntries, StoreError> {
+    let row = sqlx::query("SELECT seq FROM ledgers WHERE activity_id = ?").bind(activity.as_i64());
+    let last = row.fetch_optional(&mut **tx).await?.map_or(Ok(0), |row| count(&row, "seq"))?;
+    let seqs = || entries.iter().map(|entry| entry.seq);
+    let (least, most) = (place(seqs().min().unwrap_or(0)), place(seqs().max().unwrap_or(0)));
+    let rows = sqlx::query("SELECT seq, entry FROM parked_entries WHERE activity_id = ? AND seq >= ? AND seq <= ?")
+        .bind(activity.as_i64())
+        .bind(least)
+        .bind(most)
+        .fetch_all(&mut **tx)
+        .await?;
+    let parked = |row: &DbRow| Ok::<_, StoreError>((row.try_get("seq")?, row.try_get("entry")?));
+    Ok(KnownEntries { last, parked: rows.iter().map(parked).collect::<Result<_, _>>()? })
+}
