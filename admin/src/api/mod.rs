@@ -4,6 +4,7 @@ mod activities;
 mod catalogue;
 mod images;
 mod orders;
+mod parked;
 mod refused;
 mod request;
 mod sessions;
@@ -91,7 +92,10 @@ pub fn router<K: LedgerClient, C: Clock>(api: Api<K, C>) -> Router {
         .routes(routes!(steer::end))
         .routes(routes!(steer::restock))
         .routes(routes!(steer::entry_list, steer::say_entry))
-        .routes(routes!(activities::audit));
+        .routes(routes!(activities::audit))
+        .routes(routes!(parked::list_parked))
+        .routes(routes!(parked::retry_parked))
+        .routes(routes!(parked::drop_parked));
     let whole = OpenApiRouter::with_openapi(document).nest("/admin/api/v1", under);
     let (router, document) = whole.with_state(api).split_for_parts();
     openapi::with_document(router, document, LIMITED.free)

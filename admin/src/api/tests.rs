@@ -1,5 +1,6 @@
 mod document;
 mod images;
+mod parked;
 mod steer;
 
 use std::{

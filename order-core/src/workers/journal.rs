@@ -5,7 +5,7 @@ mod rereading;
 
 use std::collections::BTreeMap;
 
-use commit_log::{Consumer, Log, Record, next_offsets};
+use commit_log::{Consumer, Log, LogError, Record, next_offsets};
 use contract::{
     ActivityId,
     ledger::Entry,
@@ -60,7 +60,7 @@ enum Next {
     /// Records that the group has not committed.
     New(Vec<Record>),
     /// Records that are read once more.
-    Old(Vec<Record>),
+    Old(Result<Vec<Record>, LogError>),
     /// Parked sales.
     Parked,
 }
@@ -110,7 +110,7 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
         if *old_first {
             tokio::select! {
                 biased;
-                records = old => Ok(Next::Old(records?)),
+                records = old => Ok(Next::Old(records)),
                 records = new => Ok(Next::New(records?)),
                 () = look => Ok(Next::Parked),
             }
@@ -118,7 +118,7 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
             tokio::select! {
                 biased;
                 records = new => Ok(Next::New(records?)),
-                records = old => Ok(Next::Old(records?)),
+                records = old => Ok(Next::Old(records)),
                 () = look => Ok(Next::Parked),
             }
         }
@@ -235,7 +235,7 @@ impl<L: Log, S: SaleStore, C: Clock> Worker for Journal<L, S, C> {
                 }
                 result
             }
-            Next::Old(records) => self.take_old(&records).await,
+            Next::Old(records) => self.take_old(records).await,
             Next::Parked => self.look().await,
         }
     }

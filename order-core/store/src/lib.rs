@@ -61,6 +61,7 @@ pub use moves::Moved;
 pub use opening::Opening;
 pub use orders::{Order, OrderLine, OrderQuery, StaffOrder};
 pub use page::{Changed, Listed, PAGE_MAX, Page, cursor_number};
+pub use parked::PARKED_REASON_CHARS_MAX;
 pub use passwords::{PASSWORD_BYTES_MAX, Passwords, SignIn};
 pub use payments::{Arrived, Begun, Notice, Payment};
 pub use refunds::{AskedRefund, DueRefund, Purpose};

@@ -17,7 +17,7 @@ use crate::{
     StoreError,
     order_state::{Happening, OrderState},
     outgoing::Outgoing,
-    parked::{next_in_line, shortened},
+    parked::{go_on, next_in_line, shortened},
     plan::{HoldRow, Known, LedgerRow, Offer, OrderRow, Plan},
     sale::{
         DatabaseCounts, OutboxRow, PARKED_LISTED_MAX, PaidOutcome, Parked, REPEAT_ROWS_MAX, Retried, SaleStore,
@@ -340,7 +340,14 @@ impl SaleStore for ModelStore {
 
     async fn snapshots(&self) -> Result<Vec<Snapshot>, StoreError> {
         let tables = self.tables();
-        Ok(tables.ledgers.iter().map(|(activity, row)| tables.snapshot(*activity, row)).collect())
+        let snapshot = |(activity, row): (&ActivityId, &LedgerRow)| {
+            let mut snapshot = tables.snapshot(*activity, row);
+            let mut entries = tables.parked.get(activity).map(|row| row.entries.clone()).unwrap_or_default();
+            entries.sort_by_key(|entry| entry.seq);
+            go_on(&mut snapshot, entries);
+            snapshot
+        };
+        Ok(tables.ledgers.iter().map(snapshot).collect())
     }
 
     async fn audit_counts(&self, activity: ActivityId) -> Result<Option<DatabaseCounts>, StoreError> {

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use contract::{
-    ActivityId,
-    ledger::Entry,
+    ActivityId, OrderId,
+    ledger::{Entry, Event, Hold, HoldState, Snapshot},
     record::{Entries, Record as _},
 };
-use sqlx::{QueryBuilder, Row as _};
+use sqlx::{QueryBuilder, Row as _, any::AnyArguments, query::Query};
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in},
+    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in, retried},
+    page::{Listed, Page},
     plan::Plan,
     sale::{PARKED_LISTED_MAX, Parked, Retried, TAKE_IN_MAX},
     take_in::known,
@@ -19,6 +20,8 @@ use crate::{
 
 /// Characters of a reason that are kept.
 const REASON_CHARS_MAX: usize = 500;
+/// Characters of the reason for which a parked sale is dropped.
+pub const PARKED_REASON_CHARS_MAX: usize = 200;
 /// Makes a parked sale's row this transaction's own.
 const LOCK: &str = "UPDATE parked_activities SET tries = tries WHERE activity_id = ?";
 
@@ -38,6 +41,68 @@ pub(crate) fn next_in_line(activity: ActivityId, last: u64, entries: &[Entry]) -
         (0, Some(first)) => Err(StoreError::Gap { activity, last, found: first.seq }),
         (count, _) => Ok(count),
     }
+}
+
+/// Takes a ledger's snapshot on by the entries that wait for it, in the order of their `seq`. The log forgets entries
+/// after a week, and the ledger has decided them all the same. Stops at the first that does not fit.
+pub(crate) fn go_on(snapshot: &mut Snapshot, entries: impl IntoIterator<Item = Entry>) {
+    let units = |hold: &Hold| u64::from(hold.reservation.quantity);
+    let mut taken = snapshot.holds.iter().filter(|hold| hold.state != HoldState::Released).map(units).sum();
+    for entry in entries {
+        if entry.seq <= snapshot.seq {
+            continue;
+        }
+        if entry.seq != snapshot.seq + 1 || apply(snapshot, &mut taken, entry.event).is_none() {
+            return;
+        }
+        (snapshot.seq, snapshot.epoch) = (entry.seq, entry.epoch);
+    }
+}
+
+/// `taken` are the units that are held or sold.
+fn apply(snapshot: &mut Snapshot, taken: &mut u64, event: Event) -> Option<()> {
+    match event {
+        Event::Opened { .. } => return None,
+        Event::Held(reservation) => {
+            let place = snapshot.holds.binary_search_by_key(&reservation.order, |hold| hold.reservation.order).err()?;
+            let units = u64::from(reservation.quantity);
+            if units == 0 || *taken + units > snapshot.total {
+                return None;
+            }
+            *taken += units;
+            snapshot.holds.insert(place, Hold { reservation, state: HoldState::Held });
+        }
+        Event::Settled { order, quantity } => turn(snapshot, order, quantity, HoldState::Sold)?,
+        Event::Released { order, quantity } => {
+            turn(snapshot, order, quantity, HoldState::Released)?;
+            *taken -= u64::from(quantity);
+        }
+        Event::Restocked { operation, delta } => {
+            let total = snapshot.total.checked_add_signed(delta).filter(|total| total >= taken)?;
+            let place = snapshot.restocks.binary_search(&operation).err()?;
+            snapshot.restocks.insert(place, operation);
+            snapshot.total = total;
+        }
+    }
+    Some(())
+}
+
+fn turn(snapshot: &mut Snapshot, order: OrderId, quantity: u32, state: HoldState) -> Option<()> {
+    let place = snapshot.holds.binary_search_by_key(&order, |hold| hold.reservation.order).ok()?;
+    let hold = snapshot.holds.get_mut(place)?;
+    let fits = hold.state == HoldState::Held && hold.reservation.quantity == quantity;
+    fits.then(|| hold.state = state)
+}
+
+/// Everything that waits, by sale and in the order of `seq`.
+pub(crate) async fn all_parked(tx: &mut Tx) -> Result<BTreeMap<ActivityId, Vec<Entry>>, StoreError> {
+    let rows = sqlx::query("SELECT id, entry FROM parked_entries ORDER BY activity_id, seq, id").fetch_all(&mut **tx);
+    let mut parked: BTreeMap<ActivityId, Vec<Entry>> = BTreeMap::new();
+    for row in rows.await? {
+        let (_, entry) = read(&row)?;
+        parked.entry(entry.activity).or_default().push(entry);
+    }
+    Ok(parked)
 }
 
 /// The start of a reason that is kept.
@@ -202,53 +267,73 @@ impl Store {
     }
 
     pub(crate) async fn list_parked(&self) -> Result<Vec<Parked>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT p.activity_id AS activity_id, p.reason AS reason, p.since_ms AS since_ms, p.tries AS tries, \
-             p.next_try_ms AS next_try_ms, p.dropped_reason AS dropped_reason, \
-             (SELECT COUNT(*) FROM parked_entries e WHERE e.activity_id = p.activity_id) AS entries \
-             FROM parked_activities p ORDER BY p.since_ms, p.activity_id LIMIT ?",
-        )
-        .bind(i64::try_from(PARKED_LISTED_MAX).unwrap_or(i64::MAX))
-        .fetch_all(self.readers())
-        .await?;
-        let parked = |row: &DbRow| {
-            Ok(Parked {
-                activity: id(row, "activity_id", ActivityId::from_i64)?,
-                reason: row.try_get("reason")?,
-                since_ms: count(row, "since_ms")?,
-                tries: count(row, "tries")?,
-                next_try_ms: count(row, "next_try_ms")?,
-                entries: count(row, "entries")?,
-                dropped: row.try_get("dropped_reason")?,
-            })
-        };
-        rows.iter().map(parked).collect()
+        let mut query = QueryBuilder::<Db>::new(SELECT);
+        query.push(" ORDER BY since_ms, activity_id LIMIT ");
+        query.push_bind(i64::try_from(PARKED_LISTED_MAX).unwrap_or(i64::MAX));
+        query.build().fetch_all(self.readers()).await?.iter().map(parked).collect()
     }
 
-    /// Has a parked sale tried again at once, also one that was dropped; whether it is parked.
+    /// Parked sales, the newest first.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn retry_soon(&self, activity: ActivityId) -> Result<bool, StoreError> {
-        let mut tx = self.begin_write().await?;
-        let sql = "UPDATE parked_activities SET next_try_ms = 0, dropped_reason = NULL WHERE activity_id = ?";
-        let updated = sqlx::query(sql).bind(activity.as_i64()).execute(&mut *tx).await?;
-        tx.commit().await?;
-        Ok(updated.rows_affected() == 1)
+    pub async fn parked_page(&self, page: Page) -> Result<Listed<Parked>, StoreError> {
+        let mut query = QueryBuilder::<Db>::new(SELECT);
+        query.push(" WHERE activity_id < ").push_bind(page.before);
+        query.push(" ORDER BY activity_id DESC LIMIT ").push_bind(page.rows());
+        let rows = query.build().fetch_all(self.readers()).await?;
+        let items = rows.iter().map(parked).collect::<Result<_, _>>()?;
+        Ok(page.cut(items, |parked: &Parked| parked.activity.as_i64()))
+    }
+
+    /// Has a parked sale tried again at once, also one that was dropped; the sale, where it is parked.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn retry_soon(&self, activity: ActivityId, now_ms: u64) -> Result<Option<Parked>, StoreError> {
+        let sql = "UPDATE parked_activities SET next_try_ms = ?, dropped_reason = NULL WHERE activity_id = ?";
+        let now_ms = big(now_ms)?;
+        retried(|| self.update_parked(activity, sqlx::query(sql).bind(now_ms).bind(activity.as_i64()))).await
     }
 
     /// Gives a parked sale up for `reason`: it is neither tried nor warned of any more, until somebody has it tried
-    /// again. Its entries stay. Whether it is parked.
+    /// again. Its entries stay. The sale, where it is parked.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn drop_parked(&self, activity: ActivityId, reason: &str) -> Result<bool, StoreError> {
-        let mut tx = self.begin_write().await?;
+    pub async fn drop_parked(&self, activity: ActivityId, reason: &str) -> Result<Option<Parked>, StoreError> {
         let sql = "UPDATE parked_activities SET dropped_reason = ? WHERE activity_id = ?";
-        let updated = sqlx::query(sql).bind(reason).bind(activity.as_i64()).execute(&mut *tx).await?;
-        tx.commit().await?;
-        Ok(updated.rows_affected() == 1)
+        retried(|| self.update_parked(activity, sqlx::query(sql).bind(reason).bind(activity.as_i64()))).await
     }
+
+    async fn update_parked(
+        &self,
+        activity: ActivityId,
+        update: Query<'_, Db, AnyArguments>,
+    ) -> Result<Option<Parked>, StoreError> {
+        let mut tx = self.begin_write().await?;
+        update.execute(&mut *tx).await?;
+        let mut query = QueryBuilder::<Db>::new(SELECT);
+        query.push(" WHERE activity_id = ").push_bind(activity.as_i64());
+        let row = query.build().fetch_optional(&mut *tx).await?;
+        tx.commit().await?;
+        row.as_ref().map(parked).transpose()
+    }
+}
+
+const SELECT: &str = "SELECT p.*, (SELECT COUNT(*) FROM parked_entries e WHERE e.activity_id = p.activity_id) AS entries \
+     FROM parked_activities p";
+
+fn parked(row: &DbRow) -> Result<Parked, StoreError> {
+    Ok(Parked {
+        activity: id(row, "activity_id", ActivityId::from_i64)?,
+        reason: row.try_get("reason")?,
+        since_ms: count(row, "since_ms")?,
+        tries: count(row, "tries")?,
+        next_try_ms: count(row, "next_try_ms")?,
+        entries: count(row, "entries")?,
+        dropped: row.try_get("dropped_reason")?,
+    })
 }
 
 /// What the database has of one sale already.

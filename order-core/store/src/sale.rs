@@ -83,7 +83,8 @@ pub trait SaleStore: Clone + Send + Sync + 'static {
     /// Rings after a commit that wrote to the outbox.
     fn outbox_bell(&self) -> &Notify;
 
-    /// Every ledger as of the last entry taken in, for a ledger that must go on from it.
+    /// Every ledger as of the last entry taken in, or of the last one that waits behind it without a gap, for a
+    /// ledger that must go on from it.
     fn snapshots(&self) -> impl Future<Output = Result<Vec<Snapshot>, StoreError>> + Send;
 
     /// Counts at one instant; `None` where the ledger was never opened.

@@ -15,6 +15,7 @@ use crate::{
     moves::{Moved, standing, step},
     order_state::{Happening, OrderState},
     outgoing::Outgoing,
+    parked::{all_parked, go_on},
     sale::{DatabaseCounts, OutboxRow, PaidOutcome, Parked, REPEAT_ROWS_MAX, Retried, SaleStore, TakenIn},
     take_in::{RESTOCK, hold_row, hold_state, hold_word, ledger_row},
 };
@@ -141,6 +142,7 @@ impl SaleStore for Store {
             .bind(RESTOCK)
             .fetch_all(&mut *tx)
             .await?;
+        let mut parked = all_parked(&mut tx).await?;
         tx.commit().await?;
 
         let mut holds_of: BTreeMap<ActivityId, Vec<Hold>> = BTreeMap::new();
@@ -159,7 +161,9 @@ impl SaleStore for Store {
             let holds = holds_of.remove(&activity).unwrap_or_default();
             let restocks = restocks_of.remove(&activity).unwrap_or_default();
             let (total, epoch, seq) = (row.total, row.epoch, row.seq);
-            Ok(Snapshot { activity, terms: row.terms, total, epoch, seq, holds, restocks })
+            let mut snapshot = Snapshot { activity, terms: row.terms, total, epoch, seq, holds, restocks };
+            go_on(&mut snapshot, parked.remove(&activity).unwrap_or_default());
+            Ok(snapshot)
         };
         ledgers.iter().map(&mut snapshot).collect()
     }

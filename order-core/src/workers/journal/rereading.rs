@@ -69,9 +69,18 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
         Ok(())
     }
 
-    /// Takes in records that are read again. Those that hold no entries were buried the first time.
-    pub(super) async fn take_old(&mut self, records: &[Record]) -> Result<(), WorkerError> {
-        let (entries, _) = read(records);
+    /// Takes in records that are read again. Those that hold no entries were buried the first time. Where they can't be
+    /// read, the next try of a parked sale begins anew.
+    pub(super) async fn take_old(&mut self, records: Result<Vec<Record>, LogError>) -> Result<(), WorkerError> {
+        let records = match records {
+            Ok(records) => records,
+            Err(error) => {
+                tracing::debug!(%error, "the journal can't be read again");
+                self.rereading = None;
+                return Ok(());
+            }
+        };
+        let (entries, _) = read(&records);
         let taken = match self.take(&entries).await {
             // What parked sales lacked may be there now.
             Ok(set_aside) if set_aside > 0 => {
@@ -82,8 +91,8 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
         };
         let Some(rereading) = &mut self.rereading else { return taken };
         if taken.is_err() {
-            rewind(&mut rereading.consumer, records);
-        } else if rereading.is_done_after(records) {
+            rewind(&mut rereading.consumer, &records);
+        } else if rereading.is_done_after(&records) {
             self.rereading = None;
         }
         taken

@@ -21,8 +21,13 @@ async fn parked<S: SaleStore>(store: &S) -> Vec<Parked> {
 
 /// A sale of five orders, 201 to 205 of users 1 to 5; each is the entry `seq` = number - 199.
 fn five_orders() -> Sale {
+    orders(5)
+}
+
+/// The first of them.
+fn orders(count: i64) -> Sale {
     let mut sale = Sale::open(2, 9);
-    for id in 1..=5 {
+    for id in 1..=count {
         sale.hold(200 + id, id, 1);
     }
     sale
@@ -63,6 +68,10 @@ async fn entries_wait_in_order_while_other_sales_go_on<F: Fixture>(fixture: &F) 
     store.note_failed_try(two.id, "still", NOW_MS + 9).await.expect("noted");
     let noted = &parked(&store).await[0];
     assert_eq!((&*noted.reason, noted.tries, noted.next_try_ms, noted.entries), ("still", 1, NOW_MS + 9, 3));
+
+    // A ledger that is made from these goes on behind what waits.
+    let snapshots = store.snapshots().await.expect("snapshots");
+    assert_eq!(snapshots, [first.ledger.snapshot(), orders(4).ledger.snapshot()]);
 
     let before = outbox(&store).await.len();
     assert_eq!(store.retry_parked(two.id, 2, NOW_MS).await.ok(), Some(Retried::More));
@@ -128,5 +137,6 @@ async fn any_entry_can_be_kept<F: Fixture>(fixture: &F) {
     }
     assert_eq!(parked(&store).await[0].entries, 10);
     assert_eq!(counts(&store, two.id).await, states);
+    assert_eq!(store.snapshots().await.expect("snapshots"), [sale.ledger.snapshot()]);
     assert_eq!(store.mark_paid(order(203), NOW_MS).await.ok(), Some(PaidOutcome::Paid), "its orders go on");
 }

@@ -1,0 +1,115 @@
+//! Sales whose journal the database can't take in at present.
+
+use axum::extract::State;
+use contract::{ActivityId, openapi};
+use foundation::{
+    Clock,
+    web::{Json, Path, Query},
+};
+use ledger::LedgerClient;
+use serde::{Deserialize, Serialize};
+use store::{PARKED_REASON_CHARS_MAX, Parked};
+use utoipa::ToSchema;
+
+use super::{
+    Api,
+    catalogue::named,
+    refused::{Refused, not_found},
+    request::{ListBody, PageQuery, Staff},
+};
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ParkedSale)]
+struct ParkedBody {
+    activity_id: ActivityId,
+    /// Why the database refuses the sale's next journal entry.
+    reason: String,
+    #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
+    since: u64,
+    /// Retries that failed.
+    tries: u64,
+    /// When it is retried.
+    #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
+    next_try_at: u64,
+    /// Journal entries that wait.
+    entries: u64,
+    /// Why it is not retried any more; null while it is.
+    dropped_reason: Option<String>,
+}
+
+impl From<Parked> for ParkedBody {
+    fn from(parked: Parked) -> Self {
+        let Parked { activity, reason, since_ms, tries, next_try_ms, entries, dropped } = parked;
+        Self {
+            activity_id: activity,
+            reason,
+            since: since_ms,
+            tries,
+            next_try_at: next_try_ms,
+            entries,
+            dropped_reason: dropped,
+        }
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = DropParked)]
+pub(super) struct DropBody {
+    #[schema(schema_with = openapi::name::<PARKED_REASON_CHARS_MAX>)]
+    reason: String,
+}
+
+/// Sales whose journal entries the database refuses, a page at a time. All other sales go on.
+#[utoipa::path(
+    get, path = "/parked", tag = "parked sales",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them.", body = ListBody<ParkedBody>)),
+    security(("admin" = ["viewer"])),
+)]
+pub(super) async fn list_parked<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<impl Serialize>, Refused> {
+    Ok(ListBody::of(api.store.parked_page(query.page()?).await?, ParkedBody::from))
+}
+
+/// Retry a parked sale within a second, also one that was dropped.
+#[utoipa::path(
+    post, path = "/parked/{id}/retry", tag = "parked sales",
+    params(("id" = ActivityId, Path)),
+    responses((status = 200, description = "The sale will be retried.", body = ParkedBody)),
+    security(("admin" = ["operator"])),
+)]
+pub(super) async fn retry_parked<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<ActivityId>,
+) -> Result<Json<impl Serialize>, Refused> {
+    found(api.store.retry_soon(id, api.clock.now_ms()).await?)
+}
+
+/// Give a parked sale up: it is neither retried nor reported any more. Its entries are kept, and a retry takes it up again.
+#[utoipa::path(
+    post, path = "/parked/{id}/drop", tag = "parked sales",
+    params(("id" = ActivityId, Path)),
+    request_body = DropBody,
+    responses((status = 200, description = "The sale is dropped.", body = ParkedBody)),
+    security(("admin" = ["operator"])),
+)]
+pub(super) async fn drop_parked<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    _: Staff,
+    Path(id): Path<ActivityId>,
+    Json(asked): Json<DropBody>,
+) -> Result<Json<impl Serialize>, Refused> {
+    named(&asked.reason, PARKED_REASON_CHARS_MAX, "reason")?;
+    found(api.store.drop_parked(id, &asked.reason).await?)
+}
+
+fn found(parked: Option<Parked>) -> Result<Json<ParkedBody>, Refused> {
+    Ok(Json(parked.ok_or_else(|| not_found("parked sale"))?.into()))
+}
