@@ -83,6 +83,7 @@ fn apply(snapshot: &mut Snapshot, taken: &mut u64, event: Event) -> Option<()> {
             snapshot.restocks.insert(place, operation);
             snapshot.total = total;
         }
+        Event::Ended { ends_at_ms } => snapshot.terms = snapshot.terms.ended_at(ends_at_ms),
     }
     Some(())
 }
