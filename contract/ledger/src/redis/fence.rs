@@ -42,6 +42,16 @@ pub enum FenceError {
     /// The outbox does not follow the journal.
     #[error(transparent)]
     Contradiction(#[from] RestoreError),
+    /// Redis has entries that neither the journal nor the outbox has. To rebuild the ledger would lose them.
+    #[error("activity {activity}: Redis is at entry {redis}, journal and outbox end at {journal}")]
+    Ahead {
+        /// Whose ledger.
+        activity: ActivityId,
+        /// The ledger's last entry in Redis.
+        redis: u64,
+        /// The last entry of the journal and the outbox together.
+        journal: u64,
+    },
 }
 
 /// What a look found.
@@ -117,11 +127,18 @@ impl<L: Log, S: SnapshotSource> Fence<L, S> {
     /// Every activity that has a ledger.
     async fn compare(&self, run: &str, now_ms: u64) -> Result<Vec<ActivityId>, FenceError> {
         let here = self.ledgers.activities().await?;
+        // The outboxes are read before the log: an element leaves its outbox only once it is on the log, so no entry is
+        // missing from both.
+        let mut outboxes = HashMap::with_capacity(here.len());
+        for activity in &here {
+            outboxes.insert(*activity, self.ledgers.outbox(*activity).await?);
+        }
         let mut journal = restore(&self.log, &self.snapshots).await?;
         let known: Vec<ActivityId> = journal.keys().copied().chain(here).collect::<HashSet<_>>().into_iter().collect();
         for (activity, state) in known.iter().zip(self.ledgers.states(&known).await?) {
             if state.as_ref().is_none_or(|state| state.run != run) {
-                self.compare_one(*activity, journal.remove(activity), state, now_ms).await?;
+                let outbox = outboxes.remove(activity).unwrap_or_default();
+                self.compare_one(*activity, (journal.remove(activity), outbox), state, now_ms).await?;
             }
         }
         self.ledgers.set_verified(run).await?;
@@ -131,13 +148,13 @@ impl<L: Log, S: SnapshotSource> Fence<L, S> {
     async fn compare_one(
         &self,
         activity: ActivityId,
-        journal: Option<Ledger>,
+        (journal, outbox): (Option<Ledger>, Vec<Entry>),
         state: Option<State>,
         now_ms: u64,
     ) -> Result<(), FenceError> {
         let mut missing = Vec::new();
         let mut ledgers: HashMap<ActivityId, Ledger> = journal.map(|ledger| (activity, ledger)).into_iter().collect();
-        for entry in self.ledgers.outbox(activity).await? {
+        for entry in outbox {
             if Ledger::fold(&mut ledgers, &entry)? == contract::ledger::Replayed::Applied {
                 missing.push(entry);
             }
@@ -148,6 +165,10 @@ impl<L: Log, S: SnapshotSource> Fence<L, S> {
             return Ok(());
         };
         let journaled = ledger.counters().seq;
+        let redis = state.as_ref().and_then(|state| state.seq);
+        if let Some(redis) = redis.filter(|redis| *redis > journaled) {
+            return Err(FenceError::Ahead { activity, redis, journal: journaled });
+        }
         let remembered = self.ledgers.remembered(activity).await?;
         for Remembered { reservation, at_ms } in &remembered {
             if ledger.hold(reservation.order).is_some() {
