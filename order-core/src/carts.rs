@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use contract::{Cents, SkuId, UserId};
-use redis::{RedisError, Script, aio::ConnectionManager};
+use foundation::redis::Connection;
+use redis::{RedisError, Script};
 use store::{CART_LINES_MAX, CART_UNITS_MAX, CartChange, CartLine, Store, StoreError};
 
 /// A cart that nobody touches is forgotten after so long.
@@ -37,7 +38,7 @@ pub enum Carts {
     /// Orders empty them in their own transaction.
     Database(Store),
     /// Orders empty them afterwards.
-    Redis(ConnectionManager),
+    Redis(Connection),
 }
 
 impl std::fmt::Debug for Carts {
@@ -115,7 +116,7 @@ fn keys(user: UserId) -> [String; 2] {
     [format!("mall:cart:{{{user}}}"), format!("mall:cart:{{{user}}}:prices")]
 }
 
-async fn lines(mut connection: ConnectionManager, user: UserId) -> Result<Vec<CartLine>, RedisError> {
+async fn lines(mut connection: Connection, user: UserId) -> Result<Vec<CartLine>, RedisError> {
     let [quantities, prices] = keys(user);
     let mut ask = redis::pipe();
     ask.hgetall(quantities).hgetall(prices);
@@ -132,12 +133,7 @@ async fn lines(mut connection: ConnectionManager, user: UserId) -> Result<Vec<Ca
     Ok(lines)
 }
 
-async fn change(
-    mut connection: ConnectionManager,
-    user: UserId,
-    line: CartLine,
-    how: How,
-) -> Result<CartChange, StoreError> {
+async fn change(mut connection: Connection, user: UserId, line: CartLine, how: How) -> Result<CartChange, StoreError> {
     let [quantities, prices] = keys(user);
     let mut call = CHANGE.key(quantities);
     call.key(prices).arg(line.sku.as_i64()).arg(line.quantity).arg(line.price.get());
@@ -152,7 +148,7 @@ async fn change(
     }
 }
 
-async fn take(mut connection: ConnectionManager, user: UserId, skus: Option<&[SkuId]>) -> Result<(), RedisError> {
+async fn take(mut connection: Connection, user: UserId, skus: Option<&[SkuId]>) -> Result<(), RedisError> {
     let [quantities, prices] = keys(user);
     let mut ask = redis::pipe();
     match skus {
@@ -168,8 +164,6 @@ async fn take(mut connection: ConnectionManager, user: UserId, skus: Option<&[Sk
 
 #[cfg(test)]
 mod tests {
-    use redis::aio::ConnectionManagerConfig;
-
     use super::*;
 
     fn line(sku: i64, quantity: u32, price: i64) -> CartLine {
@@ -180,8 +174,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn carts_in_redis_have_the_same_limits() {
         let Some(redis) = services::Redis::start() else { return };
-        let client = redis::Client::open(redis.url()).unwrap();
-        let connection = ConnectionManager::new_with_config(client, ConnectionManagerConfig::new()).await.unwrap();
+        let connection = Connection::new(redis.url()).unwrap();
         let (carts, ada, bob) = (Carts::Redis(connection), UserId::from_i64(1).unwrap(), UserId::from_i64(12).unwrap());
         let mut running = tokio::task::JoinSet::new();
         for _ in 0..20 {
@@ -205,5 +198,28 @@ mod tests {
         }
         carts.take(ada, None).await.unwrap();
         assert_eq!(carts.lines(ada).await.unwrap(), []);
+    }
+
+    /// The address leads to the new master, and connections to the old one stay open.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn carts_in_redis_follow_a_failover() {
+        let (Some(old), Some(new)) = (services::Redis::start_with("no"), services::Redis::start_with("no")) else {
+            return;
+        };
+        new.follow(&old);
+        let address = services::Forwarder::start(old.port());
+        let carts = Carts::Redis(Connection::new(address.redis_url()).unwrap());
+        let ada = UserId::from_i64(1).unwrap();
+        carts.add(ada, line(7, 1, 100), 5).await.unwrap();
+        new.fail_over_from(&old);
+        address.point_to(new.port());
+        let mut tries = 0;
+        while carts.add(ada, line(7, 1, 100), 5).await.is_err() {
+            tries += 1;
+            assert!(tries < 100, "the cart stays with the demoted server");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(carts.lines(ada).await.unwrap(), [line(7, 2, 100)]);
+        assert!(new.ask(&["KEYS", "*"]).contains("mall:cart"));
     }
 }

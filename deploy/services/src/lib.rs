@@ -5,12 +5,14 @@
 //! counts those lines, and CI fails on any.
 #![forbid(unsafe_code)]
 
+mod forwarder;
 mod kafka;
 mod mariadb;
 mod nginx;
 mod process;
 mod redis;
 
+pub use forwarder::Forwarder;
 pub use kafka::Kafka;
 pub use mariadb::MariaDb;
 pub use nginx::Nginx;

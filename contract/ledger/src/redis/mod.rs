@@ -11,19 +11,14 @@ mod remembered;
 mod script;
 pub mod wire;
 
-use std::time::Duration;
-
 use contract::{
     ActivityId,
     activity::Terms,
     ledger::{BatchReply, Counters, Outcome, Reservation, UNITS_MAX},
     record::{Action, LedgerCommand},
 };
-use redis::{
-    Cmd, IntoConnectionInfo, RedisError, ServerErrorKind, Value,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-    cmd,
-};
+use foundation::redis::Connection;
+use redis::{Cmd, RedisError, ServerErrorKind, Value, cmd};
 
 pub use outbox::{Outbox, OutboxError};
 pub use rebuild::State;
@@ -31,21 +26,13 @@ pub use remembered::Remembered;
 
 use crate::{LedgerClient, LedgerUnavailable};
 
-/// How long one command may take.
-const RESPONSE_MAX: Duration = Duration::from_secs(1);
-/// How long a connection may take to be made.
-const CONNECT_MAX: Duration = Duration::from_secs(1);
-/// Tries to connect again before a command fails, and the pauses between them.
-const RECONNECTS: usize = 2;
-const PAUSE_MIN: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_millis(200);
 /// Commands of one script; more are sent in several.
 const ACT_COMMANDS_MAX: usize = 256;
 
 /// The ledgers in one Redis. Clones share its connection.
 #[derive(Clone)]
 pub struct RedisLedger {
-    connection: ConnectionManager,
+    connection: Connection,
 }
 
 impl RedisLedger {
@@ -55,21 +42,11 @@ impl RedisLedger {
     /// # Errors
     /// Where the address is none.
     pub fn new(url: &str) -> Result<Self, LedgerUnavailable> {
-        let info = url.into_connection_info().map_err(|error| unavailable(&error))?;
-        let client = redis::Client::open(info).map_err(|error| unavailable(&error))?;
-        let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(RESPONSE_MAX))
-            .set_connection_timeout(Some(CONNECT_MAX))
-            .set_number_of_retries(RECONNECTS)
-            .set_min_delay(PAUSE_MIN)
-            .set_max_delay(PAUSE_MAX);
-        let connection =
-            ConnectionManager::new_lazy_with_config(client, config).map_err(|error| unavailable(&error))?;
-        Ok(Self { connection })
+        Ok(Self { connection: Connection::new(url).map_err(|error| unavailable(&error))? })
     }
 
     /// A connection for whoever has commands of their own.
-    pub fn connection(&self) -> ConnectionManager {
+    pub fn connection(&self) -> Connection {
         self.connection.clone()
     }
 
