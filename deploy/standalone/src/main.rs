@@ -70,6 +70,7 @@ async fn run(mut ground: Ground) -> Result<()> {
     let services_stop = CancellationToken::new();
     let (order_core_address, admin_address) = (order_core_listener.local_addr()?, admin_listener.local_addr()?);
     let readiness = Readiness::default();
+    roles::watch_redis(&mut services, &ledger, &readiness, &services_stop);
     let shared = (&store, &log, &ledger);
     roles::spawn_order_core(&mut services, &ground, shared, order_core_listener, &readiness, &services_stop)?;
     let places = (admin_listener, order_core_address);

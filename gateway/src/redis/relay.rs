@@ -8,6 +8,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     sync::Arc,
     thread::{Builder, JoinHandle},
     time::{Duration, Instant},
@@ -16,12 +17,16 @@ use std::{
 use anyhow::Context as _;
 use commit_log::{Log, NewRecord};
 use contract::ActivityId;
-use foundation::metrics::{Counter, Gauge, Registry};
+use foundation::{
+    metrics::{Counter, Gauge, Registry},
+    redis::{CHECK_EVERY, Connection},
+};
+use gateway_core::Control;
 use ledger::{
     LedgerUnavailable, journal,
     redis::{RedisLedger, Remembered},
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::recent::Recent;
@@ -44,6 +49,8 @@ pub(crate) struct Parts<L> {
     pub(crate) log: L,
     pub(crate) activities: Activities,
     pub(crate) recents: Vec<Arc<Recent>>,
+    /// They are sent whether Redis can be written.
+    pub(crate) cores: Vec<mpsc::Sender<Control>>,
     pub(crate) metrics: Registry,
 }
 
@@ -78,8 +85,16 @@ pub(crate) fn start<L: Log>(parts: Parts<L>, stop: CancellationToken) -> anyhow:
     let run = move || {
         let _ends = ends;
         runtime.block_on(async {
+            let cores = parts.cores.clone();
             match Relay::new(parts, name) {
-                Ok(relay) => relay.run(&stop).await,
+                Ok(relay) => {
+                    let connection = relay.ledgers.connection();
+                    let watch = report_readiness(connection, &cores);
+                    tokio::select! {
+                        () = relay.run(&stop) => {}
+                        () = watch => {}
+                    }
+                }
                 Err(error) => tracing::error!(%error, "no relay"),
             }
         });
@@ -87,9 +102,26 @@ pub(crate) fn start<L: Log>(parts: Parts<L>, stop: CancellationToken) -> anyhow:
     Builder::new().name("relay".to_owned()).spawn(run).context("no thread for the relay")
 }
 
+/// What `/readyz` reports about Redis.
+pub(crate) fn readiness(checked: Result<(), impl Display>) -> Control {
+    Control::NotReady(checked.err().map(|why| why.to_string()).into_iter().collect())
+}
+
+/// Checks every [`CHECK_EVERY`] whether Redis can be written, and passes the result to the cores.
+async fn report_readiness(connection: Connection, cores: &[mpsc::Sender<Control>]) {
+    loop {
+        let control = readiness(connection.check().await);
+        for core in cores {
+            // A core that has ended needs no news.
+            drop(core.send(control.clone()).await);
+        }
+        tokio::time::sleep(CHECK_EVERY).await;
+    }
+}
+
 impl<L: Log> Relay<L> {
     fn new(parts: Parts<L>, name: String) -> Result<Self, LedgerUnavailable> {
-        let Parts { url, log, activities, recents, metrics } = parts;
+        let Parts { url, log, activities, recents, metrics, .. } = parts;
         let figures = Figures {
             relays: metrics.gauge("mall_relay_active", "1 where this gateway's relay is the one that relays."),
             entries: metrics.counter("mall_relay_entries_total", "Entries of the journal that the relay appended."),
@@ -132,6 +164,9 @@ impl<L: Log> Relay<L> {
         let activities = self.activities.borrow_and_update().clone();
         if self.renewed.is_none_or(|renewed| renewed.elapsed() >= RENEW_EVERY) {
             let run = self.ledgers.run_id().await?;
+            if self.run.as_ref() != Some(&run) {
+                self.ledgers.connection().warn_of_eviction().await;
+            }
             if self.run.as_ref().is_some_and(|last| *last != run) {
                 self.tell_what_is_remembered().await?;
             }

@@ -106,6 +106,7 @@ impl<L: Log, S: SnapshotSource> Fence<L, S> {
             Some((seen, since_ms)) if *seen == run => *since_ms,
             Some(_) | None => {
                 tracing::info!(run, "a run of Redis that has not been compared with the log");
+                self.ledgers.connection().warn_of_eviction().await;
                 self.seen = Some((run, now_ms));
                 return Ok(Looked::Frozen);
             }
