@@ -3,10 +3,12 @@
 
 pub mod api;
 pub mod audit;
+mod opening;
 mod service;
 #[cfg(test)]
 #[path = "../../order-core/testing/mod.rs"]
 mod testing;
 pub mod warmer;
 
+pub use opening::OpenOnce;
 pub use service::{Admin, ensure_first_admin, run};

@@ -24,7 +24,7 @@ use foundation::{
 use gateway_core::Control;
 use ledger::{
     LedgerUnavailable, journal,
-    redis::{RedisLedger, Remembered},
+    redis::{Closed, RedisLedger, Remembered},
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -64,6 +64,8 @@ struct Relay<L> {
     figures: Figures,
     /// The run of the server that was last seen.
     run: Option<String>,
+    /// The ledgers that were lost and are being rebuilt. Their outboxes are not relayed.
+    closed: Closed,
     renewed: Option<Instant>,
     relays: bool,
 }
@@ -131,7 +133,8 @@ impl<L: Log> Relay<L> {
             ),
         };
         let ledgers = RedisLedger::new(&url)?;
-        Ok(Self { ledgers, log, name, activities, recents, figures, run: None, renewed: None, relays: false })
+        let (run, closed, renewed, relays) = (None, Closed::default(), None, false);
+        Ok(Self { ledgers, log, name, activities, recents, figures, run, closed, renewed, relays })
     }
 
     async fn run(mut self, stop: &CancellationToken) {
@@ -172,16 +175,46 @@ impl<L: Log> Relay<L> {
             }
             self.run = Some(run);
             self.relays = self.ledgers.lease_relay(&self.name, LEASE_MS).await?;
+            self.rest_from_closed().await?;
             let backlog = if self.relays { self.ledgers.backlog(&activities).await? } else { 0 };
             self.figures.relays.set(self.relays.into());
             self.figures.backlog.set(i64::try_from(backlog).unwrap_or(i64::MAX));
             self.renewed = Some(Instant::now());
         }
-        if !self.relays || activities.is_empty() {
+        let open: Vec<ActivityId> =
+            activities.iter().copied().filter(|activity| !self.closed.contains_key(activity)).collect();
+        if !self.relays || open.is_empty() {
             tokio::time::sleep(RENEW_EVERY).await;
             return Ok(());
         }
-        self.relay(&activities).await
+        self.relay(&open).await
+    }
+
+    /// Reads which ledgers are closed. For each that was closed since the last call, reports what the cores remember, and
+    /// that this relay appends nothing of it: no append is in progress when this is called.
+    async fn rest_from_closed(&mut self) -> Result<(), LedgerUnavailable> {
+        let closed = self.ledgers.closed().await?;
+        for (activity, token) in &closed {
+            if self.closed.get(activity) == Some(token) {
+                continue;
+            }
+            let held: Vec<Remembered> = self.remembered().remove(activity).unwrap_or_default();
+            tracing::warn!(%activity, orders = held.len(), "a ledger was lost; orders of the last seconds are reported");
+            self.ledgers.remember(*activity, &held).await?;
+            self.ledgers.rest_relay(*activity, &self.name, token).await?;
+            self.closed.insert(*activity, token.clone());
+        }
+        self.closed = closed;
+        Ok(())
+    }
+
+    /// What the cores of this gateway were told "held".
+    fn remembered(&self) -> BTreeMap<ActivityId, Vec<Remembered>> {
+        let mut held: BTreeMap<ActivityId, Vec<Remembered>> = BTreeMap::new();
+        for (activity, remembered) in self.recents.iter().flat_map(|recent| recent.holds()) {
+            held.entry(activity).or_default().push(remembered);
+        }
+        held
     }
 
     /// Reads the beginning of every outbox, appends it to the log, and takes it away once it is there.
@@ -200,11 +233,7 @@ impl<L: Log> Relay<L> {
 
     /// The server came back, perhaps without what it answered last.
     async fn tell_what_is_remembered(&self) -> Result<(), LedgerUnavailable> {
-        let mut held: BTreeMap<ActivityId, Vec<Remembered>> = BTreeMap::new();
-        for (activity, remembered) in self.recents.iter().flat_map(|recent| recent.holds()) {
-            held.entry(activity).or_default().push(remembered);
-        }
-        for (activity, held) in held {
+        for (activity, held) in self.remembered() {
             let forgotten = self.ledgers.unknown(activity, held).await?;
             if !forgotten.is_empty() {
                 let orders = forgotten.len();

@@ -4,6 +4,7 @@
 //! names the run of the server on which it was last compared with the log, and answers FROZEN on any
 //! other; [`fence`] compares it again, writes what is missing, and lets it go on.
 
+mod closing;
 pub mod fence;
 mod outbox;
 mod rebuild;
@@ -20,8 +21,9 @@ use contract::{
 use foundation::redis::Connection;
 use redis::{Cmd, RedisError, ServerErrorKind, Value, cmd};
 
+pub use closing::Closed;
 pub use outbox::{Outbox, OutboxError};
-pub use rebuild::State;
+pub use rebuild::{Parts, State};
 pub use remembered::Remembered;
 
 use crate::{LedgerClient, LedgerUnavailable};
@@ -81,7 +83,7 @@ impl RedisLedger {
         commands: &[LedgerCommand],
     ) -> Result<Vec<Outcome>, LedgerUnavailable> {
         let mut script = script::ACT.prepare_invoke();
-        for key in script::keys(activity, ["ledger", "orders", "users", "restocks", "outbox"]) {
+        for key in script::keys(activity, ["ledger", "orders", "users", "restocks", "outbox", "requests"]) {
             script.key(key);
         }
         script.arg("").arg("");
@@ -130,7 +132,7 @@ impl LedgerClient for RedisLedger {
             return Err(LedgerUnavailable("Redis has yet to be compared with the log".to_owned()));
         }
         let mut script = script::OPEN.prepare_invoke();
-        for key in script::keys(activity, ["ledger", "outbox"]) {
+        for key in script::keys(activity, script::PARTS) {
             script.key(key);
         }
         script.arg("").arg("").arg(stock).arg(terms.per_user_limit).arg(terms.starts_at_ms).arg(terms.ends_at_ms);
