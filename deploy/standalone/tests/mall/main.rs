@@ -4,6 +4,7 @@
 #[cfg(feature = "kafka")]
 mod full;
 mod process;
+mod redis;
 mod steer;
 mod walk;
 
