@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod audit;
+mod open_once;
 pub mod opening;
 mod service;
 #[cfg(test)]
@@ -10,4 +11,5 @@ mod service;
 mod testing;
 pub mod warmer;
 
+pub use open_once::OpenOnce;
 pub use service::{Admin, ensure_first_admin, run};

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{Api, LIMITED, Role, router},
     audit::{Book, Follower},
+    open_once::OpenOnce,
     warmer::Warmer,
 };
 
@@ -94,7 +95,8 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     parts.log.create_topics(topic::fixed().to_vec()).await.context("topics")?;
     let book = Book::default();
     let mut follower = Follower::follow(&parts.log, book.clone()).await.context("journal")?;
-    let Admin { store, ledgers, clock, .. } = &parts;
+    let Admin { store, clock, .. } = &parts;
+    let ledgers = OpenOnce::new(parts.ledgers.clone(), store.clone(), book.clone(), clock.clone());
     let mut warmer = Warmer::new(store.clone(), ledgers.clone(), clock.clone());
 
     let stopped = stop.child_token();
@@ -105,7 +107,7 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     running.spawn(async move { while go_on("warmer", warmer.step(), &pace, &token).await {} });
 
     let signing = (parts.passwords.clone(), WrongTries::new(parts.windows.clone(), &parts.limits, "admins"));
-    let shown = (store.clone(), ledgers.clone(), book, parts.images.clone());
+    let shown = (store.clone(), ledgers, book, parts.images.clone());
     let api = Api::new(shown, signing, &parts.admin_secret, clock.clone());
     let tokens = TokenKey::new(&parts.admin_secret, Audience::Admin);
     let (windows, metrics) = (parts.windows.clone(), (&parts.metrics, "admin"));

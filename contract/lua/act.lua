@@ -1,23 +1,26 @@
 -- Carries out what the mall asks of one activity's ledger: settle, release, restock, end.
 -- The rules are those of `Ledger::apply` in `contract::ledger`.
 --
--- KEYS  ledger, orders, users, restocks, outbox
+-- KEYS  ledger, orders, users, restocks, outbox, requests
 -- ARGV  run id (empty: asked for), now in epoch ms (empty: this server's clock), then for each command: kind, id, delta
 --       kind s: settle order id, r: release order id, p: restock operation id by delta, e: end the sale at id (epoch ms)
 -- Answers "outcome..." (d done, u unknown order, c conflict, x refused), or an error as reserve.lua does.
 
-local ledger, orders, users, restocks, outbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local ledger, orders, users, restocks, outbox, requests = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local call = redis.call
 -- Counts are exact below it.
 local COUNT_MAX = 9007199254740991
 
-local l = call('HMGET', ledger, 'run', 'total', 'available', 'held', 'sold', 'epoch', 'seq', 'starts', 'ends')
+local l = call('HMGET', ledger, 'run', 'total', 'available', 'held', 'sold', 'epoch', 'seq', MARK, 'starts', 'ends')
 if not l[1] then return redis.error_reply('UNOPENED the ledger is not here') end
 if l[1] ~= run_id(ARGV[1]) then return redis.error_reply('FROZEN the ledger was last verified on another run') end
+if l[8] and not has_parts(orders, requests, users, restocks, outbox) then
+    return redis.error_reply('FROZEN a part of the ledger is lost')
+end
 local total, available, held, sold = tonumber(l[2]), tonumber(l[3]), tonumber(l[4]), tonumber(l[5])
 local epoch, seq = tonumber(l[6]), tonumber(l[7])
 local first_epoch, first_seq = l[6], seq + 1
-local starts, ends = tonumber(l[8]), tonumber(l[9])
+local starts, ends = tonumber(l[9]), tonumber(l[10])
 
 local now = tonumber(ARGV[2])
 if not now then

@@ -15,6 +15,7 @@ if step == 'begin' then
     -- The outbox stays until the end: its entries are on the log only once the rebuild has begun well.
     call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[7])
     call('HSET', ledger, 'run', token)
+    mark_parts(KEYS[2], KEYS[3], KEYS[4], KEYS[5])
     return 1
 end
 
@@ -28,8 +29,9 @@ if step == 'put' then
 end
 local total, available, held, sold = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 if available + held + sold ~= total then return redis.error_reply('BROKEN the ledger would lose count') end
--- Trimmed and not deleted: its ids go on growing, whatever the clock does.
+-- Trimmed and not deleted: its ids go on growing, whatever the clock does. Where it was lost, it exists again.
+if call('EXISTS', KEYS[6]) == 0 then call('XADD', KEYS[6], '*', 'created', 1) end
 call('XTRIM', KEYS[6], 'MAXLEN', 0)
 call('HSET', ledger, 'run', run_id(''), 'starts', ARGV[3], 'ends', ARGV[4], 'limit', ARGV[5], 'total', ARGV[6],
-    'available', ARGV[7], 'held', ARGV[8], 'sold', ARGV[9], 'epoch', ARGV[10], 'seq', ARGV[11])
+    'available', ARGV[7], 'held', ARGV[8], 'sold', ARGV[9], 'epoch', ARGV[10], 'seq', ARGV[11], MARK, 1)
 return 1

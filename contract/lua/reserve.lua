@@ -8,17 +8,19 @@
 -- Answers "epoch seq total available held sold outcome..." or one of the errors UNOPENED, FROZEN, BROKEN.
 --
 -- Ids are beyond 2^53 and stay strings. Calls are what costs, so everything is read in a few of them, decided
--- in tables, and written in a few.
+-- in tables, and written in a few. The marks of the parts (see parts.lua) are read along with the fields that are
+-- read anyway, and NOMKSTREAM refuses an outbox that is lost.
 
 local ledger, orders, requests, users, outbox, window = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local call, argv = redis.call, ARGV
 
-local l = call('HMGET', ledger, 'run', 'starts', 'ends', 'limit', 'total', 'available', 'held', 'sold', 'epoch', 'seq')
+local l = call('HMGET', ledger, 'run', 'starts', 'ends', 'limit', 'total', 'available', 'held', 'sold', 'epoch', 'seq', MARK)
 if not l[1] then return redis.error_reply('UNOPENED the ledger is not here') end
 if l[1] ~= run_id(argv[1]) then return redis.error_reply('FROZEN the ledger was last verified on another run') end
 local starts, ends, limit = tonumber(l[2]), tonumber(l[3]), tonumber(l[4])
 local total, available, held, sold = tonumber(l[5]), tonumber(l[6]), tonumber(l[7]), tonumber(l[8])
-local epoch, seq = l[9], tonumber(l[10])
+local epoch, seq, marked = l[9], tonumber(l[10]), l[11]
+local LOST = 'FROZEN a part of the ledger is lost'
 
 local now = tonumber(argv[2])
 if argv[2] == '' then
@@ -40,20 +42,24 @@ for i = 1, size do
 end
 
 -- What is known of them: units and latest orders of users, orders, the orders that requests were answered with.
+-- The mark comes first.
 local owned, latest, known, first = {}, {}, {}, {}
-local found = call('HMGET', users, unpack(user_ids))
+local found = call('HMGET', users, MARK, unpack(user_ids))
+if marked and not found[1] then return redis.error_reply(LOST) end
 for i = 1, size do
-    if found[i] then owned[user_ids[i]], latest[user_ids[i]] = read_share(found[i]) end
+    if found[i + 1] then owned[user_ids[i]], latest[user_ids[i]] = read_share(found[i + 1]) end
 end
-found = call('HMGET', orders, unpack(order_ids))
+found = call('HMGET', orders, MARK, unpack(order_ids))
+if marked and not found[1] then return redis.error_reply(LOST) end
 for i = 1, size do
-    if found[i] then known[order_ids[i]] = true end
+    if found[i + 1] then known[order_ids[i]] = true end
 end
 if keyed > 0 then
-    found = call('HMGET', requests, unpack(request_ids))
+    found = call('HMGET', requests, MARK, unpack(request_ids))
+    if marked and not found[1] then return redis.error_reply(LOST) end
     for i = 1, keyed do
         -- An earlier version kept more of it, behind a colon.
-        if found[i] then first[request_ids[i]] = string.match(found[i], '^%d+') end
+        if found[i + 1] then first[request_ids[i]] = string.match(found[i + 1], '^%d+') end
     end
 end
 
@@ -154,11 +160,15 @@ if holds > 0 then
             end
         end
     end
+    -- The first write: where there is no outbox, nothing has changed yet.
+    if not call('XADD', outbox, 'NOMKSTREAM', '*', 's', first_seq, 'e', epoch, 't', now, 'h',
+        table.concat(events, ' ', from)) then
+        return redis.error_reply(LOST)
+    end
     call('HSET', orders, unpack(order_fields))
     call('HSET', users, unpack(user_fields))
     if requested > 0 then call('HSET', requests, unpack(request_fields)) end
     call('HSET', ledger, 'available', available, 'held', held, 'seq', seq)
-    call('XADD', outbox, '*', 's', first_seq, 'e', epoch, 't', now, 'h', table.concat(events, ' ', from))
 end
 return epoch .. ' ' .. string.format('%.0f %.0f %.0f %.0f %.0f ', seq, total, available, held, sold)
     .. table.concat(outcomes, ' ')

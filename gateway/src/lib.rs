@@ -133,11 +133,14 @@ impl Gateway {
         figures::register(&ground.metrics, &figures);
         let (activities, known) = watch::channel(Arc::from([]));
         let cores = Broadcast { cores: controls, activities };
+        if let Ledgers::Redis(_) = &ground.ledgers {
+            cores.send(relay::readiness(Err("Redis has not been asked yet"))).await;
+        }
         control::follow(log, &cores, stop.clone()).await.context("the gateway can't read the log")?;
         let relay = match &ground.ledgers {
             Ledgers::Redis(settings) => {
                 let (url, log, metrics) = (settings.url.expose().to_owned(), log.clone(), ground.metrics.clone());
-                let parts = relay::Parts { url, log, activities: known, recents, metrics };
+                let parts = relay::Parts { url, log, activities: known, recents, cores: cores.cores.clone(), metrics };
                 Some(relay::start(parts, stop.clone())?)
             }
             Ledgers::Shared(_) => None,

@@ -95,7 +95,7 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     let journal = Journal::join(log.clone(), store.clone(), clock.clone()).await.context("journal")?;
     let journal = journal.reporting(report_parked(parts.readiness.clone(), &parts.metrics));
     let timeouts = Timeouts::join(log.clone(), store.clone(), clock.clone()).await.context("timeouts")?;
-    let keeper = Keeper::join(log.clone(), ledgers.clone(), clock.clone()).await.context("keeper")?;
+    let keeper = Keeper::join(log.clone(), store.clone(), ledgers.clone(), clock.clone()).await.context("keeper")?;
     let (changes, shelf) = Changes::follow(log, store.clone()).await.context("shelf")?;
     let counted = shelf.clone();
     let help = "Products that were read from the database because nobody had looked at them a moment before.";

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use contract::ledger::Snapshot;
+use contract::{ActivityId, ledger::Snapshot};
 use ledger::house::SnapshotSource;
 use store::Store;
 use tokio::runtime::Handle;
@@ -29,6 +29,15 @@ impl SnapshotSource for Snapshots {
         async move {
             let snapshots = asked.await.map_err(|error| error.to_string())?;
             snapshots.map_err(|error| error.to_string())
+        }
+    }
+
+    fn opened(&self) -> impl Future<Output = Result<Vec<ActivityId>, String>> + Send {
+        let store = self.store.clone();
+        let asked = self.runtime.spawn(async move { store.opened_sales().await });
+        async move {
+            let opened = asked.await.map_err(|error| error.to_string())?;
+            opened.map_err(|error| error.to_string())
         }
     }
 }

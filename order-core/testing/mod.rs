@@ -229,6 +229,15 @@ impl MemoryLedgers {
         Self { ledgers: Arc::default(), log, clock }
     }
 
+    /// The ledger is gone, and is back with [`MemoryLedgers::find`].
+    pub(crate) fn lose(&self, activity: ActivityId) -> Ledger {
+        self.ledgers.lock().unwrap().remove(&activity).expect("the ledger is open")
+    }
+
+    pub(crate) fn find(&self, ledger: Ledger) {
+        self.ledgers.lock().unwrap().insert(ledger.activity(), ledger);
+    }
+
     async fn write(&self, entries: Vec<Entry>) {
         self.log.append(ledger::journal::records(&entries)).await.unwrap();
     }

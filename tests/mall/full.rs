@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use services::{Kafka, MariaDb, Redis};
 use tempfile::TempDir;
 
@@ -307,7 +307,7 @@ fn redis_forgets_what_became_of_orders() {
     let decide = |order: usize, user: i64, pays: bool| {
         let (order, token) = (&orders[order], token(user));
         if pays {
-            return pay(&full.shop, order, &token);
+            return walk::pay(&full.shop, order, &token);
         }
         let path = format!("{}/api/v1/orders/{order}/cancel", full.shop.order_core);
         assert_eq!(call("POST", &path, Some(&token), &Value::Null).0, 200);
@@ -333,15 +333,6 @@ fn redis_forgets_what_became_of_orders() {
     full.redis.resume();
     full.restart_gateway();
     audited(&full, &|audit| audit["sold"] == 2 && audit["held"] == 1 && audit["available"] == 7);
-}
-
-/// Pays `order` on the mock platform's page.
-fn pay(shop: &Shop, order: &str, token: &str) {
-    let at = format!("{}/api/v1/orders/{order}", shop.order_core);
-    let (status, payment) = call("POST", &format!("{at}/payments"), Some(token), &json!({ "method": "mock" }));
-    assert_eq!(status, 201, "{payment}");
-    assert_eq!(walk::press(payment["pay_url"].as_str().unwrap()).status(), 303);
-    until("the order is paid", || call("GET", &at, Some(token), &Value::Null).1["status"] == "paid");
 }
 
 fn copy_files(from: &Path, to: &Path) {

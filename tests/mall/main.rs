@@ -5,6 +5,7 @@ mod faults;
 #[cfg(feature = "kafka")]
 mod full;
 mod process;
+mod redis;
 mod steer;
 mod walk;
 

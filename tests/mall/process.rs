@@ -141,7 +141,7 @@ impl Shop {
         answer
     }
 
-    fn admin_token(&self) -> String {
+    pub(crate) fn admin_token(&self) -> String {
         let sign_in = json!({"username": "admin", "password": ADMIN_PASSWORD});
         let (_, session) = post(&agent(), &format!("{}/admin/api/v1/sessions", self.admin), None, None, &sign_in);
         session["access_token"].as_str().unwrap().to_owned()

@@ -106,6 +106,15 @@ pub(crate) fn order(shop: &Shop) -> UnpaidOrder {
     UnpaidOrder { url, token }
 }
 
+/// Pays `order` on the mock platform's page.
+pub(crate) fn pay(shop: &Shop, order: &str, token: &str) {
+    let at = format!("{}/api/v1/orders/{order}", shop.order_core);
+    let (status, payment) = call("POST", &format!("{at}/payments"), Some(token), &json!({ "method": "mock" }));
+    assert_eq!(status, 201, "{payment}");
+    assert_eq!(press(payment["pay_url"].as_str().unwrap()).status(), 303);
+    until("the order is paid", || call("GET", &at, Some(token), &Value::Null).1["status"] == "paid");
+}
+
 /// Presses the button of the mock platform's page.
 pub(crate) fn press(pay_url: &str) -> ureq::http::Response<ureq::Body> {
     let (base, request) = pay_url.split_once('?').unwrap();

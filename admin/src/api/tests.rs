@@ -1,5 +1,6 @@
 mod document;
 mod images;
+mod opening;
 mod parked;
 mod steer;
 
@@ -24,6 +25,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::{
+    OpenOnce,
     audit::Follower,
     ensure_first_admin,
     testing::{HandClock, MemoryLedgers, MemoryLog, START_MS},
@@ -72,7 +74,8 @@ impl TestApp {
         let windows = Windows::Local(LocalWindows::default());
         let signing = (passwords, WrongTries::new(windows, &config.limits, "admins"));
         let images = Images::open(&config.images, &directory.path().join("images"), "http://shop").unwrap();
-        let api = Api::new((store.clone(), ledgers.clone(), book.clone(), images), signing, SECRET, clock.clone());
+        let opened = OpenOnce::new(ledgers.clone(), store.clone(), book.clone(), clock.clone());
+        let api = Api::new((store.clone(), opened, book.clone(), images), signing, SECRET, clock.clone());
         let router = harden(router(api), &config.admin);
         Self { router, store, ledgers, log, book, clock, directory }
     }

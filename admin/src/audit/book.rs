@@ -2,10 +2,13 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use commit_log::{Consumer, Log, LogError};
+use commit_log::{Consumer, Log, LogError, Partition};
 use contract::{
     ActivityId,
     ledger::{Entry, Event},
@@ -51,7 +54,11 @@ impl Totals {
 
 /// The totals of every sale. Clones are the same book.
 #[derive(Debug, Clone, Default)]
-pub struct Book(Arc<Mutex<BTreeMap<ActivityId, Track>>>);
+pub struct Book {
+    tracks: Arc<Mutex<BTreeMap<ActivityId, Track>>>,
+    /// Partitions whose end, as it was when the follower began, has not been read to.
+    unread: Arc<AtomicUsize>,
+}
 
 /// `points` ends with the totals at entry `seq`. A journal that was not read from its opening, or has a
 /// hole, has no points.
@@ -73,6 +80,11 @@ impl Book {
         let from_end = usize::try_from(track.seq.checked_sub(seq)?).ok()?;
         let at = track.points.len().checked_sub(from_end + 1)?;
         track.points.get(at).copied()
+    }
+
+    /// Whether all is read that was on the journal when the follower began.
+    pub fn is_read(&self) -> bool {
+        self.unread.load(Ordering::Acquire) == 0
     }
 
     /// The last entry of a sale that was read.
@@ -101,7 +113,7 @@ impl Book {
     }
 
     fn tracks(&self) -> MutexGuard<'_, BTreeMap<ActivityId, Track>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tracks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,6 +122,8 @@ impl Book {
 pub struct Follower<L: Log> {
     consumer: L::Consumer,
     book: Book,
+    /// The ends that have not been read to.
+    ends: BTreeMap<Partition, u64>,
 }
 
 impl<L: Log> Follower<L> {
@@ -118,7 +132,10 @@ impl<L: Log> Follower<L> {
     /// # Errors
     /// Those of the log.
     pub async fn follow(log: &L, book: Book) -> Result<Self, LogError> {
-        Ok(Self { consumer: log.follow(&[topic::ORDERS]).await?, book })
+        let ends: BTreeMap<Partition, u64> =
+            log.ends(topic::ORDERS).await?.into_iter().filter(|(_, end)| *end > 0).collect();
+        book.unread.store(ends.len(), Ordering::Release);
+        Ok(Self { consumer: log.follow(&[topic::ORDERS]).await?, book, ends })
     }
 
     /// Waits for entries and adds them.
@@ -130,6 +147,10 @@ impl<L: Log> Follower<L> {
             match Entries::decode(&record.value) {
                 Ok(entries) => entries.into_vec().iter().for_each(|entry| self.book.add(entry)),
                 Err(error) => tracing::warn!(offset = record.offset, %error, "a record of the journal is no entry"),
+            }
+            if self.ends.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
+                self.ends.remove(&record.partition);
+                self.book.unread.store(self.ends.len(), Ordering::Release);
             }
         }
         Ok(())

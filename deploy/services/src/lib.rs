@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod disk;
+mod forwarder;
 mod kafka;
 mod mariadb;
 mod nginx;
@@ -13,6 +14,7 @@ mod process;
 mod redis;
 
 pub use disk::SmallDisk;
+pub use forwarder::Forwarder;
 pub use kafka::Kafka;
 pub use mariadb::MariaDb;
 pub use nginx::Nginx;

@@ -114,6 +114,35 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Makes this server the master and `demoted` its replica; returns once the replica has synchronised. Unlike a
+    /// restart, connections to `demoted` stay open.
+    ///
+    /// # Panics
+    /// Where the replica does not synchronise.
+    pub fn fail_over_from(&self, demoted: &Self) {
+        let (written, read) = ("master_repl_offset:", "slave_repl_offset:");
+        until("the replica has it all", || demoted.info(written).is_some() && demoted.info(written) == self.info(read));
+        self.ask(&["REPLICAOF", "NO", "ONE"]);
+        demoted.follow(self);
+    }
+
+    /// What follows `name` in its line of `INFO replication`.
+    fn info(&self, name: &str) -> Option<String> {
+        let info = self.ask(&["INFO", "replication"]);
+        info.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+    }
+
+    /// Becomes a replica of `master`; returns once it has synchronised.
+    ///
+    /// # Panics
+    /// Where it does not synchronise.
+    pub fn follow(&self, master: &Self) {
+        // By default a master waits five seconds for more replicas.
+        master.ask(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
+        self.ask(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
+        until("the replica follows", || self.info("master_link_status:").as_deref() == Some("up"));
+    }
+
     /// What it answers to one command, the elements of a list on lines of their own.
     ///
     /// # Panics

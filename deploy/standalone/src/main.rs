@@ -96,6 +96,7 @@ async fn run(mut ground: Ground) -> Result<()> {
     let services_stop = CancellationToken::new();
     let (order_core_address, admin_address) = (order_core_listener.local_addr()?, admin_listener.local_addr()?);
     let readiness = Readiness::default();
+    roles::watch_redis(&mut services, &ledger, &readiness, &services_stop);
     let shared = (&store, &log, &ledger);
     writable::watch_database(&mut services, &ground, &store, &readiness, &services_stop);
     writable::watch_log(&mut services, &ground, &log, &readiness, &services_stop);

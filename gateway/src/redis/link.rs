@@ -69,8 +69,8 @@ impl Link {
     pub(crate) fn tick(&self, now: Duration) {
         if let Err(broken) = self.pipe.borrow_mut().handle_timeout(now) {
             self.broken.replace(Some(broken));
-            self.wake_writer();
         }
+        self.wake_writer();
     }
 
     fn wake_writer(&self) {

@@ -7,6 +7,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use contract::ledger::{BatchReply, Window};
+use foundation::redis::{is_replica, is_replicas_error};
 use gateway_core::{Batch, Unavailable};
 use ledger::redis::wire::{self, Caller, Script, pack_reserve};
 use redis::{Cmd, RedisConnectionInfo, Value, cmd};
@@ -15,6 +16,9 @@ use super::frame;
 
 /// A connection that has been silent for so long, with replies open, is given up.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// How often the server is asked whether it is still the master. A replica may answer without any write, with
+/// FROZEN or "sold out", so a batch does not tell.
+const ROLE_EVERY: Duration = Duration::from_secs(1);
 
 /// Why the connection can't be used any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +40,8 @@ pub(super) enum Broken {
 enum Slot {
     /// A command of the greeting that must succeed.
     Greeting,
+    /// Whether the server is a replica.
+    Role,
     /// The last one of the greeting: who the server is.
     Server,
     Batch(Batch),
@@ -51,6 +57,8 @@ pub(super) struct Pipe {
     reply_timeout: Duration,
     /// The server's run id, once it has greeted back.
     run: Option<String>,
+    /// When the server was last asked whether it is the master.
+    role_asked: Duration,
     /// What is awaited, and since when.
     slots: VecDeque<(Slot, Duration)>,
     abandoned: usize,
@@ -66,6 +74,7 @@ impl Pipe {
             window,
             reply_timeout,
             run: None,
+            role_asked: Duration::ZERO,
             slots: VecDeque::new(),
             abandoned: 0,
             out: Vec::new(),
@@ -87,7 +96,13 @@ impl Pipe {
         if self.login.db() != 0 {
             self.ask(cmd("SELECT").arg(self.login.db()), Slot::Greeting, now);
         }
+        self.ask_role(now);
         self.ask(cmd("INFO").arg("server"), Slot::Server, now);
+    }
+
+    fn ask_role(&mut self, now: Duration) {
+        self.ask(cmd("INFO").arg("replication"), Slot::Role, now);
+        self.role_asked = now;
     }
 
     fn ask(&mut self, command: &Cmd, slot: Slot, now: Duration) {
@@ -137,7 +152,7 @@ impl Pipe {
                 // Nothing happened: the same batch again, with the script's text.
                 "NOSCRIPT" if self.is_open() => self.send_text(batch, now),
                 "FROZEN" => self.replies.push_back((batch, Err(Unavailable::Frozen))),
-                "READONLY" => {
+                code if is_replicas_error(code, error.details()) => {
                     self.replies.push_back((batch, Err(Unavailable::Unknown)));
                     return Err(Broken::ReadOnly);
                 }
@@ -154,10 +169,14 @@ impl Pipe {
                 });
                 self.replies.push_back((batch, reply));
             }
-            (Slot::Greeting | Slot::Server, Value::ServerError(error)) => {
+            (Slot::Greeting | Slot::Role | Slot::Server, Value::ServerError(error)) => {
                 return Err(Broken::Refused(error.to_string()));
             }
             (Slot::Greeting, _) => {}
+            (Slot::Role, Value::BulkString(info)) if is_replica(&String::from_utf8_lossy(info)) => {
+                return Err(Broken::ReadOnly);
+            }
+            (Slot::Role, _) => {}
             (Slot::Server, value) => {
                 let run = wire::run_id(value).ok_or_else(|| Broken::Refused("no run_id in INFO server".to_owned()))?;
                 tracing::info!(run, "connected to Redis");
@@ -174,7 +193,7 @@ impl Pipe {
         self.slots.push_back((Slot::Batch(batch), now));
     }
 
-    /// Abandons what is not answered in time.
+    /// Abandons what is not answered in time, and asks whether the server is still the master.
     ///
     /// # Errors
     /// Where the connection has been silent for too long.
@@ -191,6 +210,9 @@ impl Pipe {
                 self.abandoned += 1;
                 self.replies.push_back((batch, Err(Unavailable::Unknown)));
             }
+        }
+        if self.is_open() && now.saturating_sub(self.role_asked) >= ROLE_EVERY {
+            self.ask_role(now);
         }
         Ok(())
     }
@@ -232,7 +254,7 @@ mod tests {
 
     use super::*;
 
-    const INFO: &[u8] = b"$19\r\n# Server\r\nrun_id:0a\r\n";
+    const INFO: &[u8] = b"$11\r\nrole:master\r\n$19\r\n# Server\r\nrun_id:0a\r\n";
     const REPLY_TIMEOUT: Duration = Duration::from_millis(100);
 
     fn at(ms: u64) -> Duration {
@@ -293,7 +315,7 @@ mod tests {
         pipe.handle_connected(at(0));
         let greeting = written(&mut pipe);
         let words: Vec<&str> = greeting.split("\r\n").filter(|word| !word.starts_with(['*', '$'])).collect();
-        assert_eq!(words, ["AUTH", "ada", "secret", "SELECT", "3", "INFO", "server", ""]);
+        assert_eq!(words, ["AUTH", "ada", "secret", "SELECT", "3", "INFO", "replication", "INFO", "server", ""]);
         pipe.handle_input(b"+OK\r\n+OK\r\n", at(1)).unwrap();
         assert!(!pipe.is_open(), "the server has not said who it is");
         pipe.send(batch(2), at(1));
@@ -358,10 +380,37 @@ mod tests {
         assert_eq!(told(&mut pipe), held(1));
     }
 
+    /// It may answer every batch without a write, and then no answer tells.
+    #[test]
+    fn a_server_that_became_a_replica_is_left() {
+        let replica: &[u8] = b"$27\r\nrole:slave\r\nmaster_host:h\r\n\r\n";
+        let mut pipe = pipe("redis://h");
+        pipe.handle_connected(at(0));
+        assert_eq!(pipe.handle_input(replica, at(0)), Err(Broken::ReadOnly), "at the greeting");
+
+        let mut pipe = open_pipe();
+        pipe.handle_timeout(at(999)).unwrap();
+        assert_eq!(written(&mut pipe), "");
+        pipe.send(batch(1), at(999));
+        written(&mut pipe);
+        pipe.handle_timeout(at(1_000)).unwrap();
+        assert!(written(&mut pipe).contains("\r\nreplication\r\n"), "it is asked every second");
+        pipe.handle_input(b"-FROZEN 0a\r\n", at(1_001)).unwrap();
+        assert_eq!(told(&mut pipe), unavailable(1, Unavailable::Frozen));
+        assert_eq!(pipe.handle_input(replica, at(1_001)), Err(Broken::ReadOnly));
+
+        let mut pipe = open_pipe();
+        pipe.handle_timeout(at(1_000)).unwrap();
+        pipe.handle_input(b"$11\r\nrole:master\r\n", at(1_001)).unwrap();
+        assert!(pipe.is_open());
+    }
+
     #[test]
     fn what_cannot_go_on_ends_the_connection() {
-        let cases: [(&[u8], Broken); 3] = [
+        let cases: [(&[u8], Broken); 5] = [
             (b"-READONLY You can't write against a read only replica.\r\n", Broken::ReadOnly),
+            (b"-MASTERDOWN Link with MASTER is down.\r\n", Broken::ReadOnly),
+            (b"-ERR Error running script: -READONLY You can't write.\r\n", Broken::ReadOnly),
             (b"HTTP/1.1 400 Bad Request\r\n", Broken::Malformed),
             (b"+OK\r\n+OK\r\n", Broken::Unasked),
         ];

@@ -8,6 +8,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     sync::Arc,
     thread::{Builder, JoinHandle},
     time::{Duration, Instant},
@@ -16,12 +17,16 @@ use std::{
 use anyhow::Context as _;
 use commit_log::{Log, NewRecord};
 use contract::ActivityId;
-use foundation::metrics::{Counter, Gauge, Registry};
+use foundation::{
+    metrics::{Counter, Gauge, Registry},
+    redis::{CHECK_EVERY, Connection},
+};
+use gateway_core::Control;
 use ledger::{
     LedgerUnavailable, journal,
-    redis::{RedisLedger, Remembered},
+    redis::{Closed, RedisLedger, Remembered},
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::recent::Recent;
@@ -44,6 +49,8 @@ pub(crate) struct Parts<L> {
     pub(crate) log: L,
     pub(crate) activities: Activities,
     pub(crate) recents: Vec<Arc<Recent>>,
+    /// They are sent whether Redis can be written.
+    pub(crate) cores: Vec<mpsc::Sender<Control>>,
     pub(crate) metrics: Registry,
 }
 
@@ -57,6 +64,8 @@ struct Relay<L> {
     figures: Figures,
     /// The run of the server that was last seen.
     run: Option<String>,
+    /// The ledgers that were lost and are being rebuilt. Their outboxes are not relayed.
+    closed: Closed,
     renewed: Option<Instant>,
     relays: bool,
 }
@@ -78,8 +87,16 @@ pub(crate) fn start<L: Log>(parts: Parts<L>, stop: CancellationToken) -> anyhow:
     let run = move || {
         let _ends = ends;
         runtime.block_on(async {
+            let cores = parts.cores.clone();
             match Relay::new(parts, name) {
-                Ok(relay) => relay.run(&stop).await,
+                Ok(relay) => {
+                    let connection = relay.ledgers.connection();
+                    let watch = report_readiness(connection, &cores);
+                    tokio::select! {
+                        () = relay.run(&stop) => {}
+                        () = watch => {}
+                    }
+                }
                 Err(error) => tracing::error!(%error, "no relay"),
             }
         });
@@ -87,9 +104,26 @@ pub(crate) fn start<L: Log>(parts: Parts<L>, stop: CancellationToken) -> anyhow:
     Builder::new().name("relay".to_owned()).spawn(run).context("no thread for the relay")
 }
 
+/// What `/readyz` reports about Redis.
+pub(crate) fn readiness(checked: Result<(), impl Display>) -> Control {
+    Control::NotReady(checked.err().map(|why| why.to_string()).into_iter().collect())
+}
+
+/// Checks every [`CHECK_EVERY`] whether Redis can be written, and passes the result to the cores.
+async fn report_readiness(connection: Connection, cores: &[mpsc::Sender<Control>]) {
+    loop {
+        let control = readiness(connection.check().await);
+        for core in cores {
+            // A core that has ended needs no news.
+            drop(core.send(control.clone()).await);
+        }
+        tokio::time::sleep(CHECK_EVERY).await;
+    }
+}
+
 impl<L: Log> Relay<L> {
     fn new(parts: Parts<L>, name: String) -> Result<Self, LedgerUnavailable> {
-        let Parts { url, log, activities, recents, metrics } = parts;
+        let Parts { url, log, activities, recents, metrics, .. } = parts;
         let figures = Figures {
             relays: metrics.gauge("mall_relay_active", "1 where this gateway's relay is the one that relays."),
             entries: metrics.counter("mall_relay_entries_total", "Entries of the journal that the relay appended."),
@@ -99,7 +133,8 @@ impl<L: Log> Relay<L> {
             ),
         };
         let ledgers = RedisLedger::new(&url)?;
-        Ok(Self { ledgers, log, name, activities, recents, figures, run: None, renewed: None, relays: false })
+        let (run, closed, renewed, relays) = (None, Closed::default(), None, false);
+        Ok(Self { ledgers, log, name, activities, recents, figures, run, closed, renewed, relays })
     }
 
     async fn run(mut self, stop: &CancellationToken) {
@@ -132,21 +167,54 @@ impl<L: Log> Relay<L> {
         let activities = self.activities.borrow_and_update().clone();
         if self.renewed.is_none_or(|renewed| renewed.elapsed() >= RENEW_EVERY) {
             let run = self.ledgers.run_id().await?;
+            if self.run.as_ref() != Some(&run) {
+                self.ledgers.connection().warn_of_eviction().await;
+            }
             if self.run.as_ref().is_some_and(|last| *last != run) {
                 self.tell_what_is_remembered().await?;
             }
             self.run = Some(run);
             self.relays = self.ledgers.lease_relay(&self.name, LEASE_MS).await?;
+            self.rest_from_closed().await?;
             let backlog = if self.relays { self.ledgers.backlog(&activities).await? } else { 0 };
             self.figures.relays.set(self.relays.into());
             self.figures.backlog.set(i64::try_from(backlog).unwrap_or(i64::MAX));
             self.renewed = Some(Instant::now());
         }
-        if !self.relays || activities.is_empty() {
+        let open: Vec<ActivityId> =
+            activities.iter().copied().filter(|activity| !self.closed.contains_key(activity)).collect();
+        if !self.relays || open.is_empty() {
             tokio::time::sleep(RENEW_EVERY).await;
             return Ok(());
         }
-        self.relay(&activities).await
+        self.relay(&open).await
+    }
+
+    /// Reads which ledgers are closed. For each that was closed since the last call, reports what the cores remember, and
+    /// that this relay appends nothing of it: no append is in progress when this is called.
+    async fn rest_from_closed(&mut self) -> Result<(), LedgerUnavailable> {
+        let closed = self.ledgers.closed().await?;
+        for (activity, token) in &closed {
+            if self.closed.get(activity) == Some(token) {
+                continue;
+            }
+            let held: Vec<Remembered> = self.remembered().remove(activity).unwrap_or_default();
+            tracing::warn!(%activity, orders = held.len(), "a ledger was lost; orders of the last seconds are reported");
+            self.ledgers.remember(*activity, &held).await?;
+            self.ledgers.rest_relay(*activity, &self.name, token).await?;
+            self.closed.insert(*activity, token.clone());
+        }
+        self.closed = closed;
+        Ok(())
+    }
+
+    /// What the cores of this gateway were told "held".
+    fn remembered(&self) -> BTreeMap<ActivityId, Vec<Remembered>> {
+        let mut held: BTreeMap<ActivityId, Vec<Remembered>> = BTreeMap::new();
+        for (activity, remembered) in self.recents.iter().flat_map(|recent| recent.holds()) {
+            held.entry(activity).or_default().push(remembered);
+        }
+        held
     }
 
     /// Reads the beginning of every outbox, appends it to the log, and takes it away once it is there.
@@ -165,11 +233,7 @@ impl<L: Log> Relay<L> {
 
     /// The server came back, perhaps without what it answered last.
     async fn tell_what_is_remembered(&self) -> Result<(), LedgerUnavailable> {
-        let mut held: BTreeMap<ActivityId, Vec<Remembered>> = BTreeMap::new();
-        for (activity, remembered) in self.recents.iter().flat_map(|recent| recent.holds()) {
-            held.entry(activity).or_default().push(remembered);
-        }
-        for (activity, held) in held {
+        for (activity, held) in self.remembered() {
             let forgotten = self.ledgers.unknown(activity, held).await?;
             if !forgotten.is_empty() {
                 let orders = forgotten.len();

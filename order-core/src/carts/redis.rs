@@ -12,7 +12,8 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use contract::{Cents, OrderId, SkuId, UserId};
-use redis::{FromRedisValue, RedisError, Script, ScriptInvocation, aio::ConnectionManager};
+use foundation::redis::Connection;
+use redis::{FromRedisValue, RedisError, Script, ScriptInvocation};
 use store::{
     CART_LINES_MAX, CART_UNITS_MAX, CartChange, CartClaim, CartLine, ClaimState, Goods, ORDER_LINES_MAX, Placed, Store,
     StoreError,
@@ -48,7 +49,7 @@ type Hash<V> = BTreeMap<String, V>;
 /// Carts in one Redis. Clones share its connection.
 #[derive(Clone)]
 pub struct RedisCarts {
-    connection: ConnectionManager,
+    connection: Connection,
     store: Store,
 }
 
@@ -77,7 +78,7 @@ pub(super) struct Claim {
 
 impl RedisCarts {
     /// Carts in Redis, whose orders are in `store`.
-    pub fn new(connection: ConnectionManager, store: Store) -> Self {
+    pub fn new(connection: Connection, store: Store) -> Self {
         Self { connection, store }
     }
 

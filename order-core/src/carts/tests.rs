@@ -3,8 +3,8 @@ use std::{
     task::Poll,
 };
 
-use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use contract::{Cents, OrderId};
+use foundation::redis::Connection;
 use store::{
     AddedAddress, AddressFields, Attributes, CART_LINES_MAX, CART_UNITS_MAX, Ids, NewCategory, NewProduct, NewSku,
     Order, Page, Settings,
@@ -51,10 +51,7 @@ impl World {
         let carts = match redis {
             Some(server) => {
                 server.ask(&["FLUSHALL"]);
-                let client = ::redis::Client::open(server.url()).unwrap();
-                let config = ConnectionManagerConfig::new();
-                let connection = ConnectionManager::new_with_config(client, config).await.unwrap();
-                Carts::Redis(RedisCarts::new(connection, store.clone()))
+                Carts::Redis(RedisCarts::new(Connection::new(server.url()).unwrap(), store.clone()))
             }
             None => Carts::Database(store.clone()),
         };
@@ -316,4 +313,28 @@ async fn carts_in_redis_have_the_same_limits() {
     }
     carts.take(ada, None).await.unwrap();
     assert_eq!(carts.lines(ada).await.unwrap(), []);
+}
+
+/// The address leads to the new master, and connections to the old one stay open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn carts_in_redis_follow_a_failover() {
+    let (Some(old), Some(new)) = (services::Redis::start_with("no"), services::Redis::start_with("no")) else {
+        return;
+    };
+    new.follow(&old);
+    let address = services::Forwarder::start(old.port());
+    let world = World::new(None, None).await;
+    let carts = RedisCarts::new(Connection::new(address.redis_url()).unwrap(), world.store.clone());
+    let ada = UserId::from_i64(1).unwrap();
+    carts.add(ada, line(sku(7), 1)).await.unwrap();
+    new.fail_over_from(&old);
+    address.point_to(new.port());
+    let mut tries = 0;
+    while carts.add(ada, line(sku(7), 1)).await.is_err() {
+        tries += 1;
+        assert!(tries < 100, "the cart stays with the demoted server");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(carts.lines(ada).await.unwrap(), [line(sku(7), 2)]);
+    assert!(new.ask(&["KEYS", "*"]).contains("mall:cart"));
 }

@@ -42,6 +42,7 @@ pub async fn guard<L: Log, S: SnapshotSource, D: SaleStore>(
                 part.ready();
                 repeats = Repeats::After(None);
             }
+            Ok(Looked::Resting) => {}
             Ok(Looked::Frozen) => part.not_ready("Redis is being compared with the log"),
             Err(error) => {
                 failures.log(&error, "the ledgers in Redis can't be compared with the log; it is tried again");

@@ -39,7 +39,7 @@ struct Mall {
     journal: Journal<MemoryLog, ModelStore, HandClock>,
     relay: Relay<MemoryLog, ModelStore, HandClock>,
     timeouts: Timeouts<MemoryLog, ModelStore, HandClock>,
-    keeper: Keeper<MemoryLog, MemoryLedgers, HandClock>,
+    keeper: Keeper<MemoryLog, ModelStore, MemoryLedgers, HandClock>,
 }
 
 const STOCK: u64 = 10;
@@ -68,13 +68,13 @@ impl Mall {
         Journal<MemoryLog, ModelStore, HandClock>,
         Relay<MemoryLog, ModelStore, HandClock>,
         Timeouts<MemoryLog, ModelStore, HandClock>,
-        Keeper<MemoryLog, MemoryLedgers, HandClock>,
+        Keeper<MemoryLog, ModelStore, MemoryLedgers, HandClock>,
     ) {
         (
             now(Journal::join(log.clone(), store.clone(), clock.clone())).unwrap().unwrap(),
             Relay::new(log.clone(), store.clone(), clock.clone()),
             now(Timeouts::join(log.clone(), store.clone(), clock.clone())).unwrap().unwrap(),
-            now(Keeper::join(log.clone(), ledgers.clone(), clock.clone())).unwrap().unwrap(),
+            now(Keeper::join(log.clone(), store.clone(), ledgers.clone(), clock.clone())).unwrap().unwrap(),
         )
     }
 
@@ -204,6 +204,25 @@ fn what_the_ledger_does_not_know_is_tried_thrice_and_buried() {
     }
     assert_eq!(log.records(topic::DEAD_LETTERS).len(), 1);
     assert_eq!(log.lag("order-core.keeper", topic::COMMANDS), 0);
+}
+
+/// Its key was deleted, say: what the database has decided waits until the ledger is rebuilt.
+#[test]
+fn commands_wait_for_a_ledger_that_is_lost() {
+    let mut mall = Mall::new();
+    mall.buy(1);
+    mall.settle_down();
+    let lost = mall.ledgers.lose(activity(1, 999).id);
+    now(mall.store.mark_paid(order(1), mall.clock.now_ms())).unwrap().unwrap();
+    now(mall.relay.step()).unwrap().unwrap();
+    for _ in 0..2 * topic::POISON_TRIES {
+        assert!(matches!(now(mall.keeper.step()), Some(Err(WorkerError::Ledger(_)))));
+    }
+    assert!(mall.dead_letters().is_empty());
+    mall.ledgers.find(lost);
+    mall.settle_down();
+    let counters = now(mall.ledgers.counters(activity(1, 999).id)).unwrap().unwrap().unwrap();
+    assert_eq!((counters.held, counters.sold), (0, 1));
 }
 
 #[test]

@@ -210,6 +210,15 @@ impl SaleStore for Store {
 }
 
 impl Store {
+    /// The sales whose opening the journal has told of.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn opened_sales(&self) -> Result<Vec<ActivityId>, StoreError> {
+        let rows = sqlx::query("SELECT activity_id FROM ledgers").fetch_all(self.readers()).await?;
+        rows.iter().map(|row| id(row, "activity_id", ActivityId::from_i64)).collect()
+    }
+
     async fn forget_sent(&self, ids: &[i64]) -> Result<(), StoreError> {
         let mut tx = self.begin_write().await?;
         let mut delete = QueryBuilder::<Db>::new("DELETE FROM outbox WHERE id");

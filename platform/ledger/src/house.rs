@@ -81,6 +81,12 @@ pub enum Request {
 pub trait SnapshotSource: Send + 'static {
     /// One snapshot of every activity whose `Opened` entry the database has taken in.
     fn snapshots(&self) -> impl Future<Output = Result<Vec<Snapshot>, String>> + Send;
+
+    /// The activities that [`SnapshotSource::snapshots`] has, without what costs.
+    fn opened(&self) -> impl Future<Output = Result<Vec<ActivityId>, String>> + Send {
+        let snapshots = self.snapshots();
+        async { Ok(snapshots.await?.iter().map(|snapshot| snapshot.activity).collect()) }
+    }
 }
 
 /// Why the ledgers can't be rebuilt.

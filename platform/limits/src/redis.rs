@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use redis::{Script, aio::ConnectionManager, cmd};
+use foundation::redis::Connection;
+use redis::{Script, cmd};
 
 use crate::{Away, Rule, Stamp, Taken};
 
@@ -23,7 +24,7 @@ static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../..
 /// Windows in Redis: a sorted set each, which Redis forgets once nothing in it counts.
 #[derive(Clone)]
 pub struct RedisWindows {
-    connection: ConnectionManager,
+    connection: Connection,
     /// Told apart from those of other processes by where they begin.
     next: Arc<AtomicU64>,
     rests_until_ms: Arc<AtomicU64>,
@@ -40,7 +41,7 @@ impl RedisWindows {
     ///
     /// # Errors
     /// Where the system has no randomness.
-    pub fn new(connection: ConnectionManager) -> Result<Self, Away> {
+    pub fn new(connection: Connection) -> Result<Self, Away> {
         let first = getrandom::u64().map_err(|error| Away(error.to_string()))?;
         Ok(Self { connection, next: Arc::new(first.into()), rests_until_ms: Arc::default() })
     }

@@ -15,9 +15,8 @@ use contract::{
     UserId,
     token::{Audience, TokenKey},
 };
-use foundation::{Clock, SystemClock, config, metrics::Registry, web::harden};
+use foundation::{Clock, SystemClock, config, metrics::Registry, redis::Connection, web::harden};
 use limits::{Limits, LocalWindows, RedisWindows, Routes, Windows};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -130,9 +129,7 @@ async fn what_is_left_is_told() {
 
 #[tokio::test]
 async fn nobody_is_limited_while_the_windows_are_away() {
-    let client = redis::Client::open("redis://127.0.0.1:1").unwrap();
-    let config = ConnectionManagerConfig::new().set_number_of_retries(0);
-    let connection = ConnectionManager::new_lazy_with_config(client, config).unwrap();
+    let connection = Connection::new("redis://127.0.0.1:1").unwrap();
     let shop = Shop::new(Windows::Redis(RedisWindows::new(connection).unwrap()));
     for _ in 0..9 {
         assert_eq!(shop.ask("user 1", "POST", "/orders").await.status(), 200);

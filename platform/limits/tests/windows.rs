@@ -3,13 +3,12 @@
 
 use std::num::NonZeroU32;
 
+use foundation::redis::Connection;
 use limits::{LocalWindows, RedisWindows, Rule, Windows, conformance::suite};
-use redis::aio::ConnectionManager;
-use services::Redis;
+use services::{Forwarder, Redis};
 
-async fn connect(redis: &Redis) -> Windows {
-    let client = redis::Client::open(redis.url()).unwrap();
-    Windows::Redis(RedisWindows::new(ConnectionManager::new(client).await.unwrap()).unwrap())
+fn connect(url: String) -> Windows {
+    Windows::Redis(RedisWindows::new(Connection::new(url).unwrap()).unwrap())
 }
 
 #[tokio::test]
@@ -20,14 +19,14 @@ async fn local_windows_conform() {
 #[tokio::test]
 async fn windows_in_redis_conform() {
     let Some(redis) = Redis::start_with("no") else { return };
-    suite(&connect(&redis).await).await;
+    suite(&connect(redis.url())).await;
 }
 
 /// Two processes share one window, and are told at once that nobody knows while Redis is away.
 #[tokio::test]
 async fn windows_in_redis_are_everybodys_and_go_away_with_it() {
     let Some(mut redis) = Redis::start_with("no") else { return };
-    let (one, two) = (connect(&redis).await, connect(&redis).await);
+    let (one, two) = (connect(redis.url()), connect(redis.url()));
     let rule = Rule { max: NonZeroU32::new(2).unwrap(), within_ms: 1_000 };
     assert!(one.take("w", rule, 0).await.unwrap().stamp.is_some());
     assert!(two.take("w", rule, 0).await.unwrap().stamp.is_some());
@@ -42,4 +41,24 @@ async fn windows_in_redis_are_everybodys_and_go_away_with_it() {
     while one.take("w", rule, now_ms).await.is_err() {
         now_ms += 2_000;
     }
+}
+
+/// The address leads to the new master, and connections to the old one stay open.
+#[tokio::test]
+async fn windows_in_redis_follow_a_failover() {
+    let (Some(old), Some(new)) = (Redis::start_with("no"), Redis::start_with("no")) else { return };
+    new.follow(&old);
+    let address = Forwarder::start(old.port());
+    let windows = connect(address.redis_url());
+    let rule = Rule { max: NonZeroU32::new(2).unwrap(), within_ms: 1_000_000 };
+    assert!(windows.take("w", rule, 0).await.unwrap().stamp.is_some());
+    new.fail_over_from(&old);
+    address.point_to(new.port());
+    // It rests for a second of this clock after each failure.
+    let mut left = None;
+    for now_ms in (1..=20).map(|second| second * 1_000) {
+        left = left.or(windows.take("w", rule, now_ms).await.ok().map(|taken| taken.left));
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(left, Some(0), "what the old master counted is counted");
 }

@@ -8,6 +8,8 @@ pub mod health;
 pub mod ids;
 pub mod logs;
 pub mod metrics;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod rfc3339;
 pub mod shutdown;
 #[cfg(test)]

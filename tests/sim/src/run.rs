@@ -264,7 +264,7 @@ impl Run {
             Part::Timeouts => self.work(part, async move |log| Timeouts::join(log, store, world).await),
             Part::Keeper => {
                 let ledger = check::Keeps { ledger: self.ledger.clone(), mutant: self.mutant };
-                self.work(part, async move |log| Keeper::join(log, ledger, world).await);
+                self.work(part, async move |log| Keeper::join(log, store, ledger, world).await);
             }
             Part::Client => unreachable!("clients start by themselves"),
         }

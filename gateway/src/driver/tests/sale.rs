@@ -10,7 +10,7 @@ use contract::{
 };
 use foundation::{Clock, SystemClock};
 use ledger::{LedgerClient, house::SnapshotSource, redis::RedisLedger};
-use services::Redis;
+use services::{Forwarder, Redis};
 use tokio::runtime::Runtime as Tokio;
 
 use super::{ANSWER_MAX, STOCK, Server, answer, key, on_every_driver, terms, until};
@@ -114,5 +114,38 @@ fn on_redis_which_goes_away_and_comes_back() {
         redis.borrow_mut().resume();
         // It is another run, which nobody has compared with the log.
         until("it is asked again", || code("frozen"));
+    });
+}
+
+/// Connections to the demoted server stay open; it answers FROZEN, for which it need not write.
+#[test]
+fn on_redis_after_a_failover() {
+    let tokio = Tokio::new().unwrap();
+    on_every_driver(|driver| {
+        let (Some(old), Some(new)) = (Redis::start_with("no"), Redis::start_with("no")) else { return };
+        new.follow(&old);
+        let address = Forwarder::start(old.port());
+        let (window, mut parts) = (Window { max: 0, within_ms: 1 }, driver.parts());
+        parts.activity = activity(driver.runtime as usize);
+        parts.ledgers = Ledgers::Redis(Settings::new(&address.redis_url(), window, ANSWER_MAX).unwrap());
+        tokio.block_on(async {
+            let ledgers = RedisLedger::new(&old.url()).unwrap();
+            ledgers.set_verified(&ledgers.run_id().await.unwrap()).await.unwrap();
+            ledgers.open(parts.activity, STOCK, terms(SystemClock.now_ms())).await.unwrap();
+        });
+        let activity = parts.activity;
+        let server = parts.start();
+        until("it is connected", || server.ask(&order(activity, 1)).starts_with("HTTP/1.1 202 "));
+        let first = order_id(&server.ask(&order(activity, 1)));
+        new.fail_over_from(&old);
+        address.point_to(new.port());
+        // As the fence does, once it has compared the new master with the log.
+        tokio.block_on(async {
+            let ledgers = RedisLedger::new(&new.url()).unwrap();
+            let state = ledgers.states(&[activity]).await.unwrap().remove(0).unwrap();
+            assert!(ledgers.thaw(activity, &state).await.unwrap());
+        });
+        until("it sells on the new master", || server.ask(&order(activity, 2)).starts_with("HTTP/1.1 202 "));
+        assert_eq!(order_id(&server.ask(&order(activity, 1))), first);
     });
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use contract::SkuId;
-use redis::aio::ConnectionManager;
+use foundation::redis::Connection;
 use tokio::task::JoinSet;
 
 use super::{mall::Shopping, *};
@@ -35,9 +35,7 @@ async fn app(mariadb: Option<&services::MariaDb>, redis: Option<&services::Redis
     let carts = match redis {
         Some(server) => {
             server.ask(&["FLUSHALL"]);
-            let client = redis::Client::open(server.url()).unwrap();
-            let connection = ConnectionManager::new(client).await.unwrap();
-            Carts::Redis(crate::RedisCarts::new(connection, store.clone()))
+            Carts::Redis(crate::RedisCarts::new(Connection::new(server.url()).unwrap(), store.clone()))
         }
         None => Carts::Database(store.clone()),
     };

@@ -4,6 +4,7 @@
 //! names the run of the server on which it was last compared with the log, and answers FROZEN on any
 //! other; [`fence`] compares it again, writes what is missing, and lets it go on.
 
+mod closing;
 pub mod fence;
 mod outbox;
 mod rebuild;
@@ -11,41 +12,29 @@ mod remembered;
 mod script;
 pub mod wire;
 
-use std::time::Duration;
-
 use contract::{
     ActivityId,
     activity::Terms,
     ledger::{BatchReply, Counters, Outcome, Reservation, UNITS_MAX},
     record::{Action, LedgerCommand},
 };
-use redis::{
-    Cmd, IntoConnectionInfo, RedisError, ServerErrorKind, Value,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-    cmd,
-};
+use foundation::redis::Connection;
+use redis::{Cmd, RedisError, ServerErrorKind, Value, cmd};
 
+pub use closing::Closed;
 pub use outbox::{Outbox, OutboxError};
-pub use rebuild::State;
+pub use rebuild::{Parts, State};
 pub use remembered::Remembered;
 
 use crate::{LedgerClient, LedgerUnavailable};
 
-/// How long one command may take.
-const RESPONSE_MAX: Duration = Duration::from_secs(1);
-/// How long a connection may take to be made.
-const CONNECT_MAX: Duration = Duration::from_secs(1);
-/// Tries to connect again before a command fails, and the pauses between them.
-const RECONNECTS: usize = 2;
-const PAUSE_MIN: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_millis(200);
 /// Commands of one script; more are sent in several.
 const ACT_COMMANDS_MAX: usize = 256;
 
 /// The ledgers in one Redis. Clones share its connection.
 #[derive(Clone)]
 pub struct RedisLedger {
-    connection: ConnectionManager,
+    connection: Connection,
 }
 
 impl RedisLedger {
@@ -55,21 +44,11 @@ impl RedisLedger {
     /// # Errors
     /// Where the address is none.
     pub fn new(url: &str) -> Result<Self, LedgerUnavailable> {
-        let info = url.into_connection_info().map_err(|error| unavailable(&error))?;
-        let client = redis::Client::open(info).map_err(|error| unavailable(&error))?;
-        let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(RESPONSE_MAX))
-            .set_connection_timeout(Some(CONNECT_MAX))
-            .set_number_of_retries(RECONNECTS)
-            .set_min_delay(PAUSE_MIN)
-            .set_max_delay(PAUSE_MAX);
-        let connection =
-            ConnectionManager::new_lazy_with_config(client, config).map_err(|error| unavailable(&error))?;
-        Ok(Self { connection })
+        Ok(Self { connection: Connection::new(url).map_err(|error| unavailable(&error))? })
     }
 
     /// A connection for whoever has commands of their own.
-    pub fn connection(&self) -> ConnectionManager {
+    pub fn connection(&self) -> Connection {
         self.connection.clone()
     }
 
@@ -104,7 +83,7 @@ impl RedisLedger {
         commands: &[LedgerCommand],
     ) -> Result<Vec<Outcome>, LedgerUnavailable> {
         let mut script = script::ACT.prepare_invoke();
-        for key in script::keys(activity, ["ledger", "orders", "users", "restocks", "outbox"]) {
+        for key in script::keys(activity, ["ledger", "orders", "users", "restocks", "outbox", "requests"]) {
             script.key(key);
         }
         script.arg("").arg("");
@@ -154,7 +133,7 @@ impl LedgerClient for RedisLedger {
             return Err(LedgerUnavailable("Redis has yet to be compared with the log".to_owned()));
         }
         let mut script = script::OPEN.prepare_invoke();
-        for key in script::keys(activity, ["ledger", "outbox"]) {
+        for key in script::keys(activity, script::PARTS) {
             script.key(key);
         }
         script.arg("").arg("").arg(stock).arg(terms.per_user_limit).arg(terms.starts_at_ms).arg(terms.ends_at_ms);

@@ -7,7 +7,7 @@ use contract::{
     activity::Terms,
     ledger::{Entry, Hold, HoldState, RequestKey, Reservation, Snapshot},
 };
-use redis::{RedisResult, Value, cmd, pipe, streams::StreamRangeReply};
+use redis::{RedisResult, Value, cmd, from_redis_value_ref, pipe, streams::StreamRangeReply};
 
 use super::{RedisLedger, outbox, script, unavailable, wire};
 use crate::LedgerUnavailable;
@@ -19,13 +19,36 @@ const OUTBOX_READ_MAX: usize = 256;
 /// What one step of SCAN looks at.
 const SCAN_COUNT: usize = 1000;
 
-/// How a ledger stands in Redis.
+/// The state of a ledger in Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    /// The run on which it was last compared with the log; else the token of a rebuild that has not ended.
+    /// The run on which it was last compared with the log; else the token of a rebuild that has not ended, or of
+    /// its closing.
     pub run: String,
-    /// `None` while it is being written anew.
+    /// `None` while it is being written anew, and where it was lost.
     pub seq: Option<u64>,
+    /// Whether its orders, requests, users, restocks and outbox are there.
+    pub parts: Parts,
+    /// Whether its outbox is there.
+    pub has_outbox: bool,
+}
+
+/// Whether anything of a ledger beside its counters was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parts {
+    /// All parts are there.
+    Whole,
+    /// At least one was lost.
+    Missing,
+    /// An earlier version opened the ledger, without the marks that show it.
+    Unmarked,
+}
+
+impl State {
+    /// Whether the ledger answers on `run` and has all of its parts.
+    pub fn sells_on(&self, run: &str) -> bool {
+        self.run == run && self.seq.is_some() && self.parts != Parts::Missing
+    }
 }
 
 impl RedisLedger {
@@ -57,7 +80,7 @@ impl RedisLedger {
         Ok(())
     }
 
-    /// The activities whose ledgers are here, in whatever state.
+    /// The activities whose ledgers have at least one key here.
     ///
     /// # Errors
     /// Where Redis does not answer.
@@ -65,7 +88,7 @@ impl RedisLedger {
         let (mut cursor, mut found) = (0_u64, HashSet::new());
         loop {
             let mut scan = cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(script::LEDGERS).arg("COUNT").arg(SCAN_COUNT);
+            scan.arg(cursor).arg("MATCH").arg(script::KEYS).arg("COUNT").arg(SCAN_COUNT);
             let (next, keys): (u64, Vec<String>) =
                 scan.query_async(&mut self.connection()).await.map_err(|error| unavailable(&error))?;
             found.extend(keys.iter().filter_map(|key| script::activity_of(key)));
@@ -76,7 +99,7 @@ impl RedisLedger {
         }
     }
 
-    /// How each of `activities` stands here; `None` where there is nothing of it.
+    /// The state of the ledger of each of `activities`; `None` where its counters are not here.
     ///
     /// # Errors
     /// Where Redis does not answer.
@@ -85,12 +108,20 @@ impl RedisLedger {
         for activities in activities.chunks(CHUNK) {
             let mut ask = pipe();
             for activity in activities {
-                let [key] = script::keys(*activity, ["ledger"]);
-                ask.cmd("HMGET").arg(key).arg(&["run", "seq"]);
+                let [ledger, orders, requests, users, restocks, outbox] = script::keys(*activity, script::PARTS);
+                ask.cmd("HMGET").arg(ledger).arg(&["run", "seq", script::MARK]);
+                for hash in [orders, requests, users] {
+                    ask.cmd("HEXISTS").arg(hash).arg(script::MARK);
+                }
+                ask.cmd("SISMEMBER").arg(restocks).arg(script::MARK);
+                ask.cmd("EXISTS").arg(outbox);
             }
-            let found: RedisResult<Vec<(Option<String>, Option<u64>)>> = ask.query_async(&mut self.connection()).await;
+            let found: RedisResult<Vec<Value>> = ask.query_async(&mut self.connection()).await;
             let found = found.map_err(|error| unavailable(&error))?;
-            states.extend(found.into_iter().map(|(run, seq)| run.map(|run| State { run, seq })));
+            for found in found.chunks(script::PARTS.len()) {
+                let state = state(found).ok_or_else(|| LedgerUnavailable(format!("not a ledger: {found:?}")))?;
+                states.push(state);
+            }
         }
         Ok(states)
     }
@@ -186,14 +217,17 @@ impl RedisLedger {
             // An earlier version kept more than the order, behind a colon.
             let keys: HashMap<&str, &str> = requests
                 .iter()
+                .filter(|(key, _)| *key != script::MARK)
                 .map(|(key, first)| (first.split(':').next().unwrap_or_default(), key.as_str()))
                 .collect();
             let mut holds = orders
                 .iter()
+                .filter(|(order, _)| *order != script::MARK)
                 .map(|(order, hold)| read_hold(order, hold, keys.get(order.as_str()).copied()))
                 .collect::<Option<Vec<_>>>()?;
             holds.sort_unstable_by_key(|hold| hold.reservation.order);
-            let mut restocks = restocks.iter().map(|id| id.parse().ok()).collect::<Option<Vec<_>>>()?;
+            let restocks = restocks.iter().filter(|id| *id != script::MARK);
+            let mut restocks = restocks.map(|id| id.parse().ok()).collect::<Option<Vec<_>>>()?;
             restocks.sort_unstable();
             let terms = Terms {
                 per_user_limit: number("limit")?.try_into().ok()?,
@@ -206,6 +240,22 @@ impl RedisLedger {
         let unreadable = || LedgerUnavailable(format!("activity {activity}: what Redis has is no ledger"));
         read().map(Some).ok_or_else(unreadable)
     }
+}
+
+/// Reads the answers to what [`RedisLedger::states`] asks about one ledger; the outer `None` if they are malformed.
+fn state(found: &[Value]) -> Option<Option<State>> {
+    let [counters, parts @ ..] = found else { return None };
+    let (run, seq, mark): (Option<String>, Option<u64>, Option<String>) = from_redis_value_ref(counters).ok()?;
+    let Some(run) = run else { return Some(None) };
+    let there = parts.iter().map(|part| from_redis_value_ref(part).ok()).collect::<Option<Vec<bool>>>()?;
+    let has_outbox = there.last().copied()?;
+    let parts = match mark {
+        Some(_) if there.iter().all(|there| *there) => Parts::Whole,
+        // Earlier versions did not delete the outbox either.
+        None if has_outbox => Parts::Unmarked,
+        Some(_) | None => Parts::Missing,
+    };
+    Some(Some(State { run, seq, parts, has_outbox }))
 }
 
 /// An order as `shapes.lua` has it.
