@@ -96,10 +96,10 @@ async fn run(mut ground: Ground) -> Result<()> {
     let services_stop = CancellationToken::new();
     let (order_core_address, admin_address) = (order_core_listener.local_addr()?, admin_listener.local_addr()?);
     let readiness = Readiness::default();
-    roles::watch_redis(&mut services, &ledger, &readiness, &services_stop);
     let shared = (&store, &log, &ledger);
     writable::watch_database(&mut services, &ground, &store, &readiness, &services_stop);
     writable::watch_log(&mut services, &ground, &log, &readiness, &services_stop);
+    writable::watch_redis(&mut services, &ground, &ledger, &readiness, &services_stop);
     roles::spawn_order_core(&mut services, &ground, shared, order_core_listener, &readiness, &services_stop)?;
     let places = (admin_listener, order_core_address);
     roles::spawn_admin(&mut services, &ground, shared, places, &readiness, &services_stop).await?;

@@ -65,7 +65,7 @@ pub(crate) async fn run(role: Role, ground: Ground) -> Result<()> {
             let mut services = JoinSet::new();
             let readiness = Readiness::default();
             writable::watch_database(&mut services, &ground, &store, &readiness, &stop);
-            watch_redis(&mut services, &ledger, &readiness, &stop);
+            writable::watch_redis(&mut services, &ground, &ledger, &readiness, &stop);
             spawn_order_core(&mut services, &ground, (&store, &log, &ledger), listener, &readiness, &stop)?;
             say(role, address);
             end(services, &stop, store).await
@@ -77,7 +77,7 @@ pub(crate) async fn run(role: Role, ground: Ground) -> Result<()> {
             let mut services = JoinSet::new();
             let readiness = Readiness::default();
             writable::watch_database(&mut services, &ground, &store, &readiness, &stop);
-            watch_redis(&mut services, &ledger, &readiness, &stop);
+            writable::watch_redis(&mut services, &ground, &ledger, &readiness, &stop);
             let places = (listener, ground.config.order_core.listen);
             spawn_admin(&mut services, &ground, (&store, &log, &ledger), places, &readiness, &stop).await?;
             say(role, address);
@@ -123,23 +123,6 @@ pub(crate) async fn start_gateway(
         stop,
     };
     Gateway::start(parts).await
-}
-
-/// Has `readiness` say why Redis can't be written, where there is one.
-pub(crate) fn watch_redis(
-    services: &mut JoinSet<Result<()>>,
-    ledger: &Ledger,
-    readiness: &Readiness,
-    stop: &CancellationToken,
-) {
-    if let AnyLedger::Redis(redis) = &ledger.client {
-        let part = readiness.part("redis", "Redis has not been asked yet");
-        let (connection, stop) = (redis.connection(), stop.clone());
-        services.spawn(async move {
-            foundation::redis::watch(connection, part, stop).await;
-            Ok(())
-        });
-    }
 }
 
 /// What the services that keep the database share.

@@ -7,11 +7,12 @@ use std::{future::Future, time::Duration};
 use anyhow::Result;
 use commit_log::AnyLog;
 use foundation::{Clock, Readiness, SystemClock, health::Part, metrics::Gauge};
+use ledger::AnyLedger;
 use store::Store;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::ground::Ground;
+use crate::ground::{Ground, Ledger};
 
 /// Between two checks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -32,7 +33,7 @@ pub(crate) fn watch_database(
     stop: &CancellationToken,
 ) {
     let place = Place {
-        name: "database",
+        name: "the database",
         part: readiness.part("database", "it was not written yet"),
         gauge: ground.metrics.gauge("mall_database_writable", "1 while the database can be written, else 0."),
     };
@@ -52,13 +53,38 @@ pub(crate) fn watch_log(
     stop: &CancellationToken,
 ) {
     let place = Place {
-        name: "log",
+        name: "the log",
         part: readiness.part("log", "it was not written yet"),
         gauge: ground.metrics.gauge("mall_log_writable", "1 while the log of this process can be written, else 0."),
     };
     let (log, stop) = (log.clone(), stop.clone());
     services.spawn(async move {
         watch(place, || log.check_writable(), &stop).await;
+        Ok(())
+    });
+}
+
+/// Watches the Redis of the ledgers until `stop`; ledgers of this process need none.
+pub(crate) fn watch_redis(
+    services: &mut JoinSet<Result<()>>,
+    ground: &Ground,
+    ledger: &Ledger,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+) {
+    let AnyLedger::Redis(redis) = &ledger.client else { return };
+    let place = Place {
+        name: "Redis",
+        part: readiness.part("redis", "it was not written yet"),
+        gauge: ground.metrics.gauge("mall_redis_writable", "1 while Redis can be written, else 0."),
+    };
+    let (connection, stop) = (redis.connection(), stop.clone());
+    services.spawn(async move {
+        let check = || {
+            let connection = connection.clone();
+            async move { connection.check().await.map_err(|why| why.to_string()) }
+        };
+        watch(place, check, &stop).await;
         Ok(())
     });
 }
@@ -80,8 +106,8 @@ where
         }
         gauge.set(i64::from(checked.is_ok()));
         match (was_writable, &checked) {
-            (true, Err(reason)) => tracing::error!(reason, "the {name} can't be written; /readyz answers 503"),
-            (false, Ok(())) => tracing::warn!("the {name} can be written again"),
+            (true, Err(reason)) => tracing::error!(reason, "{name} can't be written; /readyz answers 503"),
+            (false, Ok(())) => tracing::warn!("{name} can be written again"),
             (true, Ok(())) | (false, Err(_)) => {}
         }
         was_writable = checked.is_ok();

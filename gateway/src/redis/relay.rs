@@ -111,8 +111,16 @@ pub(crate) fn readiness(checked: Result<(), impl Display>) -> Control {
 
 /// Checks every [`CHECK_EVERY`] whether Redis can be written, and passes the result to the cores.
 async fn report_readiness(connection: Connection, cores: &[mpsc::Sender<Control>]) {
+    let mut was_writable = true;
     loop {
-        let control = readiness(connection.check().await);
+        let checked = connection.check().await;
+        match (was_writable, &checked) {
+            (true, Err(reason)) => tracing::error!(%reason, "Redis can't be written; /readyz answers 503"),
+            (false, Ok(())) => tracing::warn!("Redis can be written again"),
+            (true, Ok(())) | (false, Err(_)) => {}
+        }
+        was_writable = checked.is_ok();
+        let control = readiness(checked);
         for core in cores {
             // A core that has ended needs no news.
             drop(core.send(control.clone()).await);

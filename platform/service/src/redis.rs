@@ -16,10 +16,6 @@ use ::redis::{
     aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
     cmd,
 };
-use tokio_util::sync::CancellationToken;
-
-use crate::health::Part;
-
 /// How long one command may take.
 const RESPONSE_MAX: Duration = Duration::from_secs(1);
 /// How long a connection may take to be made.
@@ -35,7 +31,7 @@ const REOPEN_MIN: Duration = Duration::from_millis(100);
 /// The key that [`Connection::check`] writes, and how long Redis keeps it.
 const PROBE: &str = "mall:probe";
 const PROBE_KEPT_MS: u64 = 10_000;
-/// How often [`watch`] checks.
+/// How often a service checks whether Redis can be written.
 pub const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// A shared connection, made when the first command is sent and again after every loss. It is dropped, and
@@ -194,24 +190,6 @@ impl Unwritable {
             Self::OutOfMemory(error.to_string())
         } else {
             Self::Other(error.to_string())
-        }
-    }
-}
-
-/// Checks Redis until `stop`; `part` is ready while it can be written.
-pub async fn watch(connection: Connection, part: Part, stop: CancellationToken) {
-    loop {
-        let checked = tokio::select! {
-            () = stop.cancelled() => return,
-            checked = connection.check() => checked,
-        };
-        match checked {
-            Ok(()) => part.ready(),
-            Err(why) => part.not_ready(&why.to_string()),
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(CHECK_EVERY) => {}
         }
     }
 }
