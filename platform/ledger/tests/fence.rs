@@ -321,6 +321,7 @@ async fn an_outbox_that_is_lost_with_entries_is_made_again() {
         sale.act(Action::Release(order(id))).await.unwrap();
     }
     sale.act(Action::Restock { operation: OperationId::from_i64(5).unwrap(), delta: -4 }).await.unwrap();
+    sale.act(Action::End { ends_at_ms: 1 }).await.unwrap();
     let before = sale.ledgers.snapshot(activity()).await.unwrap().unwrap();
     sale.redis.ask(&["DEL", &key("outbox")]);
     sale.recover().await;

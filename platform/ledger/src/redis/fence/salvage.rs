@@ -30,6 +30,9 @@ pub(super) fn salvage(ledger: &mut Ledger, found: &Snapshot, counters: Counters,
         salvaged.replay(&entry).ok()?;
         entries.push(entry);
     }
+    if salvaged.terms() != found.terms {
+        return None;
+    }
     let led_to = salvaged.counters();
     // Restarts of Redis begin epochs that no entry has.
     if (Counters { epoch: counters.epoch, ..led_to }) != counters || led_to.epoch > counters.epoch {
