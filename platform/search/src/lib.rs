@@ -7,6 +7,8 @@
 mod cursor;
 mod document;
 mod embedded;
+#[cfg(feature = "testing")]
+pub mod generator;
 mod index;
 pub mod limits;
 mod page;

@@ -47,14 +47,15 @@ pub(crate) fn normalized(text: &str) -> String {
     normalize(text).into_iter().map(|character| character.value).collect()
 }
 
-/// Whether `next` belongs to the character before it. The half width voicing marks do, though they are no combining characters.
+/// Whether `next` belongs to the character before it. What half width voicing marks and some vowel signs are made of does,
+/// though they are no combining characters themselves.
 fn combines(next: char) -> bool {
-    !next.is_ascii() && (canonical_combining_class(next) != 0 || matches!(next, '\u{ff9e}' | '\u{ff9f}'))
+    !next.is_ascii() && next.nfkd().next().is_some_and(|part| canonical_combining_class(part) != 0)
 }
 
 /// Passes the normalised characters of one character and its marks to `emit`.
 fn fold(cluster: &str, mut emit: impl FnMut(char)) {
-    let is_latin = cluster.nfkd().next().is_some_and(|base| base.is_ascii_alphabetic());
+    let is_latin = cluster.nfkd().next().is_some_and(|base| base.is_alphabetic() && base < '\u{250}');
     let composed: String = if is_latin {
         cluster.nfkd().filter(|part| canonical_combining_class(*part) == 0).collect()
     } else {

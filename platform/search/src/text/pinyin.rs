@@ -40,6 +40,12 @@ pub(crate) fn spellings(word: &str) -> Vec<Spelling> {
     spellings
 }
 
+/// The first letters of a word's usual reading.
+#[cfg(feature = "testing")]
+pub(crate) fn initials(word: &str) -> Option<String> {
+    spellings(word).into_iter().next().map(|spelling| spelling.initials)
+}
+
 impl Spelling {
     fn and(&self, syllable: &str) -> Self {
         let mut longer = self.clone();
