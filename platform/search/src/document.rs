@@ -20,6 +20,9 @@ pub(crate) struct Document {
     pub rank: u32,
 }
 
+/// Words at the beginning of a title, where most titles have the brand.
+const START_WORDS: usize = 2;
+
 /// Where a text is from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
@@ -34,7 +37,10 @@ enum Source {
 impl Document {
     pub(crate) fn new(analyzer: &Analyzer, product: &Product) -> Self {
         let mut document = Self { fields: Default::default(), rank: 0 };
-        document.add(Source::Title, forms(analyzer, &product.title));
+        let title = forms(analyzer, &product.title);
+        let words = title.iter().filter(|form| form.kind == FormKind::Word);
+        words.take(START_WORDS).for_each(|word| document.push(Field::Start, word.text.clone()));
+        document.add(Source::Title, title);
         let title_units = document.words(Field::Unit).len();
         document.add(Source::Subtitle, forms(analyzer, &product.subtitle));
         for (above, category) in product.categories.iter().rev().enumerate() {
@@ -67,7 +73,7 @@ impl Document {
     }
 
     fn add(&mut self, source: Source, forms: Vec<Form>) {
-        let has_sequence = source != Source::AttributeName && !forms.is_empty();
+        let has_sequence = !matches!(source, Source::AttributeName | Source::Ancestor) && !forms.is_empty();
         for form in forms {
             if let Some(field) = field_of(source, form.kind) {
                 self.push(field, form.text);
@@ -90,7 +96,12 @@ pub(crate) const fn is_sequence(field: Field) -> bool {
 const fn field_of(source: Source, kind: FormKind) -> Option<Field> {
     match (source, kind) {
         (Source::AttributeName, FormKind::Word | FormKind::Part) => Some(Field::DetailPart),
-        (Source::AttributeName, _) => None,
+        // What is above a category is too much to be found by a part of a word.
+        (Source::AttributeName, _)
+        | (
+            Source::Ancestor,
+            FormKind::Unit | FormKind::Syllable | FormKind::Letter | FormKind::Pinyin | FormKind::Initials,
+        ) => None,
         (_, FormKind::Unit) => Some(Field::Unit),
         (_, FormKind::Syllable) => Some(Field::Syllable),
         (_, FormKind::Letter) => Some(Field::Letter),
@@ -102,8 +113,8 @@ const fn field_of(source: Source, kind: FormKind) -> Option<Field> {
         }
         (Source::Subtitle | Source::AttributeValue, FormKind::Word) => Some(Field::Detail),
         (Source::Subtitle | Source::AttributeValue, FormKind::Part) => Some(Field::DetailPart),
-        (Source::Category | Source::AttributeValue, FormKind::Whole) => Some(Field::Value),
-        (Source::Title | Source::Subtitle | Source::Ancestor, FormKind::Whole) => None,
+        (Source::Category | Source::Ancestor | Source::AttributeValue, FormKind::Whole) => Some(Field::Value),
+        (Source::Title | Source::Subtitle, FormKind::Whole) => None,
         (Source::Subtitle, FormKind::Pinyin | FormKind::Initials) => None,
         (_, FormKind::Pinyin) => Some(Field::Pinyin),
         (_, FormKind::Initials) => Some(Field::Initials),

@@ -146,6 +146,7 @@ impl Memory {
             Field::Letter => &self.letters,
             Field::Unit
             | Field::Title
+            | Field::Start
             | Field::TitlePart
             | Field::Category
             | Field::CategoryPart

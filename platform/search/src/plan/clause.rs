@@ -7,6 +7,8 @@ use crate::text::FormKind;
 pub(crate) enum Field {
     /// Words of the title.
     Title,
+    /// The first of them.
+    Start,
     /// Parts of these words, their stems, and neighbours taken for one word.
     TitlePart,
     /// Words of the product's own category.
@@ -17,7 +19,7 @@ pub(crate) enum Field {
     Detail,
     /// Parts of these words, and the words of attribute names.
     DetailPart,
-    /// Whole names and values: the product's own category, each attribute value.
+    /// Whole names and values: each category, each attribute value.
     Value,
     /// Units of all these texts in their order, for phrases.
     Unit,
@@ -32,8 +34,9 @@ pub(crate) enum Field {
 }
 
 impl Field {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Title,
+        Self::Start,
         Self::TitlePart,
         Self::Category,
         Self::CategoryPart,
@@ -51,6 +54,7 @@ impl Field {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Title => "title",
+            Self::Start => "start",
             Self::TitlePart => "title_part",
             Self::Category => "category",
             Self::CategoryPart => "category_part",
@@ -68,7 +72,7 @@ impl Field {
     /// Which forms of a text are in it.
     pub(crate) const fn form(self) -> FormKind {
         match self {
-            Self::Title | Self::Category | Self::Detail => FormKind::Word,
+            Self::Title | Self::Start | Self::Category | Self::Detail => FormKind::Word,
             Self::TitlePart | Self::CategoryPart | Self::DetailPart => FormKind::Part,
             Self::Value => FormKind::Whole,
             Self::Unit => FormKind::Unit,

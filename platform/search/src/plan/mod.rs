@@ -19,6 +19,8 @@ use crate::{
 
 /// Letters of initials that are looked for: `hw` to `hwznsj`.
 const INITIALS: std::ops::RangeInclusive<usize> = 2..=16;
+/// Letters of initials that are taken for them before anything else was tried: two letters are the first of many words.
+const INITIALS_EXACT_MIN: usize = 3;
 /// Letters of pinyin that is split in two, to find words that do not follow each other.
 const SPLIT_LETTERS_MAX: usize = 24;
 const SPLITS_MAX: usize = 6;
@@ -142,7 +144,7 @@ impl Plan {
         }
         let bonus =
             |field, points| Clause::Word { field, word: word.text.clone(), weight: choices.weight(points, 100) };
-        let should = vec![bonus(Field::Value, 4), bonus(Field::Category, 2)];
+        let should = vec![bonus(Field::Value, 4), bonus(Field::Category, 2), bonus(Field::Start, 1)];
         Clause::All { must: vec![Clause::Best(choices.found)], should }
     }
 
@@ -157,8 +159,14 @@ impl Plan {
         if !text.is_ascii() || text.len() < SPLIT_PIECE_MIN {
             return;
         }
-        if is_pinyin(text) {
-            choices.one(Field::Pinyin, text, 5);
+        // One syllable may be any of a hundred characters.
+        match syllables(text).first().map(Vec::len) {
+            None => {}
+            Some(1) => choices.one(Field::Pinyin, text, 2),
+            Some(_) => choices.one(Field::Pinyin, text, 5),
+        }
+        if INITIALS.contains(&text.len()) && (level != Level::Exact || text.len() >= INITIALS_EXACT_MIN) {
+            choices.one(Field::Initials, text, 4);
         }
         let is_open = is_last && level == Level::Typing;
         if is_open || (is_last || level != Level::Exact) && text.len() > PREFIX_LETTERS_MIN {
@@ -176,16 +184,13 @@ impl Plan {
                 weight: choices.weight(4, 100),
             });
         }
-        if level != Level::Exact && INITIALS.contains(&text.len()) {
-            choices.one(Field::Initials, text, 3);
-            let words = text.chars().map(String::from).collect();
-            choices.found.push(Clause::Phrase {
-                field: Field::Letter,
-                words,
-                is_open: false,
-                weight: choices.weight(1, 100),
-            });
+        if level != Level::Exact {
             choices.splits(text);
+            if INITIALS.contains(&text.len()) {
+                let words = text.chars().map(String::from).collect();
+                let weight = choices.weight(1, 100);
+                choices.found.push(Clause::Phrase { field: Field::Letter, words, is_open: false, weight });
+            }
         }
     }
 
@@ -197,11 +202,26 @@ impl Plan {
             WordKind::Mixed => word.units.clone(),
             WordKind::Letters | WordKind::Digits => return,
         };
-        let is_telling = pieces.len() > 1 && pieces.iter().any(|piece| piece.chars().count() > 1);
-        if is_telling {
-            let words = pieces.iter().flat_map(|piece| query_words(&self.analyzer, piece));
-            choices.found.push(Clause::all(words.map(|piece| self.piece(&piece, level, choices.scale / 2)).collect()));
+        let words: Vec<QueryWord> = pieces.iter().flat_map(|piece| query_words(&self.analyzer, piece)).collect();
+        let words = if level == Level::Any { self.smallest(words) } else { words };
+        if words.len() < 2 || words.iter().all(|word| word.letters() < 2) {
+            return;
         }
+        let clauses = words.iter().map(|piece| self.piece(piece, level, choices.scale / 2)).collect();
+        choices.found.push(if level == Level::Any { Clause::Any(clauses) } else { Clause::all(clauses) });
+    }
+
+    /// The words of which these are composed in turn; single characters only where there is nothing else.
+    fn smallest(&self, words: Vec<QueryWord>) -> Vec<QueryWord> {
+        let inner = words.iter().flat_map(|word| match word.kind {
+            WordKind::Chinese if word.letters() > 3 => {
+                self.inner_words(word).iter().flat_map(|inner| query_words(&self.analyzer, inner)).collect()
+            }
+            WordKind::Chinese | WordKind::Letters | WordKind::Digits | WordKind::Mixed => vec![word.clone()],
+        });
+        let inner: Vec<QueryWord> = inner.collect();
+        let long: Vec<QueryWord> = inner.iter().filter(|word| word.letters() > 1).cloned().collect();
+        if long.len() > 1 { long } else { inner }
     }
 
     /// What a piece of a composed word is found by.
@@ -324,7 +344,7 @@ impl Choices {
     }
 
     fn prefix(&mut self, prefix: &str) {
-        for (field, points) in [(Field::Title, 4), (Field::TitlePart, 3), (Field::Category, 3), (Field::Detail, 2)] {
+        for (field, points) in [(Field::Title, 3), (Field::TitlePart, 3), (Field::Category, 3), (Field::Detail, 2)] {
             let weight = self.weight(points, 100);
             self.found.push(Clause::Prefix { field, prefix: prefix.to_owned(), weight });
         }

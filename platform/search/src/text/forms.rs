@@ -93,6 +93,9 @@ impl Forms<'_> {
         for part in &word.parts {
             self.add(FormKind::Part, part.clone());
         }
+        for (text, span) in &word.humps {
+            self.found.push(Form { kind: FormKind::Part, text: text.clone(), span: span.clone() });
+        }
         for unit in word.units.clone() {
             if word.units.len() > 1 {
                 self.add(FormKind::Part, unit..unit + 1);
@@ -143,7 +146,9 @@ impl Forms<'_> {
 
     fn spelled(&mut self, units: Range<usize>) {
         let mut initials = Vec::new();
-        for spelling in spellings(&self.tokens.text(units.clone())) {
+        // The other readings of a character alone are rarer than what is spelled like them.
+        let readings = if units.len() == 1 { 1 } else { usize::MAX };
+        for spelling in spellings(&self.tokens.text(units.clone())).into_iter().take(readings) {
             self.add_text(FormKind::Pinyin, spelling.full, &units);
             if spelling.initials.len() > 1 && !initials.contains(&spelling.initials) {
                 initials.push(spelling.initials);
@@ -168,6 +173,8 @@ mod tests {
     fn parts_of_words_are_found() {
         let check = |text: &str, expect: &str| assert_eq!(found(text, FormKind::Part).join(" "), expect, "{text}");
         check("RX-7800XT", "rx 7800xt rx 7800 xt");
+        check("AirPods", "air pods");
+        check("LenovoE4649", "lenovo e4649 lenovoe 4649");
         check("Running shoes", "run runningshoes shoe");
         check("智能手机", "智能 能手 手机");
         check("手机壳", "手机 机壳");

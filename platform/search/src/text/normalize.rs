@@ -12,6 +12,8 @@ use unicode_normalization::{UnicodeNormalization, char::canonical_combining_clas
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Character {
     pub value: char,
+    /// Whether it was an upper case letter.
+    pub is_upper: bool,
     pub start: usize,
     pub end: usize,
 }
@@ -34,9 +36,14 @@ pub(crate) fn normalize(text: &str) -> Vec<Character> {
             end = at + mark.len_utf8();
         }
         if first.is_ascii() && end == start + 1 {
-            characters.push(Character { value: first.to_ascii_lowercase(), start, end });
+            let (value, is_upper) = (first.to_ascii_lowercase(), first.is_ascii_uppercase());
+            characters.push(Character { value, is_upper, start, end });
         } else {
-            fold(&text[start..end], |value| characters.push(Character { value, start, end }));
+            let mut is_upper = first.is_uppercase();
+            fold(&text[start..end], |value| {
+                characters.push(Character { value, is_upper, start, end });
+                is_upper = false;
+            });
         }
     }
     characters

@@ -12,6 +12,8 @@ use crate::limits::WORD_CHARS_MAX;
 const WORD_UNITS_MAX: usize = 8;
 /// Unknown Chinese characters that are taken for one name.
 const NAME_CHARS_MAX: usize = 8;
+/// What directly follows a number is no part of the word after it: 20片面膜 are pieces of 面膜.
+const MEASURES: &str = "片米升克寸度段人档码号件套只条瓶盒包袋罐支颗粒个双副台岁代期匹格层孔色";
 /// Single characters that say something about the word after them, or about none, rather than continue the word before them.
 const NOT_A_HEAD: &str = "的了和与及或在是有为不大小新老旧高低长短厚薄轻重多少全超加可带送男女软硬冷热干湿黑白红黄蓝绿紫灰粉金银双单\
                           一二三四五六七八九十个件只条款版型";
@@ -40,6 +42,8 @@ pub(crate) struct Word {
     pub units: Range<usize>,
     /// The words that it is composed of, where there is more than one: by the dictionary, or by signs between them.
     pub parts: Vec<Range<usize>>,
+    /// Pieces that begin with a capital after a small letter (`Air` and `Pods`), with their places in the original text.
+    pub humps: Vec<(String, Range<usize>)>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -125,8 +129,24 @@ fn latin_word(characters: &[Character], from: usize, tokens: &mut Tokens) -> usi
     if !parts.is_empty() && part_start < units.end {
         parts.push(part_start..units.end);
     }
-    tokens.words.push(Word { text: tokens.text(units.clone()), units, parts });
+    let humps = humps(&characters[from..at]);
+    tokens.words.push(Word { text: tokens.text(units.clone()), units, parts, humps });
     at
+}
+
+fn humps(word: &[Character]) -> Vec<(String, Range<usize>)> {
+    let rises = |at: &usize| word[*at].is_upper && !word[at - 1].is_upper && word[at - 1].value.is_alphabetic();
+    let starts: Vec<usize> = (1..word.len()).filter(rises).collect();
+    if starts.is_empty() {
+        return Vec::new();
+    }
+    let ends = starts.iter().copied().chain([word.len()]);
+    let piece = |(start, end): (usize, usize)| {
+        let letters = word[start..end].iter().filter(|character| script(character.value).is_some());
+        let text: String = letters.map(|character| character.value).collect();
+        (text, word[start].start..word[end - 1].end)
+    };
+    [0].into_iter().chain(starts.iter().copied()).zip(ends).map(piece).collect()
 }
 
 fn is_latin(character: char) -> bool {
@@ -167,14 +187,17 @@ fn chinese_run(characters: &[Character], from: usize, segmenter: &Segmenter, tok
     for character in run {
         push_unit(std::slice::from_ref(character), tokens);
     }
-    let text: String = run.iter().map(|character| character.value).collect();
+    let counted = from.checked_sub(1).is_some_and(|before| script(characters[before].value) == Some(Script::Digits));
+    let measure = usize::from(counted && run.first().is_some_and(|first| MEASURES.contains(first.value)));
+    let text: String = run[measure..].iter().map(|character| character.value).collect();
     let mut pieces = Vec::new();
-    let mut start = 0;
+    pieces.extend((measure > 0).then_some(0..1));
+    let mut start = measure;
     for chars in segmenter.cut(&text) {
         pieces.push(start..start + chars);
         start += chars;
     }
-    for mut parts in compose(&pieces, run) {
+    for mut parts in compose(&pieces, run, measure > 0) {
         let (Some(first), Some(last)) = (parts.first(), parts.last()) else { continue };
         let units = first_unit + first.start..first_unit + last.end;
         for part in &mut parts {
@@ -183,25 +206,25 @@ fn chinese_run(characters: &[Character], from: usize, segmenter: &Segmenter, tok
         if parts.len() == 1 {
             parts.clear();
         }
-        tokens.words.push(Word { text: tokens.text(units.clone()), units, parts });
+        tokens.words.push(Word { text: tokens.text(units.clone()), units, parts, humps: Vec::new() });
     }
     from + length
 }
 
 /// Puts together what the dictionary cut too small: runs of single characters (names that it does not know), and a word with
 /// the single character that ends the compound (手机 and 壳).
-fn compose(pieces: &[Range<usize>], run: &[Character]) -> Vec<Vec<Range<usize>>> {
+fn compose(pieces: &[Range<usize>], run: &[Character], has_measure: bool) -> Vec<Vec<Range<usize>>> {
     let is_single = |at: usize| pieces.get(at).is_some_and(|piece| piece.len() == 1);
     let is_head = |at: usize| is_single(at) && !NOT_A_HEAD.contains(run[pieces[at].start].value);
     let mut words = Vec::new();
     let mut at = 0;
     while at < pieces.len() {
         let mut end = at + 1;
-        if is_single(at) {
+        if is_single(at) && !(at == 0 && has_measure) {
             while is_single(end) && end - at < NAME_CHARS_MAX {
                 end += 1;
             }
-        } else if is_head(end) && !is_single(end + 1) {
+        } else if pieces[at].len() > 1 && is_head(end) && !is_single(end + 1) {
             end += 1;
         }
         words.push(pieces[at..end].to_vec());
@@ -239,6 +262,7 @@ mod tests {
         check("华为Mate60手机", "华为 mate60 手机", "华 为 mate 60 手 机");
         check("智能手机", "智能手机", "智 能 手 机");
         check("手机壳", "手机壳", "手 机 壳");
+        check("20片面膜", "20 片 面膜", "20 片 面 膜");
         check("大内存手机大屏", "大 内存 手机 大屏", "大 内 存 手 机 大 屏");
     }
 
