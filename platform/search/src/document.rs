@@ -38,8 +38,7 @@ impl Document {
     pub(crate) fn new(analyzer: &Analyzer, product: &Product) -> Self {
         let mut document = Self { fields: Default::default(), rank: 0 };
         let title = forms(analyzer, &product.title);
-        let words = title.iter().filter(|form| form.kind == FormKind::Word);
-        words.take(START_WORDS).for_each(|word| document.push(Field::Start, word.text.clone()));
+        start(&title).for_each(|word| document.push(Field::Start, word));
         document.add(Source::Title, title);
         let title_units = document.words(Field::Unit).len();
         document.add(Source::Subtitle, forms(analyzer, &product.subtitle));
@@ -85,6 +84,20 @@ impl Document {
             }
         }
     }
+}
+
+/// The first words of a title, with the words that these consist of.
+fn start(title: &[Form]) -> impl Iterator<Item = String> {
+    let words = title.iter().filter(|form| form.kind == FormKind::Word);
+    let (mut count, mut end) = (0, 0);
+    let is_start = move |word: &&Form| {
+        if word.span.start >= end {
+            count += 1;
+            end = word.span.end;
+        }
+        count <= START_WORDS
+    };
+    words.take_while(is_start).map(|word| word.text.clone())
 }
 
 /// Whether the order of the words matters.

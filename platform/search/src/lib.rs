@@ -4,6 +4,8 @@
 //! [`Analyzer`], scores are sums of fixed weights, and highlights are made here, so every index gives the same answers.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "testing")]
+pub mod conformance;
 mod cursor;
 mod document;
 mod embedded;

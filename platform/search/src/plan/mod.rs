@@ -24,6 +24,8 @@ const INITIALS_EXACT_MIN: usize = 3;
 /// Letters of pinyin that is split in two, to find words that do not follow each other.
 const SPLIT_LETTERS_MAX: usize = 24;
 const SPLITS_MAX: usize = 6;
+/// Initials that are split in two.
+const SPLIT_INITIALS_MAX: usize = 6;
 /// Characters of the piece at either end of a split.
 const SPLIT_PIECE_MIN: usize = 2;
 const SYNONYM_PERCENT: u32 = 75;
@@ -131,7 +133,7 @@ impl Plan {
             WordKind::Chinese => choices.chinese(word, is_loose),
             WordKind::Letters => self.letters(word, level, is_last, &mut choices),
             WordKind::Digits => {}
-            WordKind::Mixed => choices.phrase(&word.units),
+            WordKind::Mixed => choices.phrase(&word.units, 6),
         }
         if is_loose {
             if word.kind != WordKind::Chinese && word.letters() >= SPLIT_PIECE_MIN {
@@ -154,7 +156,7 @@ impl Plan {
             choices.exact(&stem, STEM_PERCENT);
         }
         if word.units.len() > 1 {
-            choices.phrase(&word.units);
+            choices.phrase(&word.units, 3);
         }
         if !text.is_ascii() || text.len() < SPLIT_PIECE_MIN {
             return;
@@ -185,7 +187,7 @@ impl Plan {
             });
         }
         if level != Level::Exact {
-            choices.splits(text);
+            choices.splits(text, is_open);
             if INITIALS.contains(&text.len()) {
                 let words = text.chars().map(String::from).collect();
                 let weight = choices.weight(1, 100);
@@ -198,7 +200,7 @@ impl Plan {
     fn composed(&self, word: &QueryWord, level: Level, choices: &mut Choices) {
         let pieces = match word.kind {
             WordKind::Chinese if word.parts.is_empty() => self.inner_words(word),
-            WordKind::Chinese => word.parts.clone(),
+            WordKind::Chinese => self.parts(word),
             WordKind::Mixed => word.units.clone(),
             WordKind::Letters | WordKind::Digits => return,
         };
@@ -209,6 +211,21 @@ impl Plan {
         }
         let clauses = words.iter().map(|piece| self.piece(piece, level, choices.scale / 2)).collect();
         choices.found.push(if level == Level::Any { Clause::Any(clauses) } else { Clause::all(clauses) });
+    }
+
+    /// The parts of a composed word. A character that ends it belongs to the word before it: 智能手机壳 is 智能 and 手机壳.
+    fn parts(&self, word: &QueryWord) -> Vec<String> {
+        let [body, end] = word.parts.as_slice() else { return word.parts.clone() };
+        let units = body.chars().map(String::from).collect();
+        let body = QueryWord { text: body.clone(), kind: WordKind::Chinese, units, parts: Vec::new() };
+        let mut parts = self.inner_words(&body);
+        match parts.last_mut() {
+            Some(last) if end.chars().count() == 1 && last.chars().count() > 1 && body.letters() > 3 => {
+                last.push_str(end)
+            }
+            _ => return word.parts.clone(),
+        }
+        parts
     }
 
     /// The words of which these are composed in turn; single characters only where there is nothing else.
@@ -230,7 +247,7 @@ impl Plan {
         choices.exact(&word.text, 100);
         match word.kind {
             WordKind::Letters => self.letters(word, level, false, &mut choices),
-            WordKind::Chinese => choices.phrase(&word.units),
+            WordKind::Chinese => choices.phrase(&word.units, 3),
             WordKind::Digits | WordKind::Mixed => {}
         }
         if word.kind == WordKind::Letters && word.letters() >= TYPO_LETTERS_MIN && word.text.is_ascii() {
@@ -357,8 +374,8 @@ impl Choices {
         }
     }
 
-    fn phrase(&mut self, units: &[String]) {
-        let weight = self.weight(3, 100);
+    fn phrase(&mut self, units: &[String], points: u32) {
+        let weight = self.weight(points, 100);
         match units {
             [] => {}
             [unit] => {
@@ -374,7 +391,7 @@ impl Choices {
     fn chinese(&mut self, word: &QueryWord, is_loose: bool) {
         // Two characters that follow each other in other words are often no word (花生 in 鲜花生日); three are.
         if is_loose || word.letters() != 2 {
-            self.phrase(&word.units);
+            self.phrase(&word.units, 3);
         }
         // 黑色 is the colour 黑.
         if let [first, second] = word.units.as_slice()
@@ -384,21 +401,35 @@ impl Choices {
         }
     }
 
-    /// Pinyin or initials of two words that do not follow each other.
-    fn splits(&mut self, text: &str) {
+    /// Pinyin or initials of two words that do not follow each other; the second may lack its end where `is_open`.
+    fn splits(&mut self, text: &str, is_open: bool) {
         if text.len() > SPLIT_LETTERS_MAX {
             return;
         }
-        let ends = SPLIT_PIECE_MIN..=text.len().saturating_sub(SPLIT_PIECE_MIN);
-        let pieces = ends.filter_map(|at| text.split_at_checked(at));
-        let spelled = pieces.clone().filter(|(left, right)| is_pinyin(left) && is_pinyin(right));
-        let initials = pieces.filter(|_| text.len() <= 6);
-        let both = |field, (left, right): (&str, &str), points| {
-            let word = |piece: &str| Clause::Word { field, word: piece.to_owned(), weight: self.weight(points, 100) };
-            Clause::all(vec![word(left), word(right)])
+        let end_min = if is_open { 1 } else { SPLIT_PIECE_MIN };
+        let ends = SPLIT_PIECE_MIN..=text.len().saturating_sub(end_min);
+        let pieces: Vec<(&str, &str)> = ends.filter_map(|at| text.split_at_checked(at)).collect();
+        let both = |field, left: &str, right: &str, is_open: bool, weight| {
+            let left = Clause::Word { field, word: left.to_owned(), weight };
+            let right = right.to_owned();
+            Clause::all(vec![
+                left,
+                if is_open {
+                    Clause::Prefix { field, prefix: right, weight }
+                } else {
+                    Clause::Word { field, word: right, weight }
+                },
+            ])
         };
-        let spelled = spelled.take(SPLITS_MAX).map(|pieces| both(Field::Pinyin, pieces, 2));
-        let found: Vec<Clause> = spelled.chain(initials.map(|pieces| both(Field::Initials, pieces, 1))).collect();
+        let is_end = |right: &str| if is_open { !begun_syllables(right).is_empty() } else { is_pinyin(right) };
+        let spelled = pieces.iter().filter(|(left, right)| is_pinyin(left) && is_end(right)).take(SPLITS_MAX);
+        let weight = self.weight(2, 100);
+        let mut found: Vec<Clause> =
+            spelled.map(|(left, right)| both(Field::Pinyin, left, right, is_open, weight)).collect();
+        if !is_open && text.len() <= SPLIT_INITIALS_MAX {
+            let weight = self.weight(1, 100);
+            found.extend(pieces.iter().map(|(left, right)| both(Field::Initials, left, right, false, weight)));
+        }
         self.found.extend(found);
     }
 }
