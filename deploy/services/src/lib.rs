@@ -5,12 +5,14 @@
 //! counts those lines, and CI fails on any.
 #![forbid(unsafe_code)]
 
+mod elasticsearch;
 mod kafka;
 mod mariadb;
 mod nginx;
 mod process;
 mod redis;
 
+pub use elasticsearch::Elasticsearch;
 pub use kafka::Kafka;
 pub use mariadb::MariaDb;
 pub use nginx::Nginx;
