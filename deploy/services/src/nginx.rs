@@ -48,10 +48,12 @@ impl Nginx {
             }
             let path = |name: &str| dir.join(name).display().to_string();
             let subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
+            // A certificate of an authority is refused as that of a server.
+            let role = ["-addext", "basicConstraints=critical,CA:FALSE"];
             let kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
             let (key, certificate) = (path("key.pem"), path(CERTIFICATE));
             let files = ["-keyout", &key, "-out", &certificate];
-            let made = Command::new("openssl").args(kind).args(subject).args(files).output();
+            let made = Command::new("openssl").args(kind).args(subject).args(role).args(files).output();
             assert!(made.as_ref().is_ok_and(|it| it.status.success()), "openssl makes no certificate: {made:?}");
             let written = std::fs::write(path("users"), format!("{user}:{{PLAIN}}{password}\n"));
             assert!(written.is_ok(), "{written:?}");

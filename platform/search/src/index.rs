@@ -127,7 +127,7 @@ impl Position {
 /// What became of one change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is in the index.
+    /// It is in the index, or a newer change of the same call is.
     Written,
     /// The index had this version or a newer one.
     Older,

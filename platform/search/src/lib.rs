@@ -1,6 +1,6 @@
 //! Full-text search of products.
 //!
-//! [`SearchIndex`] is the seam; [`Embedded`] keeps the index in this process. Words are found by one
+//! [`SearchIndex`] is the seam; [`Embedded`] keeps the index in this process, [`Elastic`] in a cluster. Words are found by one
 //! [`Analyzer`], scores are sums of fixed weights, and highlights are made here, so every index gives the same answers.
 #![forbid(unsafe_code)]
 
@@ -8,6 +8,7 @@
 pub mod conformance;
 mod cursor;
 mod document;
+mod elastic;
 mod embedded;
 #[cfg(feature = "testing")]
 pub mod generator;
@@ -19,6 +20,7 @@ mod product;
 mod request;
 mod text;
 
+pub use elastic::{Elastic, ElasticSettings};
 pub use embedded::Embedded;
 pub use index::{IndexError, Outcome, Position, Rebuild, SearchError, SearchIndex, Size, State};
 pub use product::{Attribute, Category, Change, Product};

@@ -1,6 +1,9 @@
 //! What both indexes do in the same way around a search.
 
-use std::{cmp::Reverse, collections::HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+};
 
 use contract::{ids::CategoryId, money::Cents};
 
@@ -19,8 +22,12 @@ pub(crate) const SUGGEST_LEVELS: [Level; 2] = [Level::Typing, Level::Relaxed];
 /// Products that are looked at for each suggestion, since titles repeat.
 const PRODUCTS_PER_SUGGESTION: usize = 3;
 
-/// An outcome for each change, and of those to be written the newest of each product. `version` is what the index has.
-pub(crate) fn newest(changes: &[Change], version: impl Fn(i64) -> Option<i64>) -> (Vec<Outcome>, Vec<&Change>) {
+/// An outcome for each change, and of those to be written the newest of each product with its place. `version` is what the
+/// index has.
+pub(crate) fn newest(
+    changes: &[Change],
+    version: impl Fn(i64) -> Option<i64>,
+) -> (Vec<Outcome>, Vec<(usize, &Change)>) {
     let mut newest: HashMap<i64, (usize, i64)> = HashMap::new();
     let mut outcomes = Vec::with_capacity(changes.len());
     for (at, change) in changes.iter().enumerate() {
@@ -39,7 +46,24 @@ pub(crate) fn newest(changes: &[Change], version: impl Fn(i64) -> Option<i64>) -
     }
     let mut places: Vec<usize> = newest.into_values().map(|(at, _)| at).collect();
     places.sort_unstable();
-    (outcomes, places.into_iter().filter_map(|at| changes.get(at)).collect())
+    (outcomes, places.into_iter().filter_map(|at| Some((at, changes.get(at)?))).collect())
+}
+
+/// Puts what became of the newest change of each product in its place. Where the index had a newer one still, it was newer than
+/// the product's other changes too.
+pub(crate) fn settle(changes: &[Change], outcomes: &mut [Outcome], newest: &[(usize, &Change)], written: Vec<Outcome>) {
+    let mut older = HashSet::new();
+    for ((at, change), outcome) in newest.iter().zip(written) {
+        if outcome == Outcome::Older {
+            older.insert(change.id());
+        }
+        outcomes[*at] = outcome;
+    }
+    for (change, outcome) in changes.iter().zip(outcomes) {
+        if *outcome == Outcome::Written && older.contains(&change.id()) {
+            *outcome = Outcome::Older;
+        }
+    }
 }
 
 /// Hits of this page at most.

@@ -28,7 +28,11 @@ fn change(number: i64, shelf: &[Product]) -> Change {
     if number % 11 == 0 {
         return Change::Remove { id: product.id, version: number };
     }
-    Change::Put(Box::new(Product { version: number, title: format!("{} 第{number}版", product.title), ..product.clone() }))
+    Change::Put(Box::new(Product {
+        version: number,
+        title: format!("{} 第{number}版", product.title),
+        ..product.clone()
+    }))
 }
 
 fn shelf() -> Vec<Product> {

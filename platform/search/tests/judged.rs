@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use contract::ids::ProductId;
 use search::{
-    Analyzer, Embedded, SearchIndex, SearchRequest, Synonyms,
+    Analyzer, Elastic, ElasticSettings, Embedded, SearchIndex, SearchRequest, Synonyms,
     generator::{self, Item, Kind},
 };
 
@@ -63,5 +63,14 @@ fn embedded_search_finds_what_is_meant() {
         let dir = tempfile::tempdir().unwrap();
         let index = Embedded::open(dir.path(), Analyzer::new(Synonyms::default())).unwrap();
         judge(&index, seed);
+    }
+}
+
+#[test]
+fn elasticsearch_finds_what_is_meant() {
+    let Some(server) = services::Elasticsearch::start() else { return };
+    for seed in [MAIN_SEED].into_iter().chain(OTHER_SEEDS) {
+        let settings = ElasticSettings::new(&server.url()).unwrap().index(&format!("judged-{seed}")).unwrap();
+        judge(&Elastic::new(settings, Analyzer::shared().clone()).unwrap(), seed);
     }
 }

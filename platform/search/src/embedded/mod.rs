@@ -240,6 +240,7 @@ impl Generation {
     ) -> Result<Vec<Outcome>, FileError> {
         let _writing = self.writing();
         let (outcomes, newest) = page::newest(changes, |id| self.read().version(id));
+        let newest: Vec<&Change> = newest.into_iter().map(|(_, change)| change).collect();
         if !newest.is_empty() || position.is_some() {
             self.file.write(&newest, position)?;
         }

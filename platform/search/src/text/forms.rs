@@ -7,6 +7,7 @@ use super::{
     pinyin::{Spelling, spellings},
     token::{Script, Tokens, Word},
 };
+use crate::limits::WORD_CHARS_MAX;
 
 /// Units of a whole text that is searched for as one.
 const WHOLE_UNITS_MAX: usize = 24;
@@ -59,8 +60,9 @@ pub(crate) fn forms(analyzer: &Analyzer, text: &str) -> Vec<Form> {
             }
         }
     }
-    if (1..=WHOLE_UNITS_MAX).contains(&tokens.units.len()) {
-        forms.add(FormKind::Whole, 0..tokens.units.len());
+    let whole = 0..tokens.units.len();
+    if (1..=WHOLE_UNITS_MAX).contains(&whole.len()) && tokens.text(whole.clone()).chars().count() <= WORD_CHARS_MAX {
+        forms.add(FormKind::Whole, whole);
     }
     forms.found
 }
