@@ -40,11 +40,8 @@ fn judge(index: &dyn SearchIndex, seed: u64) {
                 query.kind, query.text, quality.reciprocal_rank, quality.recall
             );
         }
-        for sum in [kinds.entry(query.kind).or_default()] {
-            sum.0 += 1.0;
-            sum.1 += quality.reciprocal_rank;
-            sum.2 += quality.recall;
-        }
+        let sum = kinds.entry(query.kind).or_default();
+        *sum = (sum.0 + 1.0, sum.1 + quality.reciprocal_rank, sum.2 + quality.recall);
     }
     let all = kinds.values().fold((0.0, 0.0, 0.0), |all, kind| (all.0 + kind.0, all.1 + kind.1, all.2 + kind.2));
     for (kind, (count, rank, recall)) in &kinds {

@@ -20,8 +20,10 @@ use crate::{
 /// Makes a new index, which nobody has built yet.
 pub type Make<'a> = dyn Fn() -> Box<dyn SearchIndex> + 'a;
 
-/// Every case: its name, and what it does.
-pub const CASES: &[(&str, fn(&Make<'_>))] = &[
+/// What an index must do: panics where it does not.
+type Case = fn(&Make<'_>);
+
+const CASES: &[(&str, Case)] = &[
     ("an index must be built first", writing::must_be_built),
     ("only the newest version counts", writing::newest_version_counts),
     ("a removal is a version too", writing::removals_are_versions),

@@ -216,14 +216,11 @@ pub(super) enum FileError {
 
 impl From<rusqlite::Error> for FileError {
     fn from(error: rusqlite::Error) -> Self {
-        let is_damaged = match &error {
-            rusqlite::Error::SqliteFailure(failure, _) => {
-                matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-            }
+        let is_damaged = if let rusqlite::Error::SqliteFailure(failure, _) = &error {
+            matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        } else {
             // A column of another type than the schema's, or text that is no UTF-8.
-            other => {
-                matches!(other, rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..))
-            }
+            matches!(error, rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..))
         };
         if is_damaged { Self::Damaged(error.to_string()) } else { Self::Failed(error.to_string()) }
     }

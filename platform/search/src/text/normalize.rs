@@ -49,11 +49,6 @@ pub(crate) fn normalize(text: &str) -> Vec<Character> {
     characters
 }
 
-/// The normalised text alone.
-pub(crate) fn normalized(text: &str) -> String {
-    normalize(text).into_iter().map(|character| character.value).collect()
-}
-
 /// Whether `next` belongs to the character before it. What half width voicing marks and some vowel signs are made of does,
 /// though they are no combining characters themselves.
 fn combines(next: char) -> bool {
@@ -92,6 +87,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn normalized(text: &str) -> String {
+        normalize(text).into_iter().map(|character| character.value).collect()
+    }
 
     #[test]
     fn what_looks_alike_is_alike() {
