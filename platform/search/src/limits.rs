@@ -5,9 +5,14 @@ pub const QUERY_CHARS_MAX: usize = 256;
 /// Words of a query that are searched for; the words after them are ignored.
 pub const QUERY_WORDS_MAX: usize = 32;
 /// Ways of reading one query (synonyms, joined words).
-pub const READINGS_MAX: usize = 8;
+pub const READINGS_MAX: usize = 4;
+/// Words of all the phrases that the words of one query mean besides themselves.
+pub const MEANING_WORDS_MAX: usize = 24;
 /// Words of a query that one synonym, one joined word or one attribute value may cover.
 pub const SPAN_WORDS_MAX: usize = 4;
+
+/// Conditions on words in one clause: what every server takes.
+pub const CLAUSE_LEAVES_MAX: usize = 1_000;
 
 /// Hits on one page.
 pub const PAGE_HITS_MAX: usize = 100;

@@ -145,3 +145,20 @@ fn an_index_of_another_kind_must_be_rebuilt() {
         .unwrap();
     assert_eq!(names.lines().count(), 1, "the old index is gone: {names}");
 }
+
+#[test]
+fn removals_outlive_the_servers_memory_of_them() {
+    let Some(server) = Elasticsearch::start() else { return };
+    let index = elastic(settings(&server, "removed"));
+    let product = generator::products(2, 1).remove(0).product;
+    fill(&index, &[]);
+    // The server forgets deleted documents at once.
+    let body = serde_json::json!({"index": {"gc_deletes": "0s"}});
+    ureq::Agent::new_with_defaults().put(format!("{}/removed/_settings", server.url())).send_json(body).unwrap();
+    let put = |version: i64| Change::Put(Box::new(search::Product { version, ..product.clone() }));
+    assert_eq!(index.apply(&[put(1)], None).unwrap(), [Outcome::Written]);
+    assert_eq!(index.apply(&[Change::Remove { id: product.id, version: 3 }], None).unwrap(), [Outcome::Written]);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(index.apply(&[put(2)], None).unwrap(), [Outcome::Older]);
+    assert_eq!(index.size().unwrap().products, 0);
+}

@@ -1,11 +1,11 @@
 //! The embedded index: the suite, and what only a directory can suffer.
 #![expect(clippy::unwrap_used, reason = "a test may end so")]
 
-use std::{cell::RefCell, fs, path::Path};
+use std::{cell::RefCell, collections::HashSet, fs, path::Path};
 
 use search::{
-    Analyzer, Change, Embedded, IndexError, Outcome, Position, SearchIndex, SearchRequest, State, conformance,
-    generator,
+    Analyzer, Change, Embedded, IndexError, Outcome, Position, SearchIndex, SearchRequest, State, Synonyms,
+    conformance, generator,
 };
 
 fn open(path: &Path) -> Embedded {
@@ -157,4 +157,24 @@ fn numbers_of_old_versions_are_given_up() {
         let request = SearchRequest { facets: true, ..SearchRequest::new(q) };
         assert_eq!(index.search(&request).unwrap(), fresh.search(&request).unwrap(), "{q}");
     }
+}
+
+#[test]
+fn synonyms_are_found() {
+    let (synonyms, errors) = Synonyms::parse("cellphone, 手机\n移动 电源 => 充电宝\n");
+    assert!(errors.is_empty());
+    let dir = tempfile::tempdir().unwrap();
+    let items = generator::products(3, 300);
+    let index = Embedded::open(dir.path(), Analyzer::new(synonyms)).unwrap();
+    let mut rebuild = index.rebuild().unwrap();
+    rebuild.add(items.iter().map(|item| item.product.clone()).collect()).unwrap();
+    rebuild.finish(None).unwrap();
+    let categories = |q: &str| -> HashSet<String> {
+        let page = index.search(&SearchRequest { limit: 5, ..SearchRequest::new(q) }).unwrap();
+        page.hits.iter().map(|hit| hit.product.categories.last().unwrap().name.clone()).collect()
+    };
+    assert_eq!(categories("cellphone"), HashSet::from(["手机".to_owned()]));
+    assert_eq!(categories("移动电源"), HashSet::from(["充电宝".to_owned()]));
+    let hits = index.search(&SearchRequest::new("cellphone")).unwrap().hits;
+    assert!(hits.iter().any(|hit| hit.title.iter().any(|piece| piece.matched && piece.text.contains("手机"))));
 }

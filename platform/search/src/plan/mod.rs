@@ -28,6 +28,10 @@ const SPLITS_MAX: usize = 6;
 const SPLIT_INITIALS_MAX: usize = 6;
 /// Characters of the piece at either end of a split.
 const SPLIT_PIECE_MIN: usize = 2;
+/// Words of a query that may be mistyped or composed; who has typed or pasted more means them as they are.
+const LOOSE_WORDS_MAX: usize = 8;
+/// Words of a query in which neighbours are taken for one word.
+const JOINED_WORDS_MAX: usize = 5;
 const SYNONYM_PERCENT: u32 = 75;
 const STEM_PERCENT: u32 = 75;
 
@@ -107,14 +111,16 @@ impl Plan {
     }
 
     fn slot(&self, slot: &Slot, level: Level, is_last: bool) -> Clause {
-        let together = |words: &[QueryWord], scale: u32| {
-            let last = words.len().saturating_sub(1);
-            let clause = |(at, word): (usize, &QueryWord)| self.word(word, level, is_last && at == last, scale);
-            let mut clauses: Vec<Clause> = words.iter().enumerate().map(clause).collect();
+        let together = |words: &[QueryWord], one: &dyn Fn(usize, &QueryWord) -> Clause| {
+            let mut clauses: Vec<Clause> = words.iter().enumerate().map(|(at, word)| one(at, word)).collect();
             if clauses.len() == 1 { clauses.remove(0) } else { Clause::all(clauses) }
         };
-        let mut choices = vec![together(&slot.words, 100)];
-        choices.extend(slot.meanings.iter().map(|meaning| together(meaning, SYNONYM_PERCENT)));
+        let last = slot.words.len().saturating_sub(1);
+        let as_asked = |at: usize, word: &QueryWord| self.word(word, level, is_last && at == last, 100);
+        // A synonym is written as its file has it: nothing is mistyped in it.
+        let as_meant = |_: usize, word: &QueryWord| self.word(word, Level::Exact, false, SYNONYM_PERCENT);
+        let mut choices = vec![together(&slot.words, &as_asked)];
+        choices.extend(slot.meanings.iter().map(|meaning| together(meaning, &as_meant)));
         if choices.len() == 1 { choices.remove(0) } else { Clause::Best(choices) }
     }
 
@@ -128,9 +134,12 @@ impl Plan {
         {
             choices.prefix(&word.text);
         }
-        let is_loose = matches!(level, Level::Relaxed | Level::Any);
+        let is_loose = matches!(level, Level::Relaxed | Level::Any) && self.words.len() <= LOOSE_WORDS_MAX;
         match word.kind {
             WordKind::Chinese => choices.chinese(word, is_loose),
+            WordKind::Letters if self.words.len() > LOOSE_WORDS_MAX => {
+                self.letters(word, Level::Exact, false, &mut choices)
+            }
             WordKind::Letters => self.letters(word, level, is_last, &mut choices),
             WordKind::Digits => {}
             WordKind::Mixed => choices.phrase(&word.units, 6),
@@ -282,7 +291,7 @@ impl Plan {
             words.extend_from_slice(&self.words[end..]);
             joined.push(words);
         };
-        let mut from = 0;
+        let mut from = if self.words.len() > JOINED_WORDS_MAX { self.words.len() } else { 0 };
         while from < self.words.len() {
             let count = self.words[from..].iter().take_while(|word| is_letters(word)).count();
             let end = from + count;
@@ -431,5 +440,53 @@ impl Choices {
             found.extend(pieces.iter().map(|(left, right)| both(Field::Initials, left, right, false, weight)));
         }
         self.found.extend(found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        limits::{CLAUSE_LEAVES_MAX, QUERY_CHARS_MAX},
+        text::Synonyms,
+    };
+
+    fn leaves(analyzer: &Analyzer, text: &str, level: Level) -> usize {
+        let text: String = text.chars().take(QUERY_CHARS_MAX).collect();
+        let Some(plan) = Plan::new(analyzer, &text) else { return 0 };
+        let mut count = 0;
+        plan.clause(level).leaves(&mut |_| count += 1);
+        count
+    }
+
+    #[test]
+    fn clauses_are_limited() {
+        let letters: String = ('a'..='z').flat_map(|a| [a.to_string(), format!("{a}xyzuv{a} ")]).collect();
+        let many = [
+            "pro max ".repeat(40),
+            letters,
+            ('a'..='z').map(|a| format!("{a}anxi ")).collect(),
+            (10..99).map(|at| format!("a{at}bcdefg{at} ")).collect(),
+            "智能手机壳蓝牙耳机笔记本电脑空气净化器扫地机器人".repeat(11),
+            "hwsj sjke lyqc dnbb xyj kqzg bwbs zpxx".to_owned(),
+            "shouji huawei xiaomi diannao".to_owned(),
+            "wh-1000xm5 rx-7800xt iphone15pro256gb a1b2c3d4".repeat(4),
+        ];
+        let phrases =
+            |start: usize| (start..start + 15).map(|at| format!("w{at} x{at} y{at} z{at}")).collect::<Vec<_>>();
+        let rules: String = many[5]
+            .split(' ')
+            .enumerate()
+            .map(|(at, word)| format!("{word} => {}\n", phrases(at * 15).join(", ")))
+            .collect();
+        let (synonyms, errors) = Synonyms::parse(&rules);
+        assert!(errors.is_empty(), "{errors:?}");
+        for (text, synonyms) in many.iter().map(|text| (text, Synonyms::default())).chain([(&many[5], synonyms)]) {
+            let analyzer = Analyzer::new(synonyms);
+            for level in [Level::Exact, Level::Relaxed, Level::Any, Level::Typing] {
+                let leaves = leaves(&analyzer, text, level);
+                assert!((1..=CLAUSE_LEAVES_MAX).contains(&leaves), "{leaves} conditions at {level:?} of {text}");
+            }
+        }
     }
 }

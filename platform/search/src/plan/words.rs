@@ -1,9 +1,9 @@
 //! The words of a query.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use crate::{
-    limits::{QUERY_WORDS_MAX, SPAN_WORDS_MAX},
+    limits::{MEANING_WORDS_MAX, QUERY_WORDS_MAX, SPAN_WORDS_MAX},
     text::{Analyzer, Script, Tokens},
 };
 
@@ -78,6 +78,8 @@ pub(crate) fn query_words(analyzer: &Analyzer, text: &str) -> Vec<QueryWord> {
     let is_telling = |word: &&QueryWord| !STOP_WORDS.contains(&word.text.as_str());
     let telling: Vec<QueryWord> = words.iter().filter(is_telling).cloned().collect();
     let mut words = if telling.is_empty() { words } else { telling };
+    let mut known = HashSet::new();
+    words.retain(|word| known.insert(word.text.clone()));
     words.truncate(QUERY_WORDS_MAX);
     words
 }
@@ -85,6 +87,7 @@ pub(crate) fn query_words(analyzer: &Analyzer, text: &str) -> Vec<QueryWord> {
 /// Groups words to the longest phrases that have synonyms.
 pub(crate) fn slots(analyzer: &Analyzer, words: &[QueryWord]) -> Vec<Slot> {
     let mut slots = Vec::new();
+    let mut budget = MEANING_WORDS_MAX;
     let mut at = 0;
     while at < words.len() {
         let longest = SPAN_WORDS_MAX.min(words.len() - at);
@@ -94,7 +97,15 @@ pub(crate) fn slots(analyzer: &Analyzer, words: &[QueryWord]) -> Vec<Slot> {
             (!meanings.is_empty()).then_some((count, meanings))
         });
         let (count, meanings) = found.unwrap_or((1, &[]));
-        let meanings = meanings.iter().map(|meaning| query_words(analyzer, &meaning.join(" "))).collect();
+        let meanings: Vec<Vec<QueryWord>> = meanings
+            .iter()
+            .map(|meaning| query_words(analyzer, &meaning.join(" ")))
+            .take_while(|meaning| {
+                let fits = meaning.len() <= budget;
+                budget = budget.saturating_sub(meaning.len());
+                fits
+            })
+            .collect();
         slots.push(Slot { words: words[at..at + count].to_vec(), meanings });
         at += count;
     }
@@ -116,7 +127,9 @@ mod tests {
         check("的", &["的"]);
         check("cover for the iphone", &["cover", "iphone"]);
         check("", &[]);
-        assert_eq!(query_words(Analyzer::shared(), &"手机 ".repeat(100)).len(), QUERY_WORDS_MAX);
+        assert_eq!(query_words(Analyzer::shared(), &"手机 ".repeat(100)).len(), 1, "each word once");
+        let many: String = (0..100).map(|number| format!("{number} ")).collect();
+        assert_eq!(query_words(Analyzer::shared(), &many).len(), QUERY_WORDS_MAX);
     }
 
     #[test]
