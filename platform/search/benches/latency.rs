@@ -107,7 +107,7 @@ fn slowest(queries: &[String], index: &Embedded) {
     };
     let mut times: Vec<(Duration, String)> = queries.iter().chain(&extra).map(time).collect();
     times.sort();
-    for (time, query) in times.iter().rev().take(6) {
+    for (time, query) in times.iter().rev().take(12) {
         println!("    {query:?}: {time:.1?}");
     }
 }

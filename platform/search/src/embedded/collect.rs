@@ -4,7 +4,10 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use rustc_hash::FxHashMap;
 
-use super::memory::{Memory, Row};
+use super::{
+    evaluate::Scores,
+    memory::{Memory, Row},
+};
 use crate::{
     page::facets,
     request::{Facets, Filters, Sort},
@@ -40,11 +43,12 @@ pub(super) struct Collected {
     pub facets: Option<Facets>,
 }
 
-pub(super) fn collect(memory: &Memory, scores: &[u32], wanted: &Wanted<'_>) -> Collected {
+pub(super) fn collect(memory: &Memory, scores: &Scores, wanted: &Wanted<'_>) -> Collected {
     let mut collected = Collected { places: Vec::new(), found: 0, total: 0, facets: None };
     let mut counts = wanted.price_bounds.map(Counts::new);
     let mut best = BinaryHeap::with_capacity(wanted.limit + 1);
-    for (row, score) in memory.rows().iter().zip(scores).filter(|(row, score)| **score > 0 && row.is_live) {
+    let rows = scores.iter().map(|(product, score)| (&memory.rows()[product as usize], score));
+    for (row, score) in rows.filter(|(row, _)| row.is_live) {
         collected.found += 1;
         let passes = Passes::new(memory, row, wanted.filters);
         if let Some(counts) = &mut counts {

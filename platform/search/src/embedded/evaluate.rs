@@ -1,6 +1,11 @@
 //! Which products fulfil a clause, and their scores.
 
-use super::memory::{Memory, Words};
+use rustc_hash::FxHashMap;
+
+use super::{
+    memory::{Allowed, Memory, Words},
+    postings::Postings,
+};
 use crate::{
     limits::{PREFIX_EXPANSIONS_MAX, TYPO_EXPANSIONS_MAX},
     plan::{Clause, Field, is_typo},
@@ -10,115 +15,160 @@ use crate::{
 const FIRST_ASCII_WORD: &str = "0";
 const AFTER_ASCII_WORDS: &str = "{";
 
-/// The score of each product by its number, in 64ths; zero where it does not fulfil the clause.
-pub(super) fn scores(memory: &Memory, clause: &Clause) -> Vec<u32> {
-    let mut evaluation = Evaluation { memory, free: Vec::new() };
+/// Scores in 64ths of the products that fulfil a clause.
+#[derive(Debug, Default)]
+pub(super) struct Scores {
+    /// By the product's number; zero where it does not fulfil the clause.
+    values: Vec<u32>,
+    /// The products whose score is or was not zero, each once, so that nothing has to be done for the others.
+    touched: Vec<u32>,
+}
+
+impl Scores {
+    /// Products and their scores, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.touched.iter().map(|product| (*product, self.values[*product as usize])).filter(|(_, score)| *score > 0)
+    }
+
+    fn has(&self, product: u32) -> bool {
+        self.values[product as usize] > 0
+    }
+
+    /// At least `score`.
+    fn raise(&mut self, product: u32, score: u32) {
+        let value = &mut self.values[product as usize];
+        if *value == 0 {
+            self.touched.push(product);
+        }
+        *value = (*value).max(score);
+    }
+
+    fn add(&mut self, product: u32, score: u32) {
+        let value = &mut self.values[product as usize];
+        if *value == 0 {
+            self.touched.push(product);
+        }
+        *value += score;
+    }
+
+    /// Keeps the products of both, with the sums of their scores.
+    fn intersect(&mut self, other: &Self) {
+        let values = &mut self.values;
+        self.touched.retain(|product| {
+            let at = *product as usize;
+            let stays = other.values[at] > 0;
+            values[at] = if stays { values[at] + other.values[at] } else { 0 };
+            stays
+        });
+    }
+
+    fn clear(&mut self) {
+        for product in self.touched.drain(..) {
+            self.values[product as usize] = 0;
+        }
+    }
+}
+
+pub(super) fn scores<'a>(memory: &'a Memory, clause: &'a Clause) -> Scores {
+    let mut evaluation = Evaluation { memory, free: Vec::new(), mistyped: FxHashMap::default() };
     let mut scores = evaluation.buffer();
-    evaluation.score(clause, &mut scores);
+    evaluation.score(clause, None, &mut scores);
     scores
 }
 
 struct Evaluation<'a> {
     memory: &'a Memory,
-    /// Buffers of zeros.
-    free: Vec<Vec<u32>>,
+    /// Buffers without scores.
+    free: Vec<Scores>,
+    /// What was found for each mistyped word, by field: the readings of a query ask for most words again.
+    mistyped: FxHashMap<(Field, &'a str), Vec<&'a Postings>>,
 }
 
-impl Evaluation<'_> {
-    fn buffer(&mut self) -> Vec<u32> {
-        self.free.pop().unwrap_or_else(|| vec![0; self.memory.rows().len()])
+impl<'a> Evaluation<'a> {
+    fn buffer(&mut self) -> Scores {
+        let new = || Scores { values: vec![0; self.memory.rows().len()], touched: Vec::new() };
+        self.free.pop().unwrap_or_else(new)
     }
 
-    fn give_back(&mut self, mut buffer: Vec<u32>) {
-        buffer.fill(0);
+    fn give_back(&mut self, mut buffer: Scores) {
+        buffer.clear();
         self.free.push(buffer);
     }
 
-    /// Passes the scores of `clause` in a buffer to `merge`.
-    fn with(&mut self, clause: &Clause, mut merge: impl FnMut(usize, u32)) {
-        let mut scores = self.buffer();
-        self.score(clause, &mut scores);
-        scores.iter().enumerate().filter(|(_, score)| **score > 0).for_each(|(product, score)| merge(product, *score));
-        self.give_back(scores);
-    }
-
-    /// Writes the scores of `clause` to `scores`, which is all zeros.
-    fn score(&mut self, clause: &Clause, scores: &mut [u32]) {
+    /// Writes the scores of `clause` to `scores`, which has none. Products that are not among `candidates` may be left out.
+    fn score(&mut self, clause: &'a Clause, candidates: Option<&Scores>, scores: &mut Scores) {
         match clause {
             Clause::Word { .. } | Clause::Prefix { .. } | Clause::Typo { .. } | Clause::Phrase { .. } => {
-                self.leaf(clause, |_| true, |product, weight| scores[product] = scores[product].max(weight));
+                self.leaf(clause, candidates, |product, weight| scores.raise(product, weight));
             }
             Clause::Best(clauses) => {
                 for clause in clauses {
-                    let best = |product: usize, score: u32| scores[product] = scores[product].max(score);
-                    self.leaf_or_buffer(clause, best);
+                    if is_leaf(clause) {
+                        self.leaf(clause, candidates, |product, weight| scores.raise(product, weight));
+                    } else {
+                        self.with(clause, candidates, |product, score| scores.raise(product, score));
+                    }
                 }
             }
             Clause::Any(clauses) => {
                 for clause in clauses {
-                    self.with(clause, |product, score| scores[product] += score);
+                    self.with(clause, candidates, |product, score| scores.add(product, score));
                 }
             }
-            Clause::All { must, should } => self.all(must, should, scores),
+            Clause::All { must, should } => self.all(must, should, candidates, scores),
         }
     }
 
-    fn leaf_or_buffer(&mut self, clause: &Clause, merge: impl FnMut(usize, u32)) {
-        if is_leaf(clause) {
-            self.leaf(clause, |_| true, merge);
-        } else {
-            self.with(clause, merge);
-        }
+    /// Passes the scores of `clause` to `merge`, each product once.
+    fn with(&mut self, clause: &'a Clause, candidates: Option<&Scores>, mut merge: impl FnMut(u32, u32)) {
+        let mut buffer = self.buffer();
+        self.score(clause, candidates, &mut buffer);
+        buffer.iter().for_each(|(product, score)| merge(product, score));
+        self.give_back(buffer);
     }
 
-    fn all(&mut self, must: &[Clause], should: &[Clause], scores: &mut [u32]) {
+    fn all(&mut self, must: &'a [Clause], should: &'a [Clause], candidates: Option<&Scores>, scores: &mut Scores) {
         let Some((first, others)) = must.split_first() else { return };
-        self.score(first, scores);
+        self.score(first, candidates, scores);
         for clause in others {
-            let mut next = self.buffer();
-            self.score(clause, &mut next);
-            for (score, more) in scores.iter_mut().zip(&next) {
-                *score = if *score > 0 && *more > 0 { *score + *more } else { 0 };
+            if scores.touched.is_empty() {
+                return;
             }
+            let mut next = self.buffer();
+            self.score(clause, Some(scores), &mut next);
+            scores.intersect(&next);
             self.give_back(next);
         }
         for clause in should {
             let mut more = self.buffer();
-            if is_leaf(clause) {
-                let found: &[u32] = scores;
-                self.leaf(clause, |product| found[product] > 0, |product, weight| more[product] = weight);
-            } else {
-                self.score(clause, &mut more);
-            }
-            for (score, more) in scores.iter_mut().zip(&more).filter(|(score, _)| **score > 0) {
-                *score += *more;
-            }
+            self.score(clause, Some(scores), &mut more);
+            more.iter().for_each(|(product, score)| scores.add(product, score));
             self.give_back(more);
         }
     }
 
-    /// Calls `found` with each product that fulfils a condition on words, perhaps more than once. Products that `is_asked_for`
-    /// refuses need not be looked at.
-    fn leaf(&self, clause: &Clause, is_asked_for: impl Fn(usize) -> bool, mut found: impl FnMut(usize, u32)) {
+    /// Calls `found` with each of the candidates that fulfils a condition on words, perhaps more than once.
+    fn leaf(&mut self, clause: &'a Clause, candidates: Option<&Scores>, mut found: impl FnMut(u32, u32)) {
+        let is_candidate = |product: &u32| candidates.is_none_or(|candidates| candidates.has(*product));
         match clause {
             Clause::Word { field, word, weight } => {
-                let postings = self.memory.words(*field).get(word);
-                postings
-                    .into_iter()
-                    .flat_map(|postings| postings.iter())
-                    .for_each(|at| found(at as usize, weight.whole()));
+                let products = self.memory.words(*field).get(word).into_iter().flat_map(Postings::iter);
+                products.filter(is_candidate).for_each(|product| found(product, weight.whole()));
             }
             Clause::Prefix { field, prefix, weight } => {
                 let words = self.memory.words(*field).from(prefix);
                 let begun = words.take_while(|(word, _)| word.starts_with(prefix.as_str())).take(PREFIX_EXPANSIONS_MAX);
-                begun.flat_map(|(_, postings)| postings.iter()).for_each(|at| found(at as usize, weight.whole()));
+                let products = begun.flat_map(|(_, postings)| postings.iter());
+                products.filter(is_candidate).for_each(|product| found(product, weight.whole()));
             }
             Clause::Typo { field, word, weight } => {
-                let words = mistyped(self.memory.words(*field), word);
-                words.flat_map(|postings| postings.iter()).for_each(|at| found(at as usize, weight.whole()));
+                let words = self.memory.words(*field);
+                let near = self.mistyped.entry((*field, word)).or_insert_with(|| mistyped(words, word).collect());
+                let products = near.iter().flat_map(|postings| postings.iter());
+                products.filter(is_candidate).for_each(|product| found(product, weight.whole()));
             }
             Clause::Phrase { field, words, is_open, weight } => {
-                self.phrase(*field, words, *is_open, is_asked_for, |product| found(product, weight.whole()));
+                self.phrase(*field, words, *is_open, is_candidate, |product| found(product, weight.whole()));
             }
             Clause::All { .. } | Clause::Any(_) | Clause::Best(_) => {}
         }
@@ -130,28 +180,36 @@ impl Evaluation<'_> {
         field: Field,
         words: &[String],
         is_open: bool,
-        is_asked_for: impl Fn(usize) -> bool,
-        mut found: impl FnMut(usize),
+        is_candidate: impl Fn(&u32) -> bool,
+        mut found: impl FnMut(u32),
     ) {
         let last = words.len().saturating_sub(1);
-        let units: Vec<Vec<u32>> = words
-            .iter()
-            .enumerate()
-            .map(|(at, word)| self.memory.units_of(field, word, is_open && at == last))
-            .collect();
-        let dictionary = self.memory.words(Field::Unit);
-        let products =
-            |units: &[u32]| units.iter().map(|unit| u64::from(dictionary.postings(*unit).len())).sum::<u64>();
-        let Some(rarest) = units.iter().min_by_key(|units| products(units)) else { return };
-        for product in rarest.iter().flat_map(|unit| dictionary.postings(*unit).iter()) {
-            if !is_asked_for(product as usize) {
-                continue;
+        let mut allowed: Vec<Allowed> = Vec::with_capacity(words.len());
+        for (at, word) in words.iter().enumerate() {
+            allowed.push(self.memory.allowed(field, word, is_open && at == last));
+            if allowed[at].units.is_empty() {
+                return;
             }
-            let mut windows = self.memory.units(product).windows(units.len());
-            let follows =
-                |window: &[u32]| window.iter().zip(&units).all(|(unit, allowed)| allowed.binary_search(unit).is_ok());
-            if windows.any(follows) {
-                found(product as usize);
+        }
+        let dictionary = self.memory.words(Field::Unit);
+        let products = |allowed: &&Allowed| {
+            allowed.units.iter().map(|unit| u64::from(dictionary.postings(*unit).len())).sum::<u64>()
+        };
+        let Some(rarest) = allowed.iter().min_by_key(products) else { return };
+        let sounds = self.memory.sound(field);
+        let is_allowed = |unit: &u32, allowed: &Allowed| {
+            // A unit without a sound, as what stands between two texts, may be beyond the end of the list.
+            let sound = sounds.map_or(Some(unit), |sounds| sounds.get(*unit as usize));
+            match allowed.sounds.as_slice() {
+                [only] => sound == Some(only),
+                many => sound.is_some_and(|sound| many.binary_search(sound).is_ok()),
+            }
+        };
+        let candidates = rarest.units.iter().flat_map(|unit| dictionary.postings(*unit).iter());
+        for product in candidates.filter(is_candidate) {
+            let mut windows = self.memory.units(product).windows(allowed.len());
+            if windows.any(|window| window.iter().zip(&allowed).all(|(unit, allowed)| is_allowed(unit, allowed))) {
+                found(product);
             }
         }
     }
@@ -164,7 +222,7 @@ const fn is_leaf(clause: &Clause) -> bool {
     }
 }
 
-fn mistyped<'a>(words: &'a Words, word: &'a str) -> impl Iterator<Item = &'a super::postings::Postings> {
+fn mistyped<'a>(words: &'a Words, word: &str) -> impl Iterator<Item = &'a Postings> {
     let ascii = words.from(FIRST_ASCII_WORD).take_while(|(other, _)| *other < AFTER_ASCII_WORDS);
     let near = ascii.filter(|(other, _)| is_typo(word.as_bytes(), other.as_bytes()));
     near.take(TYPO_EXPANSIONS_MAX).map(|(_, postings)| postings)

@@ -83,6 +83,53 @@ impl Words {
     }
 }
 
+/// How units sound: their syllables, or the first letters of these.
+#[derive(Debug, Clone, Default)]
+struct Sounds {
+    /// A number for each sound.
+    numbers: BTreeMap<Box<str>, u32>,
+    /// By the number of a sound, the units that sound so.
+    units: Vec<Vec<u32>>,
+    /// By the number of a unit, that of its sound; [`SILENT`] where it has none.
+    of_units: Vec<u32>,
+}
+
+/// No sound.
+const SILENT: u32 = u32::MAX;
+
+impl Sounds {
+    fn add(&mut self, unit: u32, sound: &str) {
+        let number = self.numbers.get(sound).copied().unwrap_or_else(|| {
+            let number = u32::try_from(self.units.len()).unwrap_or(SILENT);
+            self.numbers.insert(sound.into(), number);
+            self.units.push(Vec::new());
+            number
+        });
+        self.units[number as usize].push(unit);
+        let at = unit as usize;
+        self.of_units.resize(self.of_units.len().max(at + 1), SILENT);
+        self.of_units[at] = number;
+    }
+
+    fn renumbered(&self, numbers: &[Option<u32>]) -> Self {
+        let mut renumbered = Self::default();
+        for (sound, number) in &self.numbers {
+            for unit in self.units[*number as usize].iter().filter_map(|unit| numbers[*unit as usize]) {
+                renumbered.add(unit, sound);
+            }
+        }
+        renumbered
+    }
+}
+
+/// What a word of a phrase stands for.
+pub(super) struct Allowed {
+    /// Units, for finding products that have any of them.
+    pub units: Vec<u32>,
+    /// In ascending order, what [`Memory::sound`] of such a unit is.
+    pub sounds: Vec<u32>,
+}
+
 #[derive(Clone, Default)]
 pub(super) struct Memory {
     rows: Vec<Row>,
@@ -91,10 +138,8 @@ pub(super) struct Memory {
     removed: FxHashMap<i64, i64>,
     dead: usize,
     fields: [Words; Field::ALL.len()],
-    /// Units with a syllable, by it.
-    syllables: BTreeMap<Box<str>, Vec<u32>>,
-    /// Units with a first letter, by it.
-    letters: BTreeMap<Box<str>, Vec<u32>>,
+    syllables: Sounds,
+    letters: Sounds,
     /// The units of every product, one after the other.
     units: Vec<u32>,
     prices: Vec<i64>,
@@ -139,11 +184,32 @@ impl Memory {
         &self.units[start as usize..(start + count) as usize]
     }
 
-    /// The units that a word of a sequence stands for; those of all words that begin so where `is_open`.
-    pub(super) fn units_of(&self, field: Field, word: &str, is_open: bool) -> Vec<u32> {
-        let by_word = match field {
-            Field::Syllable => &self.syllables,
-            Field::Letter => &self.letters,
+    /// What a word of a sequence stands for; with all words that begin so where `is_open`.
+    pub(super) fn allowed(&self, field: Field, word: &str, is_open: bool) -> Allowed {
+        let Some(sounds) = self.sounds(field) else {
+            let units: Vec<u32> = self.words(Field::Unit).number(word).into_iter().collect();
+            return Allowed { sounds: units.clone(), units };
+        };
+        let mut numbers: Vec<u32> = if is_open {
+            let from = sounds.numbers.range::<str, _>((std::ops::Bound::Included(word), std::ops::Bound::Unbounded));
+            from.take_while(|(other, _)| other.starts_with(word)).map(|(_, number)| *number).collect()
+        } else {
+            sounds.numbers.get(word).copied().into_iter().collect()
+        };
+        numbers.sort_unstable();
+        let units = numbers.iter().flat_map(|number| &sounds.units[*number as usize]).copied().collect();
+        Allowed { units, sounds: numbers }
+    }
+
+    /// What units are compared by in phrases of a field: by the number of a unit; `None` where it is the unit itself.
+    pub(super) fn sound(&self, field: Field) -> Option<&[u32]> {
+        self.sounds(field).map(|sounds| sounds.of_units.as_slice())
+    }
+
+    fn sounds(&self, field: Field) -> Option<&Sounds> {
+        match field {
+            Field::Syllable => Some(&self.syllables),
+            Field::Letter => Some(&self.letters),
             Field::Unit
             | Field::Title
             | Field::Start
@@ -154,16 +220,8 @@ impl Memory {
             | Field::DetailPart
             | Field::Value
             | Field::Pinyin
-            | Field::Initials => return self.words(Field::Unit).number(word).into_iter().collect(),
-        };
-        let mut units: Vec<u32> = if is_open {
-            let from = by_word.range::<str, _>((std::ops::Bound::Included(word), std::ops::Bound::Unbounded));
-            from.take_while(|(other, _)| other.starts_with(word)).flat_map(|(_, units)| units).copied().collect()
-        } else {
-            by_word.get(word).cloned().unwrap_or_default()
-        };
-        units.sort_unstable();
-        units
+            | Field::Initials => None,
+        }
     }
 
     pub(super) fn put(&mut self, product: &Product, document: &Document) {
@@ -204,8 +262,8 @@ impl Memory {
             let known = words.postings.len();
             let unit_number = words.add(unit, number);
             if unit_number as usize == known && unit != BOUNDARY {
-                self.syllables.entry(syllable.as_str().into()).or_default().push(unit_number);
-                self.letters.entry(letter.as_str().into()).or_default().push(unit_number);
+                self.syllables.add(unit_number, syllable);
+                self.letters.add(unit_number, letter);
             }
             self.units.push(unit_number);
         }
@@ -277,8 +335,8 @@ impl Memory {
             compacted.units.extend(old_units.iter().filter_map(|unit| units[*unit as usize]));
             compacted.rows[new as usize].units = (start, count);
         }
-        compacted.syllables = renumbered_units(&self.syllables, &units);
-        compacted.letters = renumbered_units(&self.letters, &units);
+        compacted.syllables = self.syllables.renumbered(&units);
+        compacted.letters = self.letters.renumbered(&units);
         compacted
     }
 
@@ -300,14 +358,6 @@ impl Memory {
         let ids = (self.by_id.capacity() + self.removed.capacity()) * 24;
         fields + numbers + ids + self.rows.capacity() * size_of::<Row>()
     }
-}
-
-fn renumbered_units(by_word: &BTreeMap<Box<str>, Vec<u32>>, numbers: &[Option<u32>]) -> BTreeMap<Box<str>, Vec<u32>> {
-    let renumbered = by_word.iter().map(|(word, units)| {
-        let units: Vec<u32> = units.iter().filter_map(|unit| numbers[*unit as usize]).collect();
-        (word.clone(), units)
-    });
-    renumbered.filter(|(_, units)| !units.is_empty()).collect()
 }
 
 fn append(to: &mut Vec<i64>, values: impl Iterator<Item = i64>) -> (u32, u16) {

@@ -75,6 +75,16 @@ impl Matcher {
         self.prefixes.iter().any(|(kind, prefix)| *kind == form.kind && form.text.starts_with(prefix.as_str()))
     }
 
+    /// Whether the clause looks for Chinese in Latin letters.
+    pub(crate) fn is_spelled(&self) -> bool {
+        let is_spelled = |kind: &FormKind| match kind {
+            FormKind::Pinyin | FormKind::Initials | FormKind::Syllable | FormKind::Letter => true,
+            FormKind::Word | FormKind::Part | FormKind::Whole | FormKind::Unit => false,
+        };
+        self.words.iter().map(|(kind, _)| kind).chain(self.prefixes.iter().map(|(kind, _)| kind)).any(is_spelled)
+            || self.phrases.iter().any(|phrase| is_spelled(&phrase.kind))
+    }
+
     pub(crate) fn phrases(&self) -> &[Phrase] {
         &self.phrases
     }

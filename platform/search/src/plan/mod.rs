@@ -197,7 +197,7 @@ impl Plan {
         }
         if level != Level::Exact {
             choices.splits(text, is_open);
-            if INITIALS.contains(&text.len()) {
+            if INITIALS.contains(&text.len()) && text.len() >= INITIALS_EXACT_MIN {
                 let words = text.chars().map(String::from).collect();
                 let weight = choices.weight(1, 100);
                 choices.found.push(Clause::Phrase { field: Field::Letter, words, is_open: false, weight });
@@ -295,10 +295,10 @@ impl Plan {
         while from < self.words.len() {
             let count = self.words[from..].iter().take_while(|word| is_letters(word)).count();
             let end = from + count;
-            if count > 1 && self.words[from..end].iter().all(|word| is_pinyin(&word.text)) {
+            if count > 1 && level != Level::Any && self.words[from..end].iter().all(|word| is_pinyin(&word.text)) {
                 join(from, end);
             }
-            if count > 1 && level != Level::Exact {
+            if count > 1 && matches!(level, Level::Relaxed | Level::Typing) {
                 (from..end - 1).for_each(|at| join(at, at + 2));
             }
             from = end.max(from + 1);

@@ -43,8 +43,13 @@ pub(crate) struct Form {
 }
 
 pub(crate) fn forms(analyzer: &Analyzer, text: &str) -> Vec<Form> {
+    forms_with(analyzer, text, true)
+}
+
+/// The forms of `text`; those in the Latin letters of Chinese only where `is_spelled`.
+pub(crate) fn forms_with(analyzer: &Analyzer, text: &str, is_spelled: bool) -> Vec<Form> {
     let tokens = analyzer.tokens(text);
-    let mut forms = Forms { tokens: &tokens, found: Vec::new() };
+    let mut forms = Forms { tokens: &tokens, is_spelled, found: Vec::new() };
     for unit in 0..tokens.units.len() {
         forms.unit(unit);
     }
@@ -52,7 +57,9 @@ pub(crate) fn forms(analyzer: &Analyzer, text: &str) -> Vec<Form> {
         forms.add(FormKind::Word, word.units.clone());
         if tokens.is_chinese(word) {
             forms.chinese_parts(analyzer, word);
-            forms.pinyin(analyzer, word);
+            if is_spelled {
+                forms.pinyin(analyzer, word);
+            }
         } else {
             forms.latin_parts(analyzer, word);
             if let Some(next) = tokens.words.get(at + 1) {
@@ -69,6 +76,7 @@ pub(crate) fn forms(analyzer: &Analyzer, text: &str) -> Vec<Form> {
 
 struct Forms<'a> {
     tokens: &'a Tokens,
+    is_spelled: bool,
     found: Vec<Form>,
 }
 
@@ -82,11 +90,14 @@ impl Forms<'_> {
     }
 
     fn unit(&mut self, at: usize) {
+        self.add(FormKind::Unit, at..at + 1);
+        if !self.is_spelled {
+            return;
+        }
         let unit = &self.tokens.units[at];
         let usual = if unit.script == Script::Chinese { spellings(&unit.text).into_iter().next() } else { None };
         let as_it_is = || Spelling { full: unit.text.clone(), initials: unit.text.clone() };
         let Spelling { full, initials } = usual.unwrap_or_else(as_it_is);
-        self.add(FormKind::Unit, at..at + 1);
         self.add_text(FormKind::Syllable, full, &(at..at + 1));
         self.add_text(FormKind::Letter, initials, &(at..at + 1));
     }

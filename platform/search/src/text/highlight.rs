@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Analyzer, Form, forms};
+use super::{Analyzer, Form, forms::forms_with};
 use crate::plan::{Matcher, Phrase};
 
 /// A piece of the original text. The pieces of a text, one after the other, are the text.
@@ -19,7 +19,7 @@ pub struct Fragment {
 }
 
 pub(crate) fn highlight(analyzer: &Analyzer, text: &str, matcher: &Matcher) -> Vec<Fragment> {
-    let forms = forms(analyzer, text);
+    let forms = forms_with(analyzer, text, matcher.is_spelled());
     let mut spans: Vec<Range<usize>> =
         forms.iter().filter(|form| matcher.matches(form)).map(|form| form.span.clone()).collect();
     spans.extend(shortest(forms.iter().filter(|form| matcher.begins(form))));
