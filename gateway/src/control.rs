@@ -22,7 +22,7 @@ const RETRY: Duration = Duration::from_millis(200);
 /// How often the cores' leases are moved on; their bound is stored half a minute ahead.
 const LEASE_EVERY: Duration = Duration::from_secs(5);
 
-/// How often it is looked at what the rest of the process waits for.
+/// How often the readiness of the rest of the process is read.
 const READINESS_EVERY: Duration = Duration::from_millis(200);
 
 const TOPICS: [&str; 4] = [topic::ACTIVITIES, topic::ENTRY_RULES, topic::ORDERS, topic::ORDER_EVENTS];
@@ -119,15 +119,15 @@ async fn pass_on(records: &[LogRecord], waiting: &mut HashMap<Partition, u64>, c
     }
 }
 
-/// Tells the cores whenever the rest of the process waits for something else.
+/// Sends the cores the reasons why the rest of the process is not ready, whenever they change.
 pub(crate) async fn pass_readiness_on(readiness: Readiness, cores: Broadcast, stop: CancellationToken) {
-    let mut told: Arc<[String]> = Arc::from([]);
+    let mut sent: Arc<[String]> = Arc::from([]);
     loop {
         let waiting = readiness.waiting();
         let reasons: Arc<[String]> = waiting.iter().map(|(part, reason)| format!("{part}: {reason}")).collect();
-        if reasons != told {
+        if reasons != sent {
             cores.send(Control::NotReady(reasons.clone())).await;
-            told = reasons;
+            sent = reasons;
         }
         tokio::select! {
             () = stop.cancelled() => return,

@@ -65,7 +65,7 @@ pub struct Ground<'a, L> {
     pub ledgers: Ledgers,
     /// What `/metrics` shows; the gateway adds its own.
     pub metrics: Registry,
-    /// What the rest of the process waits for: `/readyz` of the gateway reports it too.
+    /// The readiness of the rest of the process, which `/readyz` of the gateway reports too.
     pub readiness: Readiness,
     /// Cancelled to stop, and by the gateway where one of its threads has ended.
     pub stop: CancellationToken,

@@ -184,7 +184,7 @@ async fn a_sale_on_the_real_parts_survives_restarts() {
     mall.end().await;
 }
 
-/// One sale that the database refuses is told, and neither the service nor another sale stops.
+/// One sale that the database refuses is reported, and neither the service nor another sale stops.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_parked_sale_is_a_warning() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What the mall says of itself while it can't write, and that it goes on without a restart.
+//! Readiness while the mall can't write, and that writes go on without a restart.
 
 use serde_json::json;
 

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod disk;
+mod elasticsearch;
 mod forwarder;
 mod kafka;
 mod mariadb;
@@ -14,6 +15,7 @@ mod process;
 mod redis;
 
 pub use disk::SmallDisk;
+pub use elasticsearch::Elasticsearch;
 pub use forwarder::Forwarder;
 pub use kafka::Kafka;
 pub use mariadb::MariaDb;

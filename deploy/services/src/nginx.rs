@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpStream},
     path::Path,
+    process::Command,
 };
 
 use tempfile::TempDir;
@@ -13,12 +14,14 @@ use crate::{
 };
 
 const CONFIG: &str = include_str!("../nginx/proxy.conf.in");
+const TLS_CONFIG: &str = include_str!("../nginx/tls.conf.in");
+const CERTIFICATE: &str = "certificate.pem";
 
 /// An nginx in front of one server. Dropping it kills it.
 #[derive(Debug)]
 pub struct Nginx {
     process: Process,
-    _dir: TempDir,
+    dir: TempDir,
     port: u16,
 }
 
@@ -29,6 +32,36 @@ impl Nginx {
     /// # Panics
     /// Where it is there and does not start.
     pub fn start(upstream: SocketAddr) -> Option<Self> {
+        Self::start_with(CONFIG, upstream, |_| Some(()))
+    }
+
+    /// The same over TLS for `localhost`, for who gives this name and password (basic authentication).
+    /// `None`, reported as skipped, where there is no nginx or no openssl.
+    ///
+    /// # Panics
+    /// Where they are there and it does not start.
+    pub fn start_tls(upstream: SocketAddr, user: &str, password: &str) -> Option<Self> {
+        Self::start_with(TLS_CONFIG, upstream, |dir| {
+            if !has("openssl") {
+                skipped("nginx", "no openssl on the PATH to make a certificate with");
+                return None;
+            }
+            let path = |name: &str| dir.join(name).display().to_string();
+            let subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
+            // A certificate of an authority is refused as that of a server.
+            let role = ["-addext", "basicConstraints=critical,CA:FALSE"];
+            let kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+            let (key, certificate) = (path("key.pem"), path(CERTIFICATE));
+            let files = ["-keyout", &key, "-out", &certificate];
+            let made = Command::new("openssl").args(kind).args(subject).args(role).args(files).output();
+            assert!(made.as_ref().is_ok_and(|it| it.status.success()), "openssl makes no certificate: {made:?}");
+            let written = std::fs::write(path("users"), format!("{user}:{{PLAIN}}{password}\n"));
+            assert!(written.is_ok(), "{written:?}");
+            Some(())
+        })
+    }
+
+    fn start_with(config: &str, upstream: SocketAddr, prepare: impl FnOnce(&Path) -> Option<()>) -> Option<Self> {
         if !has("nginx") {
             skipped("nginx", "no nginx on the PATH; `services.sh install` installs it");
             return None;
@@ -37,8 +70,9 @@ impl Nginx {
             Ok(dir) => (dir, free_port()),
             Err(error) => panic!("no temporary directory: {error}"),
         };
+        prepare(dir.path())?;
         let path = dir.path().display().to_string();
-        let config = CONFIG.replace("@DIR@", &path).replace("@PORT@", &port.to_string());
+        let config = config.replace("@DIR@", &path).replace("@PORT@", &port.to_string());
         let config = config.replace("@UPSTREAM@", &upstream.to_string());
         let file = dir.path().join("nginx.conf").display().to_string();
         let log = dir.path().join("error.log").display().to_string();
@@ -48,9 +82,14 @@ impl Nginx {
             Ok(process) => process,
             Err(error) => panic!("nginx does not start: {error}"),
         };
-        let nginx = Self { process, _dir: dir, port };
+        let nginx = Self { process, dir, port };
         until("nginx answers", || TcpStream::connect(nginx.address()).is_ok());
         Some(nginx)
+    }
+
+    /// The certificate that it shows, in PEM; `None` where it speaks no TLS.
+    pub fn certificate(&self) -> Option<String> {
+        std::fs::read_to_string(self.dir.path().join(CERTIFICATE)).ok()
     }
 
     /// Where it listens.

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use services::{Kafka, MariaDb, Nginx, Redis};
+use services::{Elasticsearch, Kafka, MariaDb, Nginx, Redis};
 
 fn is_running(id: u32) -> bool {
     Command::new("kill").args(["-0", &id.to_string()]).output().unwrap().status.success()
@@ -64,6 +64,18 @@ fn kafka_comes_back_after_kill_9() {
 }
 
 #[test]
+fn elasticsearch_comes_back_after_kill_9() {
+    let Some(mut server) = Elasticsearch::start() else { return };
+    let id = server.id().unwrap();
+    server.kill();
+    assert!(!is_running(id));
+    server.resume();
+    let id = server.id().unwrap();
+    drop(server);
+    assert!(!is_running(id));
+}
+
+#[test]
 fn nginx_passes_on_and_ends_with_its_owner() {
     let behind = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let Some(nginx) = Nginx::start(behind.local_addr().unwrap()) else { return };
@@ -76,4 +88,16 @@ fn nginx_passes_on_and_ends_with_its_owner() {
     let id = nginx.id();
     drop(nginx);
     assert!(!is_running(id));
+}
+
+#[test]
+fn nginx_asks_for_a_password_over_tls() {
+    let behind = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let Some(nginx) = Nginx::start_tls(behind.local_addr().unwrap(), "shop", "s3cret") else { return };
+    assert!(nginx.certificate().unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+    let mut client = TcpStream::connect(nginx.address()).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: b\r\n\r\n").unwrap();
+    let mut head = [0; 12];
+    client.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 400", "plain text is refused");
 }

@@ -22,7 +22,7 @@ const GROUP: &str = "order-core";
 /// Records that are read at a time; one may hold [`contract::record::ENTRIES_MAX`] entries.
 const READ_MAX: usize = 256;
 
-/// Told which sales are parked.
+/// Receives the list of parked sales.
 type Report = Box<dyn Fn(&[Parked]) + Send>;
 
 /// Takes the ledger's journal into the database, up to [`TAKE_IN_MAX`] entries in one transaction.
@@ -30,19 +30,19 @@ type Report = Box<dyn Fn(&[Parked]) + Send>;
 /// Records that are no entries go to the dead letters. An entry never does: a mirror with a hole could
 /// not be compared with its ledger any more. A sale whose next entry the database refuses is parked: that entry and
 /// all later ones of the sale are kept in the database in their order, and are tried again now and then, while every
-/// other sale goes on. Where entries are missing, the partition is read once more from its oldest record, beside
-/// everything else, which heals a database that is older than the group's offsets.
+/// other sale goes on. Where entries are missing, the partition is read once more from its oldest record while
+/// new records are taken in as before. This heals a database that is older than the group's offsets.
 pub struct Journal<L: Log, S, C> {
     log: L,
     consumer: L::Consumer,
     store: S,
     clock: C,
     report: Report,
-    /// Parked sales are looked at then.
+    /// When the parked sales are looked at next.
     look_at_ms: u64,
     /// Every parked sale was tried since the worker started.
     tried_all: bool,
-    /// How often a sale's entries failed in a row for a reason that does not tell whether it will pass.
+    /// How often in a row a sale's entries failed with an error whose outlook is unknown.
     unclear: BTreeMap<ActivityId, u32>,
     rereading: Option<Rereading<L::Consumer>>,
     /// Old records are asked for before new ones at every other step, so that neither starves the other.
@@ -55,7 +55,7 @@ impl<L: Log, S, C> std::fmt::Debug for Journal<L, S, C> {
     }
 }
 
-/// What a step is about.
+/// The work of one step.
 enum Next {
     /// Records that the group has not committed.
     New(Vec<Record>),
@@ -86,7 +86,7 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
         })
     }
 
-    /// Has `report` told which sales are parked, at least whenever that changes.
+    /// Calls `report` with the parked sales, at least whenever the list changes.
     #[must_use]
     pub fn reporting(mut self, report: impl Fn(&[Parked]) + Send + 'static) -> Self {
         self.report = Box::new(report);

@@ -188,5 +188,5 @@ fn migrations() -> Migrator {
     let step = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(MIGRATIONS.iter().copied().map(step).collect::<Vec<_>>().into())
+    Migrator::with_migrations(MIGRATIONS.iter().copied().map(step).collect::<Vec<_>>())
 }

@@ -40,7 +40,7 @@ pub enum StoreError {
     Migration(#[from] sqlx::migrate::MigrateError),
 }
 
-/// What an error says about the next try of the same call.
+/// What can be expected of the next try of the same call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outlook {
     /// The reason has nothing to do with the rows: another transaction, a lost connection, a full disk, a
@@ -49,7 +49,7 @@ pub enum Outlook {
     /// The rows themselves are refused: a key, a CHECK, a foreign key, NULL, a value out of range, a
     /// contradiction. The same call fails every time until somebody changes what is written.
     WillNotPass,
-    /// The error does not tell.
+    /// The error does not show which of the two it is.
     Unknown,
 }
 
@@ -58,6 +58,8 @@ pub enum Outlook {
 pub(crate) enum Cause {
     /// The transaction was given up in favour of another one and may be retried at once.
     Contention,
+    /// This call got no connection or no answer in time; others may have.
+    OutOfTime,
     /// There is no working session with the server.
     Connection,
     /// The server has no room, no memory, or its disk fails.
@@ -82,7 +84,9 @@ impl StoreError {
             Self::Ids(_) | Self::Unavailable(_) => Outlook::WillPass,
             Self::Unsuitable(_) | Self::Migration(_) => Outlook::Unknown,
             Self::Database(error) => match Cause::of(error) {
-                Cause::Contention | Cause::Connection | Cause::NoRoom | Cause::ReadOnly => Outlook::WillPass,
+                Cause::Contention | Cause::OutOfTime | Cause::Connection | Cause::NoRoom | Cause::ReadOnly => {
+                    Outlook::WillPass
+                }
                 Cause::Rows => Outlook::WillNotPass,
                 Cause::Unknown => Outlook::Unknown,
             },
@@ -99,10 +103,10 @@ impl Cause {
     pub(crate) fn of(error: &sqlx::Error) -> Self {
         match error {
             sqlx::Error::Database(error) => Self::of_database(&**error),
+            sqlx::Error::PoolTimedOut => Self::OutOfTime,
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed
             | sqlx::Error::BeginFailed => Self::Connection,
@@ -150,7 +154,9 @@ impl Cause {
             // Disk full, write error, error of the engine, out of memory, table full, COMMIT failed, lock table full,
             // binary log.
             1021 | 1026 | 1030 | 1037 | 1038 | 1041 | 1114 | 1180 | 1206 | 1534 => Self::NoRoom,
-            // Too many connections, access denied, not ready (Galera), shutting down, network, killed, timed out.
+            // Interrupted, statement took too long (MariaDB, MySQL).
+            1317 | 1969 | 3024 => Self::OutOfTime,
+            // Too many connections, access denied, not ready (Galera), shutting down, network, killed.
             1040
             | 1042..=1045
             | 1047
@@ -166,10 +172,7 @@ impl Cause {
             | 1203
             | 1226
             | 1227
-            | 1317
             | 1927
-            | 1969
-            | 3024
             | 3168
             | 4031 => Self::Connection,
             // Out of range, truncated, wrong for the column, too long, no default.
@@ -183,8 +186,10 @@ impl Cause {
         match error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
             // BUSY, LOCKED.
             Some(5 | 6) => Self::Contention,
-            // NOMEM, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL.
-            Some(7 | 9 | 10 | 13 | 14 | 15) => Self::NoRoom,
+            // INTERRUPT.
+            Some(9) => Self::OutOfTime,
+            // NOMEM, IOERR, FULL, CANTOPEN, PROTOCOL.
+            Some(7 | 10 | 13 | 14 | 15) => Self::NoRoom,
             // READONLY.
             Some(8) => Self::ReadOnly,
             // TOOBIG, CONSTRAINT, MISMATCH.
@@ -197,7 +202,7 @@ impl Cause {
     pub(crate) const fn stops_writes(self) -> bool {
         match self {
             Self::Connection | Self::NoRoom | Self::ReadOnly => true,
-            Self::Contention | Self::Rows | Self::Unknown => false,
+            Self::Contention | Self::OutOfTime | Self::Rows | Self::Unknown => false,
         }
     }
 }

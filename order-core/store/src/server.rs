@@ -78,8 +78,8 @@ impl Pools {
 }
 
 impl Store {
-    /// Whether the database can be written. The writes of the last seconds say so; where nobody has written, one
-    /// row is.
+    /// Whether the database can be written, by the outcome of the latest writes. Where there are none, one row is
+    /// written.
     ///
     /// # Errors
     /// Why it can't.

@@ -165,7 +165,7 @@ proptest! {
     }
 }
 
-/// Any entry at all: what the ledger would never write may stand on the journal all the same.
+/// Any entry at all. The journal may hold entries that the ledger would never write.
 fn any_entry() -> impl Strategy<Value = contract::ledger::Entry> {
     use contract::ledger::{Entry, Event, RequestKey, Reservation};
     let number = || prop_oneof![4 => 0..6_u64, 1 => Just(u64::MAX)];

@@ -29,7 +29,6 @@ type BoxStream<'a, T> = stream::BoxStream<'a, Result<T, sqlx::Error>>;
 #[derive(Debug)]
 pub(crate) struct Tx {
     session: Session,
-    writes: bool,
 }
 
 /// The connection of a [`Tx`], which executes statements.
@@ -38,6 +37,8 @@ pub(crate) struct Session {
     /// `None` once the transaction has ended.
     connection: Option<PoolConnection<Db>>,
     pools: Pools,
+    /// Only these show whether the database can be written.
+    writes: bool,
 }
 
 impl Tx {
@@ -59,8 +60,7 @@ impl Tx {
         sql: &'static str,
         writes: bool,
     ) -> Result<Self, StoreError> {
-        let session = Session { connection: Some(connection), pools: pools.clone() };
-        let mut tx = Self { session, writes };
+        let mut tx = Self { session: Session { connection: Some(connection), pools: pools.clone(), writes } };
         tx.run(sql).await?;
         Ok(tx)
     }
@@ -73,7 +73,7 @@ impl Tx {
         {
             connection.close_on_drop();
         }
-        if committed.is_ok() && self.writes {
+        if committed.is_ok() && self.session.writes {
             self.session.pools.server.note_success();
         }
         Ok(committed?)
@@ -126,9 +126,14 @@ impl<'c> Executor<'c> for &'c mut Session {
         'c: 'e,
         E: 'q + Execute<'q, Db>,
     {
-        let Session { connection, pools } = self;
+        let Session { connection, pools, writes } = self;
+        let note = |error: &sqlx::Error| {
+            if *writes {
+                pools.note_failure(error);
+            }
+        };
         match connection {
-            Some(connection) => connection.fetch_many(query).inspect_err(|error| pools.note_failure(error)).boxed(),
+            Some(connection) => connection.fetch_many(query).inspect_err(note).boxed(),
             None => stream::once(future::ready(Err(sqlx::Error::PoolClosed))).boxed(),
         }
     }
@@ -138,9 +143,14 @@ impl<'c> Executor<'c> for &'c mut Session {
         'c: 'e,
         E: 'q + Execute<'q, Db>,
     {
-        let Session { connection, pools } = self;
+        let Session { connection, pools, writes } = self;
+        let note = |error: &sqlx::Error| {
+            if *writes {
+                pools.note_failure(error);
+            }
+        };
         match connection {
-            Some(connection) => connection.fetch_optional(query).inspect_err(|error| pools.note_failure(error)).boxed(),
+            Some(connection) => connection.fetch_optional(query).inspect_err(note).boxed(),
             None => future::ready(Err(sqlx::Error::PoolClosed)).boxed(),
         }
     }

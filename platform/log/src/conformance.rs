@@ -70,6 +70,7 @@ pub async fn all<L: Log>(fresh: impl AsyncFn() -> L) {
     a_lost_partition_is_not_committed(fresh().await).await;
     a_paused_partition_waits(fresh().await).await;
     a_follower_reads_all_from_the_start(fresh().await).await;
+    a_follower_reads_one_partition_again(fresh().await).await;
     what_is_not_there_is_said(fresh().await).await;
 }
 
@@ -185,6 +186,24 @@ async fn a_paused_partition_waits(log: impl Log) {
     consumer.resume(&paused);
     for record in take(&mut consumer, 400 - others).await {
         assert_eq!(record.partition, paused);
+    }
+}
+
+/// The other partitions are paused before anything was read, and the one is rewound at once.
+async fn a_follower_reads_one_partition_again(log: impl Log) {
+    fill(&log, WIDE, 400).await;
+    let Ok(mut follower) = log.follow(&[WIDE]).await else { panic!("follow failed") };
+    let Ok(ends) = log.ends(WIDE).await else { panic!("no ends") };
+    for (partition, _) in &ends {
+        follower.pause(partition);
+    }
+    for (one, end) in &ends {
+        follower.rewind(one, 0);
+        follower.resume(one);
+        let records = take(&mut follower, usize::try_from(*end).unwrap_or(usize::MAX)).await;
+        assert!(records.iter().all(|record| record.partition == *one), "no other partition");
+        assert_eq!(records.first().map(|record| record.offset), Some(0));
+        follower.pause(one);
     }
 }
 

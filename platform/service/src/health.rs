@@ -60,13 +60,13 @@ impl Part {
 }
 
 /// How long a write that failed makes a place count as one that can't be written, whatever succeeds meanwhile: a
-/// small write may still find room where a large one does not. Whoever writes tries again within this time.
+/// small write may still find room where a large one does not. Workers retry a failed write within this time.
 const FAILURE_COUNTS: Duration = Duration::from_secs(3);
-/// How long a write that succeeded says that the next one will.
+/// How long a write that succeeded lets the next one be expected to succeed.
 const SUCCESS_COUNTS: Duration = Duration::from_secs(1);
 
-/// What came of the latest writes to one place, such as a database: written by who writes there, read by who must
-/// know whether it can be written. While there is traffic that needs no write of its own.
+/// The outcome of the latest writes to one place, such as a database. It is recorded by the code that writes and read by
+/// the code that reports readiness, which so needs no write of its own while there is traffic.
 #[derive(Debug, Default)]
 pub struct Writes {
     latest: Mutex<Latest>,
@@ -78,14 +78,14 @@ struct Latest {
     failure: Option<(Instant, String)>,
 }
 
-/// What [`Writes`] say.
+/// The conclusion from [`Writes`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The place can be written.
     Writable,
-    /// It can't, for this reason.
+    /// It can't be written, for this reason.
     Failing(String),
-    /// Nobody has written lately: who wants to know writes something.
+    /// There was no write lately; a caller who needs to know must write something.
     Unknown,
 }
 
@@ -100,7 +100,7 @@ impl Writes {
         self.latest().failure = Some((now, reason));
     }
 
-    /// What the latest writes say of the next one.
+    /// What the latest writes let expect of the next one.
     pub fn verdict(&self, now: Instant) -> Verdict {
         let latest = self.latest();
         let counts = |at: Instant, during| now.saturating_duration_since(at) < during;

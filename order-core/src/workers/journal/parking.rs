@@ -14,7 +14,7 @@ const LOOK_EVERY_MS: u64 = 1_000;
 pub(in crate::workers) const RETRY_MIN_MS: u64 = 10_000;
 /// The longest pause between two tries, in milliseconds.
 const RETRY_MAX_MS: u64 = 600_000;
-/// Tries in a row before an error that does not tell whether it will pass is taken for one that will not.
+/// Failures in a row after which an error of unknown outlook counts as one that will not pass.
 const UNCLEAR_TRIES_MAX: u32 = 5;
 
 /// When a sale is tried again that was tried `tries` times since it was parked.
@@ -25,7 +25,7 @@ fn next_try_ms(now_ms: u64, tries: u64) -> u64 {
 }
 
 impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
-    /// Whether to stop trying for now. What does not tell is tried a few times at once.
+    /// Whether the sale must be parked for this error. One of unknown outlook is retried a few times first.
     pub(super) fn is_final(&mut self, activity: ActivityId, error: &StoreError) -> bool {
         match error.outlook() {
             Outlook::WillNotPass => true,

@@ -14,7 +14,7 @@ use crate::workers::{WorkerError, rewind};
 /// Records that are read at a time. Few, because new records wait meanwhile.
 const READ_MAX: usize = 32;
 
-/// Reads some partitions beside the group. It commits nothing.
+/// Reads some partitions without being a member of the group. It commits nothing.
 pub(super) struct Rereading<C> {
     consumer: C,
     /// The partitions that are being read, and where they ended when that began.
@@ -70,7 +70,7 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
     }
 
     /// Takes in records that are read again. Those that hold no entries were buried the first time. Where they can't be
-    /// read, the next try of a parked sale begins anew.
+    /// read, the next retry of a parked sale starts again.
     pub(super) async fn take_old(&mut self, records: Result<Vec<Record>, LogError>) -> Result<(), WorkerError> {
         let records = match records {
             Ok(records) => records,

@@ -37,7 +37,7 @@ impl Place {
         }
     }
 
-    /// What somebody does to the database beside the mall.
+    /// Runs a statement on a connection of its own, as an operator would.
     async fn sql(&self, statement: &str) {
         let mut connection = AnyConnection::connect(&self.url()).await.unwrap();
         sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap();
@@ -74,14 +74,14 @@ impl Sales {
         sales
     }
 
-    /// The worker is killed and made anew.
+    /// Replaces the worker, as a restart does.
     async fn restart(&mut self) {
         let journal = Journal::join(self.log.clone(), self.store.clone(), self.clock.clone()).await.unwrap();
         let reported = self.reported.clone();
         self.journal = journal.reporting(move |parked| *reported.lock().unwrap() = parked.to_vec());
     }
 
-    /// What the worker said last.
+    /// What the worker reported last.
     fn parked(&self) -> Vec<Parked> {
         self.reported.lock().unwrap().clone()
     }
@@ -93,7 +93,7 @@ impl Sales {
         self.restart().await;
     }
 
-    /// A sale whose ledger has `stock` units; its row says `written`.
+    /// A sale whose ledger has `stock` units, and whose row has `written`.
     async fn sale(&self, id: i64, stock: u64, written: u64) -> Sale {
         let sql = format!(
             "INSERT INTO activities (id, version, title, sku_id, price_cents, original_price_cents, stock, \
@@ -260,7 +260,7 @@ async fn an_older_database_is_healed_while_sales_go_on() {
         for entry in quiet.journal.iter().chain(&busy.journal[2..]) {
             sales.append(std::slice::from_ref(entry)).await;
         }
-        // What the database never had it is told nowhere: the offsets of the group are past it.
+        // The offsets of the group are past entries that the database never had.
         sales.skip_to_end().await;
         lost.hold(301, 3);
         sales.append(&lost.journal[1..]).await;

@@ -163,7 +163,7 @@ impl LocalLog {
         self.shared.syncs.load(Ordering::Relaxed)
     }
 
-    /// Whether the log can be written. The writes of the last seconds say so; where nothing was written, one row is.
+    /// Whether the log can be written, by the outcome of the latest writes. Where there are none, one row is written.
     ///
     /// # Errors
     /// Why it can't.

@@ -30,6 +30,7 @@ const PACKAGES: &[(&str, Uses)] = &[
     ("gateway-core", Uses::Only(&["contract"])),
     ("gateway", Uses::Only(&["contract", "commit-log", "foundation", "gateway-core", "ledger"])),
     ("images", Uses::Only(&["contract", "foundation"])),
+    ("search", Uses::Only(&["contract"])),
     ("pay", Uses::Only(&["contract"])),
     ("store", Uses::Only(&["contract", "foundation"])),
     ("order-core", Uses::Only(&["contract", "commit-log", "foundation", "images", "ledger", "limits", "pay", "store"])),

@@ -1,0 +1,147 @@
+//! From scores to a page: filters, facets, order.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use rustc_hash::FxHashMap;
+
+use super::{
+    evaluate::Scores,
+    memory::{Memory, Row},
+};
+use crate::{
+    page::facets,
+    request::{Facets, Filters, Sort},
+};
+
+/// A hit's place in the order: what it is sorted by, the highest first, and its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub key: i64,
+    pub id: i64,
+    pub score: u32,
+}
+
+/// What is wanted of the products that fulfil a clause.
+pub(super) struct Wanted<'a> {
+    pub filters: &'a Filters,
+    pub sort: Sort,
+    /// Only hits after this key and id.
+    pub after: Option<(i64, i64)>,
+    /// Hits at most.
+    pub limit: usize,
+    /// Between price bands; `None` where no facets are wanted.
+    pub price_bounds: Option<&'a [i64]>,
+}
+
+pub(super) struct Collected {
+    /// In order.
+    pub places: Vec<Place>,
+    /// Products that fulfil the clause, whatever the filters say.
+    pub found: u64,
+    /// Those of them that the filters let through.
+    pub total: u64,
+    pub facets: Option<Facets>,
+}
+
+pub(super) fn collect(memory: &Memory, scores: &Scores, wanted: &Wanted<'_>) -> Collected {
+    let mut collected = Collected { places: Vec::new(), found: 0, total: 0, facets: None };
+    let mut counts = wanted.price_bounds.map(Counts::new);
+    let mut best = BinaryHeap::with_capacity(wanted.limit + 1);
+    let rows = scores.iter().map(|(product, score)| (&memory.rows()[product as usize], score));
+    for (row, score) in rows.filter(|(row, _)| row.is_live) {
+        collected.found += 1;
+        let passes = Passes::new(memory, row, wanted.filters);
+        if let Some(counts) = &mut counts {
+            counts.add(memory, row, &passes);
+        }
+        if !(passes.category && passes.price && passes.stock) {
+            continue;
+        }
+        collected.total += 1;
+        let place = place(row, score + row.rank, wanted.sort);
+        if wanted.after.is_none_or(|after| (place.key, place.id) < after) {
+            best.push(Reverse(place));
+            if best.len() > wanted.limit {
+                best.pop();
+            }
+        }
+    }
+    collected.places = best.into_sorted_vec().into_iter().map(|Reverse(place)| place).collect();
+    collected.facets = counts.map(Counts::facets);
+    collected
+}
+
+/// The highest key comes first, whatever the order.
+fn place(row: &Row, score: u32, sort: Sort) -> Place {
+    let key = match sort {
+        Sort::Relevance => i64::from(score),
+        Sort::PriceAsc => -row.price,
+        Sort::PriceDesc => row.price,
+        Sort::Newest => row.created_at_ms,
+        Sort::Sales => row.sales,
+    };
+    Place { key, id: row.id, score }
+}
+
+/// Which filters a product passes.
+struct Passes {
+    category: bool,
+    price: bool,
+    stock: bool,
+}
+
+impl Passes {
+    fn new(memory: &Memory, row: &Row, filters: &Filters) -> Self {
+        Self {
+            category: filters.category.is_none_or(|category| memory.categories(row).contains(&category)),
+            price: filters
+                .prices
+                .is_none_or(|(min, max)| memory.prices(row).iter().any(|price| (min..=max).contains(price))),
+            stock: filters.in_stock.is_none_or(|in_stock| row.in_stock == in_stock),
+        }
+    }
+}
+
+struct Counts<'a> {
+    bounds: &'a [i64],
+    prices: Vec<u64>,
+    categories: FxHashMap<i64, u64>,
+    in_stock: u64,
+    out_of_stock: u64,
+}
+
+impl<'a> Counts<'a> {
+    fn new(bounds: &'a [i64]) -> Self {
+        let prices = if bounds.is_empty() { Vec::new() } else { vec![0; bounds.len() + 1] };
+        Self { bounds, prices, categories: FxHashMap::default(), in_stock: 0, out_of_stock: 0 }
+    }
+
+    fn add(&mut self, memory: &Memory, row: &Row, passes: &Passes) {
+        if passes.price && passes.stock {
+            for category in memory.categories(row) {
+                *self.categories.entry(*category).or_default() += 1;
+            }
+        }
+        if passes.category && passes.price {
+            *(if row.in_stock { &mut self.in_stock } else { &mut self.out_of_stock }) += 1;
+        }
+        if passes.category && passes.stock && !self.bounds.is_empty() {
+            let prices = memory.prices(row);
+            for (band, count) in self.prices.iter_mut().enumerate() {
+                let from = band.checked_sub(1).map_or(0, |before| self.bounds[before]);
+                let below = self.bounds.get(band).copied().unwrap_or(i64::MAX);
+                let is_last = band == self.bounds.len();
+                *count += u64::from(prices.iter().any(|price| *price >= from && (is_last || *price < below)));
+            }
+        }
+    }
+
+    fn facets(self) -> Facets {
+        let bounds = self.bounds;
+        let counts = self.categories.into_iter();
+        let mut facets = facets(bounds, &self.prices, counts);
+        facets.in_stock = self.in_stock;
+        facets.out_of_stock = self.out_of_stock;
+        facets
+    }
+}

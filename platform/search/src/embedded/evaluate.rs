@@ -1,0 +1,229 @@
+//! Which products fulfil a clause, and their scores.
+
+use rustc_hash::FxHashMap;
+
+use super::{
+    memory::{Allowed, Memory, Words},
+    postings::Postings,
+};
+use crate::{
+    limits::{PREFIX_EXPANSIONS_MAX, TYPO_EXPANSIONS_MAX},
+    plan::{Clause, Field, is_typo},
+};
+
+/// Letters and digits of ASCII: the only words that typos are looked for in.
+const FIRST_ASCII_WORD: &str = "0";
+const AFTER_ASCII_WORDS: &str = "{";
+
+/// Scores in 64ths of the products that fulfil a clause.
+#[derive(Debug, Default)]
+pub(super) struct Scores {
+    /// By the product's number; zero where it does not fulfil the clause.
+    values: Vec<u32>,
+    /// The products whose score is or was not zero, each once, so that nothing has to be done for the others.
+    touched: Vec<u32>,
+}
+
+impl Scores {
+    /// Products and their scores, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.touched.iter().map(|product| (*product, self.values[*product as usize])).filter(|(_, score)| *score > 0)
+    }
+
+    fn has(&self, product: u32) -> bool {
+        self.values[product as usize] > 0
+    }
+
+    /// At least `score`.
+    fn raise(&mut self, product: u32, score: u32) {
+        let value = &mut self.values[product as usize];
+        if *value == 0 {
+            self.touched.push(product);
+        }
+        *value = (*value).max(score);
+    }
+
+    fn add(&mut self, product: u32, score: u32) {
+        let value = &mut self.values[product as usize];
+        if *value == 0 {
+            self.touched.push(product);
+        }
+        *value += score;
+    }
+
+    /// Keeps the products of both, with the sums of their scores.
+    fn intersect(&mut self, other: &Self) {
+        let values = &mut self.values;
+        self.touched.retain(|product| {
+            let at = *product as usize;
+            let stays = other.values[at] > 0;
+            values[at] = if stays { values[at] + other.values[at] } else { 0 };
+            stays
+        });
+    }
+
+    fn clear(&mut self) {
+        for product in self.touched.drain(..) {
+            self.values[product as usize] = 0;
+        }
+    }
+}
+
+pub(super) fn scores<'a>(memory: &'a Memory, clause: &'a Clause) -> Scores {
+    let mut evaluation = Evaluation { memory, free: Vec::new(), mistyped: FxHashMap::default() };
+    let mut scores = evaluation.buffer();
+    evaluation.score(clause, None, &mut scores);
+    scores
+}
+
+struct Evaluation<'a> {
+    memory: &'a Memory,
+    /// Buffers without scores.
+    free: Vec<Scores>,
+    /// What was found for each mistyped word, by field: the readings of a query ask for most words again.
+    mistyped: FxHashMap<(Field, &'a str), Vec<&'a Postings>>,
+}
+
+impl<'a> Evaluation<'a> {
+    fn buffer(&mut self) -> Scores {
+        let new = || Scores { values: vec![0; self.memory.rows().len()], touched: Vec::new() };
+        self.free.pop().unwrap_or_else(new)
+    }
+
+    fn give_back(&mut self, mut buffer: Scores) {
+        buffer.clear();
+        self.free.push(buffer);
+    }
+
+    /// Writes the scores of `clause` to `scores`, which has none. Products that are not among `candidates` may be left out.
+    fn score(&mut self, clause: &'a Clause, candidates: Option<&Scores>, scores: &mut Scores) {
+        match clause {
+            Clause::Word { .. } | Clause::Prefix { .. } | Clause::Typo { .. } | Clause::Phrase { .. } => {
+                self.leaf(clause, candidates, |product, weight| scores.raise(product, weight));
+            }
+            Clause::Best(clauses) => {
+                for clause in clauses {
+                    if is_leaf(clause) {
+                        self.leaf(clause, candidates, |product, weight| scores.raise(product, weight));
+                    } else {
+                        self.with(clause, candidates, |product, score| scores.raise(product, score));
+                    }
+                }
+            }
+            Clause::Any(clauses) => {
+                for clause in clauses {
+                    self.with(clause, candidates, |product, score| scores.add(product, score));
+                }
+            }
+            Clause::All { must, should } => self.all(must, should, candidates, scores),
+        }
+    }
+
+    /// Passes the scores of `clause` to `merge`, each product once.
+    fn with(&mut self, clause: &'a Clause, candidates: Option<&Scores>, mut merge: impl FnMut(u32, u32)) {
+        let mut buffer = self.buffer();
+        self.score(clause, candidates, &mut buffer);
+        buffer.iter().for_each(|(product, score)| merge(product, score));
+        self.give_back(buffer);
+    }
+
+    fn all(&mut self, must: &'a [Clause], should: &'a [Clause], candidates: Option<&Scores>, scores: &mut Scores) {
+        let Some((first, others)) = must.split_first() else { return };
+        self.score(first, candidates, scores);
+        for clause in others {
+            if scores.touched.is_empty() {
+                return;
+            }
+            let mut next = self.buffer();
+            self.score(clause, Some(scores), &mut next);
+            scores.intersect(&next);
+            self.give_back(next);
+        }
+        for clause in should {
+            let mut more = self.buffer();
+            self.score(clause, Some(scores), &mut more);
+            more.iter().for_each(|(product, score)| scores.add(product, score));
+            self.give_back(more);
+        }
+    }
+
+    /// Calls `found` with each of the candidates that fulfils a condition on words, perhaps more than once.
+    fn leaf(&mut self, clause: &'a Clause, candidates: Option<&Scores>, mut found: impl FnMut(u32, u32)) {
+        let is_candidate = |product: &u32| candidates.is_none_or(|candidates| candidates.has(*product));
+        match clause {
+            Clause::Word { field, word, weight } => {
+                let products = self.memory.words(*field).get(word).into_iter().flat_map(Postings::iter);
+                products.filter(is_candidate).for_each(|product| found(product, weight.whole()));
+            }
+            Clause::Prefix { field, prefix, weight } => {
+                let words = self.memory.words(*field).from(prefix);
+                let begun = words.take_while(|(word, _)| word.starts_with(prefix.as_str())).take(PREFIX_EXPANSIONS_MAX);
+                let products = begun.flat_map(|(_, postings)| postings.iter());
+                products.filter(is_candidate).for_each(|product| found(product, weight.whole()));
+            }
+            Clause::Typo { field, word, weight } => {
+                let words = self.memory.words(*field);
+                let near = self.mistyped.entry((*field, word)).or_insert_with(|| mistyped(words, word).collect());
+                let products = near.iter().flat_map(|postings| postings.iter());
+                products.filter(is_candidate).for_each(|product| found(product, weight.whole()));
+            }
+            Clause::Phrase { field, words, is_open, weight } => {
+                self.phrase(*field, words, *is_open, is_candidate, |product| found(product, weight.whole()));
+            }
+            Clause::All { .. } | Clause::Any(_) | Clause::Best(_) => {}
+        }
+    }
+
+    /// Products that have the words one after the other: those that have the rarest of them are looked through.
+    fn phrase(
+        &self,
+        field: Field,
+        words: &[String],
+        is_open: bool,
+        is_candidate: impl Fn(&u32) -> bool,
+        mut found: impl FnMut(u32),
+    ) {
+        let last = words.len().saturating_sub(1);
+        let mut allowed: Vec<Allowed> = Vec::with_capacity(words.len());
+        for (at, word) in words.iter().enumerate() {
+            allowed.push(self.memory.allowed(field, word, is_open && at == last));
+            if allowed[at].units.is_empty() {
+                return;
+            }
+        }
+        let dictionary = self.memory.words(Field::Unit);
+        let products = |allowed: &&Allowed| {
+            allowed.units.iter().map(|unit| u64::from(dictionary.postings(*unit).len())).sum::<u64>()
+        };
+        let Some(rarest) = allowed.iter().min_by_key(products) else { return };
+        let sounds = self.memory.sound(field);
+        let is_allowed = |unit: &u32, allowed: &Allowed| {
+            // A unit without a sound, as what stands between two texts, may be beyond the end of the list.
+            let sound = sounds.map_or(Some(unit), |sounds| sounds.get(*unit as usize));
+            match allowed.sounds.as_slice() {
+                [only] => sound == Some(only),
+                many => sound.is_some_and(|sound| many.binary_search(sound).is_ok()),
+            }
+        };
+        let candidates = rarest.units.iter().flat_map(|unit| dictionary.postings(*unit).iter());
+        for product in candidates.filter(is_candidate) {
+            let mut windows = self.memory.units(product).windows(allowed.len());
+            if windows.any(|window| window.iter().zip(&allowed).all(|(unit, allowed)| is_allowed(unit, allowed))) {
+                found(product);
+            }
+        }
+    }
+}
+
+const fn is_leaf(clause: &Clause) -> bool {
+    match clause {
+        Clause::Word { .. } | Clause::Prefix { .. } | Clause::Typo { .. } | Clause::Phrase { .. } => true,
+        Clause::All { .. } | Clause::Any(_) | Clause::Best(_) => false,
+    }
+}
+
+fn mistyped<'a>(words: &'a Words, word: &str) -> impl Iterator<Item = &'a Postings> {
+    let ascii = words.from(FIRST_ASCII_WORD).take_while(|(other, _)| *other < AFTER_ASCII_WORDS);
+    let near = ascii.filter(|(other, _)| is_typo(word.as_bytes(), other.as_bytes()));
+    near.take(TYPO_EXPANSIONS_MAX).map(|(_, postings)| postings)
+}

@@ -1,0 +1,28 @@
+//! Full-text search of products.
+//!
+//! [`SearchIndex`] is the seam; [`Embedded`] keeps the index in this process, [`Elastic`] in a cluster. Words are found by one
+//! [`Analyzer`], scores are sums of fixed weights, and highlights are made here, so every index gives the same answers.
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "testing")]
+pub mod conformance;
+mod cursor;
+mod document;
+mod elastic;
+mod embedded;
+#[cfg(feature = "testing")]
+pub mod generator;
+mod index;
+pub mod limits;
+mod page;
+mod plan;
+mod product;
+mod request;
+mod text;
+
+pub use elastic::{Elastic, ElasticSettings};
+pub use embedded::Embedded;
+pub use index::{IndexError, Outcome, Position, Rebuild, SearchError, SearchIndex, Size, State};
+pub use product::{Attribute, Category, Change, Product};
+pub use request::{CategoryCount, Facets, Hit, InvalidRequest, Page, PriceCount, SearchRequest, Sort, Suggestion};
+pub use text::{Analyzer, Fragment, SynonymError, Synonyms};

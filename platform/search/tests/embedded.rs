@@ -1,0 +1,180 @@
+//! The embedded index: the suite, and what only a directory can suffer.
+#![expect(clippy::unwrap_used, reason = "a test may end so")]
+
+use std::{cell::RefCell, collections::HashSet, fs, path::Path};
+
+use search::{
+    Analyzer, Change, Embedded, IndexError, Outcome, Position, SearchIndex, SearchRequest, State, Synonyms,
+    conformance, generator,
+};
+
+fn open(path: &Path) -> Embedded {
+    Embedded::open(path, Analyzer::shared().clone()).unwrap()
+}
+
+#[test]
+fn it_does_what_every_index_must() {
+    let dirs = RefCell::new(Vec::new());
+    conformance::run(&|| {
+        let dir = tempfile::tempdir().unwrap();
+        let index = open(dir.path());
+        dirs.borrow_mut().push(dir);
+        Box::new(index)
+    });
+}
+
+/// A directory with an index of 100 products.
+fn filled() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(dir.path());
+    let mut rebuild = index.rebuild().unwrap();
+    rebuild.add(generator::products(3, 100).into_iter().map(|item| item.product).collect()).unwrap();
+    rebuild.finish(Position::new("5").as_ref()).unwrap();
+    dir
+}
+
+fn count(index: &Embedded) -> usize {
+    let mut count = 0;
+    index.versions(&mut |_, _| count += 1).unwrap();
+    count
+}
+
+/// The file with the products.
+fn file(dir: &Path) -> std::path::PathBuf {
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    names.into_iter().find(|path| path.extension().is_some_and(|end| end == "db")).unwrap()
+}
+
+#[test]
+fn what_was_written_is_there_when_it_is_opened_again() {
+    let dir = filled();
+    let index = open(dir.path());
+    let first = generator::products(3, 1).remove(0).product;
+    let removed = Change::Remove { id: first.id, version: 9 };
+    assert_eq!(index.apply(&[removed], Position::new("6").as_ref()).unwrap(), [Outcome::Written]);
+    index.refresh_sales(&[(generator::products(3, 2).remove(1).product.id, 77)]).unwrap();
+    let hits = |index: &Embedded| index.search(&SearchRequest::new("手机")).unwrap();
+    let before = hits(&index);
+    drop(index);
+    let index = open(dir.path());
+    assert_eq!(hits(&index), before);
+    assert_eq!(index.position().unwrap(), Position::new("6"));
+    assert_eq!(count(&index), 99);
+    assert_eq!(index.apply(&[Change::Put(Box::new(first))], None).unwrap(), [Outcome::Older], "it stays removed");
+}
+
+#[test]
+fn a_directory_has_one_owner() {
+    let dir = filled();
+    let index = open(dir.path());
+    let error = Embedded::open(dir.path(), Analyzer::shared().clone()).unwrap_err();
+    assert!(matches!(&error, IndexError::Busy(reason) if reason.contains("another process")), "{error}");
+    drop(index);
+    open(dir.path());
+}
+
+#[test]
+fn a_damaged_index_must_be_rebuilt() {
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 8] = [
+        ("a missing file", |dir| fs::remove_file(file(dir)).unwrap()),
+        ("an empty file", |dir| fs::write(file(dir), "").unwrap()),
+        ("a file of something else", |dir| fs::write(file(dir), "no database ".repeat(1_000)).unwrap()),
+        ("half of the file", |dir| {
+            let bytes = fs::read(file(dir)).unwrap();
+            fs::write(file(dir), &bytes[..bytes.len() / 2]).unwrap();
+        }),
+        ("a page of zeros", |dir| {
+            let mut bytes = fs::read(file(dir)).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle..middle + 4_096].fill(0);
+            fs::write(file(dir), bytes).unwrap();
+        }),
+        ("a letter in a title", |dir| {
+            let mut bytes = fs::read(file(dir)).unwrap();
+            let at = bytes.windows(8).position(|window| window == b"\"title\":").unwrap();
+            bytes[at + 10] ^= 1;
+            fs::write(file(dir), bytes).unwrap();
+        }),
+        ("a name that is no number", |dir| fs::write(dir.join("current"), "x").unwrap()),
+        ("no name", |dir| fs::remove_file(dir.join("current")).unwrap()),
+    ];
+    for (what, damage) in damages {
+        let dir = filled();
+        damage(dir.path());
+        let index = open(dir.path());
+        assert!(matches!(index.state(), Ok(State::NeedsRebuild { .. })), "{what}: {:?}", index.state());
+        let mut rebuild = index.rebuild().unwrap();
+        rebuild.add(generator::products(3, 50).into_iter().map(|item| item.product).collect()).unwrap();
+        rebuild.finish(None).unwrap();
+        assert_eq!((index.state(), count(&index)), (Ok(State::Ready), 50), "{what}");
+        drop(index);
+        assert_eq!(count(&open(dir.path())), 50, "{what}");
+    }
+}
+
+#[test]
+fn what_a_rebuild_left_is_removed() {
+    let dir = filled();
+    fs::write(dir.path().join("products-99.db"), "half a rebuild").unwrap();
+    let index = open(dir.path());
+    assert_eq!(count(&index), 100);
+    assert!(!dir.path().join("products-99.db").exists());
+    index.rebuild().unwrap().finish(None).unwrap();
+    assert_eq!(
+        fs::read_dir(dir.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "db"))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn numbers_of_old_versions_are_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(dir.path());
+    index.rebuild().unwrap().finish(None).unwrap();
+    let items = generator::products(5, 400);
+    let mut sizes = Vec::new();
+    for version in 1..=12 {
+        let changes: Vec<Change> = items
+            .iter()
+            .map(|item| Change::Put(Box::new(search::Product { version, ..item.product.clone() })))
+            .collect();
+        index.apply(&changes, None).unwrap();
+        sizes.push(index.size().unwrap());
+    }
+    assert!(sizes.iter().all(|size| size.products == 400), "{sizes:?}");
+    let most = sizes.iter().map(|size| size.memory_bytes).max().unwrap();
+    assert!(most < 6 * sizes[0].memory_bytes, "{sizes:?}");
+    let fresh_dir = tempfile::tempdir().unwrap();
+    let fresh = open(fresh_dir.path());
+    let mut rebuild = fresh.rebuild().unwrap();
+    rebuild.add(items.iter().map(|item| search::Product { version: 12, ..item.product.clone() }).collect()).unwrap();
+    rebuild.finish(None).unwrap();
+    for q in ["手机", "华为手机", "shouji", "samsnug", "智能手", "hwsj", "连衣裙 红色"] {
+        let request = SearchRequest { facets: true, ..SearchRequest::new(q) };
+        assert_eq!(index.search(&request).unwrap(), fresh.search(&request).unwrap(), "{q}");
+    }
+}
+
+#[test]
+fn synonyms_are_found() {
+    let (synonyms, errors) = Synonyms::parse("cellphone, 手机\n移动 电源 => 充电宝\n");
+    assert!(errors.is_empty());
+    let dir = tempfile::tempdir().unwrap();
+    let items = generator::products(3, 300);
+    let index = Embedded::open(dir.path(), Analyzer::new(synonyms)).unwrap();
+    let mut rebuild = index.rebuild().unwrap();
+    rebuild.add(items.iter().map(|item| item.product.clone()).collect()).unwrap();
+    rebuild.finish(None).unwrap();
+    let categories = |q: &str| -> HashSet<String> {
+        let page = index.search(&SearchRequest { limit: 5, ..SearchRequest::new(q) }).unwrap();
+        page.hits.iter().map(|hit| hit.product.categories.last().unwrap().name.clone()).collect()
+    };
+    assert_eq!(categories("cellphone"), HashSet::from(["手机".to_owned()]));
+    assert_eq!(categories("移动电源"), HashSet::from(["充电宝".to_owned()]));
+    let hits = index.search(&SearchRequest::new("cellphone")).unwrap().hits;
+    assert!(hits.iter().any(|hit| hit.title.iter().any(|piece| piece.matched && piece.text.contains("手机"))));
+}
