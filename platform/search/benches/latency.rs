@@ -1,6 +1,6 @@
 //! How long searches of the embedded index take, and what it needs.
 //!
-//! `cargo bench -p search --features testing` (or with `--profile quick`); products and searches a second can be given:
+//! `cargo bench -p search` (or with `--profile quick`); products and searches a second can be given:
 //! `-- 10000,100000 200`. Searches are sent at a steady rate whether or not earlier ones have been answered, so a slow one
 //! delays the ones after it, and their waiting counts.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may end so, and prints what it measured")]
@@ -120,7 +120,19 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
 
 fn closed(work: &impl Fn(usize)) -> Vec<Duration> {
     (0..WARM_UP).for_each(work);
-    (0..MEASURED).map(|at| timed(|| work(at)).1).collect()
+    let before = processor_time();
+    let times = (0..MEASURED).map(|at| timed(|| work(at)).1).collect();
+    let mean = (processor_time() - before) / u32::try_from(MEASURED).unwrap();
+    println!("  processor time of each of the next: {mean:.2?} in the mean");
+    times
+}
+
+/// What this process has had of the processors, in steps of 10 ms.
+fn processor_time() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11);
+    let ticks: u64 = fields.take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 /// From when each search was due to when it was answered.

@@ -4,13 +4,11 @@
 //! [`Analyzer`], scores are sums of fixed weights, and highlights are made here, so every index gives the same answers.
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "testing")]
 pub mod conformance;
 mod cursor;
 mod document;
 mod elastic;
 mod embedded;
-#[cfg(feature = "testing")]
 pub mod generator;
 mod index;
 pub mod limits;

@@ -88,6 +88,7 @@ pub(super) fn words(make: &Make<'_>) {
     check("手机数码", &[1, 2, 3, 4]);
     // All words, otherwise any.
     check("索尼 连衣裙", &[5, 6, 7]);
+    check("女裙", &[5]);
     check("连衣裙 的", &[5, 6]);
     check("没有的东西", &[]);
 }

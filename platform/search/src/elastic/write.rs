@@ -168,3 +168,38 @@ pub(super) fn position(client: &Client, index: &str) -> Result<Option<Position>,
         _ => Err(answer.error()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items(count: usize) -> Vec<Item> {
+        (0..count).map(|at| Item { lines: String::new(), at: count - 1 - at }).collect()
+    }
+
+    #[test]
+    fn each_item_has_an_answer_of_its_own() {
+        let item = |status: u64| json!({"index": {"status": status, "error": {"reason": "no such field"}}});
+        let answer =
+            json!({"errors": true, "items": [item(201), item(409), item(429), item(400), item(503), item(200)]});
+        let mut outcomes = vec![Outcome::Older; 6];
+        let again = settled(&answer, items(6), &mut outcomes).unwrap();
+        assert_eq!(again.iter().map(|item| item.at).collect::<Vec<_>>(), [3, 1], "no room now");
+        assert_eq!((&outcomes[5], &outcomes[4], &outcomes[0]), (&Outcome::Written, &Outcome::Older, &Outcome::Written));
+        assert_eq!(outcomes[2], Outcome::Rejected("status 400: no such field".to_owned()));
+    }
+
+    #[test]
+    fn an_answer_of_another_form_is_no_outcome() {
+        for answer in [
+            json!({}),
+            json!({"items": []}),
+            json!({"items": [{}, {}]}),
+            json!({"items": [{"index": {}}, 1]}),
+            json!(null),
+        ] {
+            let mut outcomes = vec![Outcome::Older; 2];
+            assert!(settled(&answer, items(2), &mut outcomes).is_err(), "{answer}");
+        }
+    }
+}

@@ -45,12 +45,17 @@ pub(super) struct Collected {
 
 pub(super) fn collect(memory: &Memory, scores: &Scores, wanted: &Wanted<'_>) -> Collected {
     let mut collected = Collected { places: Vec::new(), found: 0, total: 0, facets: None };
-    let mut counts = wanted.price_bounds.map(Counts::new);
+    let in_category: Vec<bool> = memory
+        .paths()
+        .iter()
+        .map(|path| wanted.filters.category.is_none_or(|category| path.contains(&category)))
+        .collect();
+    let mut counts = wanted.price_bounds.map(|bounds| Counts::new(memory, bounds));
     let mut best = BinaryHeap::with_capacity(wanted.limit + 1);
     let rows = scores.iter().map(|(product, score)| (&memory.rows()[product as usize], score));
     for (row, score) in rows.filter(|(row, _)| row.is_live) {
         collected.found += 1;
-        let passes = Passes::new(memory, row, wanted.filters);
+        let passes = Passes::new(memory, row, &in_category, wanted.filters);
         if let Some(counts) = &mut counts {
             counts.add(memory, row, &passes);
         }
@@ -59,11 +64,14 @@ pub(super) fn collect(memory: &Memory, scores: &Scores, wanted: &Wanted<'_>) -> 
         }
         collected.total += 1;
         let place = place(row, score + row.rank, wanted.sort);
-        if wanted.after.is_none_or(|after| (place.key, place.id) < after) {
+        if wanted.after.is_some_and(|after| (place.key, place.id) >= after) {
+            continue;
+        }
+        if best.len() < wanted.limit {
             best.push(Reverse(place));
-            if best.len() > wanted.limit {
-                best.pop();
-            }
+        } else if best.peek().is_some_and(|Reverse(worst)| *worst < place) {
+            best.pop();
+            best.push(Reverse(place));
         }
     }
     collected.places = best.into_sorted_vec().into_iter().map(|Reverse(place)| place).collect();
@@ -91,9 +99,9 @@ struct Passes {
 }
 
 impl Passes {
-    fn new(memory: &Memory, row: &Row, filters: &Filters) -> Self {
+    fn new(memory: &Memory, row: &Row, in_category: &[bool], filters: &Filters) -> Self {
         Self {
-            category: filters.category.is_none_or(|category| memory.categories(row).contains(&category)),
+            category: in_category[row.path as usize],
             price: filters
                 .prices
                 .is_none_or(|(min, max)| memory.prices(row).iter().any(|price| (min..=max).contains(price))),
@@ -105,22 +113,22 @@ impl Passes {
 struct Counts<'a> {
     bounds: &'a [i64],
     prices: Vec<u64>,
-    categories: FxHashMap<i64, u64>,
+    /// By the number of a path.
+    paths: Vec<u64>,
+    memory: &'a Memory,
     in_stock: u64,
     out_of_stock: u64,
 }
 
 impl<'a> Counts<'a> {
-    fn new(bounds: &'a [i64]) -> Self {
+    fn new(memory: &'a Memory, bounds: &'a [i64]) -> Self {
         let prices = if bounds.is_empty() { Vec::new() } else { vec![0; bounds.len() + 1] };
-        Self { bounds, prices, categories: FxHashMap::default(), in_stock: 0, out_of_stock: 0 }
+        Self { bounds, prices, paths: vec![0; memory.paths().len()], memory, in_stock: 0, out_of_stock: 0 }
     }
 
     fn add(&mut self, memory: &Memory, row: &Row, passes: &Passes) {
         if passes.price && passes.stock {
-            for category in memory.categories(row) {
-                *self.categories.entry(*category).or_default() += 1;
-            }
+            self.paths[row.path as usize] += 1;
         }
         if passes.category && passes.price {
             *(if row.in_stock { &mut self.in_stock } else { &mut self.out_of_stock }) += 1;
@@ -137,9 +145,11 @@ impl<'a> Counts<'a> {
     }
 
     fn facets(self) -> Facets {
-        let bounds = self.bounds;
-        let counts = self.categories.into_iter();
-        let mut facets = facets(bounds, &self.prices, counts);
+        let mut categories: FxHashMap<i64, u64> = FxHashMap::default();
+        for (path, count) in self.memory.paths().iter().zip(&self.paths) {
+            path.iter().for_each(|category| *categories.entry(*category).or_default() += count);
+        }
+        let mut facets = facets(self.bounds, &self.prices, categories.into_iter());
         facets.in_stock = self.in_stock;
         facets.out_of_stock = self.out_of_stock;
         facets

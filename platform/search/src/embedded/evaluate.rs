@@ -103,7 +103,15 @@ impl<'a> Evaluation<'a> {
             }
             Clause::Best(clauses) => {
                 for clause in clauses {
-                    if is_leaf(clause) {
+                    if let Clause::Phrase { field, words, is_open, weight } = clause {
+                        let weight = weight.whole();
+                        let found = self.phrase(*field, words, *is_open, |product| {
+                            // What has as much already need not be looked through.
+                            scores.values[*product as usize] < weight
+                                && candidates.is_none_or(|others| others.has(*product))
+                        });
+                        found.into_iter().for_each(|product| scores.raise(product, weight));
+                    } else if is_leaf(clause) {
                         self.leaf(clause, candidates, |product, weight| scores.raise(product, weight));
                     } else {
                         self.with(clause, candidates, |product, score| scores.raise(product, score));
@@ -168,50 +176,51 @@ impl<'a> Evaluation<'a> {
                 products.filter(is_candidate).for_each(|product| found(product, weight.whole()));
             }
             Clause::Phrase { field, words, is_open, weight } => {
-                self.phrase(*field, words, *is_open, is_candidate, |product| found(product, weight.whole()));
+                let products = self.phrase(*field, words, *is_open, is_candidate);
+                products.into_iter().for_each(|product| found(product, weight.whole()));
             }
             Clause::All { .. } | Clause::Any(_) | Clause::Best(_) => {}
         }
     }
 
     /// Products that have the words one after the other: those that have the rarest of them are looked through.
-    fn phrase(
-        &self,
-        field: Field,
-        words: &[String],
-        is_open: bool,
-        is_candidate: impl Fn(&u32) -> bool,
-        mut found: impl FnMut(u32),
-    ) {
+    fn phrase(&self, field: Field, words: &[String], is_open: bool, is_candidate: impl Fn(&u32) -> bool) -> Vec<u32> {
+        if field == Field::Letter {
+            let letters: Vec<u8> = words.concat().into_bytes();
+            return self.memory.with_letters(&letters).filter(is_candidate).collect();
+        }
         let last = words.len().saturating_sub(1);
         let mut allowed: Vec<Allowed> = Vec::with_capacity(words.len());
         for (at, word) in words.iter().enumerate() {
-            allowed.push(self.memory.allowed(field, word, is_open && at == last));
+            allowed.push(if field == Field::Syllable {
+                self.memory.allowed_syllable(word, is_open && at == last)
+            } else {
+                self.memory.allowed_unit(word)
+            });
             if allowed[at].units.is_empty() {
-                return;
+                return Vec::new();
             }
         }
         let dictionary = self.memory.words(Field::Unit);
         let products = |allowed: &&Allowed| {
             allowed.units.iter().map(|unit| u64::from(dictionary.postings(*unit).len())).sum::<u64>()
         };
-        let Some(rarest) = allowed.iter().min_by_key(products) else { return };
-        let sounds = self.memory.sound(field);
+        let Some(rarest) = allowed.iter().min_by_key(products) else { return Vec::new() };
+        let syllables = (field == Field::Syllable).then(|| self.memory.syllables());
         let is_allowed = |unit: &u32, allowed: &Allowed| {
-            // A unit without a sound, as what stands between two texts, may be beyond the end of the list.
-            let sound = sounds.map_or(Some(unit), |sounds| sounds.get(*unit as usize));
-            match allowed.sounds.as_slice() {
-                [only] => sound == Some(only),
-                many => sound.is_some_and(|sound| many.binary_search(sound).is_ok()),
+            // A unit without a syllable may be beyond the end of the list.
+            let number = syllables.map_or(Some(unit), |syllables| syllables.get(*unit as usize));
+            match allowed.numbers.as_slice() {
+                [only] => number == Some(only),
+                many => number.is_some_and(|number| many.binary_search(number).is_ok()),
             }
         };
         let candidates = rarest.units.iter().flat_map(|unit| dictionary.postings(*unit).iter());
-        for product in candidates.filter(is_candidate) {
-            let mut windows = self.memory.units(product).windows(allowed.len());
-            if windows.any(|window| window.iter().zip(&allowed).all(|(unit, allowed)| is_allowed(unit, allowed))) {
-                found(product);
-            }
-        }
+        let has_phrase = |product: &u32| {
+            let mut windows = self.memory.units(*product).windows(allowed.len());
+            windows.any(|window| window.iter().zip(&allowed).all(|(unit, allowed)| is_allowed(unit, allowed)))
+        };
+        candidates.filter(is_candidate).filter(has_phrase).collect()
     }
 }
 

@@ -31,8 +31,9 @@ pub(super) struct Row {
     pub price: i64,
     pub sales: i64,
     pub created_at_ms: i64,
+    /// The number of its categories, see [`Memory::paths`].
+    pub path: u32,
     prices: (u32, u16),
-    categories: (u32, u16),
     units: (u32, u32),
 }
 
@@ -83,25 +84,27 @@ impl Words {
     }
 }
 
-/// How units sound: their syllables, or the first letters of these.
+/// How units are pronounced.
 #[derive(Debug, Clone, Default)]
-struct Sounds {
-    /// A number for each sound.
+struct Syllables {
+    /// A number for each syllable.
     numbers: BTreeMap<Box<str>, u32>,
-    /// By the number of a sound, the units that sound so.
+    /// By the number of a syllable, the units that are pronounced so.
     units: Vec<Vec<u32>>,
-    /// By the number of a unit, that of its sound; [`SILENT`] where it has none.
+    /// By the number of a unit, that of its syllable; [`SILENT`] where it has none.
     of_units: Vec<u32>,
 }
 
-/// No sound.
+/// No syllable.
 const SILENT: u32 = u32::MAX;
+/// No letter.
+const NO_LETTER: u8 = 0;
 
-impl Sounds {
-    fn add(&mut self, unit: u32, sound: &str) {
-        let number = self.numbers.get(sound).copied().unwrap_or_else(|| {
+impl Syllables {
+    fn add(&mut self, unit: u32, syllable: &str) {
+        let number = self.numbers.get(syllable).copied().unwrap_or_else(|| {
             let number = u32::try_from(self.units.len()).unwrap_or(SILENT);
-            self.numbers.insert(sound.into(), number);
+            self.numbers.insert(syllable.into(), number);
             self.units.push(Vec::new());
             number
         });
@@ -113,9 +116,9 @@ impl Sounds {
 
     fn renumbered(&self, numbers: &[Option<u32>]) -> Self {
         let mut renumbered = Self::default();
-        for (sound, number) in &self.numbers {
+        for (syllable, number) in &self.numbers {
             for unit in self.units[*number as usize].iter().filter_map(|unit| numbers[*unit as usize]) {
-                renumbered.add(unit, sound);
+                renumbered.add(unit, syllable);
             }
         }
         renumbered
@@ -126,8 +129,8 @@ impl Sounds {
 pub(super) struct Allowed {
     /// Units, for finding products that have any of them.
     pub units: Vec<u32>,
-    /// In ascending order, what [`Memory::sound`] of such a unit is.
-    pub sounds: Vec<u32>,
+    /// In ascending order, what these are compared by: see [`Memory::syllables`].
+    pub numbers: Vec<u32>,
 }
 
 #[derive(Clone, Default)]
@@ -138,12 +141,14 @@ pub(super) struct Memory {
     removed: FxHashMap<i64, i64>,
     dead: usize,
     fields: [Words; Field::ALL.len()],
-    syllables: Sounds,
-    letters: Sounds,
+    syllables: Syllables,
     /// The units of every product, one after the other.
     units: Vec<u32>,
+    /// For each of these the first letter of its syllable; [`NO_LETTER`] where it has no single one.
+    letters: Vec<u8>,
     prices: Vec<i64>,
-    categories: Vec<i64>,
+    paths: Vec<Box<[i64]>>,
+    path_numbers: FxHashMap<Box<[i64]>, u32>,
 }
 
 impl Memory {
@@ -174,9 +179,19 @@ impl Memory {
         &self.prices[start..start + count]
     }
 
-    pub(super) fn categories(&self, row: &Row) -> &[i64] {
-        let (start, count) = (row.categories.0 as usize, usize::from(row.categories.1));
-        &self.categories[start..start + count]
+    /// By number, categories from the root to that of some product.
+    pub(super) fn paths(&self) -> &[Box<[i64]>] {
+        &self.paths
+    }
+
+    fn path(&mut self, path: Box<[i64]>) -> u32 {
+        if let Some(number) = self.path_numbers.get(&path) {
+            return *number;
+        }
+        let number = u32::try_from(self.paths.len()).unwrap_or(u32::MAX);
+        self.paths.push(path.clone());
+        self.path_numbers.insert(path, number);
+        number
     }
 
     pub(super) fn units(&self, product: u32) -> &[u32] {
@@ -184,44 +199,37 @@ impl Memory {
         &self.units[start as usize..(start + count) as usize]
     }
 
-    /// What a word of a sequence stands for; with all words that begin so where `is_open`.
-    pub(super) fn allowed(&self, field: Field, word: &str, is_open: bool) -> Allowed {
-        let Some(sounds) = self.sounds(field) else {
-            let units: Vec<u32> = self.words(Field::Unit).number(word).into_iter().collect();
-            return Allowed { sounds: units.clone(), units };
-        };
+    /// The unit that a word is.
+    pub(super) fn allowed_unit(&self, word: &str) -> Allowed {
+        let units: Vec<u32> = self.words(Field::Unit).number(word).into_iter().collect();
+        Allowed { numbers: units.clone(), units }
+    }
+
+    /// The units that are pronounced as a word; as all words that begin so where `is_open`.
+    pub(super) fn allowed_syllable(&self, word: &str, is_open: bool) -> Allowed {
+        let Syllables { numbers, units, .. } = &self.syllables;
         let mut numbers: Vec<u32> = if is_open {
-            let from = sounds.numbers.range::<str, _>((std::ops::Bound::Included(word), std::ops::Bound::Unbounded));
+            let from = numbers.range::<str, _>((std::ops::Bound::Included(word), std::ops::Bound::Unbounded));
             from.take_while(|(other, _)| other.starts_with(word)).map(|(_, number)| *number).collect()
         } else {
-            sounds.numbers.get(word).copied().into_iter().collect()
+            numbers.get(word).copied().into_iter().collect()
         };
         numbers.sort_unstable();
-        let units = numbers.iter().flat_map(|number| &sounds.units[*number as usize]).copied().collect();
-        Allowed { units, sounds: numbers }
+        let units = numbers.iter().flat_map(|number| &units[*number as usize]).copied().collect();
+        Allowed { units, numbers }
     }
 
-    /// What units are compared by in phrases of a field: by the number of a unit; `None` where it is the unit itself.
-    pub(super) fn sound(&self, field: Field) -> Option<&[u32]> {
-        self.sounds(field).map(|sounds| sounds.of_units.as_slice())
+    /// By the number of a unit, the number of its syllable.
+    pub(super) fn syllables(&self) -> &[u32] {
+        &self.syllables.of_units
     }
 
-    fn sounds(&self, field: Field) -> Option<&Sounds> {
-        match field {
-            Field::Syllable => Some(&self.syllables),
-            Field::Letter => Some(&self.letters),
-            Field::Unit
-            | Field::Title
-            | Field::Start
-            | Field::TitlePart
-            | Field::Category
-            | Field::CategoryPart
-            | Field::Detail
-            | Field::DetailPart
-            | Field::Value
-            | Field::Pinyin
-            | Field::Initials => None,
-        }
+    /// The products with units of which the syllables begin with these letters, each perhaps more than once.
+    pub(super) fn with_letters(&self, letters: &[u8]) -> impl Iterator<Item = u32> {
+        // The units of all products are one sequence; what stands between two texts has no letter.
+        let places = memchr::memmem::find_iter(&self.letters, letters);
+        let product = |place: usize| self.rows.partition_point(|row| row.units.0 as usize <= place).checked_sub(1);
+        places.filter_map(product).filter_map(|product| u32::try_from(product).ok()).collect::<Vec<_>>().into_iter()
     }
 
     pub(super) fn put(&mut self, product: &Product, document: &Document) {
@@ -237,7 +245,7 @@ impl Memory {
             }
         }
         let prices = append(&mut self.prices, product.prices_cents.iter().map(|price| price.get()));
-        let categories = append(&mut self.categories, product.categories.iter().map(|category| category.id.as_i64()));
+        let path = self.path(product.categories.iter().map(|category| category.id.as_i64()).collect());
         self.rows.push(Row {
             id,
             version: product.version,
@@ -247,8 +255,8 @@ impl Memory {
             price: product.price_cents().get(),
             sales: i64::try_from(product.sales).unwrap_or(i64::MAX),
             created_at_ms: i64::try_from(product.created_at_ms).unwrap_or(i64::MAX),
+            path,
             prices,
-            categories,
             units,
         });
         self.by_id.insert(id, number);
@@ -263,9 +271,12 @@ impl Memory {
             let unit_number = words.add(unit, number);
             if unit_number as usize == known && unit != BOUNDARY {
                 self.syllables.add(unit_number, syllable);
-                self.letters.add(unit_number, letter);
             }
             self.units.push(unit_number);
+            self.letters.push(match letter.as_bytes() {
+                [letter] if unit != BOUNDARY => *letter,
+                _ => NO_LETTER,
+            });
         }
         let end = u32::try_from(self.units.len()).unwrap_or(u32::MAX);
         (start, end - start)
@@ -304,9 +315,9 @@ impl Memory {
             let number = u32::try_from(compacted.rows.len()).unwrap_or(u32::MAX);
             renumbered[old] = Some(number);
             let prices = append(&mut compacted.prices, self.prices(row).iter().copied());
-            let categories = append(&mut compacted.categories, self.categories(row).iter().copied());
+            let path = compacted.path(self.paths[row.path as usize].clone());
             compacted.by_id.insert(row.id, number);
-            compacted.rows.push(Row { prices, categories, ..row.clone() });
+            compacted.rows.push(Row { prices, path, ..row.clone() });
         }
         let mut units = vec![None; self.words(Field::Unit).postings.len()];
         for (at, words) in self.fields.iter().enumerate() {
@@ -331,12 +342,13 @@ impl Memory {
             let Some(new) = renumbered[old] else { continue };
             let start = u32::try_from(compacted.units.len()).unwrap_or(u32::MAX);
             let (from, count) = row.units;
-            let old_units = &self.units[from as usize..(from + count) as usize];
+            let place = from as usize..(from + count) as usize;
+            let old_units = &self.units[place.clone()];
+            compacted.letters.extend_from_slice(&self.letters[place]);
             compacted.units.extend(old_units.iter().filter_map(|unit| units[*unit as usize]));
             compacted.rows[new as usize].units = (start, count);
         }
         compacted.syllables = self.syllables.renumbered(&units);
-        compacted.letters = self.letters.renumbered(&units);
         compacted
     }
 
@@ -349,12 +361,11 @@ impl Memory {
         self.rows.shrink_to_fit();
         self.units.shrink_to_fit();
         self.prices.shrink_to_fit();
-        self.categories.shrink_to_fit();
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
         let fields: usize = self.fields.iter().map(Words::memory_bytes).sum();
-        let numbers = (self.units.capacity() * 4) + (self.prices.capacity() + self.categories.capacity()) * 8;
+        let numbers = self.units.capacity() * 5 + self.prices.capacity() * 8;
         let ids = (self.by_id.capacity() + self.removed.capacity()) * 24;
         fields + numbers + ids + self.rows.capacity() * size_of::<Row>()
     }

@@ -75,7 +75,8 @@ impl Embedded {
     /// [`state`](SearchIndex::state) says so.
     ///
     /// # Errors
-    /// [`IndexError::Busy`] where another process has it open, [`IndexError::Unavailable`] where the directory can't be used.
+    /// [`IndexError::Busy`] where another process has it open, [`IndexError::Unavailable`] where the directory or its file can't
+    /// be used now.
     pub fn open(path: &Path, analyzer: Analyzer) -> Result<Self, IndexError> {
         let directory = Directory::open(path)?;
         let current = match directory.current() {
@@ -83,7 +84,8 @@ impl Embedded {
             Ok(Some(number)) => match Generation::open(&directory, number, &analyzer) {
                 Ok(generation) => Ok(Arc::new(generation)),
                 Err(FileError::Damaged(reason)) => Err(reason),
-                Err(FileError::Failed(reason)) => Err(format!("it can't be read: {reason}")),
+                // It may be sound: nothing is given up because the system has no room for another open file.
+                Err(FileError::Failed(reason)) => return Err(IndexError::Unavailable(reason)),
             },
             Err(reason) => Err(reason),
         };

@@ -153,6 +153,9 @@ impl Plan {
             }
             self.composed(word, level, &mut choices);
         }
+        if level == Level::Any {
+            choices.scattered(word);
+        }
         let bonus =
             |field, points| Clause::Word { field, word: word.text.clone(), weight: choices.weight(points, 100) };
         let should = vec![bonus(Field::Value, 4), bonus(Field::Category, 2), bonus(Field::Start, 1)];
@@ -407,6 +410,15 @@ impl Choices {
             && second == "色"
         {
             self.one(Field::Value, first, 7);
+        }
+    }
+
+    /// The characters of a short word anywhere in a text: 男鞋 in 男子运动鞋.
+    fn scattered(&mut self, word: &QueryWord) {
+        if word.kind == WordKind::Chinese && (2..=3).contains(&word.letters()) {
+            let weight = self.weight(1, 50);
+            let unit = |unit: &String| Clause::Word { field: Field::Unit, word: unit.clone(), weight };
+            self.found.push(Clause::all(word.units.iter().map(unit).collect()));
         }
     }
 

@@ -16,7 +16,6 @@ use frostem::{Algorithm, Stemmer};
 pub(crate) use forms::{Form, FormKind, forms};
 pub use highlight::Fragment;
 pub(crate) use highlight::highlight;
-#[cfg(feature = "testing")]
 pub(crate) use pinyin::initials;
 pub(crate) use syllables::{begun_syllables, is_pinyin, syllables};
 pub use synonyms::{SynonymError, Synonyms};

@@ -41,7 +41,6 @@ pub(crate) fn spellings(word: &str) -> Vec<Spelling> {
 }
 
 /// The first letters of a word's usual reading.
-#[cfg(feature = "testing")]
 pub(crate) fn initials(word: &str) -> Option<String> {
     spellings(word).into_iter().next().map(|spelling| spelling.initials)
 }
