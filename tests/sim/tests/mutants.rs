@@ -5,7 +5,7 @@ use std::panic::catch_unwind;
 use sim::run::{Mutant, run};
 
 /// Seeds within which a known bug must show.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 400;
 
 #[test]
 fn known_bugs_are_noticed() {
