@@ -102,7 +102,13 @@ impl Providers {
 
 fn alipay_app(config: &AlipayConfig) -> anyhow::Result<App> {
     let read = |path: &std::path::Path| {
-        std::fs::read_to_string(path).with_context(|| format!("the key in {} can't be read", path.display()))
+        // The setting may hold the key itself by mistake, which must not get into a log.
+        let shown = path.to_string_lossy();
+        anyhow::ensure!(
+            !shown.contains("-----"),
+            "the setting holds a key; it must be the path of a file with the key"
+        );
+        std::fs::read_to_string(path).with_context(|| format!("the key in {shown} can't be read"))
     };
     let AlipayConfig { app_id, seller_id, gateway, private_key, public_key } = config;
     Ok(App {
@@ -135,4 +141,25 @@ pub(crate) async fn post_form(agent: &Agent, url: &str, body: String) -> Result<
     };
     let posted = tokio::task::spawn_blocking(post).await.map_err(|error| error.to_string())?;
     posted.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_in_place_of_its_path_is_not_shown() {
+        let key = std::path::PathBuf::from("-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----");
+        let text = |field: &str| field.to_owned();
+        let config = AlipayConfig {
+            app_id: text("1"),
+            seller_id: text("2"),
+            gateway: text("https://alipay.example"),
+            private_key: key.clone(),
+            public_key: key,
+        };
+        let Err(error) = alipay_app(&config) else { panic!("a key is no path") };
+        let shown = format!("{error:#}");
+        assert!(shown.contains("path of a file") && !shown.contains("secret"), "{shown}");
+    }
 }
