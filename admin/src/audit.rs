@@ -5,7 +5,7 @@ mod book;
 #[cfg(test)]
 mod tests;
 
-use contract::{ActivityId, ledger::Counters};
+use contract::{ActivityId, stock::Counters};
 use foundation::Clock;
 use ledger::{LedgerClient, LedgerUnavailable};
 use serde::Serialize;

@@ -3,9 +3,9 @@
 
 use contract::{
     ActivityId,
-    activity::Terms,
-    ledger::{Counters, Outcome},
+    activity::Rules,
     record::LedgerCommand,
+    stock::{Counters, Outcome},
 };
 use foundation::Clock;
 use ledger::{LedgerClient, LedgerUnavailable};
@@ -36,14 +36,14 @@ impl<K, C: Clock> OpenOnce<K, C> {
 }
 
 impl<K: LedgerClient, C: Clock> LedgerClient for OpenOnce<K, C> {
-    async fn open(&self, activity: ActivityId, stock: u64, terms: Terms) -> Result<Counters, LedgerUnavailable> {
+    async fn open(&self, activity: ActivityId, stock: u64, rules: Rules) -> Result<Counters, LedgerUnavailable> {
         if !self.journal.is_read() && self.clock.now_ms() < self.since_ms.saturating_add(READ_MAX_MS) {
             return Err(LedgerUnavailable("the journal is not read yet".to_owned()));
         }
         let sale = self.store.sale(activity).await.map_err(|error| LedgerUnavailable(error.to_string()))?;
         let was_open = self.journal.head_seq(activity) > 0 || sale.is_some_and(|sale| sale.ledger_open);
         if !was_open {
-            return self.ledgers.open(activity, stock, terms).await;
+            return self.ledgers.open(activity, stock, rules).await;
         }
         let lost = || LedgerUnavailable(format!("activity {activity}: its ledger was open and is lost; it is rebuilt"));
         self.ledgers.counters(activity).await?.ok_or_else(lost)

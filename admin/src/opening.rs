@@ -2,9 +2,9 @@
 
 use contract::{
     ActivityId,
-    activity::Terms,
-    ledger::{Counters, Outcome},
+    activity::Rules,
     record::{Action, LedgerCommand},
+    stock::{Counters, Outcome},
 };
 use ledger::{LedgerClient, LedgerUnavailable};
 use store::{Opening, Sale, Store, StoreError};
@@ -52,11 +52,11 @@ pub async fn open<K: LedgerClient>(
             });
         }
     };
-    let counters = ledgers.open(activity, stock, decided.terms).await?;
+    let counters = ledgers.open(activity, stock, decided.rules).await?;
     // The sale may have been ended after the decision, and the end may have reached the ledger before its opening.
-    let terms = store.sale(activity).await?.map_or(decided.terms, |sale| sale.activity.terms);
-    if terms.ends_at_ms < decided.terms.ends_at_ms {
-        return Ok(OpenOutcome::Open(end_open(ledgers, activity, terms).await?.unwrap_or(counters)));
+    let rules = store.sale(activity).await?.map_or(decided.rules, |sale| sale.activity.rules);
+    if rules.ends_at_ms < decided.rules.ends_at_ms {
+        return Ok(OpenOutcome::Open(end_open(ledgers, activity, rules).await?.unwrap_or(counters)));
     }
     Ok(OpenOutcome::Open(counters))
 }
@@ -67,24 +67,24 @@ pub async fn open<K: LedgerClient>(
 /// # Errors
 /// [`LedgerUnavailable`] where the ledger did not answer.
 pub async fn end<K: LedgerClient>(ledgers: &K, sale: &Sale) -> Result<(), LedgerUnavailable> {
-    let (activity, terms) = (sale.activity.id, sale.activity.terms);
+    let (activity, rules) = (sale.activity.id, sale.activity.rules);
     if !sale.opening {
         return Ok(());
     }
     // Whoever is about to open it finds it open, and over.
     if !sale.ledger_open {
-        ledgers.open(activity, sale.stock, terms).await?;
+        ledgers.open(activity, sale.stock, rules).await?;
     }
-    end_open(ledgers, activity, terms).await?;
+    end_open(ledgers, activity, rules).await?;
     Ok(())
 }
 
 async fn end_open<K: LedgerClient>(
     ledgers: &K,
     activity: ActivityId,
-    terms: Terms,
+    rules: Rules,
 ) -> Result<Option<Counters>, LedgerUnavailable> {
-    let action = Action::End { ends_at_ms: terms.ends_at_ms };
+    let action = Action::End { ends_at_ms: rules.ends_at_ms };
     let outcomes = ledgers.act(vec![LedgerCommand { activity, action }]).await?;
     if outcomes != [Outcome::Done] {
         return Err(LedgerUnavailable(format!("activity {activity}: the ledger answered {outcomes:?} to its end")));

@@ -2,8 +2,8 @@
 
 use contract::{
     ActivityId,
-    ledger::Outcome,
     record::{Action, LedgerCommand},
+    stock::Outcome,
 };
 use foundation::Clock;
 use ledger::LedgerClient;
@@ -77,6 +77,6 @@ impl<K: LedgerClient, C: Clock> Warmer<K, C> {
 
 /// The sale's ledger should be open now.
 pub fn is_due(sale: &Sale, now_ms: u64) -> bool {
-    let terms = sale.activity.terms;
-    terms.starts_at_ms <= now_ms.saturating_add(LEAD_MS) && now_ms < terms.ends_at_ms
+    let rules = sale.activity.rules;
+    rules.starts_at_ms <= now_ms.saturating_add(LEAD_MS) && now_ms < rules.ends_at_ms
 }

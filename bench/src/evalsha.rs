@@ -10,8 +10,8 @@ use std::{
 use clap::value_parser;
 use contract::{
     ActivityId, OrderId, UserId,
-    activity::Terms,
-    ledger::{Reservation, Window},
+    activity::Rules,
+    stock::{Reservation, Window},
 };
 use foundation::{Clock, SystemClock};
 use ledger::{
@@ -48,7 +48,7 @@ pub(crate) struct EvalshaOptions {
 }
 
 /// Each user may have one unit.
-const TERMS: Terms = Terms { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX >> 12 };
+const TERMS: Rules = Rules { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX >> 12 };
 
 /// Opens a ledger, asks for one unit at a time on every connection, and tells what that took.
 pub(crate) fn run(options: &EvalshaOptions) -> Result<String, String> {

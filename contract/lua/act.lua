@@ -1,5 +1,5 @@
 -- Carries out what the mall asks of one activity's ledger: settle, release, restock, end.
--- The rules are those of `Ledger::apply` in `contract::ledger`.
+-- The rules are those of `Ledger::apply` in `contract::stock`.
 --
 -- KEYS  ledger, orders, users, restocks, outbox, requests
 -- ARGV  run id (empty: asked for), now in epoch ms (empty: this server's clock), then for each command: kind, id, delta

@@ -1,5 +1,5 @@
 -- Asks one activity's ledger for units, a batch at a time, and appends all that is held to the outbox.
--- The rules are those of `Ledger::apply` in `contract::ledger`, in the same order.
+-- The rules are those of `Ledger::apply` in `contract::stock`, in the same order.
 --
 -- KEYS  ledger, orders, requests, users, outbox, window
 -- ARGV  run id (empty: asked for), now in epoch ms (empty: this server's clock; over: after the end, whatever the

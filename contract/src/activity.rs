@@ -18,7 +18,7 @@ pub struct Activity {
     /// Price of one unit outside it.
     pub original_price: Cents,
     /// When and how much one user may buy.
-    pub terms: Terms,
+    pub rules: Rules,
     /// Who may ask, and with what.
     pub admission: Admission,
 }
@@ -73,7 +73,7 @@ pub enum Entry {
 
 /// The rules that the ledger holds every reservation against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
+pub struct Rules {
     /// Units one user may hold and own together; at least 1.
     pub per_user_limit: u32,
     /// First instant of the sale, epoch milliseconds.
@@ -82,8 +82,8 @@ pub struct Terms {
     pub ends_at_ms: u64,
 }
 
-impl Terms {
-    /// These terms for a sale that is ended at `at_ms`, which may be before its start.
+impl Rules {
+    /// These rules for a sale that is ended at `at_ms`, which may be before its start.
     #[must_use]
     pub fn ended_at(self, at_ms: u64) -> Self {
         let ends_at_ms = self.ends_at_ms.min(at_ms);

@@ -8,12 +8,12 @@ pub mod activity;
 pub mod client_address;
 pub mod codec;
 pub mod ids;
-pub mod ledger;
 pub mod money;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod record;
 pub mod snowflake;
+pub mod stock;
 pub mod ticket;
 pub mod token;
 pub mod topic;

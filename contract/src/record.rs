@@ -3,9 +3,9 @@
 
 use crate::{
     Activity, ActivityId, Cents, OperationId, OrderId, ProductId, SkuId, UserId,
-    activity::{self, Admission, Door, EntryRule, Terms},
+    activity::{self, Admission, Door, EntryRule, Rules},
     codec::{DecodeError, Reader, Writer},
-    ledger::Command,
+    stock::Command,
 };
 
 mod entries;
@@ -224,12 +224,12 @@ fn count_of_many(reader: &mut Reader<'_>) -> Result<usize, DecodeError> {
     count.filter(|count| (2..=ENTRIES_MAX).contains(count)).ok_or(DecodeError::OutOfRange)
 }
 
-fn put_terms(writer: &mut Writer<'_>, terms: &Terms) {
-    writer.u32(terms.per_user_limit).u64(terms.starts_at_ms).u64(terms.ends_at_ms);
+fn put_terms(writer: &mut Writer<'_>, rules: &Rules) {
+    writer.u32(rules.per_user_limit).u64(rules.starts_at_ms).u64(rules.ends_at_ms);
 }
 
-fn terms(reader: &mut Reader<'_>) -> Result<Terms, DecodeError> {
-    Ok(Terms { per_user_limit: reader.u32()?, starts_at_ms: reader.u64()?, ends_at_ms: reader.u64()? })
+fn rules(reader: &mut Reader<'_>) -> Result<Rules, DecodeError> {
+    Ok(Rules { per_user_limit: reader.u32()?, starts_at_ms: reader.u64()?, ends_at_ms: reader.u64()? })
 }
 
 impl Record for LedgerCommand {
@@ -269,7 +269,7 @@ impl Record for Activity {
         let mut writer = begin(out, kind::ACTIVITY);
         writer.i64(self.id.as_i64()).u64(self.version).i64(self.sku.as_i64());
         writer.i64(self.price.get()).i64(self.original_price.get());
-        put_terms(&mut writer, &self.terms);
+        put_terms(&mut writer, &self.rules);
         let Admission { paused, invited_only, door } = self.admission;
         let door = match door {
             Door::Open => 0,
@@ -287,11 +287,11 @@ impl Record for Activity {
         let version = reader.u64()?;
         let sku = reader.id(SkuId::from_i64)?;
         let (price, original_price) = (Cents::new(reader.i64()?), Cents::new(reader.i64()?));
-        let terms = terms(&mut reader)?;
+        let rules = rules(&mut reader)?;
         let title = reader.text()?;
         let admission = if has_admission { admission(&mut reader)? } else { Admission::default() };
         reader.end()?;
-        Ok(Self { id, version, title, sku, price, original_price, terms, admission })
+        Ok(Self { id, version, title, sku, price, original_price, rules, admission })
     }
 }
 

@@ -3,13 +3,13 @@
 
 use contract::{
     Activity, ActivityId, Cents, OperationId, OrderId, ProductId, SkuId, UserId,
-    activity::{self, Admission, Door, EntryRule, Terms},
+    activity::{self, Admission, Door, EntryRule, Rules},
     codec::DecodeError,
-    ledger::{Entry, Event, RequestKey, Reservation},
     record::{
         Action, DeadLetter, ENTRIES_MAX, Entries, LedgerCommand, OrderEvent, OrderEvents, OrderStatus, PaymentDeadline,
         ProductChanged, Record,
     },
+    stock::{Entry, Event, RequestKey, Reservation},
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -65,9 +65,9 @@ const ENTRY: &str = "0000000000000102 0000000000000003 0000000000000004 00000000
 #[test]
 fn entries() {
     let order = OrderId::from_i64(0x0a0b).unwrap();
-    let terms = Terms { per_user_limit: 1, starts_at_ms: 2, ends_at_ms: 3 };
+    let rules = Rules { per_user_limit: 1, starts_at_ms: 2, ends_at_ms: 3 };
     check_closed(
-        &alone(Event::Opened { stock: 1000, terms }),
+        &alone(Event::Opened { stock: 1000, rules }),
         &format!("0101 {ENTRY} 00000000000003e8 00000001 0000000000000002 0000000000000003"),
     );
     let user = UserId::from_i64(0x0c).unwrap();
@@ -135,7 +135,7 @@ fn the_rest() {
         sku: SkuId::from_i64(3).unwrap(),
         price: Cents::new(4),
         original_price: Cents::new(5),
-        terms: Terms { per_user_limit: 6, starts_at_ms: 7, ends_at_ms: 8 },
+        rules: Rules { per_user_limit: 6, starts_at_ms: 7, ends_at_ms: 8 },
         admission: Admission::default(),
     };
     let fields = "0000000000000001 0000000000000002 0000000000000003 0000000000000004 0000000000000005

@@ -6,8 +6,8 @@ use commit_log::{Consumer, Log, LogError, Partition, Record as LogRecord};
 use contract::{
     Activity, ActivityId,
     activity::EntryRule,
-    ledger::Entry,
     record::{Entries, OrderEvent, OrderEvents, Record},
+    stock::Entry,
     topic,
 };
 use foundation::{Clock, Readiness, SystemClock, ids::Lease};

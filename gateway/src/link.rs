@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contract::ledger::BatchReply;
+use contract::stock::BatchReply;
 use gateway_core::Batch;
 use ledger::{house::Reply, local::LocalLedger};
 

@@ -1,6 +1,6 @@
 //! What other threads tell a core thread.
 
-use contract::ledger::BatchReply;
+use contract::stock::BatchReply;
 use gateway_core::{BatchId, Control, Unavailable};
 use tokio::sync::mpsc;
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use contract::{ActivityId, ledger::Snapshot};
+use contract::{ActivityId, stock::Snapshot};
 use ledger::house::SnapshotSource;
 use store::Store;
 use tokio::runtime::Handle;

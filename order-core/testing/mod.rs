@@ -15,9 +15,9 @@ use std::{
 use commit_log::{Consumer, Log, LogError, NewRecord, Partition, Record};
 use contract::{
     ActivityId,
-    activity::Terms,
-    ledger::{Command, Counters, Entry, Ledger, Outcome, Reservation},
+    activity::Rules,
     record::{Entries, LedgerCommand, Record as _},
+    stock::{Command, Counters, Entry, Ledger, Outcome, Reservation},
     topic::{self, Topic, partition_of},
 };
 use foundation::Clock;
@@ -255,13 +255,13 @@ impl MemoryLedgers {
 }
 
 impl LedgerClient for MemoryLedgers {
-    async fn open(&self, activity: ActivityId, stock: u64, terms: Terms) -> Result<Counters, LedgerUnavailable> {
+    async fn open(&self, activity: ActivityId, stock: u64, rules: Rules) -> Result<Counters, LedgerUnavailable> {
         let mut journal = Vec::new();
         let counters = {
             let mut ledgers = self.ledgers.lock().unwrap();
             let now_ms = self.clock.now_ms();
             let ledger = ledgers.entry(activity).or_insert_with(|| {
-                let (ledger, opened) = Ledger::open(activity, stock, terms, now_ms);
+                let (ledger, opened) = Ledger::open(activity, stock, rules, now_ms);
                 journal.push(opened);
                 ledger
             });

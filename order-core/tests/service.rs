@@ -7,8 +7,8 @@ use std::{path::Path, time::Duration};
 use commit_log::{LocalLog, Log};
 use contract::{
     ActivityId, Cents, OrderId, UserId,
-    activity::{Admission, Terms},
-    ledger::{Counters, Outcome, Reservation, Window},
+    activity::{Admission, Rules},
+    stock::{Counters, Outcome, Reservation, Window},
     topic,
 };
 use foundation::{Clock, IdMaker, Readiness, SystemClock, config, metrics::Registry};
@@ -101,17 +101,17 @@ impl Mall {
         let new = NewSku { product, attributes: Attributes::new(), price: Cents::new(500), stock: STOCK };
         let sku = self.store.add_sku(new, 0).await.unwrap().unwrap().sku_id;
         let now_ms = SystemClock.now_ms();
-        let terms = Terms { per_user_limit: 2, starts_at_ms: now_ms - 1, ends_at_ms: now_ms + 60_000 };
+        let rules = Rules { per_user_limit: 2, starts_at_ms: now_ms - 1, ends_at_ms: now_ms + 60_000 };
         let new = NewSale {
             title: "秒杀".into(),
             sku,
             price: Cents::new(1),
             stock: STOCK,
-            terms,
+            rules,
             admission: Admission::default(),
         };
         let AddedSale::Added(sale) = self.store.add_sale(new, now_ms).await.unwrap() else { panic!("no sale") };
-        self.ledger.open(sale.activity.id, STOCK, terms).await.unwrap();
+        self.ledger.open(sale.activity.id, STOCK, rules).await.unwrap();
         sale.activity.id
     }
 
@@ -191,8 +191,8 @@ async fn a_parked_sale_is_a_warning() {
     let mall = Mall::start(directory.path(), 1).await;
     let activity = mall.sale().await;
     let lost = ActivityId::from_i64(77).unwrap();
-    let event = contract::ledger::Event::Released { order: OrderId::from_i64(1).unwrap(), quantity: 1 };
-    let entry = contract::ledger::Entry { activity: lost, epoch: 1, seq: 9, at_ms: 1, event };
+    let event = contract::stock::Event::Released { order: OrderId::from_i64(1).unwrap(), quantity: 1 };
+    let entry = contract::stock::Entry { activity: lost, epoch: 1, seq: 9, at_ms: 1, event };
     mall.log.append(ledger::journal::records(&[entry])).await.unwrap();
     assert_eq!(mall.buy(activity, 1..4).await, 3);
     mall.until(activity, "orders", |counts, _| counts.orders == 3).await;

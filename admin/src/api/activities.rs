@@ -7,9 +7,9 @@ use axum::{
 };
 use contract::{
     ActivityId, Cents, SkuId,
-    activity::{Admission, Door, Terms},
-    ledger::Counters,
+    activity::{Admission, Door, Rules},
     openapi,
+    stock::Counters,
 };
 use foundation::{
     Clock,
@@ -121,9 +121,9 @@ impl From<Sale> for ActivityBody {
             price_cents: activity.price,
             original_price_cents: activity.original_price,
             stock,
-            per_user_limit: activity.terms.per_user_limit,
-            starts_at: activity.terms.starts_at_ms,
-            ends_at: activity.terms.ends_at_ms,
+            per_user_limit: activity.rules.per_user_limit,
+            starts_at: activity.rules.starts_at_ms,
+            ends_at: activity.rules.ends_at_ms,
             requires_ticket: activity.admission.door != Door::Open,
             captcha: activity.admission.door == Door::Captcha,
             invited_only: activity.admission.invited_only,
@@ -190,8 +190,8 @@ fn check(asked: NewBody, now_ms: u64) -> Result<NewSale, Refused> {
     let door = door(Door::Open, asked.requires_ticket, asked.captcha)?;
     let admission = Admission { paused: false, invited_only: asked.invited_only, door };
     let NewBody { title, sku_id: sku, price_cents: price, stock, per_user_limit, starts_at, ends_at, .. } = asked;
-    let terms = Terms { per_user_limit, starts_at_ms: starts_at, ends_at_ms: ends_at };
-    Ok(NewSale { title, sku, price, stock, terms, admission })
+    let rules = Rules { per_user_limit, starts_at_ms: starts_at, ends_at_ms: ends_at };
+    Ok(NewSale { title, sku, price, stock, rules, admission })
 }
 
 /// Make a flash sale. Its units leave the SKU's stock.

@@ -10,9 +10,9 @@ use axum::{
 use contract::{
     ActivityId, OperationId, UserId,
     activity::Entry,
-    ledger::Outcome,
     openapi,
     record::{Action, LedgerCommand},
+    stock::Outcome,
 };
 use foundation::{
     Clock,

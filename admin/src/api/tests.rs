@@ -16,7 +16,7 @@ use axum::{
     http::{Request, StatusCode, header},
     response::Response,
 };
-use contract::{OrderId, UserId, ledger::Reservation, record::Record as _, topic};
+use contract::{OrderId, UserId, record::Record as _, stock::Reservation, topic};
 use foundation::{Clock, config, rfc3339, web::harden};
 use limits::{LocalWindows, Windows};
 use serde_json::{Value, json};

@@ -11,8 +11,8 @@ use std::{
 use commit_log::{Consumer, Log, LogError, Partition};
 use contract::{
     ActivityId,
-    ledger::{Entry, Event},
     record::{Entries, Record as _},
+    stock::{Entry, Event},
     topic,
 };
 

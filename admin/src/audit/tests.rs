@@ -1,7 +1,7 @@
 use contract::{
     OrderId, UserId,
-    ledger::{Entry, Event, Reservation},
     record::{Action, LedgerCommand},
+    stock::{Entry, Event, Reservation},
 };
 use store::{
     conformance::{PAY_WITHIN_MS, activity},
@@ -26,7 +26,7 @@ impl Mall {
         let ledgers = MemoryLedgers::new(log.clone(), clock.clone());
         let store = ModelStore::new(PAY_WITHIN_MS);
         store.put_activity(&activity(1, 100));
-        ledgers.open(id(), 5, activity(1, 100).terms).await.unwrap();
+        ledgers.open(id(), 5, activity(1, 100).rules).await.unwrap();
         Self { clock, log, ledgers, store, book: Book::default() }
     }
 
@@ -165,7 +165,7 @@ async fn a_ledger_that_is_lost_is_not_sound() {
     assert!(found.checks.iter().all(|check| check.detail.contains("the ledger is lost")), "{found:#?}");
 
     // Opened anew with all units, as nobody may.
-    mall.ledgers.open(id(), 5, activity(1, 100).terms).await.unwrap();
+    mall.ledgers.open(id(), 5, activity(1, 100).rules).await.unwrap();
     let found = mall.audit().await;
     assert_eq!((found.total, found.ok, oks(&found)), (5, false, vec![false; 3]), "{found:#?}");
     assert!(found.checks[2].detail.contains("1 entries behind"), "{found:#?}");

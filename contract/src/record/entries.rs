@@ -1,10 +1,10 @@
 //! The ledger's journal as records.
 
-use super::{ENTRIES_MAX, Record, begin, count_of_many, header, kind, put_terms, terms};
+use super::{ENTRIES_MAX, Record, begin, count_of_many, header, kind, put_terms, rules};
 use crate::{
     ActivityId, OperationId, OrderId, UserId,
     codec::{DecodeError, Reader, Writer},
-    ledger::{Entry, Event, RequestKey, Reservation},
+    stock::{Entry, Event, RequestKey, Reservation},
 };
 
 /// Entries of one activity's journal that were made durable together, on [`crate::topic::ORDERS`]. One of
@@ -82,9 +82,9 @@ const fn entry_kind(entry: &Entry) -> u8 {
 fn put_entry(writer: &mut Writer<'_>, entry: &Entry) {
     writer.u64(entry.epoch).u64(entry.seq).u64(entry.at_ms);
     match entry.event {
-        Event::Opened { stock, terms } => {
+        Event::Opened { stock, rules } => {
             writer.u64(stock);
-            put_terms(writer, &terms);
+            put_terms(writer, &rules);
         }
         Event::Held(Reservation { order, user, request, quantity }) => {
             writer.i64(order.as_i64()).i64(user.as_i64()).u32(quantity).u8(request.is_some().into());
@@ -107,7 +107,7 @@ fn put_entry(writer: &mut Writer<'_>, entry: &Entry) {
 fn entry(kind: u8, activity: ActivityId, reader: &mut Reader<'_>) -> Result<Entry, DecodeError> {
     let (epoch, seq, at_ms) = (reader.u64()?, reader.u64()?, reader.u64()?);
     let event = match kind {
-        kind::OPENED => Event::Opened { stock: reader.u64()?, terms: terms(reader)? },
+        kind::OPENED => Event::Opened { stock: reader.u64()?, rules: rules(reader)? },
         kind::HELD => {
             let (order, user) = (reader.id(OrderId::from_i64)?, reader.id(UserId::from_i64)?);
             let quantity = reader.u32()?;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use contract::{ActivityId, UserId, ledger::RequestKey};
+use contract::{ActivityId, UserId, stock::RequestKey};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use contract::{
     ActivityId,
-    ledger::{BatchReply, Reservation},
+    stock::{BatchReply, Reservation},
 };
 
 use crate::core::ConnId;

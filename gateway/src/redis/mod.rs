@@ -8,7 +8,7 @@ pub(crate) mod relay;
 
 use std::time::Duration;
 
-use contract::ledger::Window;
+use contract::stock::Window;
 use foundation::config::Secret;
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 

@@ -6,7 +6,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use contract::ledger::{BatchReply, Window};
+use contract::stock::{BatchReply, Window};
 use foundation::redis::{is_replica, is_replicas_error};
 use gateway_core::{Batch, Unavailable};
 use ledger::redis::wire::{self, Caller, Script, pack_reserve};
@@ -247,7 +247,7 @@ impl Pipe {
 mod tests {
     use contract::{
         ActivityId, OrderId, UserId,
-        ledger::{Outcome, Reservation},
+        stock::{Outcome, Reservation},
     };
     use gateway_core::BatchId;
     use redis::IntoConnectionInfo;

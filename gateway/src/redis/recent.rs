@@ -11,7 +11,7 @@ use std::{
 
 use contract::{
     ActivityId,
-    ledger::{BatchReply, Outcome},
+    stock::{BatchReply, Outcome},
 };
 use gateway_core::Batch;
 use ledger::redis::Remembered;

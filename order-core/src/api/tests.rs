@@ -14,8 +14,8 @@ use axum::{
 };
 use contract::{
     ActivityId, OrderId, UserId,
-    activity::Terms,
-    ledger::{Command, Ledger, Reservation},
+    activity::Rules,
+    stock::{Command, Ledger, Reservation},
 };
 use foundation::{Config, config, web::harden};
 use limits::{LocalWindows, Windows};
@@ -171,18 +171,18 @@ impl TestApp {
         let product = self.store.add_product(new, 0).await.unwrap().unwrap().product_id;
         let new = NewSku { product, attributes: Attributes::new(), price: contract::Cents::new(500), stock: 10 };
         let sku = self.store.add_sku(new, 0).await.unwrap().unwrap().sku_id;
-        let terms = Terms { per_user_limit: 5, starts_at_ms: START_MS, ends_at_ms: START_MS + 1000 };
+        let rules = Rules { per_user_limit: 5, starts_at_ms: START_MS, ends_at_ms: START_MS + 1000 };
         let new = NewSale {
             title: "秒杀 🎉".into(),
             sku,
             price: contract::Cents::new(199),
             stock: 10,
-            terms,
+            rules,
             admission: contract::activity::Admission::default(),
         };
         let AddedSale::Added(sale) = self.store.add_sale(new, START_MS).await.unwrap() else { panic!("no sale") };
         let activity = sale.activity.id;
-        let (mut ledger, opened) = Ledger::open(activity, 10, terms, START_MS);
+        let (mut ledger, opened) = Ledger::open(activity, 10, rules, START_MS);
         let mut journal = vec![opened];
         let ids = [9001, 9002, 9003];
         for (id, user) in ids.into_iter().zip([1, 1, 2]) {

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use commit_log::{Consumer, Log, LogError, Record, next_offsets};
 use contract::{
     ActivityId,
-    ledger::Entry,
     record::{Entries, Record as _},
+    stock::Entry,
     topic,
 };
 use foundation::Clock;

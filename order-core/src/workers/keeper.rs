@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use commit_log::{Consumer, Log, Record, next_offsets};
 use contract::{
     ActivityId,
-    ledger::Outcome,
     record::{LedgerCommand, Record as _},
+    stock::Outcome,
     topic,
 };
 use foundation::Clock;

@@ -6,8 +6,8 @@ use std::{
 
 use contract::{
     OrderId, UserId,
-    ledger::{Outcome, Reservation},
     record::{Action, OrderEvents, Record as _},
+    stock::{Outcome, Reservation},
 };
 use store::{
     SaleStore,
@@ -52,7 +52,7 @@ impl Mall {
         let store = ModelStore::new(PAY_WITHIN_MS);
         let sale = activity(1, 999);
         store.put_activity(&sale);
-        now(ledgers.open(sale.id, STOCK, sale.terms)).unwrap().unwrap();
+        now(ledgers.open(sale.id, STOCK, sale.rules)).unwrap().unwrap();
         let workers = Self::workers(&log, &clock, &ledgers, &store);
         let (journal, relay, timeouts, keeper) = workers;
         Self { log, clock, ledgers, store, journal, relay, timeouts, keeper }
@@ -231,11 +231,11 @@ fn a_crowd_decided_at_once_is_taken_in_by_several_transactions() {
     let sale = activity(2, 999);
     mall.store.put_activity(&sale);
     let crowd = i64::try_from(store::TAKE_IN_MAX).unwrap() + 100;
-    let (mut ledger, opened) = contract::ledger::Ledger::open(sale.id, 5_000, sale.terms, 0);
+    let (mut ledger, opened) = contract::stock::Ledger::open(sale.id, 5_000, sale.rules, 0);
     let mut journal = vec![opened];
     for id in 1..=crowd {
         let asked = Reservation { order: order(id), user: UserId::from_i64(id).unwrap(), request: None, quantity: 1 };
-        ledger.apply(contract::ledger::Command::Reserve(asked), mall.clock.now_ms(), &mut journal);
+        ledger.apply(contract::stock::Command::Reserve(asked), mall.clock.now_ms(), &mut journal);
     }
     let records = ledger::journal::records(&journal);
     assert!(records.len() < 10, "{} records", records.len());

@@ -2,7 +2,7 @@
 
 use contract::{
     Activity, ActivityId, Cents, SkuId,
-    activity::{Admission, Door, Terms},
+    activity::{Admission, Door, Rules},
 };
 use sqlx::Row;
 
@@ -40,7 +40,7 @@ pub struct NewSale {
     /// Units to carve out of the SKU's stock.
     pub stock: u64,
     /// When, and how much one user may buy.
-    pub terms: Terms,
+    pub rules: Rules,
     /// Who may ask, and with what.
     pub admission: Admission,
 }
@@ -102,7 +102,7 @@ impl Store {
             sku: new.sku,
             price: new.price,
             original_price: Cents::new(row.try_get("price_cents")?),
-            terms: new.terms,
+            rules: new.rules,
             admission: new.admission,
         };
         sqlx::query(
@@ -116,9 +116,9 @@ impl Store {
         .bind(activity.price.get())
         .bind(activity.original_price.get())
         .bind(big(new.stock)?)
-        .bind(i64::from(new.terms.per_user_limit))
-        .bind(big(new.terms.starts_at_ms)?)
-        .bind(big(new.terms.ends_at_ms)?)
+        .bind(i64::from(new.rules.per_user_limit))
+        .bind(big(new.rules.starts_at_ms)?)
+        .bind(big(new.rules.ends_at_ms)?)
         .bind(big(now_ms)?)
         .bind(i64::from(new.admission.paused))
         .bind(i64::from(new.admission.invited_only))
@@ -183,7 +183,7 @@ impl Store {
         if sale.activity.version != version {
             return Ok(Changed::VersionIs(sale.activity.version));
         }
-        if sale.opening || sale.activity.terms.starts_at_ms <= changeable_until_ms {
+        if sale.opening || sale.activity.rules.starts_at_ms <= changeable_until_ms {
             return Ok(Changed::TooLate);
         }
         let stock = patch.stock.unwrap_or(sale.stock);
@@ -195,14 +195,14 @@ impl Store {
         row.version += 1;
         row.title = patch.title.unwrap_or_else(|| std::mem::take(&mut row.title));
         row.price = patch.price.unwrap_or(row.price);
-        row.terms = Terms {
-            per_user_limit: patch.per_user_limit.unwrap_or(row.terms.per_user_limit),
-            starts_at_ms: patch.starts_at_ms.unwrap_or(row.terms.starts_at_ms),
-            ends_at_ms: patch.ends_at_ms.unwrap_or(row.terms.ends_at_ms),
+        row.rules = Rules {
+            per_user_limit: patch.per_user_limit.unwrap_or(row.rules.per_user_limit),
+            starts_at_ms: patch.starts_at_ms.unwrap_or(row.rules.starts_at_ms),
+            ends_at_ms: patch.ends_at_ms.unwrap_or(row.rules.ends_at_ms),
         };
         row.admission.invited_only = patch.invited_only.unwrap_or(row.admission.invited_only);
         row.admission.door = patch.door.unwrap_or(row.admission.door);
-        if row.terms.ends_at_ms <= row.terms.starts_at_ms {
+        if row.rules.ends_at_ms <= row.rules.starts_at_ms {
             return Ok(Changed::Invalid("ends_at"));
         }
         sale.stock = stock;
@@ -217,7 +217,7 @@ impl Store {
         sale: &Sale,
         mut outgoing: Vec<Outgoing>,
     ) -> Result<(), StoreError> {
-        let Activity { id, version, title, price, terms, admission, .. } = &sale.activity;
+        let Activity { id, version, title, price, rules, admission, .. } = &sale.activity;
         sqlx::query(
             "UPDATE activities SET version = ?, title = ?, price_cents = ?, stock = ?, per_user_limit = ?, \
              starts_at_ms = ?, ends_at_ms = ?, paused = ?, invited_only = ?, door = ? WHERE id = ?",
@@ -226,9 +226,9 @@ impl Store {
         .bind(title)
         .bind(price.get())
         .bind(big(sale.stock)?)
-        .bind(i64::from(terms.per_user_limit))
-        .bind(big(terms.starts_at_ms)?)
-        .bind(big(terms.ends_at_ms)?)
+        .bind(i64::from(rules.per_user_limit))
+        .bind(big(rules.starts_at_ms)?)
+        .bind(big(rules.ends_at_ms)?)
         .bind(i64::from(admission.paused))
         .bind(i64::from(admission.invited_only))
         .bind(door_word(admission.door))
@@ -279,7 +279,7 @@ pub(crate) fn sale_of(row: &DbRow) -> Result<Sale, StoreError> {
         sku: id(row, "sku_id", SkuId::from_i64)?,
         price: Cents::new(row.try_get("price_cents")?),
         original_price: Cents::new(row.try_get("original_price_cents")?),
-        terms: Terms {
+        rules: Rules {
             per_user_limit: quantity(row, "per_user_limit")?,
             starts_at_ms: count(row, "starts_at_ms")?,
             ends_at_ms: count(row, "ends_at_ms")?,

@@ -55,8 +55,8 @@ impl Store {
     pub async fn pause_sale(&self, activity: ActivityId, paused: bool, now_ms: u64) -> Result<Steered, StoreError> {
         let mut tx = self.begin_write().await?;
         let Some(mut sale) = locked(&mut tx, activity).await? else { return Ok(Steered::Unknown) };
-        let Activity { version, terms, admission, .. } = &mut sale.activity;
-        if terms.ends_at_ms <= now_ms {
+        let Activity { version, rules, admission, .. } = &mut sale.activity;
+        if rules.ends_at_ms <= now_ms {
             return Ok(Steered::Over);
         }
         if admission.paused != paused {
@@ -75,12 +75,12 @@ impl Store {
     pub async fn end_sale(&self, activity: ActivityId, now_ms: u64) -> Result<Steered, StoreError> {
         let mut tx = self.begin_write().await?;
         let Some(mut sale) = locked(&mut tx, activity).await? else { return Ok(Steered::Unknown) };
-        let Activity { version, terms, .. } = &mut sale.activity;
-        if terms.ends_at_ms <= now_ms {
+        let Activity { version, rules, .. } = &mut sale.activity;
+        if rules.ends_at_ms <= now_ms {
             return Ok(Steered::Done(sale));
         }
         *version += 1;
-        *terms = terms.ended_at(now_ms);
+        *rules = rules.ended_at(now_ms);
         let mut outgoing = Vec::new();
         if sale.opening {
             outgoing.push(Outgoing::command(activity, Action::End { ends_at_ms: now_ms }));
@@ -118,7 +118,7 @@ impl Store {
         if self.is_in_inbox(&mut tx, RESTOCK_ASKED, activity, operation).await? {
             return Ok(Restocked::Sent);
         }
-        if sale.activity.terms.ends_at_ms <= now_ms {
+        if sale.activity.rules.ends_at_ms <= now_ms {
             return Ok(Restocked::Over);
         }
         if !move_stock(&mut tx, sale.activity.sku, units, 0).await? {

@@ -7,9 +7,9 @@ use std::future::Future;
 
 use contract::{
     Activity, ActivityId, Cents, OrderId, SkuId, UserId,
-    activity::{Admission, Terms},
-    ledger::{Command, Entry, Event, HoldState, Ledger, RequestKey, Reservation},
+    activity::{Admission, Rules},
     record::{Action, LedgerCommand, OrderEvent, OrderEvents, OrderStatus, PaymentDeadline, Record},
+    stock::{Command, Entry, Event, HoldState, Ledger, RequestKey, Reservation},
     topic,
 };
 
@@ -53,7 +53,7 @@ pub async fn suite<F: Fixture>(fixture: &F) {
 
 /// The time at which the suite's ledgers decide, epoch milliseconds.
 pub const NOW_MS: u64 = 1_800_000_000_000;
-const TERMS: Terms = Terms { per_user_limit: 3, starts_at_ms: NOW_MS - 1000, ends_at_ms: NOW_MS + 1_000_000_000 };
+const TERMS: Rules = Rules { per_user_limit: 3, starts_at_ms: NOW_MS - 1000, ends_at_ms: NOW_MS + 1_000_000_000 };
 
 /// The activity `id` as the suite has it: one SKU at `price_cents`.
 pub fn activity(id: i64, price_cents: i64) -> Activity {
@@ -64,7 +64,7 @@ pub fn activity(id: i64, price_cents: i64) -> Activity {
         sku: SkuId::from_i64(7).expect("an id"),
         price: Cents::new(price_cents),
         original_price: Cents::new(price_cents),
-        terms: TERMS,
+        rules: TERMS,
         admission: Admission::default(),
     }
 }

@@ -8,8 +8,8 @@ use std::{
 
 use contract::{
     Activity, ActivityId, OperationId, OrderId,
-    ledger::{Entry, HoldState, Snapshot},
     record::Action,
+    stock::{Entry, HoldState, Snapshot},
 };
 use tokio::sync::Notify;
 
@@ -179,7 +179,7 @@ impl ModelStore {
 
 impl Tables {
     fn hold_of(&self, entry: &Entry) -> Option<(OrderId, HoldRow)> {
-        use contract::ledger::Event;
+        use contract::stock::Event;
         let order = match entry.event {
             Event::Held(asked) => asked.order,
             Event::Settled { order, .. } | Event::Released { order, .. } => order,
@@ -241,7 +241,7 @@ impl Tables {
     fn snapshot(&self, activity: ActivityId, row: &LedgerRow) -> Snapshot {
         Snapshot {
             activity,
-            terms: row.terms,
+            rules: row.rules,
             total: row.total,
             epoch: row.epoch,
             seq: row.seq,

@@ -15,7 +15,7 @@ use crate::{
 /// Whether a sale's ledger may be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opening {
-    /// The ledger is to be opened with the sale's stock and terms. It may have been opened already.
+    /// The ledger is to be opened with the sale's stock and rules. It may have been opened already.
     Open(Sale),
     /// The journal says that it was opened. It is never opened a second time: it may have sold.
     Opened(Sale),
@@ -58,7 +58,7 @@ impl Store {
         if sale.opening {
             return Ok(Opening::Open(sale));
         }
-        let is_over = sale.activity.terms.ends_at_ms <= now_ms;
+        let is_over = sale.activity.rules.ends_at_ms <= now_ms;
         if is_over {
             give_back_unopened(&mut tx, &mut sale).await?;
         }

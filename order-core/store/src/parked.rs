@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contract::{
     ActivityId, OrderId,
-    ledger::{Entry, Event, Hold, HoldState, Snapshot},
     record::{Entries, Record as _},
+    stock::{Entry, Event, Hold, HoldState, Snapshot},
 };
 use sqlx::{QueryBuilder, Row as _, any::AnyArguments, query::Query};
 
@@ -83,7 +83,7 @@ fn apply(snapshot: &mut Snapshot, taken: &mut u64, event: Event) -> Option<()> {
             snapshot.restocks.insert(place, operation);
             snapshot.total = total;
         }
-        Event::Ended { ends_at_ms } => snapshot.terms = snapshot.terms.ended_at(ends_at_ms),
+        Event::Ended { ends_at_ms } => snapshot.rules = snapshot.rules.ended_at(ends_at_ms),
     }
     Some(())
 }

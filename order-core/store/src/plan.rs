@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use contract::{
     ActivityId, Cents, OperationId, OrderId, SkuId, UserId,
-    activity::Terms,
-    ledger::{Entry, Event, Hold, HoldState, Reservation},
+    activity::Rules,
     record::Action,
+    stock::{Entry, Event, Hold, HoldState, Reservation},
 };
 
 use crate::{StoreError, TakenIn, db::big, order_state::OrderState, outgoing::Outgoing};
@@ -15,7 +15,7 @@ use crate::{StoreError, TakenIn, db::big, order_state::OrderState, outgoing::Out
 /// The mirror of one ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LedgerRow {
-    pub(crate) terms: Terms,
+    pub(crate) rules: Rules,
     pub(crate) epoch: u64,
     pub(crate) seq: u64,
     pub(crate) total: u64,
@@ -99,9 +99,9 @@ impl Plan {
         }
         fits(entry, pay_within_ms)?;
         let after = match (entry.event, row.take()) {
-            (Event::Opened { stock, terms }, None) => {
+            (Event::Opened { stock, rules }, None) => {
                 let opened_at_ms = entry.at_ms;
-                LedgerRow { terms, epoch: entry.epoch, seq: 1, total: stock, stock_left: stock, opened_at_ms }
+                LedgerRow { rules, epoch: entry.epoch, seq: 1, total: stock, stock_left: stock, opened_at_ms }
             }
             (event, Some(mut row)) => {
                 row.seq = entry.seq;
@@ -119,7 +119,7 @@ impl Plan {
                         })?;
                     }
                     Event::Restocked { operation, delta } => self.restock(activity, operation, delta, &mut row)?,
-                    Event::Ended { ends_at_ms } => row.terms = row.terms.ended_at(ends_at_ms),
+                    Event::Ended { ends_at_ms } => row.rules = row.rules.ended_at(ends_at_ms),
                     Event::Opened { .. } => {
                         return Err(contradiction(format!("activity {activity} was opened twice")));
                     }
@@ -224,8 +224,8 @@ impl Plan {
 /// Numbers of the journal are unsigned, those of the database are not.
 fn fits(entry: &Entry, pay_within_ms: u64) -> Result<(), StoreError> {
     let mut greatest = entry.seq.max(entry.epoch).max(entry.at_ms.saturating_add(pay_within_ms));
-    if let Event::Opened { stock, terms } = entry.event {
-        greatest = greatest.max(stock).max(terms.starts_at_ms).max(terms.ends_at_ms);
+    if let Event::Opened { stock, rules } = entry.event {
+        greatest = greatest.max(stock).max(rules.starts_at_ms).max(rules.ends_at_ms);
     }
     big(greatest).map(drop)
 }

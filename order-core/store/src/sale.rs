@@ -4,7 +4,7 @@ use std::future::Future;
 
 use contract::{
     ActivityId, OrderId,
-    ledger::{Entry, Snapshot},
+    stock::{Entry, Snapshot},
 };
 use tokio::sync::Notify;
 

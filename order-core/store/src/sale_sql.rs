@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use contract::{
     ActivityId, OperationId, OrderId,
-    ledger::{Entry, Hold, HoldState, Snapshot},
+    stock::{Entry, Hold, HoldState, Snapshot},
 };
 use sqlx::{QueryBuilder, Row};
 use tokio::sync::Notify;
@@ -161,7 +161,7 @@ impl SaleStore for Store {
             let holds = holds_of.remove(&activity).unwrap_or_default();
             let restocks = restocks_of.remove(&activity).unwrap_or_default();
             let (total, epoch, seq) = (row.total, row.epoch, row.seq);
-            let mut snapshot = Snapshot { activity, terms: row.terms, total, epoch, seq, holds, restocks };
+            let mut snapshot = Snapshot { activity, rules: row.rules, total, epoch, seq, holds, restocks };
             go_on(&mut snapshot, parked.remove(&activity).unwrap_or_default());
             Ok(snapshot)
         };

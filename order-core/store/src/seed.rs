@@ -2,7 +2,7 @@
 
 use contract::{
     ActivityId, Cents,
-    activity::{Admission, Terms},
+    activity::{Admission, Rules},
 };
 
 use crate::{
@@ -91,10 +91,10 @@ impl Store {
             }
         }
         let Some(sku) = first else { return Ok(None) };
-        let terms = Terms { per_user_limit: 1, starts_at_ms: now_ms, ends_at_ms: now_ms + DEMO_DAYS * DAY_MS };
+        let rules = Rules { per_user_limit: 1, starts_at_ms: now_ms, ends_at_ms: now_ms + DEMO_DAYS * DAY_MS };
         let title = "一元秒杀 · 旗舰手机".to_owned();
         let admission = Admission::default();
-        let new = NewSale { title, sku: sku.sku_id, price: Cents::new(100), stock: DEMO_STOCK, terms, admission };
+        let new = NewSale { title, sku: sku.sku_id, price: Cents::new(100), stock: DEMO_STOCK, rules, admission };
         match self.add_sale(new, now_ms).await? {
             AddedSale::Added(sale) => Ok(Some(sale.activity.id)),
             AddedSale::UnknownSku | AddedSale::InsufficientStock(_) => Ok(None),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use contract::{
     ActivityId, Cents, OrderId, SkuId, UserId,
-    activity::Terms,
-    ledger::{Entry, Hold, HoldState, RequestKey, Reservation},
+    activity::Rules,
+    stock::{Entry, Hold, HoldState, RequestKey, Reservation},
 };
 use sqlx::{QueryBuilder, Row};
 
@@ -121,9 +121,9 @@ async fn insert_ledger(tx: &mut Tx, activity: ActivityId, row: &LedgerRow) -> Re
     .bind(big(row.seq)?)
     .bind(big(row.total)?)
     .bind(big(row.stock_left)?)
-    .bind(i64::from(row.terms.per_user_limit))
-    .bind(big(row.terms.starts_at_ms)?)
-    .bind(big(row.terms.ends_at_ms)?)
+    .bind(i64::from(row.rules.per_user_limit))
+    .bind(big(row.rules.starts_at_ms)?)
+    .bind(big(row.rules.ends_at_ms)?)
     .bind(big(row.opened_at_ms)?)
     .execute(&mut **tx)
     .await?;
@@ -151,8 +151,8 @@ async fn move_ledger(tx: &mut Tx, activity: ActivityId, seq_before: u64, row: &L
     .bind(big(row.seq)?)
     .bind(big(row.total)?)
     .bind(big(row.stock_left)?)
-    .bind(big(row.terms.starts_at_ms)?)
-    .bind(big(row.terms.ends_at_ms)?)
+    .bind(big(row.rules.starts_at_ms)?)
+    .bind(big(row.rules.ends_at_ms)?)
     .bind(activity.as_i64())
     .bind(big(seq_before)?)
     .execute(&mut **tx)
@@ -237,14 +237,14 @@ pub(crate) fn hold_state(word: &str) -> Result<HoldState, StoreError> {
 }
 
 pub(crate) fn ledger_row(row: &DbRow) -> Result<LedgerRow, StoreError> {
-    let terms = Terms {
+    let rules = Rules {
         per_user_limit: quantity(row, "per_user_limit")?,
         starts_at_ms: count(row, "starts_at_ms")?,
         ends_at_ms: count(row, "ends_at_ms")?,
     };
     let (epoch, seq) = (count(row, "epoch")?, count(row, "seq")?);
     let (total, stock_left) = (count(row, "total")?, count(row, "stock_left")?);
-    Ok(LedgerRow { terms, epoch, seq, total, stock_left, opened_at_ms: count(row, "opened_at_ms")? })
+    Ok(LedgerRow { rules, epoch, seq, total, stock_left, opened_at_ms: count(row, "opened_at_ms")? })
 }
 
 pub(crate) fn hold_row(row: &DbRow) -> Result<HoldRow, StoreError> {

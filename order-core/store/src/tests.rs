@@ -166,15 +166,15 @@ proptest! {
 }
 
 /// Any entry at all. The journal may hold entries that the ledger would never write.
-fn any_entry() -> impl Strategy<Value = contract::ledger::Entry> {
-    use contract::ledger::{Entry, Event, RequestKey, Reservation};
+fn any_entry() -> impl Strategy<Value = contract::stock::Entry> {
+    use contract::stock::{Entry, Event, RequestKey, Reservation};
     let number = || prop_oneof![4 => 0..6_u64, 1 => Just(u64::MAX)];
     let quantity = || prop_oneof![4 => 0..4_u32, 1 => Just(u32::MAX)];
     let id = || 1..4_i64;
     let delta = prop_oneof![4 => -4..4_i64, 1 => Just(i64::MIN), 1 => Just(i64::MAX)];
     let event = prop_oneof![
         (number(), quantity(), number(), number()).prop_map(|(stock, per_user_limit, starts_at_ms, ends_at_ms)| {
-            Event::Opened { stock, terms: contract::activity::Terms { per_user_limit, starts_at_ms, ends_at_ms } }
+            Event::Opened { stock, rules: contract::activity::Rules { per_user_limit, starts_at_ms, ends_at_ms } }
         }),
         (id(), id(), any::<Option<[u8; 16]>>(), quantity()).prop_map(|(order, user, key, quantity)| {
             let (order, user) = (contract::OrderId::from_i64(order), contract::UserId::from_i64(user));
@@ -218,11 +218,11 @@ async fn what_was_committed_is_there_after_a_restart() {
 }
 
 async fn restarts(place: &mut Place) {
-    use contract::ledger::{Command, Ledger, Reservation};
+    use contract::stock::{Command, Ledger, Reservation};
     let (url, settings) = (place.database(), Settings::new(PAY_WITHIN_MS));
     let store = Store::connect(&url, counting_ids(), settings).await.unwrap();
     let activity = activity(1, 5);
-    let (mut ledger, opened) = Ledger::open(activity.id, 500, activity.terms, conformance::NOW_MS);
+    let (mut ledger, opened) = Ledger::open(activity.id, 500, activity.rules, conformance::NOW_MS);
     let mut journal = vec![opened];
     for id in 1..500 {
         let (order, user) = (contract::OrderId::from_i64(id).unwrap(), contract::UserId::from_i64(id).unwrap());
@@ -307,8 +307,8 @@ async fn carves(place: &Place) {
     for at in 0..30 {
         let store = store.clone();
         let activity = activity(1, at);
-        let contract::Activity { title, sku, price, terms, admission, .. } = activity;
-        let new = NewSale { title, sku, price, stock: 7, terms, admission };
+        let contract::Activity { title, sku, price, rules, admission, .. } = activity;
+        let new = NewSale { title, sku, price, stock: 7, rules, admission };
         running.spawn(async move { store.add_sale(new, 0).await.unwrap() });
     }
     let added = running.join_all().await;

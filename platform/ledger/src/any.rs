@@ -2,9 +2,9 @@
 
 use contract::{
     ActivityId,
-    activity::Terms,
-    ledger::{Counters, Outcome},
+    activity::Rules,
     record::LedgerCommand,
+    stock::{Counters, Outcome},
 };
 
 use crate::{LedgerClient, LedgerUnavailable, local::LocalLedger, redis::RedisLedger};
@@ -19,10 +19,10 @@ pub enum AnyLedger {
 }
 
 impl LedgerClient for AnyLedger {
-    async fn open(&self, activity: ActivityId, stock: u64, terms: Terms) -> Result<Counters, LedgerUnavailable> {
+    async fn open(&self, activity: ActivityId, stock: u64, rules: Rules) -> Result<Counters, LedgerUnavailable> {
         match self {
-            Self::Local(ledger) => ledger.open(activity, stock, terms).await,
-            Self::Redis(ledger) => ledger.open(activity, stock, terms).await,
+            Self::Local(ledger) => ledger.open(activity, stock, rules).await,
+            Self::Redis(ledger) => ledger.open(activity, stock, rules).await,
         }
     }
 

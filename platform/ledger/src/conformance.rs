@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, future::Future};
 
 use contract::{
     ActivityId, OperationId, OrderId, UserId,
-    activity::Terms,
-    ledger::{BatchReply, Command, Counters, Entry, Ledger, Outcome, RequestKey, Reservation},
+    activity::Rules,
     record::{Action, LedgerCommand},
+    stock::{BatchReply, Command, Counters, Entry, Ledger, Outcome, RequestKey, Reservation},
 };
 
 use crate::{LedgerClient, LedgerUnavailable};
@@ -63,7 +63,7 @@ pub async fn suite<F: Fixture>(fixture: &F) {
     }
 }
 
-const TERMS: Terms = Terms { per_user_limit: 2, starts_at_ms: 0, ends_at_ms: u64::MAX >> 12 };
+const TERMS: Rules = Rules { per_user_limit: 2, starts_at_ms: 0, ends_at_ms: u64::MAX >> 12 };
 
 /// Beyond what a double tells apart: no backend may treat ids as such.
 const BEYOND: i64 = (1 << 53) + 1;
@@ -103,7 +103,7 @@ async fn a_ledger_is_opened_once<F: Fixture>(fixture: &F) {
     assert_eq!(client.counters(activity).await, Ok(None));
     let counters = client.open(activity, 7, TERMS).await.expect("opens");
     assert_eq!((counters.total, counters.available, counters.seq), (7, 7, 1));
-    let other = Terms { per_user_limit: 9, ..TERMS };
+    let other = Rules { per_user_limit: 9, ..TERMS };
     assert_eq!(client.open(activity, 99, other).await, Ok(counters), "the first opening stands");
     assert_eq!(fixture.client().await.counters(activity).await, Ok(Some(counters)), "whoever asks");
     assert_eq!(proven(fixture, &client, activity).await, counters);
@@ -165,11 +165,11 @@ async fn what_is_not_open_sells_nothing<F: Fixture>(fixture: &F) {
 
 async fn a_sale_outside_its_time_sells_nothing<F: Fixture>(fixture: &F) {
     let client = fixture.client().await;
-    let early = Terms { starts_at_ms: TERMS.ends_at_ms - 1, ..TERMS };
-    let over = Terms { ends_at_ms: 1, ..TERMS };
-    for (terms, outcome) in [(early, Outcome::NotStarted), (over, Outcome::Ended)] {
+    let early = Rules { starts_at_ms: TERMS.ends_at_ms - 1, ..TERMS };
+    let over = Rules { ends_at_ms: 1, ..TERMS };
+    for (rules, outcome) in [(early, Outcome::NotStarted), (over, Outcome::Ended)] {
         let activity = fixture.activity();
-        client.open(activity, 5, terms).await.expect("opens");
+        client.open(activity, 5, rules).await.expect("opens");
         let reply = fixture.reserve(&client, activity, vec![asks(1, 1, None, 1)]).await.expect("answers");
         assert_eq!(reply.outcomes, [outcome]);
         assert_eq!(proven(fixture, &client, activity).await.available, 5);
@@ -201,7 +201,7 @@ async fn a_sale_that_was_ended_sells_no_more<F: Fixture>(fixture: &F) {
 
 async fn who_asks_for_repeats_only_gets_nothing_new<F: Fixture>(fixture: &F) {
     let (client, activity) = (fixture.client().await, fixture.activity());
-    client.open(activity, 5, Terms { per_user_limit: 1, ..TERMS }).await.expect("opens");
+    client.open(activity, 5, Rules { per_user_limit: 1, ..TERMS }).await.expect("opens");
     let first = vec![asks(1, 1, Some(1), 1), asks(2, 2, None, 1)];
     fixture.reserve(&client, activity, first.clone()).await.expect("answers");
     let before = proven(fixture, &client, activity).await;

@@ -15,12 +15,12 @@ use std::{
 use commit_log::{Consumer, Log, LogError};
 use contract::{
     ActivityId,
-    activity::Terms,
+    activity::Rules,
     codec::DecodeError,
-    ledger::{
+    record::{Entries, LedgerCommand, Record as _},
+    stock::{
         BatchReply, Command, Counters, Entry, Event, Ledger, Outcome, Reservation, RestoreError, Snapshot, Window,
     },
-    record::{Entries, LedgerCommand, Record as _},
     topic,
 };
 
@@ -57,7 +57,7 @@ pub enum Request {
         /// Units.
         stock: u64,
         /// The rules.
-        terms: Terms,
+        rules: Rules,
         /// The counters, whether it was open before or not.
         reply: Reply<Counters>,
     },
@@ -274,9 +274,9 @@ fn apply(
                 answer(reply, BatchReply { outcomes, counters: ledger.counters() })
             }
         },
-        Request::Open { activity, stock, terms, reply } => {
+        Request::Open { activity, stock, rules, reply } => {
             let ledger = ledgers.entry(activity).or_insert_with(|| {
-                let (mut ledger, opened) = Ledger::open(activity, stock, terms, now_ms);
+                let (mut ledger, opened) = Ledger::open(activity, stock, rules, now_ms);
                 ledger.set_window(window);
                 journal.push(opened);
                 ledger

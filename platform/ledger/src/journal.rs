@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use commit_log::NewRecord;
 use contract::{
-    ledger::Entry,
     record::{Entries, Record as _, activity_key},
+    stock::Entry,
     topic,
 };
 

@@ -14,9 +14,9 @@ pub use any::AnyLedger;
 
 use contract::{
     ActivityId,
-    activity::Terms,
-    ledger::{Counters, Outcome},
+    activity::Rules,
     record::LedgerCommand,
+    stock::{Counters, Outcome},
 };
 
 /// The ledger did not answer. What was asked may have happened: ask again, every command bears it.
@@ -31,7 +31,7 @@ pub trait LedgerClient: Clone + Send + Sync + 'static {
         &self,
         activity: ActivityId,
         stock: u64,
-        terms: Terms,
+        rules: Rules,
     ) -> impl Future<Output = Result<Counters, LedgerUnavailable>> + Send;
 
     /// Carries out `commands` in order; one answer for each. An activity whose ledger is not open

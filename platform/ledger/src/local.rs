@@ -11,9 +11,9 @@ use std::{
 use commit_log::Log;
 use contract::{
     ActivityId,
-    activity::Terms,
-    ledger::{BatchReply, Counters, Outcome, Reservation, Window},
+    activity::Rules,
     record::LedgerCommand,
+    stock::{BatchReply, Counters, Outcome, Reservation, Window},
 };
 use foundation::Clock;
 use tokio::sync::oneshot;
@@ -111,8 +111,8 @@ impl LocalLedger {
 }
 
 impl LedgerClient for LocalLedger {
-    async fn open(&self, activity: ActivityId, stock: u64, terms: Terms) -> Result<Counters, LedgerUnavailable> {
-        self.ask(|reply| Request::Open { activity, stock, terms, reply }).await
+    async fn open(&self, activity: ActivityId, stock: u64, rules: Rules) -> Result<Counters, LedgerUnavailable> {
+        self.ask(|reply| Request::Open { activity, stock, rules, reply }).await
     }
 
     async fn act(&self, commands: Vec<LedgerCommand>) -> Result<Vec<Outcome>, LedgerUnavailable> {

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use commit_log::{Consumer, LocalConsumer, LocalLog, Log, LogError, NewRecord, Partition, Record};
 use contract::{
     ActivityId, OperationId, OrderId, UserId,
-    activity::Terms,
-    ledger::{Counters, Outcome, RequestKey, Reservation, Snapshot, Window},
+    activity::Rules,
     record::{Action, LedgerCommand},
+    stock::{Counters, Outcome, RequestKey, Reservation, Snapshot, Window},
     topic::{self, Topic},
 };
 use ledger::{
@@ -23,7 +23,7 @@ use ledger::{
 };
 use services::Redis;
 
-const TERMS: Terms = Terms { per_user_limit: 2, starts_at_ms: 0, ends_at_ms: u64::MAX >> 12 };
+const TERMS: Rules = Rules { per_user_limit: 2, starts_at_ms: 0, ends_at_ms: u64::MAX >> 12 };
 const BY_THE_SERVER: Caller<'static> =
     Caller { run: "", now_ms: None, window: Window { max: 0, within_ms: 0 }, repeats_only: false };
 const STOCK: u64 = 10;

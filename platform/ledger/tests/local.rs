@@ -9,9 +9,9 @@ use std::sync::{
 use commit_log::{Consumer, LocalLog, Log, LogError, NewRecord, Partition};
 use contract::{
     ActivityId, OrderId, UserId,
-    activity::Terms,
-    ledger::{BatchReply, Entry, Outcome, Reservation, Snapshot, Window},
+    activity::Rules,
     record::{Action, Entries, LedgerCommand, Record as _},
+    stock::{BatchReply, Entry, Outcome, Reservation, Snapshot, Window},
     topic::{self, Topic},
 };
 use foundation::SystemClock;
@@ -22,7 +22,7 @@ use ledger::{
     local::{self, LocalLedger},
 };
 
-const TERMS: Terms = Terms { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX };
+const TERMS: Rules = Rules { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX };
 
 fn activity() -> ActivityId {
     ActivityId::from_i64(1).unwrap()

@@ -11,9 +11,9 @@ use std::{
 
 use contract::{
     ActivityId, OperationId, OrderId, UserId,
-    activity::Terms,
-    ledger::{BatchReply, Command, Entry, Event, Ledger, Outcome, RequestKey, Reservation, Window},
+    activity::Rules,
     record::{Action, LedgerCommand},
+    stock::{BatchReply, Command, Entry, Event, Ledger, Outcome, RequestKey, Reservation, Window},
 };
 use ledger::{
     LedgerClient, LedgerUnavailable,
@@ -108,14 +108,14 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Debug, Clone)]
 struct Start {
     stock: u64,
-    terms: Terms,
+    rules: Rules,
     window: Window,
 }
 
 fn start() -> impl Strategy<Value = Start> {
     (0..30_u64, prop_oneof![Just(1), Just(2), Just(5)], 0..4_u32).prop_map(|(stock, per_user_limit, max)| Start {
         stock,
-        terms: Terms { per_user_limit, starts_at_ms: 1_000, ends_at_ms: NEVER_MS },
+        rules: Rules { per_user_limit, starts_at_ms: 1_000, ends_at_ms: NEVER_MS },
         window: Window { max, within_ms: 500 },
     })
 }
@@ -131,12 +131,12 @@ fn timeless(mut entries: Vec<Entry>) -> Vec<Entry> {
 }
 
 async fn same(ledgers: &RedisLedger, start: Start, steps: Vec<Step>) {
-    let Start { stock, terms, window } = start;
+    let Start { stock, rules, window } = start;
     let (activity, mut now_ms) = (activity(), BEGIN_MS);
-    let (mut model, opened) = Ledger::open(activity, stock, terms, now_ms);
+    let (mut model, opened) = Ledger::open(activity, stock, rules, now_ms);
     model.set_window(window);
     let mut journal = vec![opened];
-    assert_eq!(ledgers.open(activity, stock, terms).await, Ok(model.counters()));
+    assert_eq!(ledgers.open(activity, stock, rules).await, Ok(model.counters()));
     for step in steps {
         match step {
             Step::Reserve(asked) => {
@@ -250,7 +250,7 @@ async fn what_an_earlier_version_left_is_read() {
     assert_eq!(reply.outcomes, [Outcome::Held { order, repeated: true }]);
 }
 
-const TERMS: Terms = Terms { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX };
+const TERMS: Rules = Rules { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX };
 const BY_THE_SERVER: Caller<'static> =
     Caller { run: "", now_ms: None, window: Window { max: 0, within_ms: 0 }, repeats_only: false };
 

@@ -10,9 +10,9 @@ use std::{
 use commit_log::Record as LogRecord;
 use contract::{
     ActivityId, OrderId,
-    activity::Terms,
-    ledger::{Counters, Entry, Event, Ledger, Outcome},
+    activity::Rules,
     record::{Action, Entries, LedgerCommand, Record as _},
+    stock::{Counters, Entry, Event, Ledger, Outcome},
 };
 use ledger::{LedgerClient, LedgerUnavailable};
 use store::{SaleStore, model::ModelStore, order_state::OrderState};
@@ -157,8 +157,8 @@ pub(crate) struct Keeps {
 }
 
 impl LedgerClient for Keeps {
-    async fn open(&self, activity: ActivityId, stock: u64, terms: Terms) -> Result<Counters, LedgerUnavailable> {
-        self.ledger.open(activity, stock, terms).await
+    async fn open(&self, activity: ActivityId, stock: u64, rules: Rules) -> Result<Counters, LedgerUnavailable> {
+        self.ledger.open(activity, stock, rules).await
     }
 
     async fn act(&self, mut commands: Vec<LedgerCommand>) -> Result<Vec<Outcome>, LedgerUnavailable> {

@@ -13,9 +13,9 @@ use commit_log::{Consumer, Log, LogError, Record as LogRecord};
 use contract::{
     Activity,
     activity::EntryRule,
-    ledger::BatchReply,
     record::{Entries, OrderEvents, Record as _},
     snowflake::Snowflake,
+    stock::BatchReply,
     topic,
 };
 use foundation::Clock;

@@ -7,9 +7,9 @@ use std::{
 
 use contract::{
     ActivityId,
-    activity::Terms,
-    ledger::{Counters, Outcome},
+    activity::Rules,
     record::LedgerCommand,
+    stock::{Counters, Outcome},
 };
 use foundation::Clock;
 use ledger::{
@@ -81,8 +81,8 @@ impl SimLedger {
 }
 
 impl LedgerClient for SimLedger {
-    async fn open(&self, activity: ActivityId, stock: u64, terms: Terms) -> Result<Counters, LedgerUnavailable> {
-        self.ask(|reply| Request::Open { activity, stock, terms, reply }).await
+    async fn open(&self, activity: ActivityId, stock: u64, rules: Rules) -> Result<Counters, LedgerUnavailable> {
+        self.ask(|reply| Request::Open { activity, stock, rules, reply }).await
     }
 
     async fn act(&self, commands: Vec<LedgerCommand>) -> Result<Vec<Outcome>, LedgerUnavailable> {

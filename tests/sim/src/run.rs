@@ -8,7 +8,7 @@ use std::{
 use commit_log::Log;
 use contract::{
     Activity, ActivityId, Cents, SkuId, UserId,
-    activity::{Admission, Terms},
+    activity::{Admission, Rules},
     record::{Action, LedgerCommand, Record},
     topic,
 };
@@ -156,7 +156,7 @@ pub fn run(seed: u64, mutant: Mutant) -> Report {
 /// An admin ends the sale: the gateways and the ledger learn of it by the log, and the ledger is asked directly.
 async fn end(world: &World, log: &SimLog, ledger: &SimLedger, mut activity: Activity) {
     let (id, ends_at_ms) = (activity.id, world.now_ms());
-    (activity.version, activity.terms) = (2, activity.terms.ended_at(ends_at_ms));
+    (activity.version, activity.rules) = (2, activity.rules.ended_at(ends_at_ms));
     let command = LedgerCommand { activity: id, action: Action::End { ends_at_ms } };
     let record = |topic: &'static str, value| commit_log::NewRecord {
         topic: topic.into(),
@@ -193,7 +193,7 @@ impl Run {
     /// The admin's work, done once and whole: topics, the activity, its ledger; in some runs, its end.
     fn announce(&mut self, stock: u64) {
         let ends = self.world.one_in(4);
-        let terms = Terms { per_user_limit: 1, starts_at_ms: BEGIN_MS, ends_at_ms: BEGIN_MS + 3_600_000 };
+        let rules = Rules { per_user_limit: 1, starts_at_ms: BEGIN_MS, ends_at_ms: BEGIN_MS + 3_600_000 };
         let activity = Activity {
             id: self.mall.activity,
             version: 1,
@@ -201,7 +201,7 @@ impl Run {
             sku: SkuId::from_i64(5).unwrap_or_else(|| unreachable!("a positive id")),
             price: Cents::new(100),
             original_price: Cents::new(200),
-            terms,
+            rules,
             admission: Admission::default(),
         };
         self.model.put_activity(&activity);
@@ -218,7 +218,7 @@ impl Run {
                 value: activity.to_bytes(),
             };
             while log.append(vec![record.clone()]).await.is_err() {}
-            while ledger.open(activity.id, stock, terms).await.is_err() {
+            while ledger.open(activity.id, stock, rules).await.is_err() {
                 world.sleep_until(world.now_ms() + 100).await;
             }
             if ends {
@@ -362,7 +362,7 @@ impl Run {
         )
     }
 
-    fn counters(&mut self) -> contract::ledger::Counters {
+    fn counters(&mut self) -> contract::stock::Counters {
         let (ledger, activity) = (self.ledger.clone(), self.mall.activity);
         let found = Rc::new(Cell::new(None));
         let answer = found.clone();

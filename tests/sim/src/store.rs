@@ -8,7 +8,7 @@ use std::sync::{
 
 use contract::{
     ActivityId, OrderId,
-    ledger::{Entry, Snapshot},
+    stock::{Entry, Snapshot},
 };
 use ledger::house::SnapshotSource;
 use store::{

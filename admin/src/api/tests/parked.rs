@@ -1,4 +1,4 @@
-use contract::{ActivityId, ledger::Event};
+use contract::{ActivityId, stock::Event};
 
 use super::*;
 
@@ -9,7 +9,7 @@ async fn parked_sales_are_listed_retried_and_dropped() {
     let event = Event::Released { order: OrderId::from_i64(1).unwrap(), quantity: 1 };
     for number in 1..=3 {
         let activity = ActivityId::from_i64(number).unwrap();
-        let entry = contract::ledger::Entry { activity, epoch: 1, seq: 9, at_ms: 1, event };
+        let entry = contract::stock::Entry { activity, epoch: 1, seq: 9, at_ms: 1, event };
         app.store.park(activity, "a gap", &[entry], (START_MS, START_MS + 10_000)).await.unwrap();
     }
     let parked = |number: u64| {

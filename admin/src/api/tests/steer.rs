@@ -1,4 +1,4 @@
-use contract::ledger::Outcome;
+use contract::stock::Outcome;
 
 use super::*;
 

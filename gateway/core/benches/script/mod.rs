@@ -5,7 +5,7 @@
 #[allow(dead_code, reason = "the tests of the core ask for more")]
 mod world;
 
-use contract::{ActivityId, OrderId, ledger::Command};
+use contract::{ActivityId, OrderId, stock::Command};
 use gateway_core::{Config, ConnId, Control, Next, Rate};
 use world::{TERMS, World, activity, buy, post};
 
@@ -106,13 +106,13 @@ impl Script {
 
 /// The ledger by itself: `count` users, each of whom asks once.
 #[allow(dead_code, reason = "the instructions are those of the core")]
-pub(crate) fn ledger(count: u32) -> (contract::ledger::Ledger, Vec<Command>) {
+pub(crate) fn ledger(count: u32) -> (contract::stock::Ledger, Vec<Command>) {
     let id = ActivityId::from_i64(1).unwrap_or_else(|| unreachable!("1 is an id"));
-    let (ledger, _) = contract::ledger::Ledger::open(id, u64::from(count), TERMS, world::START_MS);
+    let (ledger, _) = contract::stock::Ledger::open(id, u64::from(count), TERMS, world::START_MS);
     let ask = |number: u32| {
         let order = OrderId::from_i64(i64::from(number)).unwrap_or_else(|| unreachable!("it is not negative"));
         let (user, request) = (world::user(i64::from(number)), None);
-        Command::Reserve(contract::ledger::Reservation { order, user, request, quantity: 1 })
+        Command::Reserve(contract::stock::Reservation { order, user, request, quantity: 1 })
     };
     (ledger, (1..=count).map(ask).collect())
 }

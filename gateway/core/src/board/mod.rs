@@ -10,8 +10,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use contract::{
     Activity, ActivityId, OrderId, SkuId, UserId,
     activity::{Door, EntryRule},
-    ledger::{BatchReply, Entry, Event, Outcome, Reservation},
     record::OrderEvent,
+    stock::{BatchReply, Entry, Event, Outcome, Reservation},
 };
 use foldhash::fast::FixedState;
 
@@ -117,11 +117,11 @@ impl Board {
             return false;
         }
         if let Some(known) = known {
-            self.by_start.remove(&(known.terms.starts_at_ms, id));
+            self.by_start.remove(&(known.rules.starts_at_ms, id));
         }
-        self.by_start.insert((activity.terms.starts_at_ms, id));
+        self.by_start.insert((activity.rules.starts_at_ms, id));
         self.by_end.remove(&(sale.ends_at_ms, id));
-        sale.ends_at_ms = activity.terms.ends_at_ms;
+        sale.ends_at_ms = activity.rules.ends_at_ms;
         self.by_end.insert((sale.ends_at_ms, id));
         if activity.admission.door == Door::Captcha {
             self.captchas.insert(id);
@@ -152,8 +152,8 @@ impl Board {
     /// Whether a sale that runs, or starts within `lead_ms`, asks for challenges.
     pub(crate) fn needs_captchas(&self, wall_ms: u64, lead_ms: u64) -> bool {
         let due = |activity: &Activity| {
-            let terms = &activity.terms;
-            terms.starts_at_ms <= wall_ms.saturating_add(lead_ms) && wall_ms < terms.ends_at_ms
+            let rules = &activity.rules;
+            rules.starts_at_ms <= wall_ms.saturating_add(lead_ms) && wall_ms < rules.ends_at_ms
         };
         self.captchas.iter().any(|id| self.sale(*id).is_some_and(|(activity, _)| due(activity)))
     }
@@ -169,8 +169,8 @@ impl Board {
     fn handle_entry(&mut self, entry: &Entry) {
         let sale = self.sales.entry(entry.activity).or_default();
         if sale.position() == 0 && sale.activity.is_none() {
-            if let Event::Opened { terms, .. } = entry.event {
-                sale.ends_at_ms = terms.ends_at_ms;
+            if let Event::Opened { rules, .. } = entry.event {
+                sale.ends_at_ms = rules.ends_at_ms;
             }
             self.by_end.insert((sale.ends_at_ms, entry.activity));
         }
@@ -232,7 +232,7 @@ impl Board {
             self.rules -= sale.forget_rules();
             self.captchas.remove(&id);
             if let Some(activity) = sale.activity {
-                self.by_start.remove(&(activity.terms.starts_at_ms, id));
+                self.by_start.remove(&(activity.rules.starts_at_ms, id));
             }
         }
     }

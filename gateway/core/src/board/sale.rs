@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use contract::{
     Activity, UserId,
     activity::{self, EntryRule},
-    ledger::{BatchReply, Entry, Event, Outcome},
+    stock::{BatchReply, Entry, Event, Outcome},
 };
 use foldhash::fast::FixedState;
 
@@ -96,7 +96,7 @@ impl Sale {
         self.move_epoch(entry.epoch);
         self.level = level_after(self.level, entry);
         match entry.event {
-            Event::Opened { terms, .. } => self.ledger_ends_at_ms = Some(terms.ends_at_ms),
+            Event::Opened { rules, .. } => self.ledger_ends_at_ms = Some(rules.ends_at_ms),
             Event::Ended { ends_at_ms } => {
                 (self.ledger_ends_at_ms, self.ended_at_seq) = (Some(ends_at_ms), Some(entry.seq));
             }
@@ -114,7 +114,7 @@ impl Sale {
 
     /// Whether the sale is over by its admin's word, and not by the end that its ledger is known to have.
     pub(super) fn is_ended_early(&self, activity: &Activity, wall_ms: u64) -> bool {
-        let ends_at_ms = activity.terms.ends_at_ms;
+        let ends_at_ms = activity.rules.ends_at_ms;
         wall_ms >= ends_at_ms && self.ledger_ends_at_ms.is_none_or(|ledgers| ledgers > ends_at_ms)
     }
 
@@ -187,11 +187,11 @@ impl Sale {
     }
 
     pub(super) fn refusal(&self, activity: &Activity, user: UserId, wall_ms: u64) -> Option<Answer> {
-        let terms = &activity.terms;
-        if wall_ms >= terms.ends_at_ms.saturating_add(REPEATS_MS) {
+        let rules = &activity.rules;
+        if wall_ms >= rules.ends_at_ms.saturating_add(REPEATS_MS) {
             return Some(Answer::Ended);
         }
-        if (terms.starts_at_ms..terms.ends_at_ms).contains(&wall_ms)
+        if (rules.starts_at_ms..rules.ends_at_ms).contains(&wall_ms)
             && let Some(answer) = self.shut(activity, user)
         {
             return Some(answer);
@@ -199,13 +199,13 @@ impl Sale {
         if !self.whole || self.buyers.contains(&user) {
             return None;
         }
-        if wall_ms < terms.starts_at_ms {
+        if wall_ms < rules.starts_at_ms {
             return Some(Answer::NotStarted);
         }
         let read_to = |seq: u64| self.position >= seq;
         let is_sold_out = self.sold_out.is_some_and(|flag| read_to(flag.seq));
-        if wall_ms >= terms.ends_at_ms {
-            let certain = wall_ms >= terms.ends_at_ms.saturating_add(ENDED_CERTAIN_MS) || is_sold_out;
+        if wall_ms >= rules.ends_at_ms {
+            let certain = wall_ms >= rules.ends_at_ms.saturating_add(ENDED_CERTAIN_MS) || is_sold_out;
             return (certain || self.ended_at_seq.is_some_and(read_to)).then_some(Answer::Ended);
         }
         is_sold_out.then_some(Answer::SoldOut)

@@ -28,16 +28,16 @@ struct View<'a> {
 
 /// Appends one activity as JSON.
 pub(crate) fn detail(activity: &Activity, sale: &Sale, wall_ms: u64, out: &mut Vec<u8>) {
-    let terms = &activity.terms;
+    let rules = &activity.rules;
     let view = View {
         activity_id: activity.id,
         title: &activity.title,
         sku_id: activity.sku,
         price_cents: activity.price,
         original_price_cents: activity.original_price,
-        per_user_limit: terms.per_user_limit,
-        starts_at: Rfc3339Ms(terms.starts_at_ms),
-        ends_at: Rfc3339Ms(terms.ends_at_ms),
+        per_user_limit: rules.per_user_limit,
+        starts_at: Rfc3339Ms(rules.starts_at_ms),
+        ends_at: Rfc3339Ms(rules.ends_at_ms),
         state: state(activity, sale, wall_ms),
         stock_left_band: band(sale.stock()),
         requires_ticket: activity.admission.door != Door::Open,
@@ -48,9 +48,9 @@ pub(crate) fn detail(activity: &Activity, sale: &Sale, wall_ms: u64, out: &mut V
 }
 
 fn state(activity: &Activity, sale: &Sale, wall_ms: u64) -> &'static str {
-    if wall_ms < activity.terms.starts_at_ms {
+    if wall_ms < activity.rules.starts_at_ms {
         "scheduled"
-    } else if wall_ms >= activity.terms.ends_at_ms {
+    } else if wall_ms >= activity.rules.ends_at_ms {
         "ended"
     } else if activity.admission.paused {
         "paused"

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use contract::{Activity, OrderId, activity::EntryRule, ledger::Entry, record::OrderEvent, snowflake::Snowflake};
+use contract::{Activity, OrderId, activity::EntryRule, record::OrderEvent, snowflake::Snowflake, stock::Entry};
 
 pub use connection::ConnId;
 use connection::{Connection, Connections, Phase};

@@ -40,7 +40,7 @@ impl Core {
         let mut next_cursor = None;
         if page.sku.is_none_or(|sku| self.gate.screen.may_have_sku(sku)) {
             let wanted = self.board.listed(page.after).filter(|(activity, _)| {
-                activity.terms.ends_at_ms > wall_ms && page.sku.is_none_or(|sku| activity.sku == sku)
+                activity.rules.ends_at_ms > wall_ms && page.sku.is_none_or(|sku| activity.sku == sku)
             });
             let mut last = None;
             for (taken, (activity, sale)) in wanted.enumerate() {
@@ -50,7 +50,7 @@ impl Core {
                 }
                 board::list_item(&mut body);
                 board::detail(activity, sale, wall_ms, &mut body);
-                last = Some((activity.terms.starts_at_ms, activity.id));
+                last = Some((activity.rules.starts_at_ms, activity.id));
             }
         }
         board::list_end(&mut body, next_cursor);

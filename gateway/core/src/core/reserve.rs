@@ -2,7 +2,7 @@
 
 use contract::{
     OrderId, UserId,
-    ledger::{BatchReply, Outcome, Reservation},
+    stock::{BatchReply, Outcome, Reservation},
     ticket::Subject,
 };
 

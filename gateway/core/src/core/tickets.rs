@@ -22,7 +22,7 @@ impl Core {
         };
         let Ok((activity, user)) = self.entrant(turn, activity) else { return Phase::Receiving };
         let (door, _) = self.board.door(activity, user);
-        let ends_at_ms = self.board.sale(activity).map_or(0, |(activity, _)| activity.terms.ends_at_ms);
+        let ends_at_ms = self.board.sale(activity).map_or(0, |(activity, _)| activity.rules.ends_at_ms);
         let (nonce, times) = (self.nonce(), (self.now.wall_ms, ends_at_ms));
         match self.tickets.issue(door, Subject { activity, user }, &brought, nonce, times) {
             Err(answer) => self.refuse_turn(turn, answer),
@@ -81,11 +81,11 @@ impl Core {
     fn refused_entry(&self, activity: ActivityId, user: UserId) -> Option<Answer> {
         let wall_ms = self.now.wall_ms;
         self.board.refusal(activity, user, wall_ms).or_else(|| {
-            let terms = self.board.sale(activity)?.0.terms;
-            if wall_ms < terms.starts_at_ms {
+            let rules = self.board.sale(activity)?.0.rules;
+            if wall_ms < rules.starts_at_ms {
                 Some(Answer::NotStarted)
             } else {
-                (wall_ms >= terms.ends_at_ms).then_some(Answer::Ended)
+                (wall_ms >= rules.ends_at_ms).then_some(Answer::Ended)
             }
         })
     }

@@ -137,10 +137,10 @@ fn an_older_version_changes_nothing_and_lists_have_pages() {
     world.control(Control::Activity(newer));
     world.control(Control::Activity(activity(1, TERMS)));
     for id in 2..=5 {
-        let mut terms = TERMS;
-        terms.starts_at_ms -= u64::try_from(id).unwrap();
-        terms.ends_at_ms = if id == 4 { START_MS } else { terms.ends_at_ms };
-        world.control(Control::Activity(activity(id, terms)));
+        let mut rules = TERMS;
+        rules.starts_at_ms -= u64::try_from(id).unwrap();
+        rules.ends_at_ms = if id == 4 { START_MS } else { rules.ends_at_ms };
+        world.control(Control::Activity(activity(id, rules)));
     }
     let mut list = |query: &str| {
         let json = world.ask(get(&format!("/api/v1/seckill/activities{query}"), "")).json();

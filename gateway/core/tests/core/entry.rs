@@ -127,11 +127,11 @@ fn a_ticket_is_given_from_the_start_on_and_opens_the_door() {
 
 #[test]
 fn nobody_enters_before_the_start_or_after_the_end() {
-    let mut terms = TERMS;
-    terms.starts_at_ms = START_MS + 1_000;
+    let mut rules = TERMS;
+    rules.starts_at_ms = START_MS + 1_000;
     for door in [Door::Open, Door::Ticket, Door::Captcha] {
-        let mut world = World::with(10, terms, |_| {});
-        let mut known = activity(1, terms);
+        let mut world = World::with(10, rules, |_| {});
+        let mut known = activity(1, rules);
         (known.version, known.admission.door) = (2, door);
         world.control(Control::Activity(known));
         assert_eq!(ticket(&mut world, 1, "").code(), "not_started");
@@ -193,10 +193,10 @@ fn few_users_do_not_use_up_the_pictures() {
 
 #[test]
 fn pictures_are_asked_for_ahead_of_the_sale_and_only_where_it_needs_them() {
-    let mut terms = TERMS;
-    terms.starts_at_ms = START_MS + HOUR_MS / 2;
-    let mut world = World::with(10, terms, |_| {});
-    let mut known = activity(1, terms);
+    let mut rules = TERMS;
+    rules.starts_at_ms = START_MS + HOUR_MS / 2;
+    let mut world = World::with(10, rules, |_| {});
+    let mut known = activity(1, rules);
     assert_eq!(world.core.poll_captchas(world.now), None);
     (known.version, known.admission.door) = (2, Door::Captcha);
     world.control(Control::Activity(known));

@@ -1,6 +1,6 @@
 //! An order's status and its stream of events.
 
-use contract::{OrderId, ledger::Command, record::OrderStatus};
+use contract::{OrderId, record::OrderStatus, stock::Command};
 use gateway_core::{ConnId, Control, Next};
 
 use crate::world::{TERMS, World, buy, get_as};

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contract::{
     OperationId,
-    activity::Terms,
-    ledger::{BatchReply, Command},
+    activity::Rules,
+    stock::{BatchReply, Command},
 };
 use gateway_core::{Answer, BATCH_MAX, Control, Next, Unavailable};
 
@@ -78,7 +78,7 @@ fn what_is_sold_out_and_ended_early_has_ended() {
     world.follow();
     world.pass(1_000);
     let mut over = activity(1, TERMS);
-    (over.version, over.terms.ends_at_ms) = (2, world.now.wall_ms);
+    (over.version, over.rules.ends_at_ms) = (2, world.now.wall_ms);
     world.control(Control::Activity(over));
     assert_eq!(world.ask(buy(2, "b")).code(), "ended");
     world.ask(buy(1, "a")).order();
@@ -90,7 +90,7 @@ fn a_sale_that_is_ended_now_sells_no_more_whatever_its_ledger_knows() {
     let first = world.ask(buy(1, "a"));
     world.pass(1_000);
     let mut over = activity(1, TERMS);
-    (over.version, over.terms.ends_at_ms) = (2, world.now.wall_ms);
+    (over.version, over.rules.ends_at_ms) = (2, world.now.wall_ms);
     world.control(Control::Activity(over));
     assert_eq!(world.ask(buy(2, "b")).code(), "ended");
     assert_eq!(world.ask(buy(1, "a")), first, "the core has not read of the buyer");
@@ -305,8 +305,8 @@ fn a_lease_that_ended_makes_no_orders() {
 
 #[test]
 fn limits_keys_and_windows() {
-    let terms = Terms { per_user_limit: 3, starts_at_ms: START_MS + 1_000, ends_at_ms: START_MS + 2_000 };
-    let mut world = World::with(100, terms, |_| {});
+    let rules = Rules { per_user_limit: 3, starts_at_ms: START_MS + 1_000, ends_at_ms: START_MS + 2_000 };
+    let mut world = World::with(100, rules, |_| {});
     let ask = |quantity: u32, key: &str| {
         post(1, &format!("Idempotency-Key: {key}\r\n"), &format!(r#"{{"activity_id":"1","quantity":{quantity}}}"#))
     };

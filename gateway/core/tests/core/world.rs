@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use contract::{
     Activity, ActivityId, Cents, OrderId, SkuId, UserId,
-    activity::{Admission, Terms},
-    ledger::{BatchReply, Command, Entry, Ledger},
+    activity::{Admission, Rules},
     record::{OrderEvent, OrderStatus},
     snowflake::Snowflake,
+    stock::{BatchReply, Command, Entry, Ledger},
     token::TokenKey,
 };
 use gateway_core::{Batch, Config, ConnId, Control, Core, Keys, Next, Now};
@@ -34,7 +34,7 @@ pub(crate) fn key() -> TokenKey {
     keys().tokens
 }
 
-pub(crate) fn activity(id: i64, terms: Terms) -> Activity {
+pub(crate) fn activity(id: i64, rules: Rules) -> Activity {
     Activity {
         id: ActivityId::from_i64(id).unwrap(),
         version: 1,
@@ -42,7 +42,7 @@ pub(crate) fn activity(id: i64, terms: Terms) -> Activity {
         sku: SkuId::from_i64(1000 + id).unwrap(),
         price: Cents::new(100),
         original_price: Cents::new(900),
-        terms,
+        rules,
         admission: Admission::default(),
     }
 }
@@ -51,28 +51,28 @@ pub(crate) fn user(id: i64) -> UserId {
     UserId::from_i64(id).unwrap()
 }
 
-pub(crate) const TERMS: Terms = Terms { per_user_limit: 1, starts_at_ms: START_MS, ends_at_ms: START_MS + HOUR_MS };
+pub(crate) const TERMS: Rules = Rules { per_user_limit: 1, starts_at_ms: START_MS, ends_at_ms: START_MS + HOUR_MS };
 
 impl World {
     pub(crate) fn new(stock: u64) -> Self {
         Self::with(stock, TERMS, |_| {})
     }
 
-    pub(crate) fn with(stock: u64, terms: Terms, configure: impl FnOnce(&mut Config)) -> Self {
-        let mut world = Self::cold(stock, terms, configure);
-        world.control(Control::Activity(activity(1, terms)));
+    pub(crate) fn with(stock: u64, rules: Rules, configure: impl FnOnce(&mut Config)) -> Self {
+        let mut world = Self::cold(stock, rules, configure);
+        world.control(Control::Activity(activity(1, rules)));
         world.follow();
         world.control(Control::CaughtUp);
         world
     }
 
     /// Nothing was given to the core yet.
-    pub(crate) fn cold(stock: u64, terms: Terms, configure: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn cold(stock: u64, rules: Rules, configure: impl FnOnce(&mut Config)) -> Self {
         let now = Now { mono: Duration::from_secs(5), wall_ms: START_MS + 1 };
         let mut config = Config::new(keys(), 42);
         configure(&mut config);
         let core = Core::new(config, Snowflake::new(1, START_MS - HOUR_MS, u64::MAX), now);
-        let (ledger, opened) = Ledger::open(ActivityId::from_i64(1).unwrap(), stock, terms, START_MS - HOUR_MS);
+        let (ledger, opened) = Ledger::open(ActivityId::from_i64(1).unwrap(), stock, rules, START_MS - HOUR_MS);
         Self { core, ledger, now, journal: vec![opened], client: IpAddr::from([127, 0, 0, 1]) }
     }
 

@@ -16,9 +16,9 @@ use std::{
 
 use contract::{
     Activity, ActivityId, Cents, SkuId,
-    activity::{Admission, Terms},
-    ledger::BatchReply,
+    activity::{Admission, Rules},
     snowflake::Snowflake,
+    stock::BatchReply,
     token::{Audience, TokenKey},
 };
 use foundation::{Clock, SystemClock, config::Runtime, metrics::Registry};
@@ -119,8 +119,8 @@ struct Server {
 }
 
 /// When the activity of a test begins.
-fn terms(now_ms: u64) -> Terms {
-    Terms { per_user_limit: 1, starts_at_ms: now_ms - 1000, ends_at_ms: now_ms + 3_600_000 }
+fn rules(now_ms: u64) -> Rules {
+    Rules { per_user_limit: 1, starts_at_ms: now_ms - 1000, ends_at_ms: now_ms + 3_600_000 }
 }
 
 impl Start {
@@ -138,7 +138,7 @@ impl Start {
             sku: SkuId::from_i64(1).unwrap(),
             price: Cents::new(1),
             original_price: Cents::new(1),
-            terms: terms(wall_ms),
+            rules: rules(wall_ms),
             admission: Admission::default(),
         };
         for control in [Control::Activity(activity), Control::CaughtUp] {

@@ -5,7 +5,7 @@ use std::{io::Write, sync::Arc};
 use commit_log::{LocalLog, Log};
 use contract::{
     ActivityId, UserId,
-    ledger::{Snapshot, Window},
+    stock::{Snapshot, Window},
     topic,
 };
 use foundation::{Clock, SystemClock};
@@ -13,7 +13,7 @@ use ledger::{LedgerClient, house::SnapshotSource, redis::RedisLedger};
 use services::{Forwarder, Redis};
 use tokio::runtime::Runtime as Tokio;
 
-use super::{ANSWER_MAX, STOCK, Server, answer, key, on_every_driver, terms, until};
+use super::{ANSWER_MAX, STOCK, Server, answer, key, on_every_driver, rules, until};
 use crate::{link::Ledgers, redis::Settings};
 
 /// Ledgers begin with the log.
@@ -80,7 +80,7 @@ fn on_the_ledger_of_this_process() {
         let mut parts = driver.parts();
         parts.activity = activity(driver.runtime as usize);
         parts.ledgers = Ledgers::Shared(Arc::new(ledger.clone()));
-        tokio.block_on(ledger.open(parts.activity, STOCK, terms(SystemClock.now_ms()))).unwrap();
+        tokio.block_on(ledger.open(parts.activity, STOCK, rules(SystemClock.now_ms()))).unwrap();
         let activity = parts.activity;
         sells_out(&parts.start(), activity);
     });
@@ -101,7 +101,7 @@ fn on_redis_which_goes_away_and_comes_back() {
             let ledgers = RedisLedger::new(&url).unwrap();
             let run = ledgers.run_id().await.unwrap();
             ledgers.set_verified(&run).await.unwrap();
-            ledgers.open(parts.activity, STOCK, terms(SystemClock.now_ms())).await.unwrap();
+            ledgers.open(parts.activity, STOCK, rules(SystemClock.now_ms())).await.unwrap();
         });
         let activity = parts.activity;
         let server = parts.start();
@@ -131,7 +131,7 @@ fn on_redis_after_a_failover() {
         tokio.block_on(async {
             let ledgers = RedisLedger::new(&old.url()).unwrap();
             ledgers.set_verified(&ledgers.run_id().await.unwrap()).await.unwrap();
-            ledgers.open(parts.activity, STOCK, terms(SystemClock.now_ms())).await.unwrap();
+            ledgers.open(parts.activity, STOCK, rules(SystemClock.now_ms())).await.unwrap();
         });
         let activity = parts.activity;
         let server = parts.start();

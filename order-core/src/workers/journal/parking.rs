@@ -1,7 +1,7 @@
 //! Sales whose next entry the database refuses.
 
 use commit_log::Log;
-use contract::{ActivityId, ledger::Entry};
+use contract::{ActivityId, stock::Entry};
 use foundation::Clock;
 use store::{Outlook, Parked, Retried, SaleStore, StoreError, TAKE_IN_MAX};
 

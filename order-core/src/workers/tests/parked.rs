@@ -7,7 +7,7 @@ use std::{
 
 use contract::{
     ActivityId, OperationId,
-    ledger::{Command, Entry, Ledger},
+    stock::{Command, Entry, Ledger},
 };
 use sqlx::{AnyConnection, Connection as _};
 use store::{Ids, Parked, Settings, Store};
@@ -100,8 +100,8 @@ impl Sales {
              per_user_limit, starts_at_ms, ends_at_ms, created_at_ms) VALUES ({id}, 1, 's', 7, 100, 100, {written}, 9, 0, 9000, 0)"
         );
         self.place.sql(&sql).await;
-        let terms = contract::activity::Terms { per_user_limit: 9, starts_at_ms: 0, ends_at_ms: u64::MAX >> 1 };
-        let (ledger, opened) = Ledger::open(ActivityId::from_i64(id).unwrap(), stock, terms, START_MS);
+        let rules = contract::activity::Rules { per_user_limit: 9, starts_at_ms: 0, ends_at_ms: u64::MAX >> 1 };
+        let (ledger, opened) = Ledger::open(ActivityId::from_i64(id).unwrap(), stock, rules, START_MS);
         Sale { ledger, journal: vec![opened] }
     }
 

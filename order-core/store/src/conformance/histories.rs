@@ -2,8 +2,8 @@
 
 use contract::{
     OperationId, UserId,
-    ledger::{Command, Ledger, RequestKey, Reservation},
     record::{LedgerCommand, Record},
+    stock::{Command, Ledger, RequestKey, Reservation},
     topic,
 };
 

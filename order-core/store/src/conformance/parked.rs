@@ -2,7 +2,7 @@
 
 use contract::{
     OperationId,
-    ledger::{Command, Entry, Event, Reservation},
+    stock::{Command, Entry, Event, Reservation},
 };
 
 use super::{Fixture, NOW_MS, Sale, activity, counts, order, outbox, take};

@@ -3,8 +3,8 @@
 use contract::{
     ActivityId, OperationId, UserId,
     activity::{Admission, Entry, EntryRule},
-    ledger::{Command, Ledger, Outcome},
     record::{Action, LedgerCommand, Record},
+    stock::{Command, Ledger, Outcome},
     topic,
 };
 
@@ -28,14 +28,14 @@ const NOW_MS: u64 = crate::conformance::NOW_MS;
 /// A sale of 40 of the SKU's 100 units, with its ledger where that is open.
 async fn sale(store: &Store, open: bool) -> (ActivityId, Option<Ledger>) {
     let like = activity(1, 100);
-    let (sku, price, terms) = (like.sku, like.price, like.terms);
-    let new = NewSale { title: "秒杀".to_owned(), sku, price, stock: 40, terms, admission: Admission::default() };
+    let (sku, price, rules) = (like.sku, like.price, like.rules);
+    let new = NewSale { title: "秒杀".to_owned(), sku, price, stock: 40, rules, admission: Admission::default() };
     let AddedSale::Added(sale) = store.add_sale(new, NOW_MS).await.unwrap() else { panic!("not added") };
     let id = sale.activity.id;
     if !open {
         return (id, None);
     }
-    let (ledger, opened) = Ledger::open(id, 40, terms, NOW_MS);
+    let (ledger, opened) = Ledger::open(id, 40, rules, NOW_MS);
     store.take_in(&[opened], NOW_MS).await.unwrap();
     (id, Some(ledger))
 }
@@ -60,7 +60,7 @@ async fn pauses(place: &Place) {
     }
     let told = told::<contract::Activity>(&store, topic::ACTIVITIES).await;
     assert_eq!(told.iter().map(|it| it.admission.paused).collect::<Vec<_>>(), [false, true, false]);
-    let end = activity(1, 100).terms.ends_at_ms;
+    let end = activity(1, 100).rules.ends_at_ms;
     assert_eq!(store.pause_sale(id, true, end).await.unwrap(), Steered::Over);
     let unknown = ActivityId::from_i64(77).unwrap();
     assert_eq!(store.pause_sale(unknown, true, NOW_MS).await.unwrap(), Steered::Unknown);
@@ -73,7 +73,7 @@ async fn ends(place: &Place) {
         let before = units(&store, id).await;
         for _ in 0..2 {
             let Steered::Done(sale) = store.end_sale(id, NOW_MS).await.unwrap() else { panic!("not done") };
-            assert_eq!((sale.activity.terms.ends_at_ms, sale.activity.version), (NOW_MS, 2));
+            assert_eq!((sale.activity.rules.ends_at_ms, sale.activity.version), (NOW_MS, 2));
         }
         let after = if open { before } else { (before.0 + 40, 0) };
         assert_eq!(units(&store, id).await, after, "open: {open}");
@@ -93,12 +93,12 @@ async fn ends_while_opening(place: &Place) {
     assert_eq!(store.sales_to_open(NOW_MS, 0).await.unwrap(), [id], "until the journal has the opening");
 
     let Steered::Done(ended) = store.end_sale(id, NOW_MS + 5).await.unwrap() else { panic!("not done") };
-    assert_eq!((ended.stock, ended.activity.terms.ends_at_ms), (40, NOW_MS + 5));
+    assert_eq!((ended.stock, ended.activity.rules.ends_at_ms), (40, NOW_MS + 5));
     assert_eq!(units(&store, id).await, (60, 40), "the units are the ledger's");
     let end = LedgerCommand { activity: id, action: Action::End { ends_at_ms: NOW_MS + 5 } };
     assert_eq!(told::<LedgerCommand>(&store, topic::COMMANDS).await, [end]);
 
-    let (mut ledger, opened) = Ledger::open(id, decided.stock, decided.activity.terms, NOW_MS);
+    let (mut ledger, opened) = Ledger::open(id, decided.stock, decided.activity.rules, NOW_MS);
     let mut journal = vec![opened];
     let operation = OperationId::from_i64(9).unwrap();
     for command in [end.action.into(), Command::Restock { operation, delta: -40 }] {
@@ -128,7 +128,7 @@ async fn races(place: &Place) {
         };
         assert_eq!(units(&store, id).await, after, "round {round}");
         if after.1 > 0 {
-            let (mut ledger, opened) = Ledger::open(id, 40, activity(1, 100).terms, NOW_MS);
+            let (mut ledger, opened) = Ledger::open(id, 40, activity(1, 100).rules, NOW_MS);
             let mut journal = vec![opened];
             let operation = OperationId::from_i64(1).unwrap();
             ledger.apply(Command::Restock { operation, delta: -40 }, NOW_MS, &mut journal);
@@ -141,7 +141,7 @@ async fn races(place: &Place) {
 async fn never_opened(place: &Place) {
     let store = place.fresh().await;
     let (id, _) = sale(&store, false).await;
-    let over_ms = activity(1, 100).terms.ends_at_ms;
+    let over_ms = activity(1, 100).rules.ends_at_ms;
     assert_eq!(store.sales_to_open(over_ms, 0).await.unwrap(), [id]);
     for _ in 0..2 {
         assert_eq!(store.decide_opening(id, over_ms).await.unwrap(), Opening::Over);

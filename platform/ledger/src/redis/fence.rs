@@ -14,7 +14,7 @@ mod salvage;
 use std::collections::{BTreeMap, BTreeSet};
 
 use commit_log::{Log, LogError};
-use contract::{ActivityId, ledger::RestoreError};
+use contract::{ActivityId, stock::RestoreError};
 
 use super::{Parts, RedisLedger, State};
 use crate::{

@@ -1,4 +1,4 @@
-//! The ledgers in Redis: the same rules as `contract::ledger`, as scripts.
+//! The ledgers in Redis: the same rules as `contract::stock`, as scripts.
 //!
 //! Redis is never the only record of a sale, and it may come back older than the log. So each ledger
 //! names the run of the server on which it was last compared with the log, and answers FROZEN on any
@@ -14,9 +14,9 @@ pub mod wire;
 
 use contract::{
     ActivityId,
-    activity::Terms,
-    ledger::{BatchReply, Counters, Outcome, Reservation, UNITS_MAX},
+    activity::Rules,
     record::{Action, LedgerCommand},
+    stock::{BatchReply, Counters, Outcome, Reservation, UNITS_MAX},
 };
 use foundation::redis::Connection;
 use redis::{Cmd, RedisError, ServerErrorKind, Value, cmd};
@@ -125,7 +125,7 @@ impl std::fmt::Debug for RedisLedger {
 }
 
 impl LedgerClient for RedisLedger {
-    async fn open(&self, activity: ActivityId, stock: u64, terms: Terms) -> Result<Counters, LedgerUnavailable> {
+    async fn open(&self, activity: ActivityId, stock: u64, rules: Rules) -> Result<Counters, LedgerUnavailable> {
         if stock > UNITS_MAX {
             return Err(LedgerUnavailable(format!("{stock} units are more than a ledger can count")));
         }
@@ -136,7 +136,7 @@ impl LedgerClient for RedisLedger {
         for key in script::keys(activity, script::PARTS) {
             script.key(key);
         }
-        script.arg("").arg("").arg(stock).arg(terms.per_user_limit).arg(terms.starts_at_ms).arg(terms.ends_at_ms);
+        script.arg("").arg("").arg(stock).arg(rules.per_user_limit).arg(rules.starts_at_ms).arg(rules.ends_at_ms);
         let answer: Result<String, _> = script.invoke_async(&mut self.connection.clone()).await;
         let answer = answer.map_err(|error| unavailable(&error))?;
         wire::parse_counters(&mut answer.split(' '))

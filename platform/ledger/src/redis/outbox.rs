@@ -3,8 +3,8 @@
 
 use contract::{
     ActivityId,
-    activity::Terms,
-    ledger::{Entry, Event, Reservation},
+    activity::Rules,
+    stock::{Entry, Event, Reservation},
 };
 
 use redis::{
@@ -172,7 +172,7 @@ fn event(line: &str) -> Option<Event> {
         "o" => {
             let (stock, per_user_limit) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
             let (starts_at_ms, ends_at_ms) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-            Event::Opened { stock, terms: Terms { per_user_limit, starts_at_ms, ends_at_ms } }
+            Event::Opened { stock, rules: Rules { per_user_limit, starts_at_ms, ends_at_ms } }
         }
         _ => return None,
     };

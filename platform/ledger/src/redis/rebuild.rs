@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use contract::{
     ActivityId, OrderId, UserId,
-    activity::Terms,
-    ledger::{Entry, Hold, HoldState, RequestKey, Reservation, Snapshot},
+    activity::Rules,
+    stock::{Entry, Hold, HoldState, RequestKey, Reservation, Snapshot},
 };
 use redis::{RedisResult, Value, cmd, from_redis_value_ref, pipe, streams::StreamRangeReply};
 
@@ -163,7 +163,7 @@ impl RedisLedger {
     /// # Errors
     /// Where Redis does not answer, or another rebuild took over; the ledger stays frozen.
     pub async fn rebuild(&self, snapshot: &Snapshot, token: &str) -> Result<bool, LedgerUnavailable> {
-        let (activity, terms) = (snapshot.activity, snapshot.terms);
+        let (activity, rules) = (snapshot.activity, snapshot.rules);
         let begun: bool = self.rebuild_step(activity, "begin", token, &[]).await?;
         if !begun {
             return Ok(false);
@@ -177,7 +177,7 @@ impl RedisLedger {
             }
         }
         let counts = [snapshot.total, rows.available, rows.held, rows.sold, snapshot.epoch + 1, snapshot.seq];
-        let rules = [terms.starts_at_ms, terms.ends_at_ms, terms.per_user_limit.into()];
+        let rules = [rules.starts_at_ms, rules.ends_at_ms, rules.per_user_limit.into()];
         let end: Vec<String> = rules.iter().chain(&counts).map(u64::to_string).collect();
         self.rebuild_step(activity, "end", token, &end).await
     }
@@ -229,13 +229,13 @@ impl RedisLedger {
             let restocks = restocks.iter().filter(|id| *id != script::MARK);
             let mut restocks = restocks.map(|id| id.parse().ok()).collect::<Option<Vec<_>>>()?;
             restocks.sort_unstable();
-            let terms = Terms {
+            let rules = Rules {
                 per_user_limit: number("limit")?.try_into().ok()?,
                 starts_at_ms: number("starts")?,
                 ends_at_ms: number("ends")?,
             };
             let (total, epoch, seq) = (number("total")?, number("epoch")?, number("seq")?);
-            Some(Snapshot { activity, terms, total, epoch, seq, holds, restocks })
+            Some(Snapshot { activity, rules, total, epoch, seq, holds, restocks })
         };
         let unreadable = || LedgerUnavailable(format!("activity {activity}: what Redis has is no ledger"));
         read().map(Some).ok_or_else(unreadable)

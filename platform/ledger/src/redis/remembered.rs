@@ -1,6 +1,6 @@
 //! What gateways were told "held" in the seconds before Redis came back, as they tell it.
 
-use contract::{ActivityId, ledger::Reservation};
+use contract::{ActivityId, stock::Reservation};
 use redis::{RedisResult, cmd, pipe};
 
 use super::{RedisLedger, script, unavailable, wire};

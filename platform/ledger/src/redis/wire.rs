@@ -2,7 +2,7 @@
 
 use contract::{
     ActivityId, OrderId,
-    ledger::{BatchReply, Counters, Outcome, RequestKey, Reservation, Window},
+    stock::{BatchReply, Counters, Outcome, RequestKey, Reservation, Window},
 };
 use redis::{Cmd, Value, cmd};
 

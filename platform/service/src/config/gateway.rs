@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use contract::ledger::Window;
+use contract::stock::Window;
 
 use super::{Check, raw};
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use commit_log::{Log, LogError};
 use contract::{
     ActivityId,
-    ledger::{Command, Entry, Ledger, Outcome, Replayed, Reservation, Window},
+    stock::{Command, Entry, Ledger, Outcome, Replayed, Reservation, Window},
 };
 
 use super::{Fence, FenceError, Lost, salvage::salvage};

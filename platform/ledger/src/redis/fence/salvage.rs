@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use contract::{
     OrderId,
-    ledger::{Counters, Entry, Event, Hold, HoldState, Ledger, Snapshot},
+    stock::{Counters, Entry, Event, Hold, HoldState, Ledger, Snapshot},
 };
 
 /// Brings `ledger`, which is the journal's, to the state `found` in Redis, and returns the entries that lead there.
@@ -30,7 +30,7 @@ pub(super) fn salvage(ledger: &mut Ledger, found: &Snapshot, counters: Counters,
         salvaged.replay(&entry).ok()?;
         entries.push(entry);
     }
-    if salvaged.terms() != found.terms {
+    if salvaged.rules() != found.rules {
         return None;
     }
     let led_to = salvaged.counters();
@@ -70,8 +70,8 @@ fn events(before: &Snapshot, after: &Snapshot) -> Option<Vec<Event>> {
         _ => return None,
     };
     let (first, last) = if delta > 0 { (restocked, None) } else { (None, restocked) };
-    let ends_at_ms = after.terms.ends_at_ms;
-    let ended = (ends_at_ms < before.terms.ends_at_ms).then_some(Event::Ended { ends_at_ms });
+    let ends_at_ms = after.rules.ends_at_ms;
+    let ended = (ends_at_ms < before.rules.ends_at_ms).then_some(Event::Ended { ends_at_ms });
     Some(first.into_iter().chain(turned).chain(given_back).chain(kept).chain(last).chain(ended).collect())
 }
 

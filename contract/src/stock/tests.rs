@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const TERMS: Terms = Terms { per_user_limit: 1, starts_at_ms: 1_000, ends_at_ms: 9_000 };
+const TERMS: Rules = Rules { per_user_limit: 1, starts_at_ms: 1_000, ends_at_ms: 9_000 };
 const DURING: u64 = 5_000;
 
 fn activity() -> ActivityId {
@@ -27,7 +27,7 @@ fn held(id: i64, repeated: bool) -> Outcome {
 }
 
 fn ledger(stock: u64, per_user_limit: u32) -> Ledger {
-    Ledger::open(activity(), stock, Terms { per_user_limit, ..TERMS }, 0).0
+    Ledger::open(activity(), stock, Rules { per_user_limit, ..TERMS }, 0).0
 }
 
 /// Runs `script` and compares each answer.
@@ -142,14 +142,14 @@ fn a_sale_that_was_ended_sells_no_more() {
             (asks(13, 1, Some(2), 1), DURING + 1, Outcome::Ended),
         ],
     );
-    assert_eq!(ledger.terms().ends_at_ms, DURING, "the first end counts");
+    assert_eq!(ledger.rules().ends_at_ms, DURING, "the first end counts");
 
     let ledger =
         check(3, 1, &[(end(DURING + 5), DURING, Outcome::Done), (asks(10, 1, None, 1), DURING, Outcome::Ended)]);
-    assert_eq!(ledger.terms().ends_at_ms, DURING, "an end to come counts as now");
+    assert_eq!(ledger.rules().ends_at_ms, DURING, "an end to come counts as now");
 
     let ledger = check(3, 1, &[(end(1), 1, Outcome::Done), (asks(10, 1, None, 1), 1, Outcome::Ended)]);
-    assert_eq!((ledger.terms().starts_at_ms, ledger.terms().ends_at_ms), (0, 1), "ended before its start");
+    assert_eq!((ledger.rules().starts_at_ms, ledger.rules().ends_at_ms), (0, 1), "ended before its start");
 }
 
 #[test]
@@ -219,7 +219,7 @@ proptest! {
     /// A snapshot at any point and the journal from anywhere before it give the ledger back.
     #[test]
     fn the_journal_is_the_ledger(stock in 0_u64..12, limit in 1_u32..4, history in history(), cut in 0_usize..60) {
-        let (mut live, opened) = Ledger::open(activity(), stock, Terms { per_user_limit: limit, ..TERMS }, 0);
+        let (mut live, opened) = Ledger::open(activity(), stock, Rules { per_user_limit: limit, ..TERMS }, 0);
         let mut journal = vec![opened];
         let mut snapshot = live.snapshot();
         for (step, (command, now_ms)) in history.iter().enumerate() {
@@ -273,8 +273,8 @@ fn what_contradicts_itself_is_not_restored() {
 
 #[test]
 fn a_window_slides_with_each_user() {
-    let terms = Terms { per_user_limit: 9, starts_at_ms: 0, ends_at_ms: 10_000 };
-    let (mut ledger, _) = Ledger::open(ActivityId::from_i64(1).unwrap(), 100, terms, 0);
+    let rules = Rules { per_user_limit: 9, starts_at_ms: 0, ends_at_ms: 10_000 };
+    let (mut ledger, _) = Ledger::open(ActivityId::from_i64(1).unwrap(), 100, rules, 0);
     ledger.set_window(Window { max: 2, within_ms: 1_000 });
     let mut order = 0;
     let mut ask = |user: i64, request: Option<u8>, now_ms: u64| {

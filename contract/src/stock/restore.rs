@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Counters, Entry, Event, Hold, HoldState, Ledger, Share};
-use crate::{ActivityId, OperationId, activity::Terms};
+use crate::{ActivityId, OperationId, activity::Rules};
 
 /// A ledger's state at `seq`, as the database has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Snapshot {
     /// Whose ledger.
     pub activity: ActivityId,
     /// The rules now: those it was opened with, and the end of a sale that was ended before its time.
-    pub terms: Terms,
+    pub rules: Rules,
     /// Units under the ledger.
     pub total: u64,
     /// Epoch at `seq`.
@@ -60,8 +60,8 @@ impl Ledger {
     /// # Errors
     /// [`RestoreError::Oversold`] where the counts can't be.
     pub fn restore(snapshot: &Snapshot) -> Result<Self, RestoreError> {
-        let Snapshot { activity, terms, total, epoch, seq, .. } = *snapshot;
-        let mut ledger = Self::opened(activity, total, terms);
+        let Snapshot { activity, rules, total, epoch, seq, .. } = *snapshot;
+        let mut ledger = Self::opened(activity, total, rules);
         let (mut held, mut sold) = (0_u64, 0_u64);
         for hold in &snapshot.holds {
             let asked = &hold.reservation;
@@ -93,7 +93,7 @@ impl Ledger {
         holds.sort_unstable_by_key(|hold| hold.reservation.order);
         Snapshot {
             activity: self.activity,
-            terms: self.terms,
+            rules: self.rules,
             total: self.counters.total,
             epoch: self.counters.epoch,
             seq: self.counters.seq,
@@ -128,8 +128,8 @@ impl Ledger {
             return ledger.replay(entry);
         }
         match entry.event {
-            Event::Opened { stock, terms } if entry.seq == 1 => {
-                ledgers.insert(entry.activity, Self::opened(entry.activity, stock, terms));
+            Event::Opened { stock, rules } if entry.seq == 1 => {
+                ledgers.insert(entry.activity, Self::opened(entry.activity, stock, rules));
                 Ok(Replayed::Applied)
             }
             Event::Opened { .. }

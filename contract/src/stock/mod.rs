@@ -23,7 +23,7 @@ pub use window::Window;
 /// Units of one ledger, at most: every count is exact in JSON and in Lua, 2^53 - 1.
 pub const UNITS_MAX: u64 = (1 << 53) - 1;
 
-use crate::{ActivityId, OperationId, OrderId, UserId, activity::Terms};
+use crate::{ActivityId, OperationId, OrderId, UserId, activity::Rules};
 
 /// Digest of an Idempotency-Key and the user who sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,7 +108,7 @@ pub enum Event {
         /// Units for sale.
         stock: u64,
         /// The rules.
-        terms: Terms,
+        rules: Rules,
     },
     /// Units are held for an order.
     Held(Reservation),
@@ -212,7 +212,7 @@ struct Share {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     activity: ActivityId,
-    terms: Terms,
+    rules: Rules,
     counters: Counters,
     orders: HashMap<OrderId, Hold>,
     requests: HashMap<RequestKey, OrderId>,
@@ -225,16 +225,16 @@ pub struct Ledger {
 
 impl Ledger {
     /// A new ledger and its first entry.
-    pub fn open(activity: ActivityId, stock: u64, terms: Terms, now_ms: u64) -> (Self, Entry) {
-        let event = Event::Opened { stock, terms };
+    pub fn open(activity: ActivityId, stock: u64, rules: Rules, now_ms: u64) -> (Self, Entry) {
+        let event = Event::Opened { stock, rules };
         let entry = Entry { activity, epoch: 1, seq: 1, at_ms: now_ms, event };
-        (Self::opened(activity, stock, terms), entry)
+        (Self::opened(activity, stock, rules), entry)
     }
 
-    fn opened(activity: ActivityId, stock: u64, terms: Terms) -> Self {
+    fn opened(activity: ActivityId, stock: u64, rules: Rules) -> Self {
         Self {
             activity,
-            terms,
+            rules,
             counters: Counters { total: stock, available: stock, held: 0, sold: 0, epoch: 1, seq: 1 },
             orders: HashMap::new(),
             requests: HashMap::new(),
@@ -261,8 +261,8 @@ impl Ledger {
     }
 
     /// The rules it was opened with; the end is earlier where the sale was ended before its time.
-    pub fn terms(&self) -> Terms {
-        self.terms
+    pub fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// An order that was given units.
@@ -314,7 +314,7 @@ impl Ledger {
                     (Outcome::Refused, None)
                 }
             }
-            Command::End { .. } if self.terms.ends_at_ms <= now_ms => (Outcome::Done, None),
+            Command::End { .. } if self.rules.ends_at_ms <= now_ms => (Outcome::Done, None),
             // The caller's clock may be ahead of this one; nothing is sold until this one has caught up.
             Command::End { ends_at_ms } => (Outcome::Done, Some(Event::Ended { ends_at_ms: ends_at_ms.min(now_ms) })),
         }
@@ -327,7 +327,7 @@ impl Ledger {
             let same = first.quantity == asked.quantity && first.user == asked.user;
             return Some(if same { Outcome::Held { order: *order, repeated: true } } else { Outcome::KeyReused });
         }
-        let share = self.shares.get(&asked.user).filter(|_| self.terms.per_user_limit == 1 && asked.quantity == 1)?;
+        let share = self.shares.get(&asked.user).filter(|_| self.rules.per_user_limit == 1 && asked.quantity == 1)?;
         Some(Outcome::Held { order: share.latest, repeated: true })
     }
 
@@ -340,13 +340,13 @@ impl Ledger {
         }
         let owned = self.shares.get(&asked.user).map_or(0, |share| share.quantity);
         let wanted = owned.checked_add(asked.quantity);
-        if now_ms < self.terms.starts_at_ms {
+        if now_ms < self.rules.starts_at_ms {
             Some(Outcome::NotStarted)
-        } else if now_ms >= self.terms.ends_at_ms {
+        } else if now_ms >= self.rules.ends_at_ms {
             Some(Outcome::Ended)
         } else if !self.attempts.admit(self.window, asked.user, now_ms) {
             Some(Outcome::RateLimited)
-        } else if asked.quantity == 0 || wanted.is_none_or(|wanted| wanted > self.terms.per_user_limit) {
+        } else if asked.quantity == 0 || wanted.is_none_or(|wanted| wanted > self.rules.per_user_limit) {
             Some(Outcome::LimitReached)
         } else if self.orders.contains_key(&asked.order) {
             Some(Outcome::Conflict)
@@ -400,7 +400,7 @@ impl Ledger {
                 counters.total = moved(counters.total, delta);
                 assert!(self.restocks.insert(operation), "restock {operation} applied twice");
             }
-            Event::Ended { ends_at_ms } => self.terms = self.terms.ended_at(ends_at_ms),
+            Event::Ended { ends_at_ms } => self.rules = self.rules.ended_at(ends_at_ms),
         }
         self.assert_conserved();
     }
