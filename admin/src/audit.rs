@@ -6,10 +6,10 @@ mod book;
 mod tests;
 
 use contract::{ActivityId, stock::Counters};
+use domain::{DatabaseCounts, SaleError, SaleStore};
 use foundation::Clock;
 use ledger::{LedgerClient, LedgerUnavailable};
 use serde::Serialize;
-use store::{DatabaseCounts, SaleStore, StoreError};
 use utoipa::ToSchema;
 
 pub use book::{Book, Follower, Totals};
@@ -95,7 +95,7 @@ pub struct Check {
 pub enum AuditError {
     /// The database did not say.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] SaleError),
     /// The ledger did not say.
     #[error(transparent)]
     Ledger(#[from] LedgerUnavailable),
@@ -130,7 +130,8 @@ pub async fn audit<S: SaleStore, K: LedgerClient, C: Clock>(
     (store, ledgers, book, clock): (&S, &K, &Book, &C),
 ) -> Result<Audit, AuditError> {
     let at = clock.now_ms();
-    let mirrored_seq = store.audit_counts(activity).await?.map_or(0, |counts| counts.seq);
+    let mirrored_seq =
+        store.audit_counts(activity).await.map_err(Into::<SaleError>::into)?.map_or(0, |counts| counts.seq);
     let floor_seq = mirrored_seq.max(book.head_seq(activity));
     let mut ledger = CLOSED;
     let mut is_asked = false;
@@ -140,7 +141,7 @@ pub async fn audit<S: SaleStore, K: LedgerClient, C: Clock>(
             ledger = ledgers.counters(activity).await?.unwrap_or(CLOSED);
             is_asked = true;
         }
-        let database = store.audit_counts(activity).await?.unwrap_or_default();
+        let database = store.audit_counts(activity).await.map_err(Into::<SaleError>::into)?.unwrap_or_default();
         let log_there = book.at(activity, database.seq);
         let caught_up = ledger.seq >= floor_seq && database.seq >= ledger.seq && log_there.is_some();
         if caught_up || clock.now_ms() >= deadline_ms {

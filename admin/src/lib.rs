@@ -6,9 +6,6 @@ pub mod audit;
 mod open_once;
 pub mod opening;
 mod service;
-#[cfg(test)]
-#[path = "../../order-core/testing/mod.rs"]
-mod testing;
 pub mod warmer;
 
 pub use open_once::OpenOnce;

@@ -7,10 +7,6 @@ pub mod payments;
 mod service;
 mod shelf;
 mod snapshots;
-#[cfg(test)]
-#[path = "../testing/mod.rs"]
-mod testing;
-pub mod workers;
 
 pub use carts::{CartOrder, Carts, RedisCarts};
 pub use payments::{MockPlatform, Providers};

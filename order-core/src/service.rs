@@ -6,6 +6,7 @@ use contract::{
     token::{Audience, TokenKey},
     topic,
 };
+use domain::Parked;
 use foundation::{
     Clock, Readiness,
     config::{LimitsConfig, ServerConfig},
@@ -16,18 +17,15 @@ use foundation::{
 use images::Images;
 use ledger::LedgerClient;
 use limits::{Limits, Windows, WrongTries};
-use store::{Parked, Passwords, Store};
+use store::{Passwords, Store};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use workers::{Journal, Keeper, PayBack as _, Refunder, Relay, Timeouts, Worker};
 
 use crate::{
     Carts, Changes, MockPlatform, Providers,
     api::{Api, LIMITED, router},
-    payments::{
-        Refunder,
-        mock::{self, MockNotices},
-    },
-    workers::{self, Journal, Keeper, Relay, Timeouts, Worker},
+    payments::mock::{self, MockNotices},
 };
 
 /// Parked sales that `/readyz` names.

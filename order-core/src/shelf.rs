@@ -19,7 +19,7 @@ use contract::{
 use moka::future::Cache;
 use store::{Detail, Store, StoreError};
 
-use crate::workers::{Worker, WorkerError};
+use workers::{Worker, WorkerError};
 
 /// Products that are kept.
 const KEPT_MAX: u64 = 10_000;
@@ -158,7 +158,7 @@ impl<L: Log> Changes<L> {
     /// Those of the log and the database.
     pub async fn follow(log: &L, store: Store) -> Result<(Self, Shelf), WorkerError> {
         let consumer = log.follow(&[topic::CATALOGUE]).await?;
-        let shelf = Shelf::new(store).await?;
+        let shelf = Shelf::new(store).await.map_err(WorkerError::store)?;
         Ok((Self { consumer, shelf: shelf.clone() }, shelf))
     }
 }
@@ -169,7 +169,7 @@ impl<L: Log> Worker for Changes<L> {
     async fn step(&mut self) -> Result<(), WorkerError> {
         for record in self.consumer.poll(BATCH_MAX).await? {
             match ProductChanged::decode(&record.value) {
-                Ok(ProductChanged { product }) => self.shelf.changed(product).await?,
+                Ok(ProductChanged { product }) => self.shelf.changed(product).await.map_err(WorkerError::store)?,
                 Err(error) => tracing::warn!(%error, offset = record.offset, "not a change of a product"),
             }
         }

@@ -25,7 +25,7 @@ impl Snapshots {
 impl SnapshotSource for Snapshots {
     fn snapshots(&self) -> impl Future<Output = Result<Vec<Snapshot>, String>> + Send {
         let store = self.store.clone();
-        let asked = self.runtime.spawn(async move { store::SaleStore::snapshots(&store).await });
+        let asked = self.runtime.spawn(async move { domain::SaleStore::snapshots(&store).await });
         async move {
             let snapshots = asked.await.map_err(|error| error.to_string())?;
             snapshots.map_err(|error| error.to_string())

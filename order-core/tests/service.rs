@@ -11,13 +11,11 @@ use contract::{
     stock::{Counters, Outcome, Reservation, Window},
     topic,
 };
+use domain::{DatabaseCounts, PaidOutcome, SaleStore};
 use foundation::{Clock, IdMaker, Readiness, SystemClock, config, metrics::Registry};
 use ledger::{LedgerClient, local::LocalLedger};
 use order_core::{OrderCore, Snapshots};
-use store::{
-    AddedSale, Attributes, DatabaseCounts, Ids, NewCategory, NewProduct, NewSale, NewSku, PaidOutcome, Passwords,
-    SaleStore, Settings, Store,
-};
+use store::{AddedSale, Attributes, Ids, NewCategory, NewProduct, NewSale, NewSku, Passwords, Settings, Store};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

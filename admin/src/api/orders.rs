@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use contract::{ActivityId, Cents, OrderId, SkuId, UserId, openapi};
+use domain::order_state::OrderState;
 use foundation::{
     Clock,
     web::{Json, Path, Problem, Query},
@@ -13,7 +14,7 @@ use foundation::{
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use store::{Moved, OrderQuery, RegisteredUser, StaffOrder, order_state::OrderState};
+use store::{Moved, OrderQuery, RegisteredUser, StaffOrder};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{

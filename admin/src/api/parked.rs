@@ -2,13 +2,14 @@
 
 use axum::extract::State;
 use contract::{ActivityId, openapi};
+use domain::Parked;
 use foundation::{
     Clock,
     web::{Json, Path, Query},
 };
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
-use store::{PARKED_REASON_CHARS_MAX, Parked};
+use store::PARKED_REASON_CHARS_MAX;
 use utoipa::ToSchema;
 
 use super::{

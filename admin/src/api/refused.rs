@@ -4,6 +4,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use domain::SaleError;
 use foundation::web::Problem;
 use ledger::LedgerUnavailable;
 use serde_json::json;
@@ -26,10 +27,16 @@ impl From<StoreError> for Refused {
             StoreError::Ids(_) | StoreError::Unavailable(_) | StoreError::Database(_) => {
                 Problem::unavailable(&error, 1)
             }
-            StoreError::Gap { .. }
-            | StoreError::Contradiction(_)
-            | StoreError::Unsuitable(_)
-            | StoreError::Migration(_) => Problem::internal(&error),
+            StoreError::Sale(_) | StoreError::Unsuitable(_) | StoreError::Migration(_) => Problem::internal(&error),
+        })
+    }
+}
+
+impl From<SaleError> for Refused {
+    fn from(error: SaleError) -> Self {
+        Self(match error {
+            SaleError::Failed { .. } => Problem::unavailable(&error, 1),
+            SaleError::Gap { .. } | SaleError::Contradiction(_) => Problem::internal(&error),
         })
     }
 }

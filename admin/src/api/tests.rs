@@ -4,10 +4,12 @@ mod opening;
 mod parked;
 mod steer;
 
+use domain::RefundStore as _;
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicI64, Ordering},
 };
+use support::{HandClock, MemoryLedgers, MemoryLog, START_MS};
 
 use axum::{
     Router,
@@ -17,20 +19,15 @@ use axum::{
     response::Response,
 };
 use contract::{OrderId, UserId, record::Record as _, stock::Reservation, topic};
+use domain::SaleStore;
 use foundation::{Clock, config, rfc3339, web::harden};
 use limits::{LocalWindows, Windows};
 use serde_json::{Value, json};
-use store::{Ids, SaleStore, Settings, Store};
+use store::{Ids, Settings, Store};
 use tower::ServiceExt;
 
 use super::*;
-use crate::{
-    OpenOnce,
-    audit::Follower,
-    ensure_first_admin,
-    testing::{HandClock, MemoryLedgers, MemoryLog, START_MS},
-    warmer::Warmer,
-};
+use crate::{OpenOnce, audit::Follower, ensure_first_admin, warmer::Warmer};
 
 const SECRET: &[u8] = b"a secret of the test";
 const PASSWORD: &str = "correct horse";

@@ -3,13 +3,13 @@ use contract::{
     record::{Action, LedgerCommand},
     stock::{Entry, Event, Reservation},
 };
-use store::{
+use domain::{
     conformance::{PAY_WITHIN_MS, activity},
     model::ModelStore,
 };
 
 use super::*;
-use crate::testing::{HandClock, MemoryLedgers, MemoryLog};
+use support::{HandClock, MemoryLedgers, MemoryLog};
 
 struct Mall {
     clock: HandClock,

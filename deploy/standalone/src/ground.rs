@@ -23,6 +23,7 @@ use order_core::{MockPlatform, Providers, Snapshots};
 use store::{Ids, Settings, Store};
 
 use std::sync::Arc;
+use workers::PayBack as _;
 
 /// How soon it is noticed that the ledger's thread has died.
 const THREAD_LOOK_EVERY: Duration = Duration::from_millis(200);

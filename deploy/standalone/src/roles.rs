@@ -141,7 +141,7 @@ pub(crate) fn spawn_order_core(
         let part = readiness.part("ledgers", "Redis has yet to be compared with the log");
         let (store, stop) = (store.clone(), stop.clone());
         services.spawn(async move {
-            order_core::workers::guard(fence, store, SystemClock, part, stop).await;
+            workers::guard(fence, store, SystemClock, part, stop).await;
             Ok(())
         });
     }

@@ -8,14 +8,12 @@ use axum::{
     response::IntoResponse,
 };
 use contract::{AddressId, OrderId, SkuId, openapi::whole};
+use domain::order_state::{Happening, OrderState};
 use foundation::web::{Json, Path, Problem, Raw, idempotency_key, json_from, openapi::IdempotencyKey};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use store::{
-    CART_UNITS_MAX, Goods, Moved, NewOrder, ORDER_LINES_MAX, Placed,
-    order_state::{Happening, OrderState},
-};
+use store::{CART_UNITS_MAX, Goods, Moved, NewOrder, ORDER_LINES_MAX, Placed};
 use utoipa::ToSchema;
 
 use super::{Api, Shopper, failed, location, no_store, orders::OrderBody};

@@ -143,10 +143,7 @@ fn failed_shared(error: &StoreError) -> Problem {
     match error {
         StoreError::Ids(_) | StoreError::Unavailable(_) => Problem::unavailable(&error, 1),
         StoreError::Database(sqlx_error) => Problem::unavailable(sqlx_error, 1),
-        StoreError::Gap { .. }
-        | StoreError::Contradiction(_)
-        | StoreError::Unsuitable(_)
-        | StoreError::Migration(_) => Problem::internal(&error),
+        StoreError::Sale(_) | StoreError::Unsuitable(_) | StoreError::Migration(_) => Problem::internal(&error),
     }
 }
 

@@ -6,10 +6,11 @@ use axum::{
     response::IntoResponse,
 };
 use contract::{ActivityId, Cents, OrderId, SkuId, openapi};
+use domain::order_state::OrderState;
 use foundation::web::{Json, Path, Problem, Query};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::{Order, OrderLine, order_state::OrderState};
+use store::{Order, OrderLine};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Api, Shopper, failed, page};

@@ -6,12 +6,14 @@ use axum::{
     response::{Html, IntoResponse},
 };
 use contract::{OrderId, PaymentId, RefundId};
+use domain::order_state::Happening;
 use foundation::web::{Json, Path, Problem, Raw};
 use pay::{PageRequest, Told};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use store::{Arrived, AskedRefund, Begun, Notice, order_state::Happening};
+use store::{Arrived, AskedRefund, Begun, Notice};
 use utoipa::ToSchema;
+use workers::PayBack as _;
 
 use super::{Api, Shopper, checkout::invalid_transition, failed, no_store};
 use crate::payments::{ALIPAY, MOCK, timestamp};

@@ -17,17 +17,16 @@ use contract::{
     activity::Rules,
     stock::{Command, Ledger, Reservation},
 };
+use domain::SaleStore;
 use foundation::{Config, config, web::harden};
 use limits::{LocalWindows, Windows};
 use serde_json::{Value, json};
-use store::{
-    AddedSale, Attributes, Ids, NewCategory, NewProduct, NewSale, NewSku, Passwords, SaleStore, Settings, Store,
-};
+use store::{AddedSale, Attributes, Ids, NewCategory, NewProduct, NewSale, NewSku, Passwords, Settings, Store};
 use tower::ServiceExt;
 
 use super::*;
 use crate::MockPlatform;
-use crate::testing::{HandClock, START_MS};
+use support::{HandClock, START_MS};
 
 const SECRET: &[u8] = b"a secret of the test";
 const COST: u32 = 4;

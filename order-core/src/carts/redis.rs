@@ -12,6 +12,7 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use contract::{Cents, OrderId, SkuId, UserId};
+use domain::SaleError;
 use foundation::redis::Connection;
 use redis::{FromRedisValue, RedisError, Script, ScriptInvocation};
 use store::{
@@ -284,7 +285,7 @@ fn unavailable(error: RedisError) -> StoreError {
 }
 
 fn contradiction(what: String) -> StoreError {
-    StoreError::Contradiction(what)
+    SaleError::Contradiction(what).into()
 }
 
 fn busy(user: UserId) -> StoreError {

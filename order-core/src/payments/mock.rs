@@ -22,7 +22,7 @@ use store::{MockTrade, Store};
 use ureq::Agent;
 
 use super::{agent, post_form, timestamp};
-use crate::workers::{Worker, WorkerError};
+use workers::{Worker, WorkerError};
 
 const APP_ID: &str = "mock-app";
 const SELLER_ID: &str = "mock-seller";
@@ -250,7 +250,7 @@ impl<C: Clock> MockNotices<C> {
             let (payment, tries) = (trade.payment, trade.tries);
             tracing::warn!(%payment, tries, ?answer, ?next_ms, "the shop has not heard of a mock payment");
         }
-        Ok(self.store.mock_trade_told(trade.payment, next_ms).await?)
+        self.store.mock_trade_told(trade.payment, next_ms).await.map_err(WorkerError::store)
     }
 }
 
@@ -258,7 +258,7 @@ impl<C: Clock> Worker for MockNotices<C> {
     const NAME: &'static str = "mock-notices";
 
     async fn step(&mut self) -> Result<(), WorkerError> {
-        let due = self.store.due_mock_trades(self.clock.now_ms(), BATCH_MAX).await?;
+        let due = self.store.due_mock_trades(self.clock.now_ms(), BATCH_MAX).await.map_err(WorkerError::store)?;
         for trade in &due {
             self.tell(trade).await?;
         }

@@ -2,18 +2,17 @@
 //! keys, names and addresses differ.
 
 pub mod mock;
-mod refunder;
 
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use contract::{PaymentId, RefundId};
+use domain::DueRefund;
 use foundation::config::{AlipayConfig, PaymentsConfig};
 use pay::{App, Signer, Verifier};
 use ureq::Agent;
+use workers::PayBack;
 
 pub use mock::MockPlatform;
-pub use refunder::Refunder;
 
 /// The method of the platform that the mall plays itself.
 pub const MOCK: &str = "mock";
@@ -75,25 +74,18 @@ impl Providers {
     pub fn get(&self, method: &str) -> Option<&Provider> {
         self.all.iter().find(|provider| provider.method == method)
     }
+}
 
-    /// The names of all.
-    pub fn methods(&self) -> Vec<&'static str> {
+impl PayBack for Providers {
+    fn methods(&self) -> Vec<&'static str> {
         self.all.iter().map(|provider| provider.method).collect()
     }
 
-    /// Has the platform send money back; it does so once for each `refund`.
-    ///
-    /// # Errors
-    /// Why the money is not known to have gone back.
-    pub(crate) async fn refund(
-        &self,
-        provider: &Provider,
-        (refund, payment): (RefundId, PaymentId),
-        amount: contract::Cents,
-        now_ms: u64,
-    ) -> Result<(), String> {
+    async fn pay_back(&self, due: &DueRefund, now_ms: u64) -> Result<(), String> {
+        let provider = self.get(&due.method).ok_or("this payment method is not set up any more")?;
         let timestamp = timestamp(now_ms);
-        let request = pay::RefundRequest { refund, payment, amount, timestamp: &timestamp };
+        let request =
+            pay::RefundRequest { refund: due.refund, payment: due.payment, amount: due.amount, timestamp: &timestamp };
         let body = provider.app.refund_body(&request).map_err(|error| error.to_string())?;
         let answer = post_form(&self.agent, &provider.app.gateway, body).await?;
         provider.app.refund_answer(&answer).map_err(|error| error.to_string())

@@ -9,9 +9,9 @@ use sqlx::Row;
 use crate::{
     StoreError,
     db::{DbRow, Store, Tx, big, count, id, lock_row, quantity},
-    outgoing::Outgoing,
     page::{Changed, Listed, Page},
 };
+use domain::Outgoing;
 
 /// A flash sale and its stock.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,10 +12,10 @@ use crate::{
     activities::move_stock,
     db::{DbRow, Store, Tx, big, count, id},
     opening::{give_back_unopened, locked},
-    outgoing::Outgoing,
     page::{Listed, Page},
     take_in::RESTOCK,
 };
+use domain::Outgoing;
 
 /// Users named in one call at most.
 pub const ENTRY_RULES_MAX: usize = 1_000;

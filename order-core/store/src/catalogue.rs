@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 use crate::{
     StoreError,
     db::{DbRow, Store, Tx, big, count, id, id_or_none, lock_row},
-    outgoing::Outgoing,
     page::{Changed, Listed, Page},
 };
+use domain::Outgoing;
 
 /// Characters of a category's name, and of an attribute's name or value.
 pub const NAME_CHARS_MAX: usize = 64;

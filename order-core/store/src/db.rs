@@ -10,10 +10,10 @@ pub(crate) use crate::tx::Tx;
 use crate::{
     StoreError,
     connect::{Pools, connect, sqlite_url},
-    outgoing::Outgoing,
     server::Server,
     tx::Writer,
 };
+use domain::Outgoing;
 
 /// Whichever database the address names.
 pub(crate) type Db = sqlx::Any;
@@ -204,7 +204,7 @@ where
 
 /// A count or an instant as the database's BIGINT.
 pub(crate) fn big(value: u64) -> Result<i64, StoreError> {
-    i64::try_from(value).map_err(|_| StoreError::contradiction(format!("{value} is no BIGINT")))
+    Ok(domain::big(value)?)
 }
 
 /// A BIGINT that is a count or an instant.

@@ -1,6 +1,6 @@
 //! Why the database did not do what it was asked, and whether trying again can help.
 
-use contract::ActivityId;
+use domain::{Outlook, SaleError};
 use sqlx::{
     error::{DatabaseError, ErrorKind},
     mysql::MySqlDatabaseError,
@@ -10,19 +10,9 @@ use sqlx::{
 /// Why the database did not do what it was asked. Nothing of the call was written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Entries are missing between the last one taken in and this one.
-    #[error("activity {activity}: entry {found} of the journal follows {last}")]
-    Gap {
-        /// Whose ledger.
-        activity: ActivityId,
-        /// `seq` of the last entry taken in; 0 where the ledger was never opened here.
-        last: u64,
-        /// `seq` of the entry that was offered.
-        found: u64,
-    },
-    /// What was asked contradicts what is written.
-    #[error("the database is contradicted: {0}")]
-    Contradiction(String),
+    /// What was asked does not fit what is stored.
+    #[error(transparent)]
+    Sale(#[from] SaleError),
     /// No id could be made now.
     #[error("no id could be made: {0}")]
     Ids(String),
@@ -38,19 +28,6 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("migration failed: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
-}
-
-/// What can be expected of the next try of the same call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outlook {
-    /// The reason has nothing to do with the rows: another transaction, a lost connection, a full disk, a
-    /// server that is read-only. The same call succeeds once that is over.
-    WillPass,
-    /// The rows themselves are refused: a key, a CHECK, a foreign key, NULL, a value out of range, a
-    /// contradiction. The same call fails every time until somebody changes what is written.
-    WillNotPass,
-    /// The error does not show which of the two it is.
-    Unknown,
 }
 
 /// What is behind an error of the driver.
@@ -74,13 +51,13 @@ pub(crate) enum Cause {
 
 impl StoreError {
     pub(crate) fn contradiction(what: impl Into<String>) -> Self {
-        Self::Contradiction(what.into())
+        Self::Sale(SaleError::contradiction(what))
     }
 
     /// Whether the same call can succeed later. The one place that decides it.
     pub fn outlook(&self) -> Outlook {
         match self {
-            Self::Gap { .. } | Self::Contradiction(_) => Outlook::WillNotPass,
+            Self::Sale(error) => error.outlook(),
             Self::Ids(_) | Self::Unavailable(_) => Outlook::WillPass,
             Self::Unsuitable(_) | Self::Migration(_) => Outlook::Unknown,
             Self::Database(error) => match Cause::of(error) {
@@ -96,6 +73,19 @@ impl StoreError {
     /// Whether the database gave the call up because of another one; the same call may well succeed now.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Database(error) if Cause::of(error) == Cause::Contention)
+    }
+}
+
+impl From<StoreError> for SaleError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Sale(error) => error,
+            StoreError::Ids(_)
+            | StoreError::Unavailable(_)
+            | StoreError::Database(_)
+            | StoreError::Unsuitable(_)
+            | StoreError::Migration(_) => Self::Failed { reason: error.to_string(), outlook: error.outlook() },
+        }
     }
 }
 

@@ -11,25 +11,19 @@ mod admission;
 mod cart;
 mod cart_claims;
 mod catalogue;
-pub mod conformance;
 mod connect;
 mod db;
 mod error;
 mod idempotency;
 mod mock_trades;
-pub mod model;
 mod moves;
 mod opening;
-pub mod order_state;
 mod orders;
-mod outgoing;
 mod page;
 mod parked;
 mod passwords;
 mod payments;
-mod plan;
 mod refunds;
-mod sale;
 mod sale_sql;
 mod seed;
 mod server;
@@ -54,7 +48,7 @@ pub use catalogue::{
     NewProduct, NewSku, PRICE_CENTS_MAX, Product, ProductPatch, Sku, SkuPatch, TITLE_CHARS_MAX,
 };
 pub use db::{Ids, Settings, Store};
-pub use error::{Outlook, StoreError};
+pub use error::StoreError;
 pub use idempotency::Once;
 pub use mock_trades::MockTrade;
 pub use moves::Moved;
@@ -64,11 +58,7 @@ pub use page::{Changed, Listed, PAGE_MAX, Page, cursor_number};
 pub use parked::PARKED_REASON_CHARS_MAX;
 pub use passwords::{PASSWORD_BYTES_MAX, Passwords, SignIn};
 pub use payments::{Arrived, Begun, Notice, Payment};
-pub use refunds::{AskedRefund, DueRefund, Purpose};
-pub use sale::{
-    DatabaseCounts, HoldUnits, OutboxRow, PARKED_LISTED_MAX, PaidOutcome, Parked, REPEAT_ROWS_MAX, Retried, SaleStore,
-    StatusUnits, TAKE_IN_MAX, TakenIn,
-};
+pub use refunds::{AskedRefund, Purpose};
 pub use shelf::{Detail, Displayed, ShelfPage, Sort};
 pub use shop_orders::{Goods, NewOrder, ORDER_LINES_MAX, Placed};
 

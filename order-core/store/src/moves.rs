@@ -6,10 +6,12 @@ use contract::{ActivityId, OrderId, UserId};
 use crate::{
     StoreError,
     db::{Store, Tx, big, id, id_or_none, retried},
-    order_state::{Fulfilment, Happening, OrderState},
-    outgoing::Outgoing,
     sale_sql::order_state,
     shop_orders::give_stock_back,
+};
+use domain::{
+    Outgoing,
+    order_state::{Fulfilment, Happening, OrderState},
 };
 
 /// What became of a move.

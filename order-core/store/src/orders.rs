@@ -9,10 +9,10 @@ use crate::{
     StoreError,
     catalogue::from_json,
     db::{Db, DbRow, Store, count, id, id_or_none, push_in, quantity},
-    order_state::OrderState,
     page::{Listed, Page},
     sale_sql::order_state,
 };
+use domain::order_state::OrderState;
 
 /// An order.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,9 +7,11 @@ use crate::{
     StoreError,
     db::{Store, Tx, big, count, id, is_taken, lock_row, retried},
     moves::{Standing, standing, step},
-    order_state::{Fulfilment, Happening, OrderState},
-    outgoing::Outgoing,
     refunds::Purpose,
+};
+use domain::{
+    Outgoing,
+    order_state::{Fulfilment, Happening, OrderState},
 };
 
 /// `payments.status` until money has come.

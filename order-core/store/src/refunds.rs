@@ -7,8 +7,11 @@ use crate::{
     StoreError,
     db::{Db, DbRow, Store, Tx, big, count, id, lock_row, retried},
     moves::{Moved, standing, step},
-    order_state::{Happening, OrderState},
     payments::SUCCEEDED,
+};
+use domain::{
+    DueRefund, RefundStore,
+    order_state::{Happening, OrderState},
 };
 
 /// `refunds.status`: a buyer asks.
@@ -66,21 +69,6 @@ pub enum AskedRefund {
     Unknown,
     /// There is no money to give back in this state.
     Refused(OrderState),
-}
-
-/// Money that a provider is to send back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DueRefund {
-    /// The provider knows it by this, and sends it once however often it is asked.
-    pub refund: RefundId,
-    /// Of which payment.
-    pub payment: PaymentId,
-    /// Which provider.
-    pub method: String,
-    /// The provider's own name for the payment.
-    pub trade_no: String,
-    /// How much.
-    pub amount: Cents,
 }
 
 impl Store {
@@ -157,36 +145,6 @@ impl Store {
         .await
     }
 
-    /// Refunds that the providers of `methods` are to send, the oldest first. Refunds by other methods wait without
-    /// holding up these.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn due_refunds(&self, methods: &[&str], limit: u32) -> Result<Vec<DueRefund>, StoreError> {
-        if methods.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut query = QueryBuilder::<Db>::new(
-            "SELECT r.id, r.payment_id, r.amount_cents, p.method, p.provider_trade_no FROM refunds r \
-             JOIN payments p ON p.id = r.payment_id WHERE r.status = ",
-        );
-        query.push_bind(APPROVED);
-        push_methods(&mut query, " AND p.method IN (", methods);
-        query.push(" ORDER BY r.id LIMIT ").push_bind(i64::from(limit));
-        let rows = query.build().fetch_all(self.readers()).await?;
-        let due = |row: &DbRow| {
-            let trade_no: Option<String> = row.try_get("provider_trade_no")?;
-            Ok(DueRefund {
-                refund: id(row, "id", RefundId::from_i64)?,
-                payment: id(row, "payment_id", PaymentId::from_i64)?,
-                method: row.try_get("method")?,
-                trade_no: trade_no.unwrap_or_default(),
-                amount: Cents::new(row.try_get("amount_cents")?),
-            })
-        };
-        rows.iter().map(due).collect()
-    }
-
     /// The number of approved refunds whose method is not one of `methods`.
     ///
     /// # Errors
@@ -200,48 +158,6 @@ impl Store {
             push_methods(&mut query, " AND p.method NOT IN (", methods);
         }
         count(&query.build().fetch_one(self.readers()).await?, "refunds")
-    }
-
-    /// The provider has sent it. Telling so again changes nothing.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn refund_done(&self, due: &DueRefund, now_ms: u64) -> Result<(), StoreError> {
-        retried(|| async {
-            let mut tx = self.begin_write().await?;
-            let done = sqlx::query("UPDATE refunds SET status = ? WHERE id = ? AND status = ?")
-                .bind(DONE)
-                .bind(due.refund.as_i64())
-                .bind(APPROVED)
-                .execute(&mut *tx)
-                .await?;
-            if done.rows_affected() == 0 {
-                return Ok(());
-            }
-            let query = sqlx::query("UPDATE payments SET status = ? WHERE id = ?");
-            query.bind(REFUNDED).bind(due.payment.as_i64()).execute(&mut *tx).await?;
-            let row = sqlx::query("SELECT order_id, purpose FROM refunds WHERE id = ?");
-            let row = row.bind(due.refund.as_i64()).fetch_one(&mut *tx).await?;
-            let purpose: &str = row.try_get("purpose")?;
-            let purpose = Purpose::parse(purpose)
-                .ok_or_else(|| StoreError::contradiction(format!("a refund is for {purpose:?}")))?;
-            match purpose {
-                Purpose::Order => {
-                    let standing = standing(&mut tx, id(&row, "order_id", OrderId::from_i64)?).await?;
-                    if let Some(standing) = standing
-                        && let Ok(to) = standing.state.apply(Happening::Refund)
-                    {
-                        let records = step(&mut tx, &standing, to, now_ms).await?;
-                        self.send(&mut tx, records).await?;
-                    }
-                }
-                Purpose::Twice | Purpose::Late => {}
-            }
-            tx.commit().await?;
-            self.bell.notify_one();
-            Ok(())
-        })
-        .await
     }
 
     /// Adds the refund of a payment that came without an order to pay for. The transaction has to be the one that took
@@ -284,6 +200,73 @@ impl Store {
         .execute(&mut **tx)
         .await?;
         RefundId::from_i64(number).map(Some).ok_or_else(|| StoreError::Ids(number.to_string()))
+    }
+}
+
+impl RefundStore for Store {
+    type Error = StoreError;
+
+    async fn due_refunds(&self, methods: &[&str], limit: u32) -> Result<Vec<DueRefund>, StoreError> {
+        if methods.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut query = QueryBuilder::<Db>::new(
+            "SELECT r.id, r.payment_id, r.amount_cents, p.method, p.provider_trade_no FROM refunds r \
+             JOIN payments p ON p.id = r.payment_id WHERE r.status = ",
+        );
+        query.push_bind(APPROVED);
+        push_methods(&mut query, " AND p.method IN (", methods);
+        query.push(" ORDER BY r.id LIMIT ").push_bind(i64::from(limit));
+        let rows = query.build().fetch_all(self.readers()).await?;
+        let due = |row: &DbRow| {
+            let trade_no: Option<String> = row.try_get("provider_trade_no")?;
+            Ok(DueRefund {
+                refund: id(row, "id", RefundId::from_i64)?,
+                payment: id(row, "payment_id", PaymentId::from_i64)?,
+                method: row.try_get("method")?,
+                trade_no: trade_no.unwrap_or_default(),
+                amount: Cents::new(row.try_get("amount_cents")?),
+            })
+        };
+        rows.iter().map(due).collect()
+    }
+
+    async fn refund_done(&self, due: &DueRefund, now_ms: u64) -> Result<(), StoreError> {
+        retried(|| async {
+            let mut tx = self.begin_write().await?;
+            let done = sqlx::query("UPDATE refunds SET status = ? WHERE id = ? AND status = ?")
+                .bind(DONE)
+                .bind(due.refund.as_i64())
+                .bind(APPROVED)
+                .execute(&mut *tx)
+                .await?;
+            if done.rows_affected() == 0 {
+                return Ok(());
+            }
+            let query = sqlx::query("UPDATE payments SET status = ? WHERE id = ?");
+            query.bind(REFUNDED).bind(due.payment.as_i64()).execute(&mut *tx).await?;
+            let row = sqlx::query("SELECT order_id, purpose FROM refunds WHERE id = ?");
+            let row = row.bind(due.refund.as_i64()).fetch_one(&mut *tx).await?;
+            let purpose: &str = row.try_get("purpose")?;
+            let purpose = Purpose::parse(purpose)
+                .ok_or_else(|| StoreError::contradiction(format!("a refund is for {purpose:?}")))?;
+            match purpose {
+                Purpose::Order => {
+                    let standing = standing(&mut tx, id(&row, "order_id", OrderId::from_i64)?).await?;
+                    if let Some(standing) = standing
+                        && let Ok(to) = standing.state.apply(Happening::Refund)
+                    {
+                        let records = step(&mut tx, &standing, to, now_ms).await?;
+                        self.send(&mut tx, records).await?;
+                    }
+                }
+                Purpose::Twice | Purpose::Late => {}
+            }
+            tx.commit().await?;
+            self.bell.notify_one();
+            Ok(())
+        })
+        .await
     }
 }
 

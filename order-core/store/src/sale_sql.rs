@@ -7,20 +7,23 @@ use contract::{
     stock::{Entry, Hold, HoldState, Snapshot},
 };
 use sqlx::{QueryBuilder, Row};
-use tokio::sync::Notify;
 
 use crate::{
     StoreError,
     db::{Db, DbRow, INSERT_ROWS_MAX, Store, big, count, id, push_in, retried},
     moves::{Moved, standing, step},
-    order_state::{Happening, OrderState},
-    outgoing::Outgoing,
-    parked::{all_parked, go_on},
-    sale::{DatabaseCounts, OutboxRow, PaidOutcome, Parked, REPEAT_ROWS_MAX, Retried, SaleStore, TakenIn},
+    parked::all_parked,
     take_in::{RESTOCK, hold_row, hold_state, hold_word, ledger_row},
+};
+use domain::{
+    DatabaseCounts, OutboxRow, Outgoing, PaidOutcome, Parked, REPEAT_ROWS_MAX, Retried, SaleStore, TakenIn,
+    order_state::{Happening, OrderState},
+    parked::go_on,
 };
 
 impl SaleStore for Store {
+    type Error = StoreError;
+
     async fn take_in(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
         retried(|| self.take_in_entries(entries, now_ms)).await
     }
@@ -130,8 +133,8 @@ impl SaleStore for Store {
         Ok(())
     }
 
-    fn outbox_bell(&self) -> &Notify {
-        &self.bell
+    async fn outbox_filled(&self) {
+        self.bell.notified().await;
     }
 
     async fn snapshots(&self) -> Result<Vec<Snapshot>, StoreError> {

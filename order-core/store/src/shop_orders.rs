@@ -12,10 +12,9 @@ use crate::{
     cart_claims::{CartClaim, ClaimState, claim_state},
     catalogue::to_json,
     db::{Db, Store, Tx, big, is_taken, retried},
-    order_state::OrderState,
     orders::{Order, OrderLine},
-    outgoing::Outgoing,
 };
+use domain::{Outgoing, order_state::OrderState};
 
 /// Lines of one order at most.
 pub const ORDER_LINES_MAX: usize = 100;

@@ -7,9 +7,9 @@ use crate::{
     StoreError,
     catalogue::{NewSku, Sku, SkuPatch, exists, from_json, to_json},
     db::{Db, DbRow, Store, big, count, id, lock_row},
-    outgoing::Outgoing,
     page::{Changed, Listed, Page},
 };
+use domain::Outgoing;
 
 impl Store {
     /// Makes a SKU; `None` where its product does not exist.

@@ -13,8 +13,10 @@ use crate::{
     StoreError,
     db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, push_in, quantity},
     parked::parked_among,
+};
+use domain::{
+    TAKE_IN_MAX, TakenIn,
     plan::{HoldRow, Known, LedgerRow, Offer, OrderRow, Plan, turned_orders},
-    sale::{TAKE_IN_MAX, TakenIn},
 };
 
 /// `inbox.source` of an admin's restocks.

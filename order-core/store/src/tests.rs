@@ -24,10 +24,13 @@ mod steer;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use contract::Activity;
+use domain::{
+    conformance::{self, Fixture, PAY_WITHIN_MS, activity, histories, suite},
+    *,
+};
 use proptest::prelude::*;
 
 use super::*;
-use crate::conformance::{Fixture, PAY_WITHIN_MS, activity, histories, suite};
 
 /// Above those that the fixtures write.
 fn counting_ids() -> Ids {
@@ -97,10 +100,10 @@ impl Fixture for Place {
 struct Model;
 
 impl Fixture for Model {
-    type Store = model::ModelStore;
+    type Store = domain::model::ModelStore;
 
     async fn fresh(&self) -> Self::Store {
-        model::ModelStore::new(PAY_WITHIN_MS)
+        domain::model::ModelStore::new(PAY_WITHIN_MS)
     }
 
     async fn put_activity(&self, store: &Self::Store, activity: &Activity) {

@@ -14,8 +14,8 @@ use contract::{
     record::{Action, Entries, LedgerCommand, Record as _},
     stock::{Counters, Entry, Event, Ledger, Outcome},
 };
+use domain::{SaleStore, model::ModelStore, order_state::OrderState};
 use ledger::{LedgerClient, LedgerUnavailable};
-use store::{SaleStore, model::ModelStore, order_state::OrderState};
 
 use crate::{client::History, ledger::SimLedger, run::Mutant};
 

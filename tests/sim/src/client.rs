@@ -7,9 +7,9 @@ use std::{
 };
 
 use contract::{ActivityId, OrderId, UserId};
+use domain::{PaidOutcome, SaleStore, order_state::OrderState};
 use foundation::Clock;
 use gateway_core::Keys;
-use store::{PaidOutcome, SaleStore, order_state::OrderState};
 
 use crate::{gateway::Incarnation, store::SimStore, world::World};
 

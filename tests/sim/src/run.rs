@@ -12,12 +12,12 @@ use contract::{
     record::{Action, LedgerCommand, Record},
     topic,
 };
+use domain::model::ModelStore;
 use foundation::Clock;
 use gateway_core::Keys;
 use ledger::LedgerClient;
-use order_core::workers::{self, Journal, Keeper, Relay, Timeouts};
-use store::model::ModelStore;
 use tokio_util::sync::CancellationToken;
+use workers::{self, Journal, Keeper, Relay, Timeouts};
 
 use crate::{
     check,

@@ -10,11 +10,10 @@ use contract::{
     ActivityId, OrderId,
     stock::{Entry, Snapshot},
 };
-use ledger::house::SnapshotSource;
-use store::{
-    DatabaseCounts, OutboxRow, PaidOutcome, Parked, Retried, SaleStore, StoreError, TakenIn, model::ModelStore,
+use domain::{
+    DatabaseCounts, OutboxRow, Outlook, PaidOutcome, Parked, Retried, SaleError, SaleStore, TakenIn, model::ModelStore,
 };
-use tokio::sync::Notify;
+use ledger::house::SnapshotSource;
 
 use crate::world::World;
 
@@ -40,10 +39,10 @@ impl SimStore {
         self.parked.load(Ordering::Relaxed)
     }
 
-    async fn fault(&self) -> Result<(), StoreError> {
+    async fn fault(&self) -> Result<(), SaleError> {
         self.world.pause().await;
         if self.fails_in > 0 && self.world.one_in(self.fails_in) {
-            return Err(StoreError::Unavailable("the connection was lost".to_owned()));
+            return Err(SaleError::Failed { reason: "the connection was lost".to_owned(), outlook: Outlook::WillPass });
         }
         Ok(())
     }
@@ -51,7 +50,9 @@ impl SimStore {
 
 /// The futures of the model are ready at once, so that a call's work can't be cut in two.
 impl SaleStore for SimStore {
-    async fn take_in(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
+    type Error = SaleError;
+
+    async fn take_in(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, SaleError> {
         self.fault().await?;
         let done = self.model.take_in(entries, now_ms).await?;
         self.fault().await?;
@@ -64,73 +65,73 @@ impl SaleStore for SimStore {
         reason: &str,
         entries: &[Entry],
         times_ms: (u64, u64),
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), SaleError> {
         self.fault().await?;
         self.model.park(activity, reason, entries, times_ms).await?;
         self.parked.fetch_add(1, Ordering::Relaxed);
         self.fault().await
     }
 
-    async fn parked(&self) -> Result<Vec<Parked>, StoreError> {
+    async fn parked(&self) -> Result<Vec<Parked>, SaleError> {
         self.fault().await?;
         self.model.parked().await
     }
 
-    async fn retry_parked(&self, activity: ActivityId, limit: usize, now_ms: u64) -> Result<Retried, StoreError> {
+    async fn retry_parked(&self, activity: ActivityId, limit: usize, now_ms: u64) -> Result<Retried, SaleError> {
         self.fault().await?;
         let done = self.model.retry_parked(activity, limit, now_ms).await?;
         self.fault().await?;
         Ok(done)
     }
 
-    async fn note_failed_try(&self, activity: ActivityId, reason: &str, next_try_ms: u64) -> Result<(), StoreError> {
+    async fn note_failed_try(&self, activity: ActivityId, reason: &str, next_try_ms: u64) -> Result<(), SaleError> {
         self.fault().await?;
         self.model.note_failed_try(activity, reason, next_try_ms).await?;
         self.fault().await
     }
 
-    async fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> Result<usize, StoreError> {
+    async fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> Result<usize, SaleError> {
         self.fault().await?;
         let done = self.model.close_unpaid(orders, now_ms).await?;
         self.fault().await?;
         Ok(done)
     }
 
-    async fn mark_paid(&self, order: OrderId, now_ms: u64) -> Result<PaidOutcome, StoreError> {
+    async fn mark_paid(&self, order: OrderId, now_ms: u64) -> Result<PaidOutcome, SaleError> {
         self.fault().await?;
         let done = self.model.mark_paid(order, now_ms).await?;
         self.fault().await?;
         Ok(done)
     }
 
-    async fn repeat_commands(&self, after: Option<OrderId>) -> Result<Option<OrderId>, StoreError> {
+    async fn repeat_commands(&self, after: Option<OrderId>) -> Result<Option<OrderId>, SaleError> {
         self.fault().await?;
         let done = self.model.repeat_commands(after).await?;
         self.fault().await?;
         Ok(done)
     }
 
-    async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+    async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>, SaleError> {
         self.fault().await?;
         self.model.outbox(limit).await
     }
 
-    async fn outbox_sent(&self, ids: &[i64]) -> Result<(), StoreError> {
+    async fn outbox_sent(&self, ids: &[i64]) -> Result<(), SaleError> {
         self.fault().await?;
         self.model.outbox_sent(ids).await?;
         self.fault().await
     }
 
-    fn outbox_bell(&self) -> &Notify {
-        self.model.outbox_bell()
+    async fn outbox_filled(&self) {
+        self.model.outbox_filled().await;
     }
 
-    async fn snapshots(&self) -> Result<Vec<Snapshot>, StoreError> {
+    async fn snapshots(&self) -> Result<Vec<Snapshot>, SaleError> {
         self.fault().await?;
         self.model.snapshots().await
     }
 
-    async fn audit_counts(&self, activity: ActivityId) -> Result<Option<DatabaseCounts>, StoreError> {
+    async fn audit_counts(&self, activity: ActivityId) -> Result<Option<DatabaseCounts>, SaleError> {
         self.fault().await?;
         self.model.audit_counts(activity).await
     }

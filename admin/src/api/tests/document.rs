@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::testing::{document, hostile};
+use support::{document, hostile};
 
 #[tokio::test]
 async fn the_document_is_what_is_served() {

@@ -1,7 +1,8 @@
 //! A shopper's way through the mall, from looking to receiving.
 
 use contract::{Cents, ProductId, SkuId};
-use store::{Category, Product, Sku, SkuPatch, order_state::Happening};
+use domain::order_state::Happening;
+use store::{Category, Product, Sku, SkuPatch};
 
 use super::*;
 

@@ -1,7 +1,9 @@
 //! Paying through a platform, and what it may tell.
 
+use domain::RefundStore as _;
+use domain::order_state::OrderState;
 use pay::{Form, Signer};
-use store::{Moved, order_state::OrderState};
+use store::Moved;
 
 use super::{mall::Shopping, *};
 

@@ -1,5 +1,6 @@
 //! A database that can't write for a while.
 
+use domain::*;
 use std::{collections::BTreeSet, time::Duration};
 
 use sqlx::Row as _;

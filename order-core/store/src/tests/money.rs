@@ -1,6 +1,7 @@
 //! Money on a real database: decided once, whatever is told how often and in which order.
 
 use contract::{Cents, OrderId, PaymentId, RefundId, UserId};
+use domain::*;
 use sqlx::Row;
 use tokio::task::JoinSet;
 
@@ -8,7 +9,8 @@ use super::{
     Place,
     shop::{Buyer, asks, buyer, place_one, stock},
 };
-use crate::{conformance::Fixture, order_state::*, *};
+use crate::*;
+use domain::{conformance::Fixture, order_state::*};
 
 /// Pairs of a payment and a deadline that meet.
 const PAIRS: i64 = 10_000;

@@ -1,12 +1,14 @@
 //! The shop on a real database: addresses, carts, orders.
 
+use domain::*;
 use std::collections::BTreeMap;
 
 use contract::{AddressId, Cents, OrderId, SkuId, UserId};
 use tokio::task::JoinSet;
 
 use super::Place;
-use crate::{conformance::Fixture, order_state::*, *};
+use crate::*;
+use domain::{conformance::Fixture, order_state::*};
 
 /// The SKU that [`Place`] has: 100 units at 100 cents.
 const SKU: i64 = 7;

@@ -9,9 +9,8 @@ use contract::{
 };
 
 use super::{Fixture, Place};
-use crate::{
-    AddedSale, Changed, NewSale, Opening, Page, Restocked, SalePatch, SaleStore, Steered, Store, conformance::activity,
-};
+use crate::{AddedSale, Changed, NewSale, Opening, Page, Restocked, SalePatch, Steered, Store};
+use domain::{SaleStore, conformance::activity};
 
 cases! {
     a_pause_is_told_once => pauses,
@@ -23,7 +22,7 @@ cases! {
     the_last_word_on_a_user_counts => lists,
 }
 
-const NOW_MS: u64 = crate::conformance::NOW_MS;
+const NOW_MS: u64 = domain::conformance::NOW_MS;
 
 /// A sale of 40 of the SKU's 100 units, with its ledger where that is open.
 async fn sale(store: &Store, open: bool) -> (ActivityId, Option<Ledger>) {

@@ -32,23 +32,47 @@ const PACKAGES: &[(&str, Uses)] = &[
     ("images", Uses::Only(&["contract", "foundation"])),
     ("search", Uses::Only(&["contract"])),
     ("pay", Uses::Only(&["contract"])),
-    ("store", Uses::Only(&["contract", "foundation"])),
-    ("order-core", Uses::Only(&["contract", "commit-log", "foundation", "images", "ledger", "limits", "pay", "store"])),
-    ("admin", Uses::Only(&["contract", "commit-log", "foundation", "images", "ledger", "limits", "store"])),
+    ("domain", Uses::Only(&["contract"])),
+    ("store", Uses::Only(&["contract", "domain", "foundation"])),
+    ("workers", Uses::Only(&["contract", "commit-log", "domain", "foundation", "ledger"])),
+    (
+        "order-core",
+        Uses::Only(&[
+            "contract",
+            "commit-log",
+            "domain",
+            "foundation",
+            "images",
+            "ledger",
+            "limits",
+            "pay",
+            "store",
+            "workers",
+        ]),
+    ),
+    ("admin", Uses::Only(&["contract", "commit-log", "domain", "foundation", "images", "ledger", "limits", "store"])),
     ("bench", Uses::Only(&["contract", "foundation", "ledger"])),
     ("services", Uses::Only(&[])),
     ("standalone", Uses::All),
-    ("sim", Uses::All),
+    ("sim", Uses::Only(&["contract", "commit-log", "domain", "foundation", "gateway-core", "ledger", "workers"])),
+    ("support", Uses::Only(&["contract", "commit-log", "foundation", "ledger"])),
     ("tidy", Uses::Only(&[])),
 ];
 
 /// Packages that the tests of every other package may use as well.
-const LIBRARIES: &[&str] = &["contract", "commit-log", "foundation", "ledger", "services", "store"];
+const LIBRARIES: &[&str] =
+    &["contract", "commit-log", "domain", "foundation", "ledger", "services", "store", "support"];
 
 /// What a package without IO may not be built from.
 const RUNTIMES: &[&str] =
-    &["tokio", "tokio-util", "monoio", "glommio", "may", "may_minihttp", "mio", "redis", "hyper", "axum", "async-std"];
-const SANS_IO: &[&str] = &["contract", "gateway-core"];
+    &["tokio", "tokio-util", "monoio", "glommio", "may", "may_minihttp", "mio", "redis", "hyper", "axum", "sqlx"];
+const SANS_IO: &[&str] = &["contract", "domain", "gateway-core"];
+/// Packages that may not use tokio's runtime, sockets and timers, so that the simulation can run them.
+const SANS_RUNTIME: &[&str] = &["workers", "sim"];
+/// Features of tokio that need no runtime.
+const PLAIN_TOKIO: &[&str] = &["macros", "sync"];
+/// What the simulation is not built from, by any way.
+const NOT_SIMULATED: &[&str] = &["axum", "hyper", "sqlx", "sqlx-core"];
 
 /// Pins threads, and says at each place why that is sound.
 const MAY_BE_UNSAFE: &[&str] = &["gateway"];
@@ -157,6 +181,22 @@ fn what_decides_has_no_runtime() {
                     format!("{} decides without IO: what needs {name} belongs in a shell around it", package.name);
                 faults.add(&package.manifest, line_of(repo, package, name), what);
             }
+        }
+    });
+}
+
+#[test]
+fn what_is_simulated_has_no_runtime() {
+    hold(|repo, faults| {
+        for package in repo.packages.iter().filter(|package| SANS_RUNTIME.contains(&package.name.as_str())) {
+            let of_tokio = package.features.iter().filter(|(name, _)| name == "tokio").flat_map(|(_, asked)| asked);
+            for feature in of_tokio.filter(|feature| !PLAIN_TOKIO.contains(&feature.as_str())) {
+                let what = format!("{} may not use tokio's {feature}: the simulation has no runtime", package.name);
+                faults.add(&package.manifest, line_of(repo, package, "tokio"), what);
+            }
+        }
+        for name in repo.built_from("sim").iter().filter(|name| NOT_SIMULATED.contains(&name.as_str())) {
+            faults.add("tests/sim/Cargo.toml", 1, format!("the simulation is built from {name}"));
         }
     });
 }

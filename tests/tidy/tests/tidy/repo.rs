@@ -29,6 +29,8 @@ pub(crate) struct Package {
     pub manifest: String,
     /// Names of what it is built from.
     pub dependencies: Vec<String>,
+    /// Features that it asks of those that it is built from, by name.
+    pub features: Vec<(String, Vec<String>)>,
     /// Names of what only its tests are built from.
     pub dev_dependencies: Vec<String>,
     /// Its `lib.rs` and `main.rs`, from the root of the repository.
@@ -50,9 +52,8 @@ impl Repo {
             let text = String::from_utf8(fs::read(root.join(path)).ok()?).ok()?;
             Some(TextFile { path: path.to_owned(), text })
         });
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let arguments = ["metadata", "--no-deps", "--offline", "--format-version", "1"];
-        let metadata: Value = serde_json::from_str(&run(Command::new(cargo).args(arguments), &root)).unwrap();
+        let metadata: Value = serde_json::from_str(&run(cargo().args(arguments), &root)).unwrap();
         let packages = metadata["packages"].as_array().unwrap().iter().map(|package| read_package(package, &root));
         Self { files: files.collect(), packages: packages.collect(), root }
     }
@@ -62,10 +63,22 @@ impl Repo {
         self.root.join(path.trim_start_matches('/')).exists()
     }
 
+    /// Names of all that `package` is built from, directly or not.
+    pub(crate) fn built_from(&self, package: &str) -> Vec<String> {
+        let arguments =
+            ["tree", "--offline", "--locked", "-e", "normal", "--prefix", "none", "-f", "{p}", "-p", package];
+        let tree = run(cargo().args(arguments), &self.root);
+        tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    }
+
     /// A file's text; empty where there is none.
     pub(crate) fn text(&self, path: &str) -> String {
         fs::read_to_string(self.root.join(path)).unwrap_or_default()
     }
+}
+
+fn cargo() -> Command {
+    Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
 }
 
 fn run(command: &mut Command, dir: &Path) -> String {
@@ -81,6 +94,10 @@ fn read_package(package: &Value, root: &Path) -> Package {
         let dependencies = package["dependencies"].as_array().unwrap().iter();
         dependencies.filter(|dependency| (dependency["kind"] == "dev") == dev).map(|one| text(&one["name"])).collect()
     };
+    let features = package["dependencies"].as_array().unwrap().iter().filter(|one| one["kind"] != "dev").map(|one| {
+        let asked = one["features"].as_array().unwrap().iter();
+        (text(&one["name"]), asked.map(text).collect())
+    });
     let targets = package["targets"].as_array().unwrap().iter();
     let built = targets.filter(|target| {
         target["kind"].as_array().unwrap().iter().all(|kind| !["test", "bench", "example"].contains(&&*text(kind)))
@@ -90,6 +107,7 @@ fn read_package(package: &Value, root: &Path) -> Package {
         name: text(&package["name"]),
         dir: manifest.trim_end_matches("/Cargo.toml").to_owned(),
         dependencies: named(false),
+        features: features.collect(),
         dev_dependencies: named(true),
         roots: built.map(|target| relative(&target["src_path"])).collect(),
         manifest,

@@ -1,9 +1,12 @@
 //! The workers between log, database and ledger. Each takes one step a call and holds nothing that is
-//! not on the log or in the database: a worker may be dropped at any await and made anew.
+//! not on the log or in the database: a worker may be dropped at any await and made again. None needs a runtime:
+//! time is a [`Clock`], so the simulation runs them as they are.
+#![forbid(unsafe_code)]
 
 mod fence;
 mod journal;
 mod keeper;
+mod refunder;
 mod relay;
 #[cfg(test)]
 mod tests;
@@ -16,14 +19,15 @@ use contract::{
     record::{DeadLetter, Record as _},
     topic,
 };
+use domain::SaleError;
 use foundation::Clock;
 use ledger::LedgerUnavailable;
-use store::StoreError;
 use tokio_util::sync::CancellationToken;
 
 pub use fence::guard;
 pub use journal::Journal;
 pub use keeper::Keeper;
+pub use refunder::{PayBack, Refunder};
 pub use relay::Relay;
 pub use timeouts::Timeouts;
 
@@ -36,7 +40,7 @@ const PAUSE_MAX_MS: u64 = 2_000;
 pub enum WorkerError {
     /// The database did not.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] SaleError),
     /// The log did not.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -46,6 +50,13 @@ pub enum WorkerError {
     /// The ledger did not.
     #[error(transparent)]
     Ledger(#[from] LedgerUnavailable),
+}
+
+impl WorkerError {
+    /// The store of a worker failed.
+    pub fn store(error: impl Into<SaleError>) -> Self {
+        Self::Store(error.into())
+    }
 }
 
 /// Does one thing over and over.

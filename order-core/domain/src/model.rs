@@ -3,7 +3,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
 };
 
 use contract::{
@@ -11,10 +13,9 @@ use contract::{
     record::Action,
     stock::{Entry, HoldState, Snapshot},
 };
-use tokio::sync::Notify;
 
 use crate::{
-    StoreError,
+    SaleError,
     order_state::{Happening, OrderState},
     outgoing::Outgoing,
     parked::{go_on, next_in_line, shortened},
@@ -29,8 +30,41 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct ModelStore {
     tables: Arc<Mutex<Tables>>,
-    bell: Arc<Notify>,
+    bell: Arc<Bell>,
     pay_within_ms: u64,
+}
+
+/// Wakes those who wait for the outbox, without a runtime.
+#[derive(Debug, Default)]
+struct Bell(Mutex<Rung>);
+
+#[derive(Debug, Default)]
+struct Rung {
+    /// Rung since the last wait was over.
+    is_rung: bool,
+    waiting: Vec<Waker>,
+}
+
+impl Bell {
+    fn ring(&self) {
+        let mut rung = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rung.is_rung = true;
+        rung.waiting.drain(..).for_each(Waker::wake);
+    }
+
+    async fn rung(&self) {
+        poll_fn(|context| {
+            let mut rung = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if std::mem::take(&mut rung.is_rung) {
+                return Poll::Ready(());
+            }
+            if !rung.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                rung.waiting.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -90,7 +124,7 @@ impl ModelStore {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_in_now(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
+    fn take_in_now(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, SaleError> {
         assert!(entries.len() <= TAKE_IN_MAX, "{} entries at once", entries.len());
         let mut tables = self.tables();
         let (aside, entries): (Vec<Entry>, Vec<Entry>) =
@@ -103,7 +137,7 @@ impl ModelStore {
         Ok(taken)
     }
 
-    fn retry_now(&self, activity: ActivityId, limit: usize, now_ms: u64) -> Result<Retried, StoreError> {
+    fn retry_now(&self, activity: ActivityId, limit: usize, now_ms: u64) -> Result<Retried, SaleError> {
         assert!((1..=TAKE_IN_MAX).contains(&limit), "{limit} entries at once");
         let mut tables = self.tables();
         let Some(row) = tables.parked.get_mut(&activity) else { return Ok(Retried::NotParked) };
@@ -172,7 +206,7 @@ impl ModelStore {
 
     fn ring(&self, tables: &Tables) {
         if !tables.outbox.is_empty() {
-            self.bell.notify_one();
+            self.bell.ring();
         }
     }
 }
@@ -188,7 +222,7 @@ impl Tables {
         self.holds.get(&order).map(|row| (order, row.clone()))
     }
 
-    fn plan(&self, entries: &[Entry], pay_within_ms: u64, now_ms: u64) -> Result<Plan, StoreError> {
+    fn plan(&self, entries: &[Entry], pay_within_ms: u64, now_ms: u64) -> Result<Plan, SaleError> {
         let known = Known {
             ledgers: self.ledgers.clone(),
             offers: self.offers.clone(),
@@ -211,13 +245,13 @@ impl Tables {
         kept
     }
 
-    fn write(&mut self, plan: Plan) -> Result<(), StoreError> {
+    fn write(&mut self, plan: Plan) -> Result<(), SaleError> {
         if let Some(order) = plan.orders.iter().find(|order| self.refused.contains(&order.activity)) {
-            return Err(StoreError::contradiction(format!("order {} is refused", order.id)));
+            return Err(SaleError::contradiction(format!("order {} is refused", order.id)));
         }
         let restocks: Vec<_> = plan.restocks.iter().map(|(activity, operation, _)| (*activity, *operation)).collect();
         if restocks.iter().any(|restock| self.restocks.contains(restock)) {
-            return Err(StoreError::contradiction("a restock is applied twice"));
+            return Err(SaleError::contradiction("a restock is applied twice"));
         }
         self.restocks.extend(restocks);
         self.ledgers.extend(plan.ledgers.into_iter().map(|(activity, (_, row))| (activity, row)));
@@ -269,7 +303,9 @@ impl Tables {
 }
 
 impl SaleStore for ModelStore {
-    async fn take_in(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
+    type Error = SaleError;
+
+    async fn take_in(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, SaleError> {
         self.take_in_now(entries, now_ms)
     }
 
@@ -279,7 +315,7 @@ impl SaleStore for ModelStore {
         reason: &str,
         entries: &[Entry],
         (since_ms, next_try_ms): (u64, u64),
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), SaleError> {
         let mut tables = self.tables();
         let reason = shortened(reason);
         let new = Parked { activity, reason, since_ms, tries: 0, next_try_ms, entries: 0, dropped: None };
@@ -288,7 +324,7 @@ impl SaleStore for ModelStore {
         Ok(())
     }
 
-    async fn parked(&self) -> Result<Vec<Parked>, StoreError> {
+    async fn parked(&self) -> Result<Vec<Parked>, SaleError> {
         let tables = self.tables();
         let listed = |row: &ParkedRow| Parked { entries: row.entries.len() as u64, ..row.parked.clone() };
         let mut parked: Vec<Parked> = tables.parked.values().map(listed).collect();
@@ -297,11 +333,11 @@ impl SaleStore for ModelStore {
         Ok(parked)
     }
 
-    async fn retry_parked(&self, activity: ActivityId, limit: usize, now_ms: u64) -> Result<Retried, StoreError> {
+    async fn retry_parked(&self, activity: ActivityId, limit: usize, now_ms: u64) -> Result<Retried, SaleError> {
         self.retry_now(activity, limit, now_ms)
     }
 
-    async fn note_failed_try(&self, activity: ActivityId, reason: &str, next_try_ms: u64) -> Result<(), StoreError> {
+    async fn note_failed_try(&self, activity: ActivityId, reason: &str, next_try_ms: u64) -> Result<(), SaleError> {
         if let Some(ParkedRow { parked, .. }) = self.tables().parked.get_mut(&activity) {
             parked.reason = shortened(reason);
             parked.tries += 1;
@@ -310,23 +346,23 @@ impl SaleStore for ModelStore {
         Ok(())
     }
 
-    async fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> Result<usize, StoreError> {
+    async fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> Result<usize, SaleError> {
         Ok(self.close_now(orders, now_ms))
     }
 
-    async fn mark_paid(&self, order: OrderId, now_ms: u64) -> Result<PaidOutcome, StoreError> {
+    async fn mark_paid(&self, order: OrderId, now_ms: u64) -> Result<PaidOutcome, SaleError> {
         Ok(self.pay_now(order, now_ms))
     }
 
-    async fn repeat_commands(&self, after: Option<OrderId>) -> Result<Option<OrderId>, StoreError> {
+    async fn repeat_commands(&self, after: Option<OrderId>) -> Result<Option<OrderId>, SaleError> {
         Ok(self.repeat_now(after))
     }
 
-    async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+    async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>, SaleError> {
         Ok(self.tables().outbox.values().take(limit).cloned().collect())
     }
 
-    async fn outbox_sent(&self, ids: &[i64]) -> Result<(), StoreError> {
+    async fn outbox_sent(&self, ids: &[i64]) -> Result<(), SaleError> {
         let mut tables = self.tables();
         for id in ids {
             tables.outbox.remove(id);
@@ -334,11 +370,11 @@ impl SaleStore for ModelStore {
         Ok(())
     }
 
-    fn outbox_bell(&self) -> &Notify {
-        &self.bell
+    async fn outbox_filled(&self) {
+        self.bell.rung().await;
     }
 
-    async fn snapshots(&self) -> Result<Vec<Snapshot>, StoreError> {
+    async fn snapshots(&self) -> Result<Vec<Snapshot>, SaleError> {
         let tables = self.tables();
         let snapshot = |(activity, row): (&ActivityId, &LedgerRow)| {
             let mut snapshot = tables.snapshot(*activity, row);
@@ -350,7 +386,7 @@ impl SaleStore for ModelStore {
         Ok(tables.ledgers.iter().map(snapshot).collect())
     }
 
-    async fn audit_counts(&self, activity: ActivityId) -> Result<Option<DatabaseCounts>, StoreError> {
+    async fn audit_counts(&self, activity: ActivityId) -> Result<Option<DatabaseCounts>, SaleError> {
         Ok(self.tables().counts(activity))
     }
 }

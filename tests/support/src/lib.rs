@@ -1,8 +1,9 @@
 //! What the tests of order-core and admin run on: a log and ledgers in memory, a clock that is set by hand.
-#![allow(dead_code, reason = "each of the two uses its part")]
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-pub(crate) mod document;
-pub(crate) mod hostile;
+pub mod document;
+pub mod hostile;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -24,19 +25,25 @@ use foundation::Clock;
 use ledger::{LedgerClient, LedgerUnavailable};
 use tokio::sync::Notify;
 
-pub(crate) const START_MS: u64 = 1_800_000_000_000;
+pub const START_MS: u64 = 1_800_000_000_000;
 
 #[derive(Clone)]
-pub(crate) struct HandClock(Arc<(AtomicU64, Notify)>);
+pub struct HandClock(Arc<(AtomicU64, Notify)>);
 
 impl HandClock {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new((AtomicU64::new(START_MS), Notify::new())))
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    pub(crate) fn advance(&self, by_ms: u64) {
+    pub fn advance(&self, by_ms: u64) {
         self.0.0.fetch_add(by_ms, Ordering::SeqCst);
         self.0.1.notify_waiters();
+    }
+}
+
+impl Default for HandClock {
+    fn default() -> Self {
+        Self(Arc::new((AtomicU64::new(START_MS), Notify::new())))
     }
 }
 
@@ -57,7 +64,7 @@ impl Clock for HandClock {
 }
 
 #[derive(Clone, Default)]
-pub(crate) struct MemoryLog(Arc<Shared>);
+pub struct MemoryLog(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -72,7 +79,7 @@ struct State {
 }
 
 impl MemoryLog {
-    pub(crate) async fn with_topics(pay_within_ms: u64) -> Self {
+    pub async fn with_topics(pay_within_ms: u64) -> Self {
         let log = Self::default();
         let mut topics = topic::fixed().to_vec();
         topics.push(topic::timeouts(pay_within_ms));
@@ -80,18 +87,18 @@ impl MemoryLog {
         log
     }
 
-    pub(crate) fn records(&self, topic: &str) -> Vec<Record> {
+    pub fn records(&self, topic: &str) -> Vec<Record> {
         self.0.state.lock().unwrap().topics[topic].concat()
     }
 
     /// The journal's entries, partition by partition.
-    pub(crate) fn journal(&self) -> Vec<Entry> {
+    pub fn journal(&self) -> Vec<Entry> {
         let records = self.records(topic::ORDERS);
         records.iter().flat_map(|record| Entries::decode(&record.value).unwrap().into_vec()).collect()
     }
 
     /// What `group` has left to do on `topic`.
-    pub(crate) fn lag(&self, group: &str, topic: &str) -> u64 {
+    pub fn lag(&self, group: &str, topic: &str) -> u64 {
         let state = self.0.state.lock().unwrap();
         let lag = |(index, records): (usize, &Vec<Record>)| {
             let partition = Partition { topic: topic.into(), index: index.try_into().unwrap() };
@@ -163,7 +170,7 @@ impl Log for MemoryLog {
     }
 }
 
-pub(crate) struct MemoryConsumer {
+pub struct MemoryConsumer {
     shared: Arc<Shared>,
     group: Option<String>,
     positions: BTreeMap<Partition, u64>,
@@ -218,23 +225,23 @@ impl Consumer for MemoryConsumer {
 
 /// Ledgers whose journal stands on a [`MemoryLog`].
 #[derive(Clone)]
-pub(crate) struct MemoryLedgers {
+pub struct MemoryLedgers {
     ledgers: Arc<Mutex<HashMap<ActivityId, Ledger>>>,
     log: MemoryLog,
     clock: HandClock,
 }
 
 impl MemoryLedgers {
-    pub(crate) fn new(log: MemoryLog, clock: HandClock) -> Self {
+    pub fn new(log: MemoryLog, clock: HandClock) -> Self {
         Self { ledgers: Arc::default(), log, clock }
     }
 
     /// The ledger is gone, and is back with [`MemoryLedgers::find`].
-    pub(crate) fn lose(&self, activity: ActivityId) -> Ledger {
+    pub fn lose(&self, activity: ActivityId) -> Ledger {
         self.ledgers.lock().unwrap().remove(&activity).expect("the ledger is open")
     }
 
-    pub(crate) fn find(&self, ledger: Ledger) {
+    pub fn find(&self, ledger: Ledger) {
         self.ledgers.lock().unwrap().insert(ledger.activity(), ledger);
     }
 
@@ -242,7 +249,7 @@ impl MemoryLedgers {
         self.log.append(ledger::journal::records(&entries)).await.unwrap();
     }
 
-    pub(crate) async fn reserve(&self, activity: ActivityId, asked: Reservation) -> Outcome {
+    pub async fn reserve(&self, activity: ActivityId, asked: Reservation) -> Outcome {
         let mut journal = Vec::new();
         let outcome = {
             let mut ledgers = self.ledgers.lock().unwrap();

@@ -1,14 +1,13 @@
 //! The sale's part of the database: the trait, and what its calls answer.
 
-use std::future::Future;
+use std::{error::Error, future::Future};
 
 use contract::{
     ActivityId, OrderId,
     stock::{Entry, Snapshot},
 };
-use tokio::sync::Notify;
 
-use crate::{StoreError, order_state::OrderState};
+use crate::{SaleError, order_state::OrderState};
 
 /// The most entries that [`SaleStore::take_in`] takes at once; a transaction of 500 rows is the knee.
 pub const TAKE_IN_MAX: usize = 500;
@@ -21,13 +20,16 @@ pub const REPEAT_ROWS_MAX: usize = 2_000;
 
 /// What the sale's workers ask of the database. Each call is one transaction: all of it or nothing.
 pub trait SaleStore: Clone + Send + Sync + 'static {
+    /// Why a call did nothing.
+    type Error: Error + Into<SaleError> + Send + Sync;
+
     /// Takes up to [`TAKE_IN_MAX`] entries of the journal into the database. Entries it already has
     /// change nothing; those of one activity stand in the order of their `seq`. Entries of a parked activity are
     /// kept behind those that wait already.
     ///
     /// An entry that can't become an order as it should (its activity is unknown, its price does not
     /// fit, the mirror has no stock left for it) becomes a `failed` order and the release of its units.
-    fn take_in(&self, entries: &[Entry], now_ms: u64) -> impl Future<Output = Result<TakenIn, StoreError>> + Send;
+    fn take_in(&self, entries: &[Entry], now_ms: u64) -> impl Future<Output = Result<TakenIn, Self::Error>> + Send;
 
     /// Parks an activity whose next entry can't be taken in: `entries`, from that one on, are kept until they can,
     /// and so is what [`SaleStore::take_in`] brings later. One that is parked already keeps its first reason.
@@ -38,10 +40,10 @@ pub trait SaleStore: Clone + Send + Sync + 'static {
         reason: &str,
         entries: &[Entry],
         times_ms: (u64, u64),
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// The parked activities, the oldest first, at most [`PARKED_LISTED_MAX`].
-    fn parked(&self) -> impl Future<Output = Result<Vec<Parked>, StoreError>> + Send;
+    fn parked(&self) -> impl Future<Output = Result<Vec<Parked>, Self::Error>> + Send;
 
     /// Takes in the first entries of a parked activity that follow one another, at most `limit` of 1 to
     /// [`TAKE_IN_MAX`]: all of these or none. The activity is not parked any more once none are left.
@@ -50,7 +52,7 @@ pub trait SaleStore: Clone + Send + Sync + 'static {
         activity: ActivityId,
         limit: usize,
         now_ms: u64,
-    ) -> impl Future<Output = Result<Retried, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Retried, Self::Error>> + Send;
 
     /// A try failed for `reason`; the next one is due at `next_try_ms`.
     fn note_failed_try(
@@ -58,13 +60,13 @@ pub trait SaleStore: Clone + Send + Sync + 'static {
         activity: ActivityId,
         reason: &str,
         next_try_ms: u64,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Closes those of `orders` that are unpaid and due; how many that were. Their units are given back.
-    fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> impl Future<Output = Result<usize, StoreError>> + Send;
+    fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> impl Future<Output = Result<usize, Self::Error>> + Send;
 
     /// Marks `order` as paid unless its state says no.
-    fn mark_paid(&self, order: OrderId, now_ms: u64) -> impl Future<Output = Result<PaidOutcome, StoreError>> + Send;
+    fn mark_paid(&self, order: OrderId, now_ms: u64) -> impl Future<Output = Result<PaidOutcome, Self::Error>> + Send;
 
     /// Sends the settles and releases of orders that are decided, while the mirror has their units as held,
     /// to the ledgers once more: of the next [`REPEAT_ROWS_MAX`] reservations after `after`. The last of
@@ -72,26 +74,26 @@ pub trait SaleStore: Clone + Send + Sync + 'static {
     fn repeat_commands(
         &self,
         after: Option<OrderId>,
-    ) -> impl Future<Output = Result<Option<OrderId>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<OrderId>, Self::Error>> + Send;
 
     /// Up to `limit` records that wait for the log, oldest first.
-    fn outbox(&self, limit: usize) -> impl Future<Output = Result<Vec<OutboxRow>, StoreError>> + Send;
+    fn outbox(&self, limit: usize) -> impl Future<Output = Result<Vec<OutboxRow>, Self::Error>> + Send;
 
     /// These rows are durable on the log: forget them.
-    fn outbox_sent(&self, ids: &[i64]) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn outbox_sent(&self, ids: &[i64]) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Rings after a commit that wrote to the outbox.
-    fn outbox_bell(&self) -> &Notify;
+    /// Waits until a call of this process has written to the outbox; returns at once where one has since the last wait.
+    fn outbox_filled(&self) -> impl Future<Output = ()> + Send;
 
     /// Every ledger as of the last entry taken in, or of the last one that waits behind it without a gap, for a
     /// ledger that must go on from it.
-    fn snapshots(&self) -> impl Future<Output = Result<Vec<Snapshot>, StoreError>> + Send;
+    fn snapshots(&self) -> impl Future<Output = Result<Vec<Snapshot>, Self::Error>> + Send;
 
     /// Counts at one instant; `None` where the ledger was never opened.
     fn audit_counts(
         &self,
         activity: ActivityId,
-    ) -> impl Future<Output = Result<Option<DatabaseCounts>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<DatabaseCounts>, Self::Error>> + Send;
 }
 
 /// What became of a batch of entries.
@@ -204,7 +206,7 @@ impl StatusUnits {
         self.pending_payment + self.paid + self.closed + self.refunded + self.failed
     }
 
-    pub(crate) const fn add(&mut self, state: Option<OrderState>, units: u64) {
+    pub const fn add(&mut self, state: Option<OrderState>, units: u64) {
         let count = match state {
             Some(OrderState::PendingPayment) => &mut self.pending_payment,
             Some(OrderState::Bought(_) | OrderState::Refunding(_)) => &mut self.paid,

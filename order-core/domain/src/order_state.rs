@@ -1,14 +1,8 @@
 //! Where an order stands and what may happen to it. Pure: the SQL and the API ask here.
 
-use std::borrow::Cow;
-
 use contract::{
     OrderId,
     record::{Action, OrderStatus},
-};
-use utoipa::{
-    PartialSchema, ToSchema,
-    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
 };
 
 /// How far an order that was paid for has come; a refund that is refused goes back to it.
@@ -68,17 +62,29 @@ pub struct InvalidTransition {
     pub what: Happening,
 }
 
-impl PartialSchema for OrderState {
-    fn schema() -> RefOr<Schema> {
-        let mut words: Vec<_> = Self::ALL.iter().map(|state| state.as_str()).collect();
-        words.dedup();
-        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
-    }
-}
+#[cfg(feature = "openapi")]
+mod schema {
+    use std::borrow::Cow;
 
-impl ToSchema for OrderState {
-    fn name() -> Cow<'static, str> {
-        Cow::Borrowed("OrderStatus")
+    use utoipa::{
+        PartialSchema, ToSchema,
+        openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+    };
+
+    use super::OrderState;
+
+    impl PartialSchema for OrderState {
+        fn schema() -> RefOr<Schema> {
+            let mut words: Vec<_> = Self::ALL.iter().map(|state| state.as_str()).collect();
+            words.dedup();
+            ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
+        }
+    }
+
+    impl ToSchema for OrderState {
+        fn name() -> Cow<'static, str> {
+            Cow::Borrowed("OrderStatus")
+        }
     }
 }
 

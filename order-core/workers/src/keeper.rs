@@ -9,11 +9,11 @@ use contract::{
     stock::Outcome,
     topic,
 };
+use domain::SaleStore;
 use foundation::Clock;
 use ledger::{LedgerClient, LedgerUnavailable};
-use store::SaleStore;
 
-use super::{Worker, WorkerError, bury, commit, rewind};
+use crate::{Worker, WorkerError, bury, commit, rewind};
 
 const GROUP: &str = "order-core.keeper";
 const BATCH_MAX: usize = 256;
@@ -114,7 +114,7 @@ async fn check_not_lost(
     let activities: BTreeSet<ActivityId> = unknown.iter().map(|(_, command)| command.activity).collect();
     for activity in activities {
         let is_open = ledgers.counters(activity).await?.is_some();
-        if !is_open && store.audit_counts(activity).await?.is_some() {
+        if !is_open && store.audit_counts(activity).await.map_err(WorkerError::store)?.is_some() {
             let reason = format!("activity {activity}: its ledger was open and is lost; it is to be rebuilt");
             return Err(LedgerUnavailable(reason).into());
         }

@@ -81,7 +81,7 @@ const HUGE: usize = 3 << 20;
 /// Asks `router` with `token` for everything that its document describes, one value spoilt at a time, the others
 /// as in `known` or as the document has them. Whatever it answers is not a fault; what it refuses is a problem; what
 /// it takes comes back as it was sent. How many texts came back.
-pub(crate) async fn is_borne(router: &Router, token: &str, known: &BTreeMap<&str, Value>) -> usize {
+pub async fn is_borne(router: &Router, token: &str, known: &BTreeMap<&str, Value>) -> usize {
     let document = document(router).await;
     let mut intact = 0;
     for (method, path, operation) in operations(&document) {

@@ -19,14 +19,14 @@ const OWN: [&str; 5] =
 const FALLBACK: [&str; 2] = ["/", "/{*__private__axum_fallback}"];
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
-pub(crate) async fn document(router: &Router) -> Value {
+pub async fn document(router: &Router) -> Value {
     let request = Request::get("/openapi.json").body(Body::empty()).unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
     serde_json::from_slice(&to_bytes(response.into_body(), 1 << 22).await.unwrap()).unwrap()
 }
 
 /// Every operation: its method, its path, what the document says of it.
-pub(crate) fn operations(document: &Value) -> impl Iterator<Item = (String, &str, &Value)> {
+pub fn operations(document: &Value) -> impl Iterator<Item = (String, &str, &Value)> {
     let paths = document["paths"].as_object().unwrap().iter();
     paths.flat_map(|(path, item)| {
         let methods = METHODS.into_iter().filter(|method| item[method].is_object());
@@ -35,7 +35,7 @@ pub(crate) fn operations(document: &Value) -> impl Iterator<Item = (String, &str
 }
 
 /// The path with `1` for each of its parameters.
-pub(crate) fn filled(path: &str) -> String {
+pub fn filled(path: &str) -> String {
     let part = |part: &str| if part.starts_with('{') { "1".to_owned() } else { part.to_owned() };
     path.split('/').map(part).collect::<Vec<_>>().join("/")
 }
@@ -54,7 +54,7 @@ async fn status_of(router: &Router, method: &str, path: &str, token: Option<&str
 
 /// What is routed stands in the document, and the other way round: paths by what the router shows of itself,
 /// methods by what it allows.
-pub(crate) async fn has_every_route(router: &Router) {
+pub async fn has_every_route(router: &Router) {
     let document = document(router).await;
     let mut described = BTreeMap::<&str, BTreeSet<String>>::new();
     for (method, path, _) in operations(&document) {
@@ -76,7 +76,7 @@ pub(crate) async fn has_every_route(router: &Router) {
 
 /// Where the document asks for a token there is no way in without it, with `foreign` tokens, or with one of `roles`
 /// that the document does not name; elsewhere nobody asks for one.
-pub(crate) async fn tells_who_may(router: &Router, foreign: &[String], roles: &[(&str, String)]) {
+pub async fn tells_who_may(router: &Router, foreign: &[String], roles: &[(&str, String)]) {
     for (method, path, operation) in operations(&document(router).await) {
         let ask = async |token| status_of(router, &method, path, token).await.0;
         let Some(required) = operation["security"][0].as_object() else {
@@ -96,7 +96,7 @@ pub(crate) async fn tells_who_may(router: &Router, foreign: &[String], roles: &[
 }
 
 /// Every operation has a name of its own, is said in words, and every refusal is a problem.
-pub(crate) async fn is_whole(router: &Router) {
+pub async fn is_whole(router: &Router) {
     let document = document(router).await;
     assert_eq!(document["openapi"], "3.1.0");
     let mut names = BTreeSet::new();
@@ -120,7 +120,7 @@ pub(crate) async fn is_whole(router: &Router) {
 }
 
 /// What a reference names, or the value itself.
-pub(crate) fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+pub fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     match value["$ref"].as_str() {
         Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
         None => value,

@@ -1,19 +1,18 @@
 //! Keeps the fence of the ledgers in Redis up.
 
-use std::time::Duration;
-
 use commit_log::Log;
 use contract::OrderId;
+use domain::SaleError;
+use domain::SaleStore;
 use foundation::{Clock, health::Part};
 use ledger::{
     house::SnapshotSource,
     redis::fence::{Fence, Looked},
 };
-use store::{SaleStore, StoreError};
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks. A Redis that came back sells nothing before it was looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_EVERY_MS: u64 = 100;
 /// Failures that are not logged between two that are.
 const QUIET_FAILURES: u32 = 50;
 
@@ -47,7 +46,7 @@ pub async fn guard<L: Log, S: SnapshotSource, D: SaleStore>(
             Err(error) => {
                 failures.log(&error, "the ledgers in Redis can't be compared with the log; it is tried again");
                 part.not_ready(&error.to_string());
-                tokio::time::sleep(LOOK_EVERY).await;
+                clock.sleep_until(clock.now_ms() + LOOK_EVERY_MS).await;
                 continue;
             }
         }
@@ -62,7 +61,7 @@ pub async fn guard<L: Log, S: SnapshotSource, D: SaleStore>(
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = clock.sleep_until(clock.now_ms() + LOOK_EVERY_MS) => {}
         }
     }
 }
@@ -82,9 +81,9 @@ enum Repeats {
 
 impl Repeats {
     /// A page for each look: a Redis that restarts again is seen meanwhile.
-    async fn step(&mut self, store: &impl SaleStore) -> Result<More, StoreError> {
+    async fn step(&mut self, store: &impl SaleStore) -> Result<More, SaleError> {
         let Self::After(after) = *self else { return Ok(More::Nothing) };
-        let last = store.repeat_commands(after).await?;
+        let last = store.repeat_commands(after).await.map_err(Into::into)?;
         let more = if last.is_some() { More::Now } else { More::Nothing };
         *self = last.map_or(Self::Done, |last| Self::After(Some(last)));
         Ok(more)

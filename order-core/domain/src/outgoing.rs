@@ -14,39 +14,39 @@ use crate::order_state::OrderState;
 
 /// A record before it has an id in the outbox.
 #[derive(Debug, Clone)]
-pub(crate) struct Outgoing {
-    pub(crate) topic: String,
-    pub(crate) key: Vec<u8>,
-    pub(crate) value: Vec<u8>,
+pub struct Outgoing {
+    pub topic: String,
+    pub key: Vec<u8>,
+    pub value: Vec<u8>,
 }
 
 impl Outgoing {
-    pub(crate) fn command(activity: ActivityId, action: Action) -> Self {
+    pub fn command(activity: ActivityId, action: Action) -> Self {
         let value = LedgerCommand { activity, action }.to_bytes();
         Self { topic: topic::COMMANDS.to_owned(), key: activity_key(activity).to_vec(), value }
     }
 
-    pub(crate) fn event(order: OrderId, user: UserId, state: OrderState, at_ms: u64) -> Self {
+    pub fn event(order: OrderId, user: UserId, state: OrderState, at_ms: u64) -> Self {
         let value = OrderEvents::from(OrderEvent { order, user, status: state.told(), at_ms }).to_bytes();
         Self { topic: topic::ORDER_EVENTS.to_owned(), key: order_key(order).to_vec(), value }
     }
 
-    pub(crate) fn deadline(pay_within_ms: u64, order: OrderId, due_at_ms: u64) -> Self {
+    pub fn deadline(pay_within_ms: u64, order: OrderId, due_at_ms: u64) -> Self {
         let value = PaymentDeadline { order, due_at_ms }.to_bytes();
         Self { topic: topic::timeouts(pay_within_ms).name, key: order_key(order).to_vec(), value }
     }
 
-    pub(crate) fn product(product: ProductId) -> Self {
+    pub fn product(product: ProductId) -> Self {
         let value = ProductChanged { product }.to_bytes();
         Self { topic: topic::CATALOGUE.to_owned(), key: product_key(product).to_vec(), value }
     }
 
-    pub(crate) fn activity(activity: &Activity) -> Self {
+    pub fn activity(activity: &Activity) -> Self {
         let value = activity.to_bytes();
         Self { topic: topic::ACTIVITIES.to_owned(), key: activity_key(activity.id).to_vec(), value }
     }
 
-    pub(crate) fn entry_rule(rule: &EntryRule) -> Self {
+    pub fn entry_rule(rule: &EntryRule) -> Self {
         let value = rule.to_bytes();
         Self { topic: topic::ENTRY_RULES.to_owned(), key: entry_rule_key(rule.activity, rule.user).to_vec(), value }
     }

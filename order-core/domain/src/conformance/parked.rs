@@ -6,7 +6,7 @@ use contract::{
 };
 
 use super::{Fixture, NOW_MS, Sale, activity, counts, order, outbox, take};
-use crate::{Outlook, PaidOutcome, Parked, Retried, SaleStore, StoreError, TakenIn};
+use crate::{Outlook, PaidOutcome, Parked, Retried, SaleError, SaleStore, TakenIn};
 
 /// Runs the cases of parked sales.
 pub(super) async fn cases<F: Fixture>(fixture: &F) {
@@ -92,11 +92,13 @@ async fn what_was_missing_comes_in_between<F: Fixture>(fixture: &F) {
     let sale = five_orders();
     store.park(two.id, "a gap", &sale.journal[3..4], (NOW_MS, 0)).await.expect("it is parked");
     let gap = store.retry_parked(two.id, 500, NOW_MS).await;
-    assert!(matches!(gap, Err(StoreError::Gap { last: 0, found: 4, .. })), "{gap:?}");
+    let gap = gap.map_err(Into::into);
+    assert!(matches!(gap, Err(SaleError::Gap { last: 0, found: 4, .. })), "{gap:?}");
     assert_eq!(take(&store, &sale.journal[..2]).await.set_aside, 2);
     assert_eq!(store.retry_parked(two.id, 500, NOW_MS).await.ok(), Some(Retried::More));
     let gap = store.retry_parked(two.id, 500, NOW_MS).await;
-    assert!(matches!(gap, Err(StoreError::Gap { last: 2, found: 4, .. })), "{gap:?}");
+    let gap = gap.map_err(Into::into);
+    assert!(matches!(gap, Err(SaleError::Gap { last: 2, found: 4, .. })), "{gap:?}");
     assert_eq!(take(&store, &sale.journal).await.set_aside, 3, "2 are taken in, 1 waits already");
     assert_eq!(store.retry_parked(two.id, 4, NOW_MS).await.ok(), Some(Retried::Done));
     assert_eq!(store.snapshots().await.expect("snapshots"), [sale.ledger.snapshot()]);
@@ -128,7 +130,7 @@ async fn any_entry_can_be_kept<F: Fixture>(fixture: &F) {
         Entry { seq: u64::MAX, ..last },
     ];
     for (at, entry) in refused.into_iter().enumerate() {
-        let error = store.take_in(&[entry], NOW_MS).await.expect_err("it can't be taken in");
+        let error: SaleError = store.take_in(&[entry], NOW_MS).await.expect_err("it can't be taken in").into();
         assert_eq!(error.outlook(), Outlook::WillNotPass, "{at}: {error}");
     }
     for entry in refused {

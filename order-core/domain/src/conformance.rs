@@ -16,8 +16,8 @@ use contract::{
 pub use histories::histories;
 
 use crate::{
-    DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, REPEAT_ROWS_MAX, SaleStore, StatusUnits, StoreError,
-    TAKE_IN_MAX, TakenIn,
+    DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, REPEAT_ROWS_MAX, SaleError, SaleStore, StatusUnits, TAKE_IN_MAX,
+    TakenIn,
     order_state::{Fulfilment, OrderState},
 };
 
@@ -173,7 +173,8 @@ async fn what_was_taken_in_changes_nothing<F: Fixture>(fixture: &F) {
 
     second.hold(202, 2, 1).hold(203, 3, 1);
     let gap = store.take_in(&second.journal[3..], NOW_MS).await;
-    assert!(matches!(gap, Err(StoreError::Gap { last: 2, found: 4, .. })), "{gap:?}");
+    let gap = gap.map_err(Into::into);
+    assert!(matches!(gap, Err(SaleError::Gap { last: 2, found: 4, .. })), "{gap:?}");
     let half = [mixed[0], second.journal[3]];
     assert!(store.take_in(&half, NOW_MS).await.is_err());
     assert_eq!((counts(&store, one.id).await, counts(&store, two.id).await, outbox(&store).await), before);
@@ -302,7 +303,7 @@ async fn the_outbox_forgets_only_what_was_sent<F: Fixture>(fixture: &F) {
     let mut sale = Sale::open(1, 5);
     sale.hold(101, 1, 1).hold(102, 2, 1);
     take(&store, &sale.journal).await;
-    store.outbox_bell().notified().await;
+    store.outbox_filled().await;
     let rows = outbox(&store).await;
     assert_eq!(store.outbox(3).await.expect("the outbox"), rows[..3]);
     let sent: Vec<i64> = rows[..2].iter().map(|row| row.id).collect();

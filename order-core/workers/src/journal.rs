@@ -12,11 +12,12 @@ use contract::{
     stock::Entry,
     topic,
 };
+use domain::SaleError;
+use domain::{Outlook, Parked, SaleStore, TAKE_IN_MAX};
 use foundation::Clock;
-use store::{Outlook, Parked, SaleStore, StoreError, TAKE_IN_MAX};
 
 use self::rereading::Rereading;
-use super::{Worker, WorkerError, bury, commit, rewind};
+use crate::{Worker, WorkerError, bury, commit, rewind};
 
 const GROUP: &str = "order-core";
 /// Records that are read at a time; one may hold [`contract::record::ENTRIES_MAX`] entries.
@@ -150,8 +151,8 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
         Ok(set_aside)
     }
 
-    async fn take_in(&mut self, entries: &[Entry]) -> Result<usize, StoreError> {
-        let taken = self.store.take_in(entries, self.clock.now_ms()).await?;
+    async fn take_in(&mut self, entries: &[Entry]) -> Result<usize, SaleError> {
+        let taken = self.store.take_in(entries, self.clock.now_ms()).await.map_err(Into::into)?;
         if taken.failed > 0 {
             tracing::error!(orders = taken.failed, "orders could not be written; their units are released");
         }
@@ -205,7 +206,7 @@ enum Taken {
     /// To the end; so many were kept for a parked sale.
     All(usize),
     /// Up to the one at this index, which was refused.
-    Until(usize, StoreError),
+    Until(usize, SaleError),
 }
 
 /// The entries in `records`, and the records that hold none.

@@ -10,74 +10,74 @@ use contract::{
     stock::{Entry, Event, Hold, HoldState, Reservation},
 };
 
-use crate::{StoreError, TakenIn, db::big, order_state::OrderState, outgoing::Outgoing};
+use crate::{SaleError, TakenIn, big, order_state::OrderState, outgoing::Outgoing};
 
 /// The mirror of one ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LedgerRow {
-    pub(crate) rules: Rules,
-    pub(crate) epoch: u64,
-    pub(crate) seq: u64,
-    pub(crate) total: u64,
-    pub(crate) stock_left: u64,
-    pub(crate) opened_at_ms: u64,
+pub struct LedgerRow {
+    pub rules: Rules,
+    pub epoch: u64,
+    pub seq: u64,
+    pub total: u64,
+    pub stock_left: u64,
+    pub opened_at_ms: u64,
 }
 
 /// What an activity's buyers buy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Offer {
-    pub(crate) sku: SkuId,
-    pub(crate) title: String,
-    pub(crate) price: Cents,
+pub struct Offer {
+    pub sku: SkuId,
+    pub title: String,
+    pub price: Cents,
 }
 
 /// The mirror of one hold. `stock_taken` is false where the mirror had no stock left for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HoldRow {
-    pub(crate) activity: ActivityId,
-    pub(crate) hold: Hold,
-    pub(crate) seq: u64,
-    pub(crate) stock_taken: bool,
+pub struct HoldRow {
+    pub activity: ActivityId,
+    pub hold: Hold,
+    pub seq: u64,
+    pub stock_taken: bool,
 }
 
 /// A new order of one line; `offer` is `None` where the activity is unknown.
 #[derive(Debug, Clone)]
-pub(crate) struct OrderRow {
-    pub(crate) id: OrderId,
-    pub(crate) user: UserId,
-    pub(crate) activity: ActivityId,
-    pub(crate) state: OrderState,
-    pub(crate) quantity: u32,
-    pub(crate) total: Cents,
-    pub(crate) created_at_ms: u64,
-    pub(crate) expires_at_ms: u64,
-    pub(crate) offer: Option<Offer>,
+pub struct OrderRow {
+    pub id: OrderId,
+    pub user: UserId,
+    pub activity: ActivityId,
+    pub state: OrderState,
+    pub quantity: u32,
+    pub total: Cents,
+    pub created_at_ms: u64,
+    pub expires_at_ms: u64,
+    pub offer: Option<Offer>,
 }
 
 /// What is written already of all that a batch mentions.
 #[derive(Debug, Default)]
-pub(crate) struct Known {
-    pub(crate) ledgers: BTreeMap<ActivityId, LedgerRow>,
-    pub(crate) offers: BTreeMap<ActivityId, Offer>,
-    pub(crate) holds: BTreeMap<OrderId, HoldRow>,
+pub struct Known {
+    pub ledgers: BTreeMap<ActivityId, LedgerRow>,
+    pub offers: BTreeMap<ActivityId, Offer>,
+    pub holds: BTreeMap<OrderId, HoldRow>,
 }
 
 /// What is to be written, all of it or nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// Ledgers as they are after the batch, and their `seq` before it: `None` where they are new.
-    pub(crate) ledgers: BTreeMap<ActivityId, (Option<u64>, LedgerRow)>,
-    pub(crate) orders: Vec<OrderRow>,
-    pub(crate) holds: BTreeMap<OrderId, HoldRow>,
+    pub ledgers: BTreeMap<ActivityId, (Option<u64>, LedgerRow)>,
+    pub orders: Vec<OrderRow>,
+    pub holds: BTreeMap<OrderId, HoldRow>,
     /// Holds that were written before and leave [`HoldState::Held`] now.
-    pub(crate) turned: BTreeMap<OrderId, HoldState>,
-    pub(crate) restocks: Vec<(ActivityId, OperationId, i64)>,
-    pub(crate) outgoing: Vec<Outgoing>,
-    pub(crate) taken: TakenIn,
+    pub turned: BTreeMap<OrderId, HoldState>,
+    pub restocks: Vec<(ActivityId, OperationId, i64)>,
+    pub outgoing: Vec<Outgoing>,
+    pub taken: TakenIn,
 }
 
 impl Plan {
-    pub(crate) fn new(known: &Known, entries: &[Entry], pay_within_ms: u64, now_ms: u64) -> Result<Self, StoreError> {
+    pub fn new(known: &Known, entries: &[Entry], pay_within_ms: u64, now_ms: u64) -> Result<Self, SaleError> {
         let mut plan = Self::default();
         for entry in entries {
             plan.take(known, entry, pay_within_ms, now_ms)?;
@@ -85,7 +85,7 @@ impl Plan {
         Ok(plan)
     }
 
-    fn take(&mut self, known: &Known, entry: &Entry, pay_within_ms: u64, now_ms: u64) -> Result<(), StoreError> {
+    fn take(&mut self, known: &Known, entry: &Entry, pay_within_ms: u64, now_ms: u64) -> Result<(), SaleError> {
         let activity = entry.activity;
         let before = known.ledgers.get(&activity);
         let mut row = self.ledgers.get(&activity).map(|(_, row)| row).or(before).cloned();
@@ -95,7 +95,7 @@ impl Plan {
             return Ok(());
         }
         if entry.seq != last.saturating_add(1) {
-            return Err(StoreError::Gap { activity, last, found: entry.seq });
+            return Err(SaleError::Gap { activity, last, found: entry.seq });
         }
         fits(entry, pay_within_ms)?;
         let after = match (entry.event, row.take()) {
@@ -140,7 +140,7 @@ impl Plan {
         asked: Reservation,
         row: &mut LedgerRow,
         (pay_within_ms, now_ms): (u64, u64),
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), SaleError> {
         let (activity, order, units) = (entry.activity, asked.order, u64::from(asked.quantity));
         let offer = known.offers.get(&activity).cloned();
         let total = offer.as_ref().and_then(|offer| offer.price.times(asked.quantity)).filter(|total| total.get() >= 0);
@@ -185,7 +185,7 @@ impl Plan {
         known: &Known,
         (activity, order, quantity): (ActivityId, OrderId, u32),
         to: HoldState,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool, SaleError> {
         let written = !self.holds.contains_key(&order);
         let Some(row) = self.holds.get(&order).or_else(|| known.holds.get(&order)) else {
             return Err(contradiction(format!("order {order} is not in the mirror")));
@@ -210,7 +210,7 @@ impl Plan {
         operation: OperationId,
         delta: i64,
         row: &mut LedgerRow,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), SaleError> {
         let moved = row.total.checked_add_signed(delta).zip(row.stock_left.checked_add_signed(delta));
         let Some((total, stock_left)) = moved.filter(|(total, _)| big(*total).is_ok()) else {
             return Err(contradiction(format!("restock {operation} of {delta} units does not fit")));
@@ -222,7 +222,7 @@ impl Plan {
 }
 
 /// Numbers of the journal are unsigned, those of the database are not.
-fn fits(entry: &Entry, pay_within_ms: u64) -> Result<(), StoreError> {
+fn fits(entry: &Entry, pay_within_ms: u64) -> Result<(), SaleError> {
     let mut greatest = entry.seq.max(entry.epoch).max(entry.at_ms.saturating_add(pay_within_ms));
     if let Event::Opened { stock, rules } = entry.event {
         greatest = greatest.max(stock).max(rules.starts_at_ms).max(rules.ends_at_ms);
@@ -231,7 +231,7 @@ fn fits(entry: &Entry, pay_within_ms: u64) -> Result<(), StoreError> {
 }
 
 /// The orders that a plan for `entries` must know the holds of.
-pub(crate) fn turned_orders(entries: &[Entry]) -> Vec<OrderId> {
+pub fn turned_orders(entries: &[Entry]) -> Vec<OrderId> {
     let turned = |entry: &Entry| match entry.event {
         Event::Settled { order, .. } | Event::Released { order, .. } => Some(order),
         Event::Opened { .. } | Event::Held(_) | Event::Restocked { .. } | Event::Ended { .. } => None,
@@ -239,6 +239,6 @@ pub(crate) fn turned_orders(entries: &[Entry]) -> Vec<OrderId> {
     entries.iter().filter_map(turned).collect()
 }
 
-fn contradiction(what: String) -> StoreError {
-    StoreError::Contradiction(what)
+fn contradiction(what: String) -> SaleError {
+    SaleError::Contradiction(what)
 }

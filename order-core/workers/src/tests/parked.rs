@@ -9,11 +9,13 @@ use contract::{
     ActivityId, OperationId,
     stock::{Command, Entry, Ledger},
 };
+use domain::Parked;
 use sqlx::{AnyConnection, Connection as _};
-use store::{Ids, Parked, Settings, Store};
+use store::{Ids, Settings, Store};
 
 use super::*;
-use crate::{testing::START_MS, workers::journal::parking::RETRY_MIN_MS};
+use crate::journal::parking::RETRY_MIN_MS;
+use support::START_MS;
 
 /// Where a test's database is.
 enum Place {

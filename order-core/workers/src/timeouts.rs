@@ -8,10 +8,10 @@ use contract::{
     record::{PaymentDeadline, Record as _},
     topic,
 };
+use domain::SaleStore;
 use foundation::Clock;
-use store::SaleStore;
 
-use super::{Worker, WorkerError, bury};
+use crate::{Worker, WorkerError, bury};
 
 const GROUP: &str = "order-core.timeouts";
 /// Records that are read ahead of a partition's head, and orders that are looked at in one transaction.
@@ -83,7 +83,7 @@ impl<L: Log, S: SaleStore, C: Clock> Timeouts<L, S, C> {
                 .extend(self.waiting[partition].get(count - 1).map(|last| (partition.clone(), last.record.offset + 1)));
         }
         if !orders.is_empty() {
-            self.store.close_unpaid(&orders, now_ms).await?;
+            self.store.close_unpaid(&orders, now_ms).await.map_err(WorkerError::store)?;
         }
         bury(&self.log, GROUP, dead).await?;
         match self.consumer.commit(offsets).await {

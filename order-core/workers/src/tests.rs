@@ -9,7 +9,7 @@ use contract::{
     record::{Action, OrderEvents, Record as _},
     stock::{Outcome, Reservation},
 };
-use store::{
+use domain::{
     SaleStore,
     conformance::{PAY_WITHIN_MS, activity},
     model::ModelStore,
@@ -21,7 +21,7 @@ use ledger::LedgerClient;
 mod parked;
 
 use super::*;
-use crate::testing::{HandClock, MemoryLedgers, MemoryLog};
+use support::{HandClock, MemoryLedgers, MemoryLog};
 
 /// Polls `future` until it waits; no runtime.
 fn now<T>(future: impl Future<Output = T>) -> Option<T> {
@@ -230,7 +230,7 @@ fn a_crowd_decided_at_once_is_taken_in_by_several_transactions() {
     let mut mall = Mall::new();
     let sale = activity(2, 999);
     mall.store.put_activity(&sale);
-    let crowd = i64::try_from(store::TAKE_IN_MAX).unwrap() + 100;
+    let crowd = i64::try_from(domain::TAKE_IN_MAX).unwrap() + 100;
     let (mut ledger, opened) = contract::stock::Ledger::open(sale.id, 5_000, sale.rules, 0);
     let mut journal = vec![opened];
     for id in 1..=crowd {

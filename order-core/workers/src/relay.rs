@@ -7,10 +7,10 @@ use contract::{
     record::{OrderEvent, OrderEvents, Record as _, order_key},
     topic::{self, partition_of},
 };
+use domain::{OutboxRow, SaleStore};
 use foundation::Clock;
-use store::{OutboxRow, SaleStore};
 
-use super::{Worker, WorkerError};
+use crate::{Worker, WorkerError};
 
 /// Rows of one append.
 const ROWS_MAX: usize = 1000;
@@ -71,18 +71,18 @@ impl<L: Log, S: SaleStore, C: Clock> Worker for Relay<L, S, C> {
     const NAME: &'static str = "relay";
 
     async fn step(&mut self) -> Result<(), WorkerError> {
-        let rows = self.store.outbox(ROWS_MAX).await?;
+        let rows = self.store.outbox(ROWS_MAX).await.map_err(WorkerError::store)?;
         if rows.is_empty() {
             tokio::select! {
                 biased;
-                () = self.store.outbox_bell().notified() => {}
+                () = self.store.outbox_filled() => {}
                 () = self.clock.sleep_until(self.clock.now_ms() + LOOK_EVERY_MS) => {}
             }
             return Ok(());
         }
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         self.append(rows).await?;
-        self.store.outbox_sent(&ids).await?;
+        self.store.outbox_sent(&ids).await.map_err(WorkerError::store)?;
         Ok(())
     }
 }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use commit_log::{Consumer, Log, LogError, Partition, Record};
 use contract::{ActivityId, record::activity_key, topic};
+use domain::SaleStore;
 use foundation::Clock;
-use store::SaleStore;
 
 use super::{Journal, read};
-use crate::workers::{WorkerError, rewind};
+use crate::{WorkerError, rewind};
 
 /// Records that are read at a time. Few, because new records wait meanwhile.
 const READ_MAX: usize = 32;

@@ -1,0 +1,36 @@
+//! Money that goes back to buyers.
+
+use std::{error::Error, future::Future};
+
+use contract::{Cents, PaymentId, RefundId};
+
+use crate::SaleError;
+
+/// Money that a payment platform is to send back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueRefund {
+    /// The platform knows the refund by this id, and sends the money once however often it is asked.
+    pub refund: RefundId,
+    pub payment: PaymentId,
+    /// The platform, by the name of its payment method.
+    pub method: String,
+    /// The platform's own name for the payment.
+    pub trade_no: String,
+    pub amount: Cents,
+}
+
+/// What sending money back needs from the database.
+pub trait RefundStore: Clone + Send + Sync + 'static {
+    /// Why a call did nothing.
+    type Error: Error + Into<SaleError> + Send + Sync;
+
+    /// Approved refunds of payments that were made by one of `methods`, the oldest first, at most `limit`.
+    fn due_refunds(
+        &self,
+        methods: &[&str],
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<DueRefund>, Self::Error>> + Send;
+
+    /// The platform has sent the money of `due` back. Does nothing where that was noted before.
+    fn refund_done(&self, due: &DueRefund, now_ms: u64) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
