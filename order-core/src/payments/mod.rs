@@ -53,6 +53,7 @@ impl Providers {
     /// Where a key can't be read.
     pub fn new(config: &PaymentsConfig, public_url: &str, mock: Option<&MockPlatform>) -> anyhow::Result<Self> {
         // Another part of the process may have chosen the same one before.
+        #[cfg(feature = "tls")]
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let provider = |method: &'static str, app| Provider {
             method,
@@ -65,6 +66,10 @@ impl Providers {
             all.push(provider(MOCK, mock.app(public_url)?));
         }
         if let Some(alipay) = &config.alipay {
+            anyhow::ensure!(
+                cfg!(feature = "tls") || !alipay.gateway.starts_with("https:"),
+                "payments.alipay_gateway: this build has no TLS; build it with --features kafka"
+            );
             all.push(provider(ALIPAY, alipay_app(alipay)?));
         }
         Ok(Self { all: all.into(), agent: agent() })

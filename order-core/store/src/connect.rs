@@ -71,7 +71,8 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Pools, Sto
     install_default_drivers();
     let (backend, writers_max) = match url.split_once(':') {
         Some(("sqlite", _)) => (Backend::Sqlite, SQLITE_WRITERS_MAX),
-        Some(("mysql", _)) => (Backend::MySql, MYSQL_WRITERS_MAX),
+        Some(("mysql", _)) if cfg!(feature = "mysql") => (Backend::MySql, MYSQL_WRITERS_MAX),
+        Some(("mysql", _)) => return Err(StoreError::Unsuitable("this build can't reach MySQL".to_owned())),
         _ => return Err(StoreError::Unsuitable("its address begins with neither sqlite:// nor mysql://".to_owned())),
     };
     let options = AnyConnectOptions::from_str(url)?;

@@ -3,7 +3,6 @@
 use domain::{Outlook, SaleError};
 use sqlx::{
     error::{DatabaseError, ErrorKind},
-    mysql::MySqlDatabaseError,
     sqlite::SqliteError,
 };
 
@@ -116,12 +115,14 @@ impl Cause {
     }
 
     fn of_database(error: &dyn DatabaseError) -> Self {
-        if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
+        #[cfg(feature = "mysql")]
+        if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
             let cause = Self::of_mysql(error.number());
             if cause != Self::Unknown {
                 return cause;
             }
-        } else if let Some(error) = error.try_downcast_ref::<SqliteError>() {
+        }
+        if let Some(error) = error.try_downcast_ref::<SqliteError>() {
             return Self::of_sqlite(error);
         }
         match error.kind() {
@@ -134,6 +135,7 @@ impl Cause {
         }
     }
 
+    #[cfg(feature = "mysql")]
     /// Numbers of MySQL and MariaDB. Violated constraints are known by their kind.
     const fn of_mysql(number: u16) -> Self {
         match number {

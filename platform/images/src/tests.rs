@@ -9,11 +9,11 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use foundation::{Clock, SystemClock, config};
 use futures_util::StreamExt;
 use hmac::{Hmac, KeyInit, Mac};
-use opendal::{Buffer, HttpBody, HttpTransport};
+use opendal::{Buffer, HttpBody, HttpTransport, HttpTransporter, OperationContext};
 use sha1::Sha1;
 use ureq::http::{Request, Response};
 
-use super::*;
+use super::{oss::SIGNED_FOR, *};
 
 fn png(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
@@ -204,7 +204,8 @@ async fn objects_are_put_with_their_type() {
     let mut answers = |status: u16| {
         let context =
             OperationContext::new().with_http_transport(HttpTransporter::new(Oss(Arc::clone(&asked), status)));
-        images.operator = images.operator.clone().with_context(context);
+        let Place::Bucket(bucket) = &mut images.place else { panic!("pictures are in a bucket") };
+        bucket.0 = bucket.0.clone().with_context(context);
         images.clone()
     };
     let id = answers(200).add(png(2, 2)).await.unwrap();
