@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use contract::{
-    UserId,
+    ActivityId, SkuId, UserId,
     client_address::{TrustedProxies, limit_key},
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct Gate {
     challenges: Limiter<UserId>,
     tokens: Tokens,
     trusted_proxies: TrustedProxies,
-    pub(crate) screen: Screen,
+    screen: Screen,
 }
 
 impl Gate {
@@ -41,6 +41,19 @@ impl Gate {
             trusted_proxies: limits.trusted_proxies.clone(),
             screen: Screen::new(config.seed),
         }
+    }
+
+    /// Makes the Bloom filter pass exactly these activities and what they sell.
+    pub(crate) fn rebuild_screen(&mut self, catalogue: impl ExactSizeIterator<Item = (ActivityId, SkuId)>) {
+        self.screen.rebuild(catalogue);
+    }
+
+    pub(crate) fn may_have_activity(&self, activity: ActivityId) -> bool {
+        self.screen.may_have_activity(activity)
+    }
+
+    pub(crate) fn may_have_sku(&self, sku: SkuId) -> bool {
+        self.screen.may_have_sku(sku)
     }
 
     /// Takes one request of the client behind `peer`.

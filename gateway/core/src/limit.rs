@@ -15,7 +15,7 @@ use governor::{
     state::StateStore,
 };
 
-use crate::{http::RateState, recent::Recent};
+use crate::{http::RateState, lru::LruMap};
 
 /// So many requests a second in the long run, and so many at once. 0 turns the limit off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +29,8 @@ pub struct Rate {
 /// Over the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limited {
-    pub(crate) rate: RateState,
-    pub(crate) retry_after_s: u64,
+    pub rate: RateState,
+    pub retry_after_s: u64,
 }
 
 /// A limit for each of many keys.
@@ -50,7 +50,7 @@ impl<K: Hash + Eq + Copy> Limiter<K> {
         });
         let cells = quota.map(|quota| {
             let clock = Told(Cell::new(nanos(now)));
-            let store = Cells(RefCell::new(Recent::new(keys_max, seed)));
+            let store = Cells(RefCell::new(LruMap::new(keys_max, seed)));
             RateLimiter::<K, Cells<K>, Told, Standing>::new(quota, store, clock)
         });
         Self { cells, rate }
@@ -98,7 +98,7 @@ impl Clock for Told {
 
 /// governor's store of one cell per key.
 #[derive(Debug)]
-struct Cells<K>(RefCell<Recent<K, Nanos>>);
+struct Cells<K>(RefCell<LruMap<K, Nanos>>);
 
 impl<K: Hash + Eq + Copy> StateStore for Cells<K> {
     type Key = K;
