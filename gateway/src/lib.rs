@@ -33,18 +33,12 @@ use foundation::{
     metrics::Registry,
 };
 use gateway_core::{Config, Core, Now, Rate};
+use ledger::redis::RecentHolds;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    control::Broadcast,
-    figures::Figures,
-    painter::Painter,
-    redis::{Recent, relay},
-    shard::Parts,
-    thread::CoreThread,
-};
+use crate::{control::Broadcast, figures::Figures, painter::Painter, redis::relay, shard::Parts, thread::CoreThread};
 
 pub use gateway_core::Keys;
 pub use link::{Ledgers, ReserveLink};
@@ -100,7 +94,7 @@ impl Gateway {
             let (sender, mailbox) = mailbox::mailbox();
             let figure = Arc::new(Figures::default());
             let (ledgers, metrics) = (ground.ledgers.clone(), ground.metrics.clone());
-            let recent = Arc::new(Recent::default());
+            let recent = Arc::new(RecentHolds::default());
             recents.push(recent.clone());
             let parts = Parts {
                 core,
@@ -140,7 +134,8 @@ impl Gateway {
         let relay = match &ground.ledgers {
             Ledgers::Redis(settings) => {
                 let (url, log, metrics) = (settings.url.expose().to_owned(), log.clone(), ground.metrics.clone());
-                let parts = relay::Parts { url, log, activities: known, recents, cores: cores.cores.clone(), metrics };
+                let parts =
+                    relay::Parts { url, log, activities: known, recent: recents, cores: cores.cores.clone(), metrics };
                 Some(relay::start(parts, stop.clone())?)
             }
             Ledgers::Shared(_) => None,

@@ -30,7 +30,11 @@ pub(crate) async fn serve<N: Listening>(thread: CoreThread, net: N) -> io::Resul
 pub(crate) fn begin(parts: Parts, mailbox: Mailbox, net: impl Net) -> Rc<Shard> {
     let shard = Shard::new(parts);
     let Mailbox { mut letters, mut controls } = mailbox;
-    net.spawn(redis::run(shard.clone(), net));
+    if let Some(link) = shard.redis().cloned() {
+        net.spawn(redis::run(link.clone(), net));
+        let taker = shard.clone();
+        net.spawn(async move { taker.take_replies(&link).await });
+    }
     let flushed = shard.clone();
     net.spawn(async move { flushed.flush().await });
     let told = shard.clone();

@@ -13,12 +13,14 @@ use std::{
 use foundation::{Clock, SystemClock, metrics::Registry};
 use gateway_core::{Batch, ConnId, Control, Core, Next, Now, Refused, Unavailable};
 
+use ledger::redis::RecentHolds;
+
 use crate::{
     figures::Figures,
     link::{Ledgers, ReserveLink},
     mailbox::{Letter, Sender},
     painter::Easel,
-    redis::{self, Recent},
+    redis,
 };
 
 /// What the tasks of one core thread share. No borrow crosses an await.
@@ -40,7 +42,7 @@ pub(crate) struct Shard {
 /// The way of one core to the ledgers.
 enum Way {
     Shared(Arc<dyn ReserveLink>),
-    Redis(Box<redis::Link>),
+    Redis(Rc<redis::Link>),
 }
 
 /// What a shard is made of.
@@ -48,7 +50,7 @@ pub(crate) struct Parts {
     pub(crate) core: Core,
     pub(crate) ledgers: Ledgers,
     /// What the core was told "held", where its ledgers may forget it.
-    pub(crate) recent: Arc<Recent>,
+    pub(crate) recent: Arc<RecentHolds>,
     pub(crate) mailbox: Sender,
     pub(crate) painter: Easel,
     pub(crate) figures: Arc<Figures>,
@@ -62,7 +64,7 @@ impl Shard {
         let Parts { core, ledgers, recent, mailbox, painter, figures, metrics, started } = parts;
         let way = match ledgers {
             Ledgers::Shared(link) => Way::Shared(link),
-            Ledgers::Redis(settings) => Way::Redis(Box::new(redis::Link::new(settings, recent))),
+            Ledgers::Redis(settings) => Way::Redis(Rc::new(redis::Link::new(settings, recent))),
         };
         let (core, parked) = (RefCell::new(core), RefCell::default());
         let (sendable, flusher) = (Cell::new(false), Cell::new(None));
@@ -125,8 +127,7 @@ impl Shard {
     pub(crate) fn tick(&self) {
         self.core.borrow_mut().handle_timeout(self.now());
         if let Some(link) = self.redis() {
-            link.tick(self.now().mono);
-            link.pass_on(self);
+            link.tick();
         }
         let captchas = self.core.borrow_mut().poll_captchas(self.now());
         if let Some(count) = captchas {
@@ -213,18 +214,27 @@ impl Shard {
     }
 
     /// The core's connection to Redis, where that has the ledgers.
-    pub(crate) fn redis(&self) -> Option<&redis::Link> {
+    pub(crate) fn redis(&self) -> Option<&Rc<redis::Link>> {
         match &self.way {
             Way::Redis(link) => Some(link),
             Way::Shared(_) => None,
         }
     }
 
+    /// Gives the core the replies of its connection to Redis, for as long as the thread runs.
+    pub(crate) async fn take_replies(&self, link: &redis::Link) {
+        loop {
+            poll_fn(|context| link.poll_replied(context)).await;
+            while let Some(reply) = link.poll_reply() {
+                self.handle_letter(reply);
+            }
+        }
+    }
+
     fn send(&self, batch: Batch) {
         match &self.way {
             Way::Redis(link) => {
-                link.send(batch, self.now().mono);
-                link.pass_on(self);
+                link.send(batch);
             }
             Way::Shared(link) => {
                 let (id, mailbox) = (batch.id, self.mailbox.clone());

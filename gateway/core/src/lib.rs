@@ -16,6 +16,7 @@ mod limit;
 mod lru;
 mod order_request;
 mod queue;
+mod redis;
 mod route;
 mod screen;
 mod stats;
@@ -35,6 +36,7 @@ pub use ids::ConnId;
 pub use limit::Rate;
 pub use order_request::{IDEMPOTENCY_KEY_BYTES_MAX, QUANTITY_MAX, request_key};
 pub use queue::{BATCH_MAX, Batch, BatchId, Unavailable};
+pub use redis::{Broken, RedisConfig, RedisEvent, RedisLogin, RedisPipe};
 pub use stats::{AnswerCounts, Stats};
 pub use tickets::{CAPTCHA_LEAD_MS, CHALLENGE_MS, Captcha, TICKET_MS};
 
