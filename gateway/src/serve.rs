@@ -29,7 +29,7 @@ pub(crate) async fn serve<N: Listening>(thread: CoreThread, net: N) -> io::Resul
 /// Makes the shard, and starts what moves it besides its clients.
 pub(crate) fn begin(parts: Parts, mailbox: Mailbox, net: impl Net) -> Rc<Shard> {
     let shard = Shard::new(parts);
-    let Mailbox { mut letters, mut controls } = mailbox;
+    let Mailbox { mut replies, mut controls } = mailbox;
     if let Some(link) = shard.redis().cloned() {
         net.spawn(redis::run(link.clone(), net));
         let taker = shard.clone();
@@ -39,8 +39,8 @@ pub(crate) fn begin(parts: Parts, mailbox: Mailbox, net: impl Net) -> Rc<Shard> 
     net.spawn(async move { flushed.flush().await });
     let told = shard.clone();
     net.spawn(async move {
-        while let Some(letter) = letters.recv().await {
-            told.handle_letter(letter);
+        while let Some(reply) = replies.recv().await {
+            told.handle_reply(reply);
         }
     });
     let told = shard.clone();

@@ -11,6 +11,7 @@ mod config;
 mod core;
 mod gate;
 mod http;
+mod id_filter;
 mod ids;
 mod limit;
 mod lru;
@@ -18,7 +19,6 @@ mod order_request;
 mod queue;
 mod redis;
 mod route;
-mod screen;
 mod stats;
 mod tickets;
 mod tokens;
@@ -28,7 +28,7 @@ use std::time::Duration;
 pub use answer::Answer;
 pub use board::BoardLimits;
 pub use config::{Config, GateLimits, Keys, Timeouts};
-pub use core::{Control, Core, Next, Refused};
+pub use core::{ConnectionRefused, Control, Core, Next};
 pub use http::{
     BODY_BYTES_MAX, CHUNKED_WIRE_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Header, LINE_BYTES_MAX, Limits, Request,
 };
@@ -36,7 +36,7 @@ pub use ids::ConnId;
 pub use limit::Rate;
 pub use order_request::{IDEMPOTENCY_KEY_BYTES_MAX, QUANTITY_MAX, request_key};
 pub use queue::{BATCH_MAX, Batch, BatchId, Unavailable};
-pub use redis::{Broken, RedisConfig, RedisEvent, RedisLogin, RedisPipe};
+pub use redis::{PipeError, RedisConfig, RedisEvent, RedisLogin, RedisPipe};
 pub use stats::{AnswerCounts, Stats};
 pub use tickets::{CAPTCHA_LEAD_MS, CHALLENGE_MS, Captcha, TICKET_MS};
 

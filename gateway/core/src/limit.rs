@@ -28,7 +28,7 @@ pub struct Rate {
 
 /// Over the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limited {
+pub(crate) struct RateExceeded {
     pub rate: RateState,
     pub retry_after_s: u64,
 }
@@ -37,7 +37,7 @@ pub(crate) struct Limited {
 #[derive(Debug)]
 pub(crate) struct Limiter<K: Hash + Eq + Copy> {
     /// Absent where the limit is off.
-    cells: Option<RateLimiter<K, Cells<K>, Told, Standing>>,
+    cells: Option<RateLimiter<K, Cells<K>, ManualClock, QuotaReport>>,
     rate: Rate,
 }
 
@@ -49,22 +49,22 @@ impl<K: Hash + Eq + Copy> Limiter<K> {
             Quota::per_second(per_second).allow_burst(burst)
         });
         let cells = quota.map(|quota| {
-            let clock = Told(Cell::new(nanos(now)));
+            let clock = ManualClock(Cell::new(nanos(now)));
             let store = Cells(RefCell::new(LruMap::new(keys_max, seed)));
-            RateLimiter::<K, Cells<K>, Told, Standing>::new(quota, store, clock)
+            RateLimiter::<K, Cells<K>, ManualClock, QuotaReport>::new(quota, store, clock)
         });
         Self { cells, rate }
     }
 
     /// Takes one request of `key`. `None` where the limit is off.
-    pub(crate) fn take(&mut self, key: K, now: Duration) -> Result<Option<RateState>, Limited> {
+    pub(crate) fn take(&mut self, key: K, now: Duration) -> Result<Option<RateState>, RateExceeded> {
         let Some(cells) = &self.cells else { return Ok(None) };
         cells.clock().0.set(nanos(now));
         match cells.check_key(&key) {
             Ok(remaining) => Ok(Some(self.state(remaining))),
             Err(wait) => {
                 let retry_after_s = whole_seconds(wait.saturating_sub(now)).max(1);
-                Err(Limited { rate: self.state(0), retry_after_s })
+                Err(RateExceeded { rate: self.state(0), retry_after_s })
             }
         }
     }
@@ -86,9 +86,9 @@ fn whole_seconds(duration: Duration) -> u64 {
 
 /// governor's clock: the time it was told last.
 #[derive(Debug, Clone)]
-struct Told(Cell<Nanos>);
+struct ManualClock(Cell<Nanos>);
 
-impl Clock for Told {
+impl Clock for ManualClock {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
@@ -116,9 +116,9 @@ impl<K: Hash + Eq + Copy> StateStore for Cells<K> {
 
 /// What a decision tells: how many requests are left, or when the next one may come.
 #[derive(Debug)]
-struct Standing;
+struct QuotaReport;
 
-impl RateLimitingMiddleware<Nanos> for Standing {
+impl RateLimitingMiddleware<Nanos> for QuotaReport {
     type PositiveOutcome = u32;
     type NegativeOutcome = Duration;
 

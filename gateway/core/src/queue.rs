@@ -56,7 +56,7 @@ pub(crate) struct Full;
 
 /// A reservation and who waits for its outcome.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Waiting {
+pub(crate) struct QueuedReservation {
     pub conn: ConnId,
     pub wait: WaitId,
     pub reservation: Reservation,
@@ -64,22 +64,22 @@ pub(crate) struct Waiting {
 
 /// A batch that has come back from the ledger, or will not.
 #[derive(Debug)]
-pub(crate) struct Concluded {
+pub(crate) struct ConcludedBatch {
     /// Who waited, in the order of the reservations.
-    pub sent: Vec<Waiting>,
+    pub sent: Vec<QueuedReservation>,
     /// [`Batch::repeats_only`].
     pub repeats_only: bool,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<QueuedReservation>,
     /// The serial of the batch in flight.
     in_flight: Option<u64>,
     /// [`Batch::repeats_only`] of the batch that was sent last.
     repeats_only: bool,
     /// Who waits for it; the memory stays.
-    sent: Vec<Waiting>,
+    sent: Vec<QueuedReservation>,
 }
 
 /// All lanes.
@@ -159,14 +159,14 @@ impl ReservationQueue {
         if lane.waiting.is_empty() && lane.in_flight.is_none() {
             self.sendable.push_back(activity);
         }
-        lane.waiting.push_back(Waiting { conn, wait, reservation });
+        lane.waiting.push_back(QueuedReservation { conn, wait, reservation });
         Ok(wait)
     }
 
     /// The next batch to send. Reservations nobody waits for any more, by `waited_for`, are never sent.
     pub(crate) fn poll_batch(
         &mut self,
-        waited_for: impl Fn(&Waiting) -> bool,
+        waited_for: impl Fn(&QueuedReservation) -> bool,
         repeats_only: impl Fn(ActivityId) -> bool,
     ) -> Option<Batch> {
         while let Some(activity) = self.sendable.pop_front() {
@@ -198,9 +198,9 @@ impl ReservationQueue {
         None
     }
 
-    /// Takes the batch out of flight. `None` if it is not in flight. The memory of [`Concluded::sent`] comes back by
+    /// Takes the batch out of flight. `None` if it is not in flight. The memory of [`ConcludedBatch::sent`] comes back by
     /// [`ReservationQueue::give_back`].
-    pub(crate) fn conclude(&mut self, id: BatchId) -> Option<Concluded> {
+    pub(crate) fn conclude(&mut self, id: BatchId) -> Option<ConcludedBatch> {
         let lane = self.lanes.get_mut(&id.activity)?;
         lane.in_flight.take_if(|serial| *serial == id.serial)?;
         let (sent, repeats_only) = (std::mem::take(&mut lane.sent), lane.repeats_only);
@@ -211,7 +211,7 @@ impl ReservationQueue {
         } else {
             self.sendable.push_back(id.activity);
         }
-        Some(Concluded { sent, repeats_only })
+        Some(ConcludedBatch { sent, repeats_only })
     }
 
     /// A batch came back without a usable reply.
@@ -220,7 +220,7 @@ impl ReservationQueue {
     }
 
     /// Keeps the memory of a batch that is concluded for its lane's next one.
-    pub(crate) fn give_back(&mut self, activity: ActivityId, mut sent: Vec<Waiting>) {
+    pub(crate) fn give_back(&mut self, activity: ActivityId, mut sent: Vec<QueuedReservation>) {
         if let Some(lane) = self.lanes.get_mut(&activity).filter(|lane| lane.in_flight.is_none()) {
             sent.clear();
             lane.sent = sent;
@@ -241,7 +241,7 @@ impl ReservationQueue {
 }
 
 /// The reply has an outcome for each of `sent`.
-pub(crate) fn fits(sent: &[Waiting], reply: &BatchReply) -> bool {
+pub(crate) fn fits(sent: &[QueuedReservation], reply: &BatchReply) -> bool {
     sent.len() == reply.outcomes.len()
 }
 

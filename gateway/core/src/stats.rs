@@ -23,11 +23,11 @@ impl AnswerCounts {
 pub struct Stats {
     /// Answers.
     pub answers: AnswerCounts,
-    /// Connections that were opened.
+    /// ConnectionTable that were opened.
     pub connections_opened: u64,
-    /// Connections that were refused because too many were open.
+    /// ConnectionTable that were refused because too many were open.
     pub connections_refused: u64,
-    /// Connections that were closed because the client did not read.
+    /// ConnectionTable that were closed because the client did not read.
     pub connections_cut: u64,
     /// Batches given to the ledger.
     pub batches: u64,

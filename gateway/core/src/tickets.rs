@@ -66,7 +66,7 @@ pub(crate) struct Application<'a> {
 
 /// The ticket of a reservation, and whose it must be.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shown<'a> {
+pub(crate) struct TicketProof<'a> {
     pub ticket: Option<&'a str>,
     pub subject: Subject,
     pub has_bought: bool,
@@ -148,7 +148,7 @@ impl Tickets {
 
     /// Why the ticket does not admit the user. A user who has bought may show an expired ticket, so that a repeat of the
     /// request gets its first answer.
-    pub(crate) fn refusal(&self, door: Door, shown: &Shown<'_>, wall_ms: u64) -> Option<Answer> {
+    pub(crate) fn refusal(&self, door: Door, shown: &TicketProof<'_>, wall_ms: u64) -> Option<Answer> {
         if door == Door::Open {
             return None;
         }

@@ -13,7 +13,7 @@ use std::{
 
 use contract::stock::BatchReply;
 use foundation::{Clock, SystemClock};
-use gateway_core::{Batch, BatchId, Broken, RedisEvent, RedisPipe, Unavailable};
+use gateway_core::{Batch, BatchId, PipeError, RedisEvent, RedisPipe, Unavailable};
 use ledger::redis::RecentHolds;
 use tokio::sync::oneshot;
 
@@ -36,7 +36,7 @@ pub(crate) struct Link {
     replied: Cell<bool>,
     taker: Cell<Option<Waker>>,
     /// Why the connection must be given up.
-    broken: RefCell<Option<Broken>>,
+    broken: RefCell<Option<PipeError>>,
     host: String,
     port: u16,
     recent: Arc<RecentHolds>,
@@ -45,11 +45,11 @@ pub(crate) struct Link {
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-enum Lost {
+enum LinkError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
-    Broken(#[from] Broken),
+    PipeError(#[from] PipeError),
 }
 
 impl Link {
@@ -149,7 +149,7 @@ pub(crate) async fn run(link: Rc<Link>, net: impl Net) {
                 let lost = first(read(&link, reader), write(&link, writer)).await;
                 (lost, link.pipe.borrow().is_open())
             }
-            Err(error) => (Lost::Io(error), false),
+            Err(error) => (LinkError::Io(error), false),
         };
         link.pipe.borrow_mut().handle_lost();
         link.broken.take();
@@ -166,13 +166,13 @@ async fn connect<N: Net>(link: &Link, net: N) -> io::Result<(N::Reader, N::Write
     net.connect(link.address().await?).await
 }
 
-async fn read(link: &Link, mut reader: impl Reader) -> Lost {
+async fn read(link: &Link, mut reader: impl Reader) -> LinkError {
     let mut buf = Vec::with_capacity(READ_BYTES);
     loop {
         let result;
         (result, buf) = reader.read(buf).await;
         match result {
-            Ok(0) => return Lost::Io(io::ErrorKind::UnexpectedEof.into()),
+            Ok(0) => return LinkError::Io(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => {
                 let handled = link.pipe.borrow_mut().handle_input(&buf, link.started.elapsed());
                 buf.clear();
@@ -186,7 +186,7 @@ async fn read(link: &Link, mut reader: impl Reader) -> Lost {
     }
 }
 
-async fn write(link: &Link, mut writer: impl Writer) -> Lost {
+async fn write(link: &Link, mut writer: impl Writer) -> LinkError {
     let mut buf = Vec::new();
     loop {
         let waiting = poll_fn(|context| {

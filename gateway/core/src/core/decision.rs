@@ -1,8 +1,8 @@
-//! What the desk decides about a request.
+//! What the handlers decide about a request.
 
 use contract::{ActivityId, OrderId, UserId, stock::RequestKey};
 
-use super::turn::Answered;
+use super::turn::WrittenAnswer;
 use crate::board::Status;
 
 /// What is to be done for a request.
@@ -35,8 +35,8 @@ pub(super) struct Follow {
     pub status: Status,
 }
 
-impl From<Answered> for Decision {
-    fn from(Answered: Answered) -> Self {
+impl From<WrittenAnswer> for Decision {
+    fn from(WrittenAnswer: WrittenAnswer) -> Self {
         Self::Answered
     }
 }

@@ -1,11 +1,11 @@
 //! One thread's gateway.
 
+mod connections;
 mod decision;
-mod desk;
+mod handlers;
 mod random;
 mod service;
 mod turn;
-mod wire;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -17,20 +17,20 @@ use contract::{
     stock::{BatchReply, Entry, Outcome},
 };
 
-pub(crate) use self::wire::ConnectionCounts;
-use self::{desk::Desk, service::Service, wire::Wire};
+pub(crate) use self::connections::ConnectionCounts;
+use self::{connections::Connections, handlers::Handlers, service::Service};
 use crate::{
     Limits, Now, Request,
     config::Config,
     ids::ConnId,
-    queue::{self, Batch, BatchId, ReservationQueue, Unavailable, Waiting},
+    queue::{self, Batch, BatchId, QueuedReservation, ReservationQueue, Unavailable},
     stats::Stats,
     tickets::Captcha,
 };
 
 /// No connection is taken now: too many are open, or the core drains. The shell closes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused;
+pub struct ConnectionRefused;
 
 /// What a connection's driver must do now.
 #[must_use]
@@ -90,8 +90,8 @@ pub enum Control {
 /// a read of at most 16 KiB at a time bounds what is kept for a connection to 96 KiB.
 #[derive(Debug)]
 pub struct Core {
-    wire: Wire,
-    desk: Desk,
+    connections: Connections,
+    handlers: Handlers,
     queue: ReservationQueue,
     now: Now,
 }
@@ -99,23 +99,28 @@ pub struct Core {
 impl Core {
     /// A core that knows nothing yet. `ids` makes order ids for a worker id that no other core has.
     pub fn new(config: Config, ids: Snowflake, now: Now) -> Self {
-        let (wire, queue) = (Wire::new(&config), ReservationQueue::new(config.waiting_max));
-        Self { wire, desk: Desk::new(&config, ids, now), queue, now }
+        let (connections, queue) = (Connections::new(&config), ReservationQueue::new(config.waiting_max));
+        Self { connections, handlers: Handlers::new(&config, ids, now), queue, now }
     }
 
     /// The counters.
     pub fn stats(&self) -> Stats {
-        Stats::new(self.wire.answers(), self.wire.counts(), self.queue.counts(), self.desk.refused_locally())
+        Stats::new(
+            self.connections.answers(),
+            self.connections.counts(),
+            self.queue.counts(),
+            self.handlers.refused_locally(),
+        )
     }
 
     /// The limits of a request's size.
     pub fn limits(&self) -> Limits {
-        self.wire.limits()
+        self.connections.limits()
     }
 
-    /// Connections that are open.
+    /// ConnectionTable that are open.
     pub fn connections(&self) -> usize {
-        self.wire.open_connections()
+        self.connections.open_connections()
     }
 
     /// Reservations that wait for the ledger.
@@ -125,48 +130,48 @@ impl Core {
 
     /// Event streams that are open.
     pub fn streams(&self) -> usize {
-        self.wire.open_streams()
+        self.connections.open_streams()
     }
 
     /// Whether `/readyz` answers 200.
     pub fn is_ready(&self) -> bool {
-        self.desk.is_ready()
+        self.handlers.is_ready()
     }
 
     /// Whether the connection waits for the ledger.
     pub fn is_reserving(&self, id: ConnId) -> bool {
-        self.wire.is_reserving(id)
+        self.connections.is_reserving(id)
     }
 
     /// When the connection must have made progress, on the clock of [`Now::mono`]. [`Core::handle_timeout`] enforces it.
     pub fn client_deadline(&self, id: ConnId) -> Option<Duration> {
-        self.wire.deadline(id)
+        self.connections.deadline(id)
     }
 
     /// Whether the client took too long to read what is being written to it: the driver stops writing, closes the socket
     /// without waiting, and calls [`Core::close`]. [`Core::poll_ready`] names the connection then.
     pub fn is_cut(&self, id: ConnId) -> bool {
-        self.wire.is_cut(id)
+        self.connections.is_cut(id)
     }
 
     /// Takes a new connection from `peer`.
     ///
     /// # Errors
-    /// [`Refused`]: it must be closed.
-    pub fn open(&mut self, peer: IpAddr, now: Now) -> Result<ConnId, Refused> {
+    /// [`ConnectionRefused`]: it must be closed.
+    pub fn open(&mut self, peer: IpAddr, now: Now) -> Result<ConnId, ConnectionRefused> {
         self.now = now;
-        self.wire.open(peer, now)
+        self.connections.open(peer, now)
     }
 
     /// Forgets a connection. A reservation that it waited for is still made.
     pub fn close(&mut self, id: ConnId) {
-        self.wire.close(id);
+        self.connections.close(id);
     }
 
     /// Bytes came from the client. How many of them were taken: all.
     pub fn handle_client(&mut self, id: ConnId, input: &[u8], now: Now) -> usize {
-        let (wire, service) = self.serve_at(now);
-        wire.handle_client(id, input, service, now);
+        let (connections, service) = self.serve_at(now);
+        connections.handle_client(id, input, service, now);
         input.len()
     }
 
@@ -175,13 +180,13 @@ impl Core {
     /// # Panics
     /// If the request before it is not answered yet.
     pub fn handle_request(&mut self, id: ConnId, request: &Request<'_>, now: Now) {
-        let (wire, service) = self.serve_at(now);
-        wire.handle_request(id, request, service, now);
+        let (connections, service) = self.serve_at(now);
+        connections.handle_request(id, request, service, now);
     }
 
     /// The client sends no more. Its requests are still answered.
     pub fn handle_eof(&mut self, id: ConnId) {
-        self.wire.handle_eof(id);
+        self.connections.handle_eof(id);
     }
 
     /// The ledger's reply to a batch, or that there is none. A reply to a batch that is no longer in flight changes
@@ -191,7 +196,7 @@ impl Core {
         let Some(concluded) = self.queue.conclude(batch) else { return };
         match reply {
             Ok(reply) if queue::fits(&concluded.sent, &reply) => {
-                self.desk.handle_reply(batch, &concluded, &reply);
+                self.handlers.handle_reply(batch, &concluded, &reply);
                 for (waiting, outcome) in concluded.sent.iter().zip(reply.outcomes) {
                     self.conclude(waiting, Ok(outcome), now);
                 }
@@ -208,9 +213,9 @@ impl Core {
         self.pass_changes_on();
     }
 
-    fn conclude(&mut self, waiting: &Waiting, outcome: Result<Outcome, Unavailable>, now: Now) {
-        let (wire, service) = self.serve_at(now);
-        wire.handle_outcome(waiting, outcome, service, now);
+    fn conclude(&mut self, waiting: &QueuedReservation, outcome: Result<Outcome, Unavailable>, now: Now) {
+        let (connections, service) = self.serve_at(now);
+        connections.handle_outcome(waiting, outcome, service, now);
     }
 
     /// The link to the ledger is lost: no reply comes to any batch in flight.
@@ -224,17 +229,17 @@ impl Core {
     pub fn handle_control(&mut self, control: Control, now: Now) {
         self.now = now;
         match control {
-            Control::Activity(activity) => self.desk.handle_activity(activity),
-            Control::EntryRules(rules) => self.desk.handle_rules(&rules),
-            Control::Entries(entries) => self.desk.handle_entries(&entries),
-            Control::OrderEvents(events) => self.desk.handle_order_events(&events),
-            Control::CaughtUp => self.desk.handle_caught_up(),
-            Control::NotReady(reasons) => self.desk.handle_not_ready(reasons),
-            Control::LeaseUntil(until_ms) => self.desk.handle_lease(until_ms),
-            Control::Captchas(captchas) => self.desk.handle_captchas(captchas),
+            Control::Activity(activity) => self.handlers.handle_activity(activity),
+            Control::EntryRules(rules) => self.handlers.handle_rules(&rules),
+            Control::Entries(entries) => self.handlers.handle_entries(&entries),
+            Control::OrderEvents(events) => self.handlers.handle_order_events(&events),
+            Control::CaughtUp => self.handlers.handle_caught_up(),
+            Control::NotReady(reasons) => self.handlers.handle_not_ready(reasons),
+            Control::LeaseUntil(until_ms) => self.handlers.handle_lease(until_ms),
+            Control::Captchas(captchas) => self.handlers.handle_captchas(captchas),
             Control::Drain => {
-                self.desk.handle_drain();
-                self.wire.handle_drain();
+                self.handlers.handle_drain();
+                self.connections.handle_drain();
             }
         }
         self.pass_changes_on();
@@ -242,63 +247,63 @@ impl Core {
 
     /// The text of `/metrics`, in Prometheus' format, for the connection that asked.
     pub fn handle_metrics(&mut self, id: ConnId, text: &[u8], now: Now) {
-        let (wire, service) = self.serve_at(now);
-        wire.handle_metrics(id, text, service, now);
+        let (connections, service) = self.serve_at(now);
+        connections.handle_metrics(id, text, service, now);
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Now) {
-        let (wire, service) = self.serve_at(now);
-        wire.handle_timeout(service, now);
+        let (connections, service) = self.serve_at(now);
+        connections.handle_timeout(service, now);
     }
 
     /// The next batch for a ledger.
     pub fn poll_batch(&mut self) -> Option<Batch> {
-        let Self { wire, desk, queue, now } = self;
+        let Self { connections, handlers, queue, now } = self;
         queue.poll_batch(
-            |waiting| wire.waits_for(waiting.conn, waiting.wait),
-            |activity| desk.is_ended_early(activity, *now),
+            |waiting| connections.waits_for(waiting.conn, waiting.wait),
+            |activity| handlers.is_ended_early(activity, *now),
         )
     }
 
     /// A connection that asked for `/metrics`: the shell renders them and calls [`Core::handle_metrics`].
     pub fn poll_metrics(&mut self) -> Option<ConnId> {
-        self.wire.poll_metrics()
+        self.connections.poll_metrics()
     }
 
     /// A connection whose driver must poll it.
     pub fn poll_ready(&mut self) -> Option<ConnId> {
-        self.wire.poll_ready()
+        self.connections.poll_ready()
     }
 
     /// What to do for the connection now. Answers are appended to `out`, which the driver empties by writing it: it polls
     /// again once all of it is written, or once [`Core::is_cut`] is true.
     pub fn poll_client(&mut self, id: ConnId, out: &mut Vec<u8>) -> Next {
         let now = self.now;
-        let (wire, service) = self.serve_at(now);
-        wire.poll_client(id, out, service, now)
+        let (connections, service) = self.serve_at(now);
+        connections.poll_client(id, out, service, now)
     }
 
     /// How many captcha images the shell is to have rendered and to bring as [`Control::Captchas`]; nothing while some
     /// are outstanding.
     pub fn poll_captchas(&mut self, now: Now) -> Option<usize> {
-        self.desk.poll_captchas(now)
+        self.handlers.poll_captchas(now)
     }
 
     /// When to call [`Core::handle_timeout`], on the clock of [`Now::mono`].
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.wire.poll_timeout()
+        self.connections.poll_timeout()
     }
 
-    fn serve_at(&mut self, now: Now) -> (&mut Wire, Service<'_>) {
+    fn serve_at(&mut self, now: Now) -> (&mut Connections, Service<'_>) {
         self.now = now;
-        (&mut self.wire, Service::new(&mut self.desk, &mut self.queue, now))
+        (&mut self.connections, Service::new(&mut self.handlers, &mut self.queue, now))
     }
 
     /// Sends order statuses that changed to the streams that follow them.
     fn pass_changes_on(&mut self) {
-        while let Some((id, order)) = self.desk.poll_changed() {
-            self.wire.handle_changed(id, order);
+        while let Some((id, order)) = self.handlers.poll_changed() {
+            self.connections.handle_changed(id, order);
         }
     }
 }

@@ -7,7 +7,7 @@ use contract::{ActivityId, OrderId};
 use crate::{
     Answer,
     http::{Exchange, Head, Headers, Persist, RateState, chunk, etag, matches_etag, problem, put_decimal, respond},
-    limit::Limited,
+    limit::RateExceeded,
     order_request::Refusal,
     stats::AnswerCounts,
 };
@@ -86,7 +86,7 @@ pub(super) struct Turn<'a, 'b> {
 
 /// The request has been answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Answered;
+pub(super) struct WrittenAnswer;
 
 impl Turn<'_, '_> {
     /// Reports the tighter of the limits in `RateLimit-*`.
@@ -96,12 +96,12 @@ impl Turn<'_, '_> {
     }
 
     /// Answers with `body`, which no cache may keep.
-    pub(super) fn say(&mut self, answer: Answer, content_type: &'static str, body: &[u8]) -> Answered {
+    pub(super) fn say(&mut self, answer: Answer, content_type: &'static str, body: &[u8]) -> WrittenAnswer {
         self.write(answer, &Headers { content_type: Some(content_type), ..Headers::default() }, body)
     }
 
     /// Answers with JSON, which no cache may keep.
-    pub(super) fn say_json(&mut self, answer: Answer, retry_after_s: Option<u64>, json: impl Display) -> Answered {
+    pub(super) fn say_json(&mut self, answer: Answer, retry_after_s: Option<u64>, json: impl Display) -> WrittenAnswer {
         let body = &mut self.writer.scratch;
         body.clear();
         if let Err(error) = write!(body, "{json}") {
@@ -110,12 +110,12 @@ impl Turn<'_, '_> {
         self.writer.counts.add(answer);
         let headers = Headers { content_type: Some("application/json"), retry_after_s, ..Headers::default() };
         respond(self.out, &self.exchange, answer, &headers, &[body]);
-        Answered
+        WrittenAnswer
     }
 
     /// Answers with the JSON that `fill` writes, which caches may keep for a second, or reports that the client's copy
     /// is current.
-    pub(super) fn say_public(&mut self, fill: impl FnOnce(&mut Vec<u8>)) -> Answered {
+    pub(super) fn say_public(&mut self, fill: impl FnOnce(&mut Vec<u8>)) -> WrittenAnswer {
         let body = &mut self.writer.scratch;
         body.clear();
         fill(body);
@@ -127,47 +127,47 @@ impl Turn<'_, '_> {
         let headers = Headers { content_type, etag, public_1_s: true, ..Headers::default() };
         self.writer.counts.add(answer);
         respond(self.out, &self.exchange, answer, &headers, &[if same { b"" } else { body }]);
-        Answered
+        WrittenAnswer
     }
 
     /// Answers with `headers` and `body`.
-    pub(super) fn write(&mut self, answer: Answer, headers: &Headers<'_>, body: &[u8]) -> Answered {
+    pub(super) fn write(&mut self, answer: Answer, headers: &Headers<'_>, body: &[u8]) -> WrittenAnswer {
         self.writer.write(self.out, &self.exchange, answer, headers, body);
-        Answered
+        WrittenAnswer
     }
 
     /// Answers with a problem.
-    pub(super) fn refuse(&mut self, answer: Answer) -> Answered {
+    pub(super) fn refuse(&mut self, answer: Answer) -> WrittenAnswer {
         self.writer.refuse(self.out, &self.exchange, answer);
-        Answered
+        WrittenAnswer
     }
 
     /// Answers with a problem and more than its usual headers or detail.
-    fn refuse_with(&mut self, answer: Answer, detail: Option<&str>, headers: &Headers<'_>) -> Answered {
+    fn refuse_with(&mut self, answer: Answer, detail: Option<&str>, headers: &Headers<'_>) -> WrittenAnswer {
         self.writer.counts.add(answer);
         problem(self.out, &self.exchange, answer, detail, headers);
-        Answered
+        WrittenAnswer
     }
 
     /// Refuses the body and says what is wrong with it.
-    pub(super) fn refuse_body(&mut self, refusal: &Refusal) -> Answered {
+    pub(super) fn refuse_body(&mut self, refusal: &Refusal) -> WrittenAnswer {
         self.refuse_with(refusal.answer, refusal.detail.as_deref(), &Headers::default())
     }
 
     /// Refuses a method that the path does not take.
-    pub(super) fn refuse_method(&mut self, allow: &'static str) -> Answered {
+    pub(super) fn refuse_method(&mut self, allow: &'static str) -> WrittenAnswer {
         self.refuse_with(Answer::MethodNotAllowed, None, &Headers { allow: Some(allow), ..Headers::default() })
     }
 
     /// Refuses what is over a limit.
-    pub(super) fn refuse_limited(&mut self, limited: Limited) -> Answered {
+    pub(super) fn refuse_limited(&mut self, limited: RateExceeded) -> WrittenAnswer {
         self.exchange.rate = Some(limited.rate);
         let headers = Headers { retry_after_s: Some(limited.retry_after_s), ..Headers::default() };
         self.refuse_with(Answer::RateLimited, None, &headers)
     }
 
     /// Answers `OPTIONS`.
-    pub(super) fn say_options(&mut self, allow: &'static str) -> Answered {
+    pub(super) fn say_options(&mut self, allow: &'static str) -> WrittenAnswer {
         self.write(Answer::Preflight, &Headers { allow: Some(allow), ..Headers::default() }, b"")
     }
 

@@ -18,7 +18,7 @@ use crate::answer::Answer;
 pub(crate) use etag::{etag, matches_etag};
 pub(crate) use fields::list;
 pub(crate) use head::{Head, Method};
-pub(crate) use receive::{Received, Receiver};
+pub(crate) use receive::{ReceiveOutcome, Receiver};
 pub(crate) use respond::{Exchange, Headers, Persist, RateState, chunk, chunks_end, problem, put_decimal, respond};
 
 /// Bytes of one line of a head with its CRLF: of the request line beyond it 414, of a field's line 431.

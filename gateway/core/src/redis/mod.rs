@@ -38,32 +38,32 @@ const _: () = assert!(ROLE_EVERY.as_nanos() < SILENCE_MAX.as_nanos(), "a healthy
 
 /// Why the connection can't be used any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Broken {
+pub enum PipeError {
     /// The server does not speak RESP2.
     Malformed,
     /// The server sent a reply that nothing had asked for.
     Unasked,
     /// The server refuses the greeting, for this reason.
-    Refused(String),
+    GreetingRefused(String),
     /// The server is a replica.
     ReadOnly,
     /// There was no reply for too long.
     Silent,
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for PipeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed => f.write_str("the server sent bytes that are not a Redis reply"),
             Self::Unasked => f.write_str("the server sent a reply that nothing had asked for"),
-            Self::Refused(reason) => write!(f, "Redis refuses the greeting: {reason}"),
+            Self::GreetingRefused(reason) => write!(f, "Redis refuses the greeting: {reason}"),
             Self::ReadOnly => f.write_str("Redis is a replica and can't be written"),
             Self::Silent => write!(f, "no reply within {SILENCE_MAX:?}"),
         }
     }
 }
 
-impl std::error::Error for Broken {}
+impl std::error::Error for PipeError {}
 
 /// What the shell should log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,11 +214,11 @@ impl RedisPipe {
     ///
     /// # Errors
     /// If the connection must be given up.
-    pub fn handle_input(&mut self, bytes: &[u8], now: Duration) -> Result<(), Broken> {
+    pub fn handle_input(&mut self, bytes: &[u8], now: Duration) -> Result<(), PipeError> {
         let mut input = std::mem::take(&mut self.input);
         input.extend_from_slice(bytes);
         let mut at = 0;
-        while let Some((reply, length)) = frame::read(&input[at..]).map_err(|_| Broken::Malformed)? {
+        while let Some((reply, length)) = frame::read(&input[at..]).map_err(|_| PipeError::Malformed)? {
             self.handle_reply(reply, now)?;
             at += length;
         }
@@ -231,10 +231,10 @@ impl RedisPipe {
     ///
     /// # Errors
     /// If the connection has been silent for too long.
-    pub fn handle_timeout(&mut self, now: Duration) -> Result<(), Broken> {
+    pub fn handle_timeout(&mut self, now: Duration) -> Result<(), PipeError> {
         let oldest = self.pending.front().map(|pending| now.saturating_sub(pending.since));
         if oldest.is_some_and(|waited| waited >= SILENCE_MAX) {
-            return Err(Broken::Silent);
+            return Err(PipeError::Silent);
         }
         let is_late = |pending: &&mut Pending| now.saturating_sub(pending.since) >= self.config.reply_timeout;
         for Pending { slot, .. } in self.pending.iter_mut().take_while(is_late) {
@@ -308,8 +308,8 @@ impl RedisPipe {
         self.pending.push_back(Pending { slot: Slot::Batch(batch), since: now });
     }
 
-    fn handle_reply(&mut self, reply: Reply<'_>, now: Duration) -> Result<(), Broken> {
-        let Pending { slot, .. } = self.pending.pop_front().ok_or(Broken::Unasked)?;
+    fn handle_reply(&mut self, reply: Reply<'_>, now: Duration) -> Result<(), PipeError> {
+        let Pending { slot, .. } = self.pending.pop_front().ok_or(PipeError::Unasked)?;
         match (slot, reply) {
             (Slot::Abandoned, _) => {
                 assert!(self.abandoned > 0, "a slot was abandoned that is not counted");
@@ -330,10 +330,10 @@ impl RedisPipe {
                 self.replies.push_back((batch, reply));
             }
             (Slot::Greeting | Slot::Role | Slot::Server, Reply::Error { code, details }) => {
-                return Err(Broken::Refused(format!("{} {}", text(code), text(details))));
+                return Err(PipeError::GreetingRefused(format!("{} {}", text(code), text(details))));
             }
             (Slot::Role, Reply::Bulk(info)) if is_replica(&String::from_utf8_lossy(info)) => {
-                return Err(Broken::ReadOnly);
+                return Err(PipeError::ReadOnly);
             }
             (Slot::Greeting | Slot::Role, Reply::Bulk(_) | Reply::Other) => {}
             (Slot::Server, reply) => {
@@ -341,7 +341,7 @@ impl RedisPipe {
                     Reply::Bulk(info) => run_id(&String::from_utf8_lossy(info)).map(str::to_owned),
                     Reply::Error { .. } | Reply::Other => None,
                 };
-                let run = run.ok_or_else(|| Broken::Refused("INFO server has no run_id".to_owned()))?;
+                let run = run.ok_or_else(|| PipeError::GreetingRefused("INFO server has no run_id".to_owned()))?;
                 self.report(RedisEvent::Connected(run.clone()));
                 self.run = Some(run);
             }
@@ -350,7 +350,7 @@ impl RedisPipe {
     }
 
     /// The server refused a batch.
-    fn handle_refusal(&mut self, batch: Batch, code: &str, details: &str, now: Duration) -> Result<(), Broken> {
+    fn handle_refusal(&mut self, batch: Batch, code: &str, details: &str, now: Duration) -> Result<(), PipeError> {
         match code {
             // Nothing happened: the same batch again, with the script's text.
             "NOSCRIPT" if self.is_open() => self.send_batch(batch, Naming::Text, now),
@@ -358,7 +358,7 @@ impl RedisPipe {
             _ => {
                 self.replies.push_back((batch, Err(Unavailable::Unknown)));
                 if is_replicas_error(code, Some(details)) {
-                    return Err(Broken::ReadOnly);
+                    return Err(PipeError::ReadOnly);
                 }
                 self.report(RedisEvent::BatchRefused { code: code.to_owned(), details: details.to_owned() });
             }

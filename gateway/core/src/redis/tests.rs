@@ -83,7 +83,7 @@ fn the_greeting_names_who_asks_and_learns_who_answers() {
     let mut refused = super::tests::pipe(login(None, Some("wrong"), 0));
     refused.handle_connected(at(0));
     let error = refused.handle_input(b"-WRONGPASS invalid\r\n", at(0)).unwrap_err();
-    assert!(matches!(error, Broken::Refused(_)), "{error}");
+    assert!(matches!(error, PipeError::GreetingRefused(_)), "{error}");
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_server_that_became_a_replica_is_left() {
     let replica: &[u8] = b"$27\r\nrole:slave\r\nmaster_host:h\r\n\r\n";
     let mut pipe = pipe(RedisLogin::default());
     pipe.handle_connected(at(0));
-    assert_eq!(pipe.handle_input(replica, at(0)), Err(Broken::ReadOnly), "at the greeting");
+    assert_eq!(pipe.handle_input(replica, at(0)), Err(PipeError::ReadOnly), "at the greeting");
 
     let mut pipe = open_pipe();
     pipe.handle_timeout(at(999)).unwrap();
@@ -154,7 +154,7 @@ fn a_server_that_became_a_replica_is_left() {
     assert!(written(&mut pipe).contains("\r\nreplication\r\n"), "it is asked every second");
     pipe.handle_input(b"-FROZEN 0a\r\n", at(1_001)).unwrap();
     assert_eq!(reply(&mut pipe), unavailable(1, Unavailable::Frozen));
-    assert_eq!(pipe.handle_input(replica, at(1_001)), Err(Broken::ReadOnly));
+    assert_eq!(pipe.handle_input(replica, at(1_001)), Err(PipeError::ReadOnly));
 
     let mut pipe = open_pipe();
     pipe.handle_timeout(at(1_000)).unwrap();
@@ -164,12 +164,12 @@ fn a_server_that_became_a_replica_is_left() {
 
 #[test]
 fn what_cannot_go_on_ends_the_connection() {
-    let cases: [(&[u8], Broken); 5] = [
-        (b"-READONLY You can't write against a read only replica.\r\n", Broken::ReadOnly),
-        (b"-MASTERDOWN Link with MASTER is down.\r\n", Broken::ReadOnly),
-        (b"-ERR Error running script: -READONLY You can't write.\r\n", Broken::ReadOnly),
-        (b"HTTP/1.1 400 Bad Request\r\n", Broken::Malformed),
-        (b"+OK\r\n+OK\r\n", Broken::Unasked),
+    let cases: [(&[u8], PipeError); 5] = [
+        (b"-READONLY You can't write against a read only replica.\r\n", PipeError::ReadOnly),
+        (b"-MASTERDOWN Link with MASTER is down.\r\n", PipeError::ReadOnly),
+        (b"-ERR Error running script: -READONLY You can't write.\r\n", PipeError::ReadOnly),
+        (b"HTTP/1.1 400 Bad Request\r\n", PipeError::Malformed),
+        (b"+OK\r\n+OK\r\n", PipeError::Unasked),
     ];
     for (bytes, why) in cases {
         let mut pipe = open_pipe();
@@ -182,7 +182,7 @@ fn what_cannot_go_on_ends_the_connection() {
     let mut pipe = open_pipe();
     pipe.send(batch(1), at(0));
     pipe.handle_timeout(at(100)).unwrap();
-    assert_eq!(pipe.handle_timeout(SILENCE_MAX), Err(Broken::Silent));
+    assert_eq!(pipe.handle_timeout(SILENCE_MAX), Err(PipeError::Silent));
     pipe.handle_lost();
     assert_eq!(reply(&mut pipe), unavailable(1, Unavailable::Unknown));
     assert_eq!(reply(&mut pipe), None, "it is told once");
@@ -238,7 +238,7 @@ proptest::proptest! {
                     now += at(ms);
                     pipe.handle_timeout(now)
                 }
-                Happens::Lost => Err(Broken::Silent),
+                Happens::Lost => Err(PipeError::Silent),
             };
             if result.is_err() {
                 pipe.handle_lost();

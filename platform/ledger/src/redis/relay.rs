@@ -18,7 +18,7 @@ const LEASE_MS: u64 = 3_000;
 /// How often the lease is renewed, and the server is asked for its run id.
 pub const RENEW_EVERY: Duration = Duration::from_millis(200);
 
-const _: () = assert!(RENEW_EVERY.as_millis() as u64 * 5 <= LEASE_MS, "a lease outlives several renewals that fail");
+const _: () = assert!(RENEW_EVERY.as_millis() * 5 <= LEASE_MS as u128, "a lease outlives several renewals that fail");
 
 /// Carries outboxes to the log, a step at a time.
 pub struct LedgerRelay<L> {

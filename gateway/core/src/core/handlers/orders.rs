@@ -2,7 +2,7 @@
 
 use contract::{OrderId, UserId, snowflake};
 
-use super::{Answered, Decision, Desk, Turn};
+use super::{Decision, Handlers, Turn, WrittenAnswer};
 use crate::{
     Answer, Now,
     board::{Status, status_json},
@@ -12,9 +12,9 @@ use crate::{
 /// The log may be this far behind an answer, so a younger id may be an order's that is not known yet.
 const JOURNAL_LAG_MAX_MS: u64 = 2_000;
 
-impl Desk {
+impl Handlers {
     /// `GET /api/v1/seckill/orders/{order_id}`.
-    pub(super) fn order(&mut self, turn: &mut Turn<'_, '_>, order: Option<OrderId>, now: Now) -> Answered {
+    pub(super) fn order(&mut self, turn: &mut Turn<'_, '_>, order: Option<OrderId>, now: Now) -> WrittenAnswer {
         match self.own_order(turn, order, now) {
             Ok(Follow { order, status, .. }) => {
                 let retry_after_s = (status == Status::Queued).then_some(1);
@@ -30,7 +30,12 @@ impl Desk {
     }
 
     /// The order, if it is the user's who asks.
-    fn own_order(&mut self, turn: &mut Turn<'_, '_>, order: Option<OrderId>, now: Now) -> Result<Follow, Answered> {
+    fn own_order(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        order: Option<OrderId>,
+        now: Now,
+    ) -> Result<Follow, WrittenAnswer> {
         let user: UserId = self.authorize(turn, now)?;
         let refusal = match order.map(|id| (id, self.board.order(id))) {
             Some((order, Some(known))) if known.owner == user => {

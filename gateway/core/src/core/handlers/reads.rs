@@ -3,7 +3,7 @@
 use contract::{ActivityId, SkuId};
 use serde_json::json;
 
-use super::{Answered, Desk, Turn};
+use super::{Handlers, Turn, WrittenAnswer};
 use crate::{Answer, Now, board, http::Headers};
 
 /// Activities in one answer, where the client does not say.
@@ -22,14 +22,14 @@ struct Page {
 }
 
 /// `GET /api/v1/time`.
-pub(super) fn time(turn: &mut Turn<'_, '_>, now: Now) -> Answered {
+pub(super) fn time(turn: &mut Turn<'_, '_>, now: Now) -> WrittenAnswer {
     let now = board::Rfc3339Ms(now.wall_ms);
     turn.say_json(Answer::Read, None, format_args!(r#"{{"now":"{now}"}}"#))
 }
 
-impl Desk {
+impl Handlers {
     /// Activities that have not ended, by start and id.
-    pub(super) fn activities(&mut self, turn: &mut Turn<'_, '_>, query: &str, now: Now) -> Answered {
+    pub(super) fn activities(&mut self, turn: &mut Turn<'_, '_>, query: &str, now: Now) -> WrittenAnswer {
         if !self.caught_up {
             return turn.refuse(Answer::Unavailable);
         }
@@ -57,7 +57,12 @@ impl Desk {
     }
 
     /// One activity.
-    pub(super) fn activity(&mut self, turn: &mut Turn<'_, '_>, activity: Option<ActivityId>, now: Now) -> Answered {
+    pub(super) fn activity(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        activity: Option<ActivityId>,
+        now: Now,
+    ) -> WrittenAnswer {
         if !self.caught_up {
             return turn.refuse(Answer::Unavailable);
         }
@@ -69,7 +74,7 @@ impl Desk {
     }
 
     /// `GET /readyz`.
-    pub(super) fn readyz(&mut self, turn: &mut Turn<'_, '_>) -> Answered {
+    pub(super) fn readyz(&mut self, turn: &mut Turn<'_, '_>) -> WrittenAnswer {
         let mut reasons: Vec<&str> = Vec::new();
         if !self.caught_up {
             reasons.push("the log is not replayed yet");

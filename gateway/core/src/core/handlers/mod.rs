@@ -1,4 +1,4 @@
-//! Admission: who may ask for what, and what can be answered without the ledger.
+//! Handlers of requests: admission, and what the board can answer without the ledger.
 
 mod orders;
 mod reads;
@@ -18,21 +18,21 @@ use contract::{
 use super::{
     decision::Decision,
     random::one_way,
-    turn::{Answered, Turn},
+    turn::{Turn, WrittenAnswer},
 };
 use crate::{
     Answer, Config, Now,
     board::{Board, Order},
     gate::Gate,
     http::Method,
-    queue::{BatchId, Concluded},
+    queue::{BatchId, ConcludedBatch},
     route::Route,
     tickets::{CAPTCHA_LEAD_MS, Captcha, Tickets},
 };
 
 /// Everything that is known of clients, sales and orders.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct Handlers {
     gate: Gate,
     board: Board,
     tickets: Tickets,
@@ -46,7 +46,7 @@ pub(super) struct Desk {
     refused_locally: u64,
 }
 
-impl Desk {
+impl Handlers {
     pub(super) fn new(config: &Config, ids: Snowflake, now: Now) -> Self {
         Self {
             gate: Gate::new(config, now.mono),
@@ -79,7 +79,7 @@ impl Desk {
 
     pub(super) fn handle_activity(&mut self, activity: Activity) {
         if self.board.handle_activity(activity) && self.caught_up {
-            self.gate.rebuild_screen(self.board.catalogue());
+            self.gate.rebuild_id_filter(self.board.catalogue());
         }
     }
 
@@ -97,7 +97,7 @@ impl Desk {
 
     pub(super) fn handle_caught_up(&mut self) {
         self.caught_up = true;
-        self.gate.rebuild_screen(self.board.catalogue());
+        self.gate.rebuild_id_filter(self.board.catalogue());
     }
 
     pub(super) fn handle_not_ready(&mut self, reasons: Arc<[String]>) {
@@ -117,7 +117,7 @@ impl Desk {
     }
 
     /// The ledger's outcomes for `concluded`.
-    pub(super) fn handle_reply(&mut self, batch: BatchId, concluded: &Concluded, reply: &BatchReply) {
+    pub(super) fn handle_reply(&mut self, batch: BatchId, concluded: &ConcludedBatch, reply: &BatchReply) {
         let asked = concluded.sent.iter().map(|waiting| &waiting.reservation);
         self.board.handle_reply(batch.activity(), asked, reply, concluded.repeats_only);
     }
@@ -176,7 +176,7 @@ impl Desk {
 
     /// The user who asks, within the user's limit.
     #[inline]
-    fn authorize(&mut self, turn: &mut Turn<'_, '_>, now: Now) -> Result<UserId, Answered> {
+    fn authorize(&mut self, turn: &mut Turn<'_, '_>, now: Now) -> Result<UserId, WrittenAnswer> {
         let Some(user) = self.gate.user(turn.head.fields.authorization, now) else {
             return Err(turn.refuse(Answer::InvalidToken));
         };

@@ -2,15 +2,15 @@
 
 use contract::ticket::Subject;
 
-use super::{Decision, Desk, Turn};
+use super::{Decision, Handlers, Turn};
 use crate::{
     Answer, Now,
     core::decision::Request,
     order_request::{OrderRequest, is_idempotency_key, request_key},
-    tickets::Shown,
+    tickets::TicketProof,
 };
 
-impl Desk {
+impl Handlers {
     /// `POST /api/v1/seckill/orders`.
     pub(super) fn reserve(&mut self, turn: &mut Turn<'_, '_>, now: Now) -> Decision {
         let asked = match OrderRequest::read(turn.head.fields.content_type, turn.body) {
@@ -37,7 +37,7 @@ impl Desk {
             return turn.refuse(answer).into();
         }
         let (door, has_bought) = self.board.door(activity, user);
-        let shown = Shown { ticket: asked.ticket.as_deref(), subject: Subject { activity, user }, has_bought };
+        let shown = TicketProof { ticket: asked.ticket.as_deref(), subject: Subject { activity, user }, has_bought };
         if let Some(answer) = self.tickets.refusal(door, &shown, now.wall_ms) {
             return turn.refuse(answer).into();
         }

@@ -1,4 +1,4 @@
-//! Connections: bytes in, answers out, deadlines.
+//! ConnectionTable: bytes in, answers out, deadlines.
 
 mod connection;
 mod phase;
@@ -16,23 +16,23 @@ use self::{
     phase::{Awaited, Phase, Reserving},
     server::Server,
     streams::event,
-    table::Connections,
+    table::ConnectionTable,
     timers::Timers,
 };
-use super::{Next, Refused, service::Service};
+use super::{ConnectionRefused, Next, service::Service};
 use crate::{
     Answer, Config, Limits, Now, Request,
     board::Order,
     http::{Headers, Persist},
     ids::{ConnId, WaitId},
-    queue::{Unavailable, Waiting},
+    queue::{QueuedReservation, Unavailable},
     stats::AnswerCounts,
 };
 
 /// The connections of a core.
 #[derive(Debug)]
-pub(super) struct Wire {
-    connections: Connections,
+pub(super) struct Connections {
+    connections: ConnectionTable,
     timers: Timers,
     server: Server,
     ready: VecDeque<ConnId>,
@@ -41,7 +41,7 @@ pub(super) struct Wire {
     counts: ConnectionCounts,
 }
 
-/// Connections since the core was made.
+/// ConnectionTable since the core was made.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ConnectionCounts {
     pub opened: u64,
@@ -53,10 +53,10 @@ pub(crate) struct ConnectionCounts {
     pub outcomes_late: u64,
 }
 
-impl Wire {
+impl Connections {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            connections: Connections::default(),
+            connections: ConnectionTable::default(),
             timers: Timers::new(config.timeouts),
             server: Server::new(config.streams_max, config.seed),
             ready: VecDeque::new(),
@@ -78,7 +78,7 @@ impl Wire {
         self.limits
     }
 
-    /// Connections that are open.
+    /// ConnectionTable that are open.
     pub(super) const fn open_connections(&self) -> usize {
         self.connections.open()
     }
@@ -106,10 +106,10 @@ impl Wire {
         self.connections.get(id).is_some_and(|connection| connection.waits_for(wait))
     }
 
-    pub(super) fn open(&mut self, peer: IpAddr, now: Now) -> Result<ConnId, Refused> {
+    pub(super) fn open(&mut self, peer: IpAddr, now: Now) -> Result<ConnId, ConnectionRefused> {
         if self.server.is_draining() || self.connections.open() >= self.connections_max {
             self.counts.refused += 1;
-            return Err(Refused);
+            return Err(ConnectionRefused);
         }
         self.counts.opened += 1;
         let id = self.connections.insert(Connection::new(peer));
@@ -151,12 +151,12 @@ impl Wire {
     /// The outcome of a reservation.
     pub(super) fn handle_outcome(
         &mut self,
-        waiting: &Waiting,
+        waiting: &QueuedReservation,
         outcome: Result<Outcome, Unavailable>,
         mut service: Service<'_>,
         now: Now,
     ) {
-        let Waiting { conn: id, wait, .. } = *waiting;
+        let QueuedReservation { conn: id, wait, .. } = *waiting;
         let Self { connections, timers, ready, server, limits, .. } = self;
         let waiting = connections.get_mut(id).and_then(|connection| Some((connection.reserving(wait)?, connection)));
         let Some((mut reserving, connection)) = waiting else {
@@ -305,7 +305,7 @@ fn arm(timers: &mut Timers, id: ConnId, connection: &mut Connection, now: Now) {
     timers.arm(id, connection.deadlines_mut(), awaited, now.mono);
 }
 
-/// Puts the connection into the queue of [`Wire::poll_ready`], once.
+/// Puts the connection into the queue of [`Connections::poll_ready`], once.
 #[inline]
 fn announce(ready: &mut VecDeque<ConnId>, id: ConnId, connection: &mut Connection) {
     if connection.announce() {

@@ -3,15 +3,15 @@
 use std::net::IpAddr;
 
 use super::{
-    phase::{Awaited, Phase, Reserving, Served, Streaming},
-    server::{Arrived, Server},
+    phase::{AfterRequest, Awaited, Phase, Reserving, Streaming},
+    server::{RequestParts, Server},
     timers::Deadlines,
 };
 use crate::{
     Answer, Limits, Next, Request,
     board::{Order, Status},
     core::service::Service,
-    http::{Exchange, Head, Persist, Received, Receiver, chunk, chunks_end},
+    http::{Exchange, Head, Persist, ReceiveOutcome, Receiver, chunk, chunks_end},
     ids::{ConnId, WaitId},
 };
 
@@ -175,10 +175,10 @@ impl Connection {
                 }
             }
             match self.receiver.advance(rest, serving.limits) {
-                Ok(Received::Partial) => return used,
-                Ok(Received::Continue) => self.out.extend_from_slice(CONTINUE),
-                Ok(Received::Whole { head, body, used: request_bytes }) => {
-                    let arrived = Arrived { peer: self.peer, head: &head, body };
+                Ok(ReceiveOutcome::Partial) => return used,
+                Ok(ReceiveOutcome::Continue) => self.out.extend_from_slice(CONTINUE),
+                Ok(ReceiveOutcome::Whole { head, body, used: request_bytes }) => {
+                    let arrived = RequestParts { peer: self.peer, head: &head, body };
                     let served = serving.server.serve(serving.id, arrived, &mut self.out, serving.service);
                     used += request_bytes;
                     self.receiver.restart();
@@ -203,7 +203,7 @@ impl Connection {
         }
         match Head::from_request(request, serving.limits) {
             Ok((head, length)) if length == request.body.len() => {
-                let arrived = Arrived { peer: self.peer, head: &head, body: request.body };
+                let arrived = RequestParts { peer: self.peer, head: &head, body: request.body };
                 let served = serving.server.serve(serving.id, arrived, &mut self.out, serving.service);
                 self.enter(served);
             }
@@ -215,7 +215,7 @@ impl Connection {
         }
     }
 
-    fn enter(&mut self, served: Served) {
+    fn enter(&mut self, served: AfterRequest) {
         self.closing = served.is_last && matches!(served.phase, Phase::Receiving);
         self.phase = served.phase;
         self.deadlines.expect_new();

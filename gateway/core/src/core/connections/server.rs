@@ -5,7 +5,7 @@ use std::{collections::VecDeque, net::IpAddr};
 use contract::stock::Outcome;
 
 use super::{
-    phase::{Phase, Reserving, Served, Streaming},
+    phase::{AfterRequest, Phase, Reserving, Streaming},
     streams::{Streams, event},
 };
 use crate::{
@@ -23,13 +23,13 @@ use crate::{
 
 /// A request that has arrived.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Arrived<'a, 'b> {
+pub(super) struct RequestParts<'a, 'b> {
     pub peer: IpAddr,
     pub head: &'a Head<'b>,
     pub body: &'a [u8],
 }
 
-/// What answers are made with, beyond what the desk decides.
+/// What answers are made with, besides what the handlers decide.
 #[derive(Debug)]
 pub(super) struct Server {
     writer: AnswerWriter,
@@ -84,11 +84,11 @@ impl Server {
     pub(super) fn serve(
         &mut self,
         id: ConnId,
-        arrived: Arrived<'_, '_>,
+        arrived: RequestParts<'_, '_>,
         out: &mut Vec<u8>,
         service: &mut Service<'_>,
-    ) -> Served {
-        let Arrived { peer, head, body } = arrived;
+    ) -> AfterRequest {
+        let RequestParts { peer, head, body } = arrived;
         let exchange = self.exchange(head);
         let mut turn = Turn { peer, head, body, exchange, writer: &mut self.writer, out };
         let phase = match service.answer(&mut turn) {
@@ -109,7 +109,7 @@ impl Server {
             }
             Decision::Follow(follow) => begin_stream(id, follow, &mut turn, &mut self.streams),
         };
-        Served { phase, is_last: turn.exchange.persist == Persist::Close }
+        AfterRequest { phase, is_last: turn.exchange.persist == Persist::Close }
     }
 
     fn exchange(&mut self, head: &Head<'_>) -> Exchange {

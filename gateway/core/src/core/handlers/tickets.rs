@@ -2,16 +2,16 @@
 
 use contract::{ActivityId, UserId, activity::Door, ticket::Subject};
 
-use super::{Answered, Desk, Turn};
+use super::{Handlers, Turn, WrittenAnswer};
 use crate::{
     Answer, Now, board,
     http::Headers,
     tickets::{Application, TicketRequest},
 };
 
-impl Desk {
+impl Handlers {
     /// `POST /api/v1/seckill/activities/{activity_id}/tickets`.
-    pub(super) fn ticket(&mut self, turn: &mut Turn<'_, '_>, activity: Option<ActivityId>, now: Now) -> Answered {
+    pub(super) fn ticket(&mut self, turn: &mut Turn<'_, '_>, activity: Option<ActivityId>, now: Now) -> WrittenAnswer {
         let brought = match TicketRequest::read(turn.head.fields.content_type, turn.body) {
             Ok(brought) => brought,
             Err(refusal) => return turn.refuse_body(&refusal),
@@ -36,7 +36,12 @@ impl Desk {
 
     /// `GET /api/v1/seckill/activities/{activity_id}/challenge`: an image, and in the header `challenge` what to send
     /// back with the text in the image.
-    pub(super) fn challenge(&mut self, turn: &mut Turn<'_, '_>, activity: Option<ActivityId>, now: Now) -> Answered {
+    pub(super) fn challenge(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        activity: Option<ActivityId>,
+        now: Now,
+    ) -> WrittenAnswer {
         let (activity, user) = match self.entrant(turn, activity, now) {
             Ok(entrant) => entrant,
             Err(answered) => return answered,
@@ -61,7 +66,7 @@ impl Desk {
         turn: &mut Turn<'_, '_>,
         activity: Option<ActivityId>,
         now: Now,
-    ) -> Result<(ActivityId, UserId), Answered> {
+    ) -> Result<(ActivityId, UserId), WrittenAnswer> {
         let known = activity.filter(|activity| self.gate.may_have_activity(*activity));
         let refusal = match known {
             _ if !self.caught_up => Answer::Unavailable,

@@ -46,7 +46,7 @@ pub(super) enum Awaited {
 
 /// What follows a request.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Served {
+pub(super) struct AfterRequest {
     pub phase: Phase,
     /// It was the connection's last request.
     pub is_last: bool,

@@ -11,13 +11,13 @@ struct Slot {
 
 /// The table of connections.
 #[derive(Debug, Default)]
-pub(super) struct Connections {
+pub(super) struct ConnectionTable {
     slots: Vec<Slot>,
     free: Vec<u32>,
     open: usize,
 }
 
-impl Connections {
+impl ConnectionTable {
     pub(super) const fn open(&self) -> usize {
         self.open
     }
