@@ -12,8 +12,8 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    pub(crate) fn publish(&self, stats: &Stats) {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone_from(stats);
+    pub(crate) fn publish(&self, stats: Stats) {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
     }
 
     pub(crate) fn read(&self, figure: impl Fn(&Stats) -> u64) -> u64 {

@@ -1,13 +1,13 @@
 //! The thread-per-core shell around `gateway_core`: sockets, clocks and threads, and nothing decided.
 #![deny(unsafe_code)]
 
+mod captcha;
 mod control;
 mod driver;
 mod figures;
 mod link;
 mod mailbox;
 mod net;
-mod painter;
 pub mod redis;
 mod serve;
 mod session;
@@ -33,24 +33,20 @@ use foundation::{
     metrics::Registry,
 };
 use gateway_core::{Config, Core, Now, Rate};
+use ledger::redis::RecentHolds;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    control::Broadcast,
-    figures::Figures,
-    painter::Painter,
-    redis::{Recent, relay},
-    shard::Parts,
-    thread::CoreThread,
+    captcha::CaptchaRenderer, control::Broadcast, figures::Figures, redis::relay, shard::Parts, thread::CoreThread,
 };
 
 pub use gateway_core::Keys;
 pub use link::{Ledgers, ReserveLink};
 
 /// What the gateway stands on.
-pub struct Ground<'a, L> {
+pub struct GatewayDeps<'a, L> {
     /// Its section of the configuration.
     pub config: &'a GatewayConfig,
     /// Whose `X-Forwarded-For` is believed.
@@ -85,8 +81,8 @@ impl Gateway {
     ///
     /// # Errors
     /// Where the port is taken, a worker id can't be leased, or the log can't be read.
-    pub async fn start<L: Log>(ground: Ground<'_, L>) -> Result<Self> {
-        let Ground { config, log, ref stop, .. } = ground;
+    pub async fn start<L: Log>(deps: GatewayDeps<'_, L>) -> Result<Self> {
+        let GatewayDeps { config, log, ref stop, .. } = deps;
         let address = probe(config.listen)?;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let count = config.threads.map_or(cpus, usize::from);
@@ -94,20 +90,20 @@ impl Gateway {
         let run = driver::on(config.runtime)?;
         let (mut threads, mut listening) = (Vec::new(), Vec::new());
         let (mut figures, mut leases, mut controls, mut recents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let painter = Painter::start()?;
+        let captchas = CaptchaRenderer::start()?;
         for index in 0..count {
-            let (core, lease) = core(&ground, count, started)?;
+            let (core, lease) = core(&deps, count, started)?;
             let (sender, mailbox) = mailbox::mailbox();
             let figure = Arc::new(Figures::default());
-            let (ledgers, metrics) = (ground.ledgers.clone(), ground.metrics.clone());
-            let recent = Arc::new(Recent::default());
+            let (ledgers, metrics) = (deps.ledgers.clone(), deps.metrics.clone());
+            let recent = Arc::new(RecentHolds::default());
             recents.push(recent.clone());
             let parts = Parts {
                 core,
                 ledgers,
                 recent,
-                mailbox: sender.letters,
-                painter: painter.of(sender.controls.clone()),
+                mailbox: sender.replies,
+                captchas: captchas.handle_for(sender.controls.clone()),
                 figures: figure.clone(),
                 metrics,
                 started,
@@ -130,22 +126,23 @@ impl Gateway {
             leases.push(lease);
             controls.push(sender.controls);
         }
-        figures::register(&ground.metrics, &figures);
+        figures::register(&deps.metrics, &figures);
         let (activities, known) = watch::channel(Arc::from([]));
         let cores = Broadcast { cores: controls, activities };
-        if let Ledgers::Redis(_) = &ground.ledgers {
+        if let Ledgers::Redis(_) = &deps.ledgers {
             cores.send(relay::readiness(Err("Redis has not been asked yet"))).await;
         }
         control::follow(log, &cores, stop.clone()).await.context("the gateway can't read the log")?;
-        let relay = match &ground.ledgers {
+        let relay = match &deps.ledgers {
             Ledgers::Redis(settings) => {
-                let (url, log, metrics) = (settings.url.expose().to_owned(), log.clone(), ground.metrics.clone());
-                let parts = relay::Parts { url, log, activities: known, recents, cores: cores.cores.clone(), metrics };
+                let (url, log, metrics) = (settings.url.expose().to_owned(), log.clone(), deps.metrics.clone());
+                let parts =
+                    relay::Parts { url, log, activities: known, recent: recents, cores: cores.cores.clone(), metrics };
                 Some(relay::start(parts, stop.clone())?)
             }
             Ledgers::Shared(_) => None,
         };
-        tokio::spawn(control::pass_readiness_on(ground.readiness.clone(), cores.clone(), stop.clone()));
+        tokio::spawn(control::pass_readiness_on(deps.readiness.clone(), cores.clone(), stop.clone()));
         tokio::spawn(control::keep_leases(leases, cores, stop.clone()));
         open.cancel();
         let gateway = Self { address, threads, relay };
@@ -175,12 +172,12 @@ impl Gateway {
     }
 }
 
-fn core<L>(ground: &Ground<'_, L>, cores: usize, started: Instant) -> Result<(Core, Lease)> {
+fn core<L>(deps: &GatewayDeps<'_, L>, cores: usize, started: Instant) -> Result<(Core, Lease)> {
     let now = Now { mono: started.elapsed(), wall_ms: SystemClock.now_ms() };
-    let mut lease = ids::lease_worker(ground.ids, now.wall_ms)?;
+    let mut lease = ids::lease_worker(deps.ids, now.wall_ms)?;
     let seed = getrandom::u64().map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-    let mut config = Config::new(ground.keys.clone(), seed);
-    let limits = ground.config;
+    let mut config = Config::new(deps.keys.clone(), seed);
+    let limits = deps.config;
     config.connections_max = limits.connections_max.get().div_ceil(cores);
     config.waiting_max = limits.queue_max.get();
     config.captchas_max = limits.captchas_max.get().div_ceil(cores);
@@ -188,7 +185,7 @@ fn core<L>(ground: &Ground<'_, L>, cores: usize, started: Instant) -> Result<(Co
     fit(&mut config, limits.runtime);
     config.gate.client = rate(limits.client_rate);
     config.gate.user = rate(limits.user_rate);
-    config.gate.trusted_proxies = ground.trusted_proxies.clone();
+    config.gate.trusted_proxies = deps.trusted_proxies.clone();
     let ids = lease.snowflake(now.wall_ms)?;
     Ok((Core::new(config, ids, now), lease))
 }

@@ -29,14 +29,18 @@ pub(crate) async fn serve<N: Listening>(thread: CoreThread, net: N) -> io::Resul
 /// Makes the shard, and starts what moves it besides its clients.
 pub(crate) fn begin(parts: Parts, mailbox: Mailbox, net: impl Net) -> Rc<Shard> {
     let shard = Shard::new(parts);
-    let Mailbox { mut letters, mut controls } = mailbox;
-    net.spawn(redis::run(shard.clone(), net));
+    let Mailbox { mut replies, mut controls } = mailbox;
+    if let Some(link) = shard.redis().cloned() {
+        net.spawn(redis::run(link.clone(), net));
+        let taker = shard.clone();
+        net.spawn(async move { taker.take_replies(&link).await });
+    }
     let flushed = shard.clone();
     net.spawn(async move { flushed.flush().await });
     let told = shard.clone();
     net.spawn(async move {
-        while let Some(letter) = letters.recv().await {
-            told.handle_letter(letter);
+        while let Some(reply) = replies.recv().await {
+            told.handle_reply(reply);
         }
     });
     let told = shard.clone();

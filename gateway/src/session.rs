@@ -35,11 +35,11 @@ pub(crate) async fn serve<S: Reader + Writer>(shard: &Rc<Shard>, id: ConnId, mut
             },
             Next::Wait => shard.woken(id).await,
             Next::Read => match read(shard, id, &mut socket, std::mem::take(&mut input), &mut out).await {
-                Came::Bytes { result: Ok(0), input: rest, .. } => {
+                ReadOutcome::Bytes { result: Ok(0), input: rest, .. } => {
                     (eof, input) = (true, rest);
                     shard.handle_eof(id);
                 }
-                Came::Bytes { result: Ok(_), input: filled, at_once } => {
+                ReadOutcome::Bytes { result: Ok(_), input: filled, at_once } => {
                     input = filled;
                     let used = shard.handle_client(id, &input);
                     input.drain(..used);
@@ -49,8 +49,8 @@ pub(crate) async fn serve<S: Reader + Writer>(shard: &Rc<Shard>, id: ConnId, mut
                         tokio::task::yield_now().await;
                     }
                 }
-                Came::Bytes { result: Err(_), .. } => break,
-                Came::Other(other) => {
+                ReadOutcome::Bytes { result: Err(_), .. } => break,
+                ReadOutcome::Other(other) => {
                     next = other;
                     continue;
                 }
@@ -86,7 +86,7 @@ async fn write(shard: &Rc<Shard>, id: ConnId, socket: &mut impl Writer, out: Vec
 }
 
 /// What ended a read.
-enum Came {
+enum ReadOutcome {
     /// `at_once`: without waiting for them.
     Bytes { result: io::Result<usize>, input: Vec<u8>, at_once: bool },
     /// The core wants this instead.
@@ -95,7 +95,13 @@ enum Came {
 
 /// Reads on, across wake-ups: a read that was dropped could lose bytes. It is given up only where the
 /// core wants something else than to read, and then the connection is about to end.
-async fn read(shard: &Rc<Shard>, id: ConnId, socket: &mut impl Reader, mut input: Vec<u8>, out: &mut Vec<u8>) -> Came {
+async fn read(
+    shard: &Rc<Shard>,
+    id: ConnId,
+    socket: &mut impl Reader,
+    mut input: Vec<u8>,
+    out: &mut Vec<u8>,
+) -> ReadOutcome {
     input.reserve(READ_BYTES);
     let mut read = pin!(socket.read(input));
     let mut first = true;
@@ -103,12 +109,12 @@ async fn read(shard: &Rc<Shard>, id: ConnId, socket: &mut impl Reader, mut input
         // The core has just said `Read`, so the first poll need not ask it again.
         let at_once = std::mem::take(&mut first);
         if let Poll::Ready((result, input)) = read.as_mut().poll(context) {
-            return Poll::Ready(Came::Bytes { result, input, at_once });
+            return Poll::Ready(ReadOutcome::Bytes { result, input, at_once });
         }
         if !at_once {
             match shard.poll_client(id, out) {
                 Next::Read => {}
-                other @ (Next::Write | Next::Wait | Next::Close) => return Poll::Ready(Came::Other(other)),
+                other @ (Next::Write | Next::Wait | Next::Close) => return Poll::Ready(ReadOutcome::Other(other)),
             }
         }
         shard.park(id, context.waker());

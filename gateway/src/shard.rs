@@ -1,4 +1,4 @@
-//! One core thread: the sans-IO core, the connections that wait for it, and its way to the ledger.
+//! One core thread: the sans-IO core, the connections that wait for it, and its link to the ledgers.
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,14 +11,16 @@ use std::{
 };
 
 use foundation::{Clock, SystemClock, metrics::Registry};
-use gateway_core::{Batch, ConnId, Control, Core, Next, Now, Refused, Unavailable};
+use gateway_core::{Batch, ConnId, ConnectionRefused, Control, Core, Next, Now, Unavailable};
+
+use ledger::redis::RecentHolds;
 
 use crate::{
+    captcha::CaptchaHandle,
     figures::Figures,
     link::{Ledgers, ReserveLink},
-    mailbox::{Letter, Sender},
-    painter::Easel,
-    redis::{self, Recent},
+    mailbox::{LedgerReply, ReplySender},
+    redis,
 };
 
 /// What the tasks of one core thread share. No borrow crosses an await.
@@ -29,18 +31,18 @@ pub(crate) struct Shard {
     /// Set when the core may have a batch to send; the flusher's waker while it waits for that.
     sendable: Cell<bool>,
     flusher: Cell<Option<Waker>>,
-    way: Way,
-    mailbox: Sender,
-    painter: Easel,
+    ledgers: LedgerLink,
+    mailbox: ReplySender,
+    captchas: CaptchaHandle,
     figures: Arc<Figures>,
     metrics: Registry,
     started: Instant,
 }
 
-/// The way of one core to the ledgers.
-enum Way {
+/// How one core reaches the ledgers.
+enum LedgerLink {
     Shared(Arc<dyn ReserveLink>),
-    Redis(Box<redis::Link>),
+    Redis(Rc<redis::Link>),
 }
 
 /// What a shard is made of.
@@ -48,9 +50,9 @@ pub(crate) struct Parts {
     pub(crate) core: Core,
     pub(crate) ledgers: Ledgers,
     /// What the core was told "held", where its ledgers may forget it.
-    pub(crate) recent: Arc<Recent>,
-    pub(crate) mailbox: Sender,
-    pub(crate) painter: Easel,
+    pub(crate) recent: Arc<RecentHolds>,
+    pub(crate) mailbox: ReplySender,
+    pub(crate) captchas: CaptchaHandle,
     pub(crate) figures: Arc<Figures>,
     pub(crate) metrics: Registry,
     /// The zero of [`Now::mono`]; the core was made with it.
@@ -59,21 +61,21 @@ pub(crate) struct Parts {
 
 impl Shard {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
-        let Parts { core, ledgers, recent, mailbox, painter, figures, metrics, started } = parts;
-        let way = match ledgers {
-            Ledgers::Shared(link) => Way::Shared(link),
-            Ledgers::Redis(settings) => Way::Redis(Box::new(redis::Link::new(settings, recent))),
+        let Parts { core, ledgers, recent, mailbox, captchas, figures, metrics, started } = parts;
+        let ledgers = match ledgers {
+            Ledgers::Shared(link) => LedgerLink::Shared(link),
+            Ledgers::Redis(settings) => LedgerLink::Redis(Rc::new(redis::Link::new(settings, recent))),
         };
         let (core, parked) = (RefCell::new(core), RefCell::default());
         let (sendable, flusher) = (Cell::new(false), Cell::new(None));
-        Rc::new(Self { core, parked, sendable, flusher, way, mailbox, painter, figures, metrics, started })
+        Rc::new(Self { core, parked, sendable, flusher, ledgers, mailbox, captchas, figures, metrics, started })
     }
 
     pub(crate) fn now(&self) -> Now {
         Now { mono: self.started.elapsed(), wall_ms: SystemClock.now_ms() }
     }
 
-    pub(crate) fn open(&self, peer: IpAddr) -> Result<ConnId, Refused> {
+    pub(crate) fn open(&self, peer: IpAddr) -> Result<ConnId, ConnectionRefused> {
         self.core.borrow_mut().open(peer, self.now())
     }
 
@@ -110,8 +112,8 @@ impl Shard {
         self.moved();
     }
 
-    pub(crate) fn handle_letter(&self, letter: Letter) {
-        let (batch, reply) = letter;
+    pub(crate) fn handle_reply(&self, reply: LedgerReply) {
+        let (batch, reply) = reply;
         self.core.borrow_mut().handle_reply(batch, reply, self.now());
         self.moved();
     }
@@ -125,12 +127,11 @@ impl Shard {
     pub(crate) fn tick(&self) {
         self.core.borrow_mut().handle_timeout(self.now());
         if let Some(link) = self.redis() {
-            link.tick(self.now().mono);
-            link.pass_on(self);
+            link.tick();
         }
         let captchas = self.core.borrow_mut().poll_captchas(self.now());
         if let Some(count) = captchas {
-            self.painter.order(count);
+            self.captchas.render(count);
         }
         self.figures.publish(self.core.borrow().stats());
         self.moved();
@@ -213,20 +214,29 @@ impl Shard {
     }
 
     /// The core's connection to Redis, where that has the ledgers.
-    pub(crate) fn redis(&self) -> Option<&redis::Link> {
-        match &self.way {
-            Way::Redis(link) => Some(link),
-            Way::Shared(_) => None,
+    pub(crate) fn redis(&self) -> Option<&Rc<redis::Link>> {
+        match &self.ledgers {
+            LedgerLink::Redis(link) => Some(link),
+            LedgerLink::Shared(_) => None,
+        }
+    }
+
+    /// Gives the core the replies of its connection to Redis, for as long as the thread runs.
+    pub(crate) async fn take_replies(&self, link: &redis::Link) {
+        loop {
+            poll_fn(|context| link.poll_replied(context)).await;
+            while let Some(reply) = link.poll_reply() {
+                self.handle_reply(reply);
+            }
         }
     }
 
     fn send(&self, batch: Batch) {
-        match &self.way {
-            Way::Redis(link) => {
-                link.send(batch, self.now().mono);
-                link.pass_on(self);
+        match &self.ledgers {
+            LedgerLink::Redis(link) => {
+                link.send(batch);
             }
-            Way::Shared(link) => {
+            LedgerLink::Shared(link) => {
                 let (id, mailbox) = (batch.id, self.mailbox.clone());
                 let reply = move |result: Result<_, _>| {
                     // A thread that has ended no longer waits.

@@ -10,6 +10,7 @@
 //! Refusals change nothing and are not kept: memory grows with buyers, not with the crowd.
 
 mod restore;
+pub mod script;
 #[cfg(test)]
 mod tests;
 mod window;

@@ -111,7 +111,7 @@ pub(crate) async fn start_gateway(
     readiness: &Readiness,
     stop: CancellationToken,
 ) -> Result<Gateway> {
-    let parts = gateway::Ground {
+    let parts = gateway::GatewayDeps {
         config: &ground.config.gateway,
         trusted_proxies: &ground.config.trusted_proxies,
         keys: gateway::Keys::new(ground.secrets.shopper.expose().as_bytes()),

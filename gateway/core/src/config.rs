@@ -17,7 +17,7 @@ pub struct Config {
     pub seed: u64,
     /// What shoppers' tokens and tickets are checked with.
     pub keys: Keys,
-    /// Connections that may be open at once.
+    /// ConnectionTable that may be open at once.
     pub connections_max: usize,
     /// Event streams among them.
     pub streams_max: usize,

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use contract::{
-    UserId,
+    ActivityId, SkuId, UserId,
     client_address::{TrustedProxies, limit_key},
 };
 
@@ -11,8 +11,8 @@ use crate::{
     Now,
     config::Config,
     http::RateState,
-    limit::{Limited, Limiter, Rate},
-    screen::Screen,
+    id_filter::IdFilter,
+    limit::{Limiter, Rate, RateExceeded},
     tokens::Tokens,
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct Gate {
     challenges: Limiter<UserId>,
     tokens: Tokens,
     trusted_proxies: TrustedProxies,
-    pub(crate) screen: Screen,
+    id_filter: IdFilter,
 }
 
 impl Gate {
@@ -39,8 +39,21 @@ impl Gate {
             challenges: Limiter::new(CHALLENGES, limits.keys_max, config.seed, now),
             tokens: Tokens::new(config.keys.tokens.clone(), limits.tokens_max, config.seed),
             trusted_proxies: limits.trusted_proxies.clone(),
-            screen: Screen::new(config.seed),
+            id_filter: IdFilter::new(config.seed),
         }
+    }
+
+    /// Makes the Bloom filter pass exactly these activities and what they sell.
+    pub(crate) fn rebuild_id_filter(&mut self, catalogue: impl ExactSizeIterator<Item = (ActivityId, SkuId)>) {
+        self.id_filter.rebuild(catalogue);
+    }
+
+    pub(crate) fn may_have_activity(&self, activity: ActivityId) -> bool {
+        self.id_filter.may_have_activity(activity)
+    }
+
+    pub(crate) fn may_have_sku(&self, sku: SkuId) -> bool {
+        self.id_filter.may_have_sku(sku)
     }
 
     /// Takes one request of the client behind `peer`.
@@ -49,18 +62,18 @@ impl Gate {
         peer: IpAddr,
         forwarded_for: Option<&[u8]>,
         now: Now,
-    ) -> Result<Option<RateState>, Limited> {
+    ) -> Result<Option<RateState>, RateExceeded> {
         let client = self.trusted_proxies.client(peer, forwarded_for.into_iter());
         self.clients.take(limit_key(client), now.mono)
     }
 
     /// Takes one request of a user.
-    pub(crate) fn take_user(&mut self, user: UserId, now: Now) -> Result<Option<RateState>, Limited> {
+    pub(crate) fn take_user(&mut self, user: UserId, now: Now) -> Result<Option<RateState>, RateExceeded> {
         self.users.take(user, now.mono)
     }
 
     /// Takes one challenge for a user.
-    pub(crate) fn take_challenge(&mut self, user: UserId, now: Now) -> Result<Option<RateState>, Limited> {
+    pub(crate) fn take_challenge(&mut self, user: UserId, now: Now) -> Result<Option<RateState>, RateExceeded> {
         self.challenges.take(user, now.mono)
     }
 

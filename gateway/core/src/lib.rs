@@ -11,12 +11,14 @@ mod config;
 mod core;
 mod gate;
 mod http;
+mod id_filter;
+mod ids;
 mod limit;
+mod lru;
 mod order_request;
-mod pipe;
-mod recent;
+mod queue;
+mod redis;
 mod route;
-mod screen;
 mod stats;
 mod tickets;
 mod tokens;
@@ -26,14 +28,16 @@ use std::time::Duration;
 pub use answer::Answer;
 pub use board::BoardLimits;
 pub use config::{Config, GateLimits, Keys, Timeouts};
-pub use core::{ConnId, Control, Core, Next, Refused};
+pub use core::{ConnectionRefused, Control, Core, Next};
 pub use http::{
     BODY_BYTES_MAX, CHUNKED_WIRE_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Header, LINE_BYTES_MAX, Limits, Request,
 };
+pub use ids::ConnId;
 pub use limit::Rate;
 pub use order_request::{IDEMPOTENCY_KEY_BYTES_MAX, QUANTITY_MAX, request_key};
-pub use pipe::{BATCH_MAX, Batch, BatchId, Unavailable};
-pub use stats::Stats;
+pub use queue::{BATCH_MAX, Batch, BatchId, Unavailable};
+pub use redis::{PipeError, RedisConfig, RedisEvent, RedisLogin, RedisPipe};
+pub use stats::{AnswerCounts, Stats};
 pub use tickets::{CAPTCHA_LEAD_MS, CHALLENGE_MS, Captcha, TICKET_MS};
 
 /// An instant, as the shell's clocks tell it. It is always the last argument.

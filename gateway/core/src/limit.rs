@@ -15,7 +15,7 @@ use governor::{
     state::StateStore,
 };
 
-use crate::{http::RateState, recent::Recent};
+use crate::{http::RateState, lru::LruMap};
 
 /// So many requests a second in the long run, and so many at once. 0 turns the limit off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,16 +28,16 @@ pub struct Rate {
 
 /// Over the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limited {
-    pub(crate) rate: RateState,
-    pub(crate) retry_after_s: u64,
+pub(crate) struct RateExceeded {
+    pub rate: RateState,
+    pub retry_after_s: u64,
 }
 
 /// A limit for each of many keys.
 #[derive(Debug)]
 pub(crate) struct Limiter<K: Hash + Eq + Copy> {
     /// Absent where the limit is off.
-    cells: Option<RateLimiter<K, Cells<K>, Told, Standing>>,
+    cells: Option<RateLimiter<K, Cells<K>, ManualClock, QuotaReport>>,
     rate: Rate,
 }
 
@@ -49,22 +49,22 @@ impl<K: Hash + Eq + Copy> Limiter<K> {
             Quota::per_second(per_second).allow_burst(burst)
         });
         let cells = quota.map(|quota| {
-            let clock = Told(Cell::new(nanos(now)));
-            let store = Cells(RefCell::new(Recent::new(keys_max, seed)));
-            RateLimiter::<K, Cells<K>, Told, Standing>::new(quota, store, clock)
+            let clock = ManualClock(Cell::new(nanos(now)));
+            let store = Cells(RefCell::new(LruMap::new(keys_max, seed)));
+            RateLimiter::<K, Cells<K>, ManualClock, QuotaReport>::new(quota, store, clock)
         });
         Self { cells, rate }
     }
 
     /// Takes one request of `key`. `None` where the limit is off.
-    pub(crate) fn take(&mut self, key: K, now: Duration) -> Result<Option<RateState>, Limited> {
+    pub(crate) fn take(&mut self, key: K, now: Duration) -> Result<Option<RateState>, RateExceeded> {
         let Some(cells) = &self.cells else { return Ok(None) };
         cells.clock().0.set(nanos(now));
         match cells.check_key(&key) {
             Ok(remaining) => Ok(Some(self.state(remaining))),
             Err(wait) => {
                 let retry_after_s = whole_seconds(wait.saturating_sub(now)).max(1);
-                Err(Limited { rate: self.state(0), retry_after_s })
+                Err(RateExceeded { rate: self.state(0), retry_after_s })
             }
         }
     }
@@ -86,9 +86,9 @@ fn whole_seconds(duration: Duration) -> u64 {
 
 /// governor's clock: the time it was told last.
 #[derive(Debug, Clone)]
-struct Told(Cell<Nanos>);
+struct ManualClock(Cell<Nanos>);
 
-impl Clock for Told {
+impl Clock for ManualClock {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
@@ -98,7 +98,7 @@ impl Clock for Told {
 
 /// governor's store of one cell per key.
 #[derive(Debug)]
-struct Cells<K>(RefCell<Recent<K, Nanos>>);
+struct Cells<K>(RefCell<LruMap<K, Nanos>>);
 
 impl<K: Hash + Eq + Copy> StateStore for Cells<K> {
     type Key = K;
@@ -116,9 +116,9 @@ impl<K: Hash + Eq + Copy> StateStore for Cells<K> {
 
 /// What a decision tells: how many requests are left, or when the next one may come.
 #[derive(Debug)]
-struct Standing;
+struct QuotaReport;
 
-impl RateLimitingMiddleware<Nanos> for Standing {
+impl RateLimitingMiddleware<Nanos> for QuotaReport {
     type PositiveOutcome = u32;
     type NegativeOutcome = Duration;
 

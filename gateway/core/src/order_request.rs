@@ -17,17 +17,17 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OrderRequest<'b> {
-    pub(crate) activity_id: ActivityId,
-    pub(crate) quantity: u32,
+    pub activity_id: ActivityId,
+    pub quantity: u32,
     #[serde(borrow, default)]
-    pub(crate) ticket: Option<Cow<'b, str>>,
+    pub ticket: Option<Cow<'b, str>>,
 }
 
 /// Why a request is refused, and what to tell of it.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    pub(crate) answer: Answer,
-    pub(crate) detail: Option<String>,
+    pub answer: Answer,
+    pub detail: Option<String>,
 }
 
 impl<'b> OrderRequest<'b> {

@@ -1,16 +1,33 @@
 //! Counters since the core was made.
 
-use crate::answer::Answer;
+use crate::{answer::Answer, core::ConnectionCounts, queue::BatchCounts};
 
-/// What happened so far.
+/// How often each answer was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerCounts([u64; Answer::ALL.len()]);
+
+impl Default for AnswerCounts {
+    fn default() -> Self {
+        Self([0; Answer::ALL.len()])
+    }
+}
+
+impl AnswerCounts {
+    pub(crate) fn add(&mut self, answer: Answer) {
+        self.0[answer as usize] += 1;
+    }
+}
+
+/// Everything that a core counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
-    answers: [u64; Answer::ALL.len()],
-    /// Connections that were opened.
+    /// Answers.
+    pub answers: AnswerCounts,
+    /// ConnectionTable that were opened.
     pub connections_opened: u64,
-    /// Connections that were refused because too many were open.
+    /// ConnectionTable that were refused because too many were open.
     pub connections_refused: u64,
-    /// Connections that were closed because the client did not read.
+    /// ConnectionTable that were closed because the client did not read.
     pub connections_cut: u64,
     /// Batches given to the ledger.
     pub batches: u64,
@@ -18,43 +35,42 @@ pub struct Stats {
     pub reservations: u64,
     /// Reservations in the largest of them.
     pub batch_largest: u64,
-    /// Batches the ledger gave no answer to.
+    /// Batches to which the ledger gave no usable reply.
     pub batches_unavailable: u64,
-    /// Outcomes nobody waited for any more.
+    /// Outcomes that came after their connection had stopped waiting.
     pub outcomes_late: u64,
-    /// Reservations that were answered without asking the ledger.
+    /// Reservations that were refused without asking the ledger.
     pub refused_locally: u64,
 }
 
-impl Default for Stats {
-    fn default() -> Self {
+impl Stats {
+    pub(crate) fn new(
+        answers: &AnswerCounts,
+        connections: ConnectionCounts,
+        batches: BatchCounts,
+        refused_locally: u64,
+    ) -> Self {
         Self {
-            answers: [0; Answer::ALL.len()],
-            connections_opened: 0,
-            connections_refused: 0,
-            connections_cut: 0,
-            batches: 0,
-            reservations: 0,
-            batch_largest: 0,
-            batches_unavailable: 0,
-            outcomes_late: 0,
-            refused_locally: 0,
+            answers: answers.clone(),
+            connections_opened: connections.opened,
+            connections_refused: connections.refused,
+            connections_cut: connections.cut,
+            batches: batches.sent,
+            reservations: batches.reservations,
+            batch_largest: batches.reservations_in_largest,
+            batches_unavailable: batches.unavailable,
+            outcomes_late: connections.outcomes_late,
+            refused_locally,
         }
     }
-}
 
-impl Stats {
     /// How often `answer` was given.
     pub fn answers(&self, answer: Answer) -> u64 {
-        self.answers[answer as usize]
+        self.answers.0[answer as usize]
     }
 
     /// Each answer and how often it was given.
     pub fn all_answers(&self) -> impl Iterator<Item = (Answer, u64)> {
         Answer::ALL.iter().map(|answer| (*answer, self.answers(*answer)))
-    }
-
-    pub(crate) fn count(&mut self, answer: Answer) {
-        self.answers[answer as usize] += 1;
     }
 }

@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use crate::{
     answer::Answer,
+    lru::LruMap,
     order_request::{Refusal, json_object},
-    recent::Recent,
 };
 
 /// How long a ticket is good, in milliseconds.
@@ -26,6 +26,8 @@ pub const CAPTCHA_LEAD_MS: u64 = 10 * 60_000;
 const TRIED_MAX: usize = 16 * 1024;
 /// Bytes of an answer that are looked at.
 const ANSWER_BYTES_MAX: usize = 64;
+
+const _: () = assert!(CHALLENGE_MS <= TICKET_MS, "a ticket outlives the challenge that it was given for");
 
 /// A picture and what is to be read in it.
 #[derive(Debug, Clone)]
@@ -52,6 +54,24 @@ impl<'b> TicketRequest<'b> {
     }
 }
 
+/// A user's application for an entry ticket.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Application<'a> {
+    pub door: Door,
+    pub subject: Subject,
+    pub brought: &'a TicketRequest<'a>,
+    /// The end of the sale; no ticket is valid beyond it.
+    pub ends_at_ms: u64,
+}
+
+/// The ticket of a reservation, and whose it must be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TicketProof<'a> {
+    pub ticket: Option<&'a str>,
+    pub subject: Subject,
+    pub has_bought: bool,
+}
+
 /// The key, the pictures that are ready, and the challenges that were tried.
 #[derive(Debug)]
 pub(crate) struct Tickets {
@@ -61,12 +81,12 @@ pub(crate) struct Tickets {
     /// Pictures that were asked for and did not come yet.
     asked: usize,
     /// By who tried them, because anybody may bring anything as a challenge.
-    tried: Recent<(UserId, u64), ()>,
+    tried: LruMap<(UserId, u64), ()>,
 }
 
 impl Tickets {
     pub(crate) fn new(key: TicketKey, ready_max: usize, seed: u64) -> Self {
-        Self { key, ready: VecDeque::new(), ready_max, asked: 0, tried: Recent::new(TRIED_MAX, seed) }
+        Self { key, ready: VecDeque::new(), ready_max, asked: 0, tried: LruMap::new(TRIED_MAX, seed) }
     }
 
     /// How many pictures to ask for; they are asked for then.
@@ -93,16 +113,15 @@ impl Tickets {
         Some((self.key.challenge(subject, stated, &answer), image))
     }
 
-    /// A ticket, if what was brought is enough for the sale's door; it is good until `ends_at_ms` at the
-    /// longest. A challenge can be tried once, right or wrong.
+    /// A ticket and when it expires, if what was brought meets the sale's requirement. A challenge can be tried once,
+    /// right or wrong.
     pub(crate) fn issue(
         &mut self,
-        door: Door,
-        subject: Subject,
-        brought: &TicketRequest<'_>,
+        application: &Application<'_>,
         nonce: u64,
-        (wall_ms, ends_at_ms): (u64, u64),
+        wall_ms: u64,
     ) -> Result<(String, u64), Answer> {
+        let Application { door, subject, brought, ends_at_ms } = *application;
         if door == Door::Captcha {
             let (Some(challenge), Some(answer)) = (&brought.challenge, &brought.answer) else {
                 return Err(Answer::ChallengeRequired);
@@ -127,22 +146,15 @@ impl Tickets {
         }
     }
 
-    /// Why `ticket` does not open the sale's door. Somebody who has bought already may show the ticket that
-    /// he bought with, however old it is: a repeat gets its first answer.
-    pub(crate) fn refusal(
-        &self,
-        door: Door,
-        ticket: Option<&str>,
-        subject: Subject,
-        has_bought: bool,
-        wall_ms: u64,
-    ) -> Option<Answer> {
+    /// Why the ticket does not admit the user. A user who has bought may show an expired ticket, so that a repeat of the
+    /// request gets its first answer.
+    pub(crate) fn refusal(&self, door: Door, shown: &TicketProof<'_>, wall_ms: u64) -> Option<Answer> {
         if door == Door::Open {
             return None;
         }
-        let Some(ticket) = ticket else { return Some(Answer::TicketRequired) };
-        match self.key.open_ticket(ticket, subject) {
-            Ok(stated) if has_bought || wall_ms < stated.expires_at_ms => None,
+        let Some(ticket) = shown.ticket else { return Some(Answer::TicketRequired) };
+        match self.key.open_ticket(ticket, shown.subject) {
+            Ok(stated) if shown.has_bought || wall_ms < stated.expires_at_ms => None,
             Ok(_) | Err(_) => Some(Answer::TicketInvalid),
         }
     }

@@ -5,7 +5,7 @@ use contract::{
     token::{TOKEN_BYTES_MAX, TokenKey},
 };
 
-use crate::recent::Recent;
+use crate::lru::LruMap;
 
 /// Who holds a token, and until when.
 #[derive(Debug, Clone, Copy)]
@@ -19,12 +19,12 @@ struct Bearer {
 pub(crate) struct Tokens {
     key: TokenKey,
     /// By the whole token: a hash that two tokens share never makes one of them the other.
-    verified: Recent<Box<[u8]>, Bearer>,
+    verified: LruMap<Box<[u8]>, Bearer>,
 }
 
 impl Tokens {
     pub(crate) fn new(key: TokenKey, tokens_max: usize, seed: u64) -> Self {
-        Self { key, verified: Recent::new(tokens_max, seed) }
+        Self { key, verified: LruMap::new(tokens_max, seed) }
     }
 
     /// The user of an `Authorization` header (RFC 6750 section 2.1).

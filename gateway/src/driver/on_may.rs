@@ -22,7 +22,7 @@ use may::sync::mpsc as answers;
 use may_minihttp::HttpServiceFactory;
 use tokio::sync::mpsc;
 
-use self::service::{Answered, Asked, Service};
+use self::service::{AnswerBytes, ParsedRequest, Service};
 use super::on_monoio::{Monoio, run_with, stay_on};
 use crate::{
     net::{Net, first},
@@ -35,14 +35,14 @@ use crate::{
 const STACK_WORDS: usize = 0x2000;
 
 /// A connection, as the core thread gets it. Dropping it ends the connection.
-struct Arrived {
+struct NewConnection {
     peer: IpAddr,
     socket: Arc<TcpStream>,
-    asked: mpsc::UnboundedReceiver<Asked>,
-    answers: answers::Sender<Answered>,
+    asked: mpsc::UnboundedReceiver<ParsedRequest>,
+    answers: answers::Sender<AnswerBytes>,
 }
 
-impl Drop for Arrived {
+impl Drop for NewConnection {
     fn drop(&mut self) {
         // The client may have ended it already.
         drop(self.socket.shutdown(Shutdown::Both));
@@ -92,7 +92,7 @@ fn end(acceptor: &may::coroutine::JoinHandle<()>) {
     acceptor.wait();
 }
 
-fn take(mut connection: Arrived, shard: &Rc<Shard>) {
+fn take(mut connection: NewConnection, shard: &Rc<Shard>) {
     if let Ok(id) = shard.open(connection.peer) {
         let shard = shard.clone();
         Monoio.spawn(async move {
@@ -103,7 +103,7 @@ fn take(mut connection: Arrived, shard: &Rc<Shard>) {
 }
 
 /// Answers one request after another, until either side ends it.
-async fn session(shard: &Rc<Shard>, id: ConnId, connection: &mut Arrived) {
+async fn session(shard: &Rc<Shard>, id: ConnId, connection: &mut NewConnection) {
     loop {
         let mut out = Vec::new();
         let asked = poll_fn(|context| {
@@ -126,7 +126,7 @@ async fn session(shard: &Rc<Shard>, id: ConnId, connection: &mut Arrived) {
                 Next::Close => break true,
             }
         };
-        if connection.answers.send(Answered { bytes: out, last }).is_err() {
+        if connection.answers.send(AnswerBytes { bytes: out, last }).is_err() {
             return;
         }
         if last {
@@ -139,7 +139,7 @@ async fn session(shard: &Rc<Shard>, id: ConnId, connection: &mut Arrived) {
 
 /// Makes the service of each connection, on a coroutine.
 struct Services {
-    arrives: mpsc::UnboundedSender<Arrived>,
+    arrives: mpsc::UnboundedSender<NewConnection>,
     limits: Limits,
 }
 
@@ -157,7 +157,7 @@ impl HttpServiceFactory for Services {
             }
             let peer = socket.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip());
             // Where the core thread has ended, that ends the connection.
-            drop(self.arrives.send(Arrived { peer, socket: socket.clone(), asked, answers }));
+            drop(self.arrives.send(NewConnection { peer, socket: socket.clone(), asked, answers }));
         }
         Service::new(socket, self.limits, asks, answered)
     }

@@ -7,91 +7,122 @@ use std::{
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
-    task::{Poll, Waker},
-    time::Duration,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
-use gateway_core::Batch;
+use contract::stock::BatchReply;
+use foundation::{Clock, SystemClock};
+use gateway_core::{Batch, BatchId, PipeError, RedisEvent, RedisPipe, Unavailable};
+use ledger::redis::RecentHolds;
 use tokio::sync::oneshot;
 
-use super::{
-    Settings,
-    pipe::{Broken, Pipe},
-    recent::Recent,
-};
-use crate::{
-    net::{Net, Reader, Writer, first},
-    shard::Shard,
-};
+use super::Settings;
+use crate::net::{Net, Reader, Writer, first};
 
-/// Between two tries to connect.
+/// Between two attempts to connect.
 const RECONNECT_EVERY: Duration = Duration::from_millis(50);
 /// Failures that are not logged between two that are.
 const QUIET_FAILURES: u32 = 100;
 /// Room for one read; a batch's reply is about 2 KiB.
 const READ_BYTES: usize = 16 * 1024;
 
-/// What a core has of Redis. No borrow crosses an await.
+/// One core's side of the connection. No borrow crosses an await.
 pub(crate) struct Link {
-    pipe: RefCell<Pipe>,
+    pipe: RefCell<RedisPipe>,
     /// The writer's waker while there is nothing to write.
     writer: Cell<Option<Waker>>,
+    /// Set when there may be replies; the waker of the task that takes them while it waits.
+    replied: Cell<bool>,
+    taker: Cell<Option<Waker>>,
     /// Why the connection must be given up.
-    broken: RefCell<Option<Broken>>,
+    broken: RefCell<Option<PipeError>>,
     host: String,
     port: u16,
-    recent: Arc<Recent>,
+    recent: Arc<RecentHolds>,
+    started: Instant,
 }
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-enum Lost {
+enum LinkError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
-    Broken(#[from] Broken),
+    PipeError(#[from] PipeError),
 }
 
 impl Link {
-    pub(crate) fn new(settings: Settings, recent: Arc<Recent>) -> Self {
-        let Settings { host, port, login, window, reply_timeout, .. } = settings;
-        let pipe = RefCell::new(Pipe::new(login, window, reply_timeout));
-        Self { pipe, writer: Cell::new(None), broken: RefCell::new(None), host, port, recent }
+    /// `recent` gets the holds that Redis may forget.
+    pub(crate) fn new(settings: Settings, recent: Arc<RecentHolds>) -> Self {
+        let Settings { host, port, config, .. } = settings;
+        Self {
+            pipe: RefCell::new(RedisPipe::new(config)),
+            writer: Cell::new(None),
+            replied: Cell::new(false),
+            taker: Cell::new(None),
+            broken: RefCell::new(None),
+            host,
+            port,
+            recent,
+            started: Instant::now(),
+        }
     }
 
-    /// Asks the ledger of the batch's activity; [`Link::pass_on`] has the answer.
-    pub(crate) fn send(&self, batch: Batch, now: Duration) {
-        self.pipe.borrow_mut().send(batch, now);
-        self.wake_writer();
+    /// Asks the ledger of the batch's activity. [`Link::poll_reply`] returns the reply.
+    pub(crate) fn send(&self, batch: Batch) {
+        self.pipe.borrow_mut().send(batch, self.started.elapsed());
+        self.moved();
     }
 
-    /// Deadlines.
-    pub(crate) fn tick(&self, now: Duration) {
-        if let Err(broken) = self.pipe.borrow_mut().handle_timeout(now) {
+    /// Checks deadlines.
+    pub(crate) fn tick(&self) {
+        if let Err(broken) = self.pipe.borrow_mut().handle_timeout(self.started.elapsed()) {
             self.broken.replace(Some(broken));
         }
-        self.wake_writer();
+        self.moved();
     }
 
-    fn wake_writer(&self) {
-        if let Some(writer) = self.writer.take() {
-            writer.wake();
+    /// A batch and the ledger's reply to it.
+    pub(crate) fn poll_reply(&self) -> Option<(BatchId, Result<BatchReply, Unavailable>)> {
+        let (batch, reply) = self.pipe.borrow_mut().poll_reply()?;
+        if let Ok(reply) = &reply {
+            self.recent.remember(batch.activity, &batch.reservations, reply, SystemClock.now_ms());
         }
+        Some((batch.id, reply))
     }
 
-    /// Gives the core what came for it.
-    pub(crate) fn pass_on(&self, shard: &Shard) {
-        loop {
-            let next = self.pipe.borrow_mut().poll_reply();
-            let Some((batch, reply)) = next else { return };
-            if let Ok(reply) = &reply {
-                self.recent.remember(&batch, reply, shard.now().wall_ms);
+    /// Ready once [`Link::poll_reply`] may have something. One task may wait for it.
+    pub(crate) fn poll_replied(&self, context: &Context<'_>) -> Poll<()> {
+        if self.replied.take() {
+            return Poll::Ready(());
+        }
+        self.taker.set(Some(context.waker().clone()));
+        Poll::Pending
+    }
+
+    /// After anything that may have moved the conversation.
+    fn moved(&self) {
+        self.log_events();
+        self.replied.set(true);
+        for waiting in [&self.taker, &self.writer] {
+            if let Some(waker) = waiting.take() {
+                waker.wake();
             }
-            shard.handle_letter((batch.id, reply));
         }
     }
 
-    /// Where Redis is now. A name is looked up on a thread of its own, since that blocks.
+    fn log_events(&self) {
+        while let Some(event) = self.pipe.borrow_mut().poll_event() {
+            match event {
+                RedisEvent::Connected(run) => tracing::info!(run, "connected to Redis"),
+                RedisEvent::BatchRefused { code, details } => tracing::warn!(code, details, "Redis refused a batch"),
+                RedisEvent::Unreadable(error) => tracing::error!(%error, "a reply of Redis can't be read"),
+            }
+        }
+    }
+
+    /// The address of Redis now. A name is looked up on a thread of its own, because that blocks.
     async fn address(&self) -> io::Result<SocketAddr> {
         if let Ok(ip) = self.host.parse() {
             return Ok(SocketAddr::new(ip, self.port));
@@ -100,7 +131,7 @@ impl Link {
         let (host, port) = (self.host.clone(), self.port);
         std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
             let found = std::net::ToSocketAddrs::to_socket_addrs(&(host, port)).map(|mut found| found.next());
-            // Whoever asked may have ended.
+            // The core may have ended.
             drop(sender.send(found));
         })?;
         let found = found.await.map_err(io::Error::other)??;
@@ -108,23 +139,21 @@ impl Link {
     }
 }
 
-/// Keeps the shard's connection to Redis for as long as the thread runs. While there is none, batches
-/// are answered unavailable at once.
-pub(crate) async fn run(shard: Rc<Shard>, net: impl Net) {
-    let Some(link) = shard.redis() else { return };
+/// Keeps the connection for as long as the thread runs. While there is none, batches are answered unavailable at once.
+pub(crate) async fn run(link: Rc<Link>, net: impl Net) {
     let mut failures = 0_u32;
     loop {
-        let (lost, was_open) = match connect(link, net).await {
+        let (lost, was_open) = match connect(&link, net).await {
             Ok((reader, writer)) => {
-                link.pipe.borrow_mut().handle_connected(shard.now().mono);
-                let lost = first(read(&shard, link, reader), write(link, writer)).await;
+                link.pipe.borrow_mut().handle_connected(link.started.elapsed());
+                let lost = first(read(&link, reader), write(&link, writer)).await;
                 (lost, link.pipe.borrow().is_open())
             }
-            Err(error) => (Lost::Io(error), false),
+            Err(error) => (LinkError::Io(error), false),
         };
         link.pipe.borrow_mut().handle_lost();
         link.broken.take();
-        link.pass_on(&shard);
+        link.moved();
         failures = if was_open { 0 } else { failures + 1 };
         if failures % QUIET_FAILURES <= 1 {
             tracing::warn!(host = link.host, port = link.port, %lost, "no connection to Redis");
@@ -137,19 +166,17 @@ async fn connect<N: Net>(link: &Link, net: N) -> io::Result<(N::Reader, N::Write
     net.connect(link.address().await?).await
 }
 
-async fn read(shard: &Shard, link: &Link, mut reader: impl Reader) -> Lost {
+async fn read(link: &Link, mut reader: impl Reader) -> LinkError {
     let mut buf = Vec::with_capacity(READ_BYTES);
     loop {
         let result;
         (result, buf) = reader.read(buf).await;
         match result {
-            Ok(0) => return Lost::Io(io::ErrorKind::UnexpectedEof.into()),
+            Ok(0) => return LinkError::Io(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => {
-                let handled = link.pipe.borrow_mut().handle_input(&buf, shard.now().mono);
+                let handled = link.pipe.borrow_mut().handle_input(&buf, link.started.elapsed());
                 buf.clear();
-                link.pass_on(shard);
-                // A script that was not known is sent again.
-                link.wake_writer();
+                link.moved();
                 if let Err(broken) = handled {
                     return broken.into();
                 }
@@ -159,7 +186,7 @@ async fn read(shard: &Shard, link: &Link, mut reader: impl Reader) -> Lost {
     }
 }
 
-async fn write(link: &Link, mut writer: impl Writer) -> Lost {
+async fn write(link: &Link, mut writer: impl Writer) -> LinkError {
     let mut buf = Vec::new();
     loop {
         let waiting = poll_fn(|context| {

@@ -1,19 +1,17 @@
-//! The ledgers in Redis, as the gateway uses them: each core's connection, and the relay to the log.
+//! The ledgers in Redis, as the gateway uses them: each core's connection, and the thread of the relay to the log.
 
-mod frame;
 mod link;
-mod pipe;
-mod recent;
 pub(crate) mod relay;
 
 use std::time::Duration;
 
 use contract::stock::Window;
 use foundation::config::Secret;
-use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
+use gateway_core::{RedisConfig, RedisLogin};
+use ledger::redis::wire;
+use redis::{ConnectionAddr, IntoConnectionInfo};
 
 pub(crate) use link::{Link, run};
-pub(crate) use recent::Recent;
 
 /// How a core reaches Redis.
 #[derive(Debug, Clone)]
@@ -21,23 +19,27 @@ pub struct Settings {
     pub(crate) url: Secret,
     pub(crate) host: String,
     pub(crate) port: u16,
-    pub(crate) login: RedisConnectionInfo,
-    pub(crate) window: Window,
-    pub(crate) reply_timeout: Duration,
+    pub(crate) config: RedisConfig,
 }
 
 impl Settings {
-    /// The server at `url` (`redis://[user:password@]host[:port][/db]`), which is asked to keep `window`
-    /// for every user, and abandoned with a batch after `reply_timeout`.
+    /// The server at `url` (`redis://[user:password@]host[:port][/db]`). It keeps `window` for every user, and a batch waits
+    /// `reply_timeout` for its reply.
     ///
     /// # Errors
-    /// Where the address is none, or needs TLS, which the gateway does not speak.
+    /// If the URL is invalid, or needs TLS, which the gateway does not support.
     pub fn new(url: &str, window: Window, reply_timeout: Duration) -> anyhow::Result<Self> {
         let info = url.into_connection_info().map_err(|error| anyhow::anyhow!("redis.url: {error}"))?;
         let ConnectionAddr::Tcp(host, port) = info.addr() else {
-            anyhow::bail!("redis.url: the gateway reaches Redis by plain TCP (redis://host:port) only");
+            anyhow::bail!("redis.url: the gateway connects to Redis by plain TCP (redis://host:port) only");
         };
-        let login = info.redis_settings().clone();
-        Ok(Self { url: Secret::new(url.to_owned()), host: host.clone(), port: *port, login, window, reply_timeout })
+        let settings = info.redis_settings();
+        let login = RedisLogin {
+            username: settings.username().map(str::to_owned),
+            password: settings.password().map(str::to_owned),
+            db: u32::try_from(settings.db()).map_err(|_| anyhow::anyhow!("redis.url: invalid database number"))?,
+        };
+        let config = RedisConfig { login, script: wire::reserve_script(), window, reply_timeout };
+        Ok(Self { url: Secret::new(url.to_owned()), host: host.clone(), port: *port, config })
     }
 }

@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use contract::stock::script::{info_field, is_replicas_error};
+
 use ::redis::{
     Client, Cmd, ErrorKind, IntoConnectionInfo, Pipeline, RedisError, RedisFuture, RedisResult, Value,
     aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
@@ -88,9 +90,9 @@ impl Connection {
         let (_, number) = self.current();
         let info = info(self, "replication").await.map_err(|error| Unwritable::of(&error))?;
         // A replica that may be written loses what it is given at the next synchronisation.
-        if field(&info, "role").is_some_and(|role| role != "master") {
+        if info_field(&info, "role").is_some_and(|role| role != "master") {
             self.leave(number);
-            let master = field(&info, "master_host").unwrap_or("unknown");
+            let master = info_field(&info, "master_host").unwrap_or("unknown");
             return Err(Unwritable::Replica(format!("its master is {master}")));
         }
         let mut write = cmd("SET");
@@ -103,8 +105,8 @@ impl Connection {
     pub async fn warn_of_eviction(&self) {
         match info(self, "memory").await {
             Ok(info) => {
-                if let Some(lost) = field(&info, "maxmemory_policy").and_then(lost_by_eviction) {
-                    let policy = field(&info, "maxmemory_policy").unwrap_or_default();
+                if let Some(lost) = info_field(&info, "maxmemory_policy").and_then(lost_by_eviction) {
+                    let policy = info_field(&info, "maxmemory_policy").unwrap_or_default();
                     tracing::warn!("Redis has maxmemory-policy {policy}: {lost}. Set maxmemory-policy noeviction.");
                 }
             }
@@ -194,18 +196,6 @@ impl Unwritable {
     }
 }
 
-/// Whether a server that gives this error is a replica, or has just become one. Older servers put the code
-/// of an error in a script into its text.
-pub fn is_replicas_error(code: &str, details: Option<&str>) -> bool {
-    matches!(code, "READONLY" | "MASTERDOWN" | "UNBLOCKED")
-        || details.is_some_and(|details| details.contains("-READONLY "))
-}
-
-/// Whether the answer to `INFO replication` is a replica's.
-pub fn is_replica(info: &str) -> bool {
-    field(info, "role").is_some_and(|role| role != "master")
-}
-
 fn is_of_replica(value: &Value) -> bool {
     matches!(value, Value::ServerError(error) if is_replicas_error(error.code(), error.details()))
 }
@@ -235,11 +225,6 @@ async fn info(connection: &Connection, section: &str) -> RedisResult<String> {
         return Err((ErrorKind::UnexpectedReturnType, "INFO has no text").into());
     };
     Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// One line of the answer to INFO.
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 /// What a full server deletes under this policy; `None` where that is nothing.

@@ -9,7 +9,7 @@ use contract::{ActivityId, OrderId, stock::Command};
 use gateway_core::{Config, ConnId, Control, Next, Rate};
 use world::{TERMS, World, activity, buy, post};
 
-/// Connections that ask at once, so that reservations go to the ledger as they do in a sale.
+/// ConnectionTable that ask at once, so that reservations go to the ledger as they do in a sale.
 pub(crate) const CONNECTIONS: usize = 64;
 
 /// What is asked.
@@ -17,19 +17,19 @@ pub(crate) const CONNECTIONS: usize = 64;
 pub(crate) enum Kind {
     Accepted,
     SoldOut,
-    Limited,
+    RateExceeded,
     Unknown,
     Time,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] = [Self::Accepted, Self::SoldOut, Self::Limited, Self::Unknown, Self::Time];
+    pub(crate) const ALL: [Self; 5] = [Self::Accepted, Self::SoldOut, Self::RateExceeded, Self::Unknown, Self::Time];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
             Self::SoldOut => "sold_out",
-            Self::Limited => "limited",
+            Self::RateExceeded => "limited",
             Self::Unknown => "unknown",
             Self::Time => "time",
         }
@@ -39,7 +39,7 @@ impl Kind {
         match self {
             Self::Accepted => b"HTTP/1.1 202 ",
             Self::SoldOut => b"HTTP/1.1 409 ",
-            Self::Limited => b"HTTP/1.1 429 ",
+            Self::RateExceeded => b"HTTP/1.1 429 ",
             Self::Unknown => b"HTTP/1.1 404 ",
             Self::Time => b"HTTP/1.1 200 ",
         }
@@ -63,14 +63,14 @@ impl Script {
         let mut world = World::with(stock as u64, TERMS, |config: &mut Config| {
             let high = Rate { per_second: 1_000_000, burst: 1_000_000 };
             config.gate.client = high;
-            config.gate.user = if kind == Kind::Limited { Rate { per_second: 1, burst: 1 } } else { high };
+            config.gate.user = if kind == Kind::RateExceeded { Rate { per_second: 1, burst: 1 } } else { high };
         });
         world.control(Control::Activity(activity(2, TERMS)));
         let request = |at: usize| {
             let user = i64::try_from(at).unwrap_or(i64::MAX) + 1;
             match kind {
                 Kind::Accepted | Kind::SoldOut => buy(user, "a-key"),
-                Kind::Limited => buy(1, "a-key"),
+                Kind::RateExceeded => buy(1, "a-key"),
                 Kind::Unknown => post(user, "", r#"{"activity_id":"77","quantity":1}"#),
                 Kind::Time => world::get("/api/v1/time", ""),
             }
@@ -97,7 +97,7 @@ impl Script {
         for id in &self.connections {
             self.out.clear();
             assert_eq!(self.world.core.poll_client(*id, &mut self.out), Next::Write);
-            let limited_is_let_in = self.kind == Kind::Limited && number == 0;
+            let limited_is_let_in = self.kind == Kind::RateExceeded && number == 0;
             assert!(limited_is_let_in || self.out.starts_with(self.kind.status()), "{:?}", self.kind);
             assert_eq!(self.world.core.poll_client(*id, &mut Vec::new()), Next::Read);
         }

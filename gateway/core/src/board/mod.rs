@@ -17,7 +17,7 @@ use foldhash::fast::FixedState;
 
 pub(crate) use orders::{Order, Status};
 pub(crate) use sale::Sale;
-pub(crate) use view::{Rfc3339Ms, detail, list_end, list_item, list_start};
+pub(crate) use view::{Rfc3339Ms, detail, list_end, list_item, list_start, status_json};
 
 use orders::Orders;
 
@@ -78,7 +78,7 @@ impl Board {
     /// The sale, where its admin has announced it.
     pub(crate) fn sale(&self, activity: ActivityId) -> Option<(&Activity, &Sale)> {
         let sale = self.sales.get(&activity)?;
-        Some((sale.activity.as_ref()?, sale))
+        Some((sale.activity()?, sale))
     }
 
     /// Announced sales that start after `after`, by start and id.
@@ -112,7 +112,7 @@ impl Board {
     pub(crate) fn handle_activity(&mut self, activity: Activity) -> bool {
         let id = activity.id;
         let sale = self.sales.entry(id).or_default();
-        let known = sale.activity.as_ref();
+        let known = sale.activity();
         if known.is_some_and(|known| known.version >= activity.version) {
             return false;
         }
@@ -120,15 +120,14 @@ impl Board {
             self.by_start.remove(&(known.rules.starts_at_ms, id));
         }
         self.by_start.insert((activity.rules.starts_at_ms, id));
-        self.by_end.remove(&(sale.ends_at_ms, id));
-        sale.ends_at_ms = activity.rules.ends_at_ms;
-        self.by_end.insert((sale.ends_at_ms, id));
+        self.by_end.remove(&(sale.ends_at_ms(), id));
+        self.by_end.insert((activity.rules.ends_at_ms, id));
         if activity.admission.door == Door::Captcha {
             self.captchas.insert(id);
         } else {
             self.captchas.remove(&id);
         }
-        sale.activity = Some(activity);
+        sale.announce(activity);
         self.forget_sales();
         true
     }
@@ -136,7 +135,7 @@ impl Board {
     /// What an admin said of a user.
     pub(crate) fn handle_rule(&mut self, rule: EntryRule) {
         let sale = self.sales.entry(rule.activity).or_default();
-        self.by_end.insert((sale.ends_at_ms, rule.activity));
+        self.by_end.insert((sale.ends_at_ms(), rule.activity));
         self.rules += usize::from(sale.handle_rule(rule));
         if self.rules > self.limits.rules_max {
             self.rules -= sale.forget_rules();
@@ -168,11 +167,11 @@ impl Board {
 
     fn handle_entry(&mut self, entry: &Entry) {
         let sale = self.sales.entry(entry.activity).or_default();
-        if sale.position() == 0 && sale.activity.is_none() {
+        if sale.position() == 0 && sale.activity().is_none() {
             if let Event::Opened { rules, .. } = entry.event {
-                sale.ends_at_ms = rules.ends_at_ms;
+                sale.expect_end(rules.ends_at_ms);
             }
-            self.by_end.insert((sale.ends_at_ms, entry.activity));
+            self.by_end.insert((sale.ends_at_ms(), entry.activity));
         }
         if sale.handle_entry(entry)
             && let Event::Held(reservation) = entry.event
@@ -231,7 +230,7 @@ impl Board {
             self.buyers -= sale.forget_buyers();
             self.rules -= sale.forget_rules();
             self.captchas.remove(&id);
-            if let Some(activity) = sale.activity {
+            if let Some(activity) = sale.activity() {
                 self.by_start.remove(&(activity.rules.starts_at_ms, id));
             }
         }

@@ -50,8 +50,8 @@ impl From<OrderStatus> for Status {
 /// An order as its owner may know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Order {
-    pub(crate) owner: UserId,
-    pub(crate) status: Status,
+    pub owner: UserId,
+    pub status: Status,
 }
 
 /// The orders heard of last.

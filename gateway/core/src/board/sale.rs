@@ -41,9 +41,9 @@ struct Level {
 /// A sale and its buyers.
 #[derive(Debug)]
 pub(crate) struct Sale {
-    pub(super) activity: Option<Activity>,
-    /// Under which it stands among those to forget.
-    pub(super) ends_at_ms: u64,
+    activity: Option<Activity>,
+    /// The key by which it is forgotten.
+    ends_at_ms: u64,
     /// `seq` of the journal's last entry that was read.
     position: u64,
     epoch: u64,
@@ -84,6 +84,27 @@ impl Default for Sale {
 impl Sale {
     pub(super) const fn position(&self) -> u64 {
         self.position
+    }
+
+    /// As its admin announced it; `None` before that.
+    pub(super) const fn activity(&self) -> Option<&Activity> {
+        self.activity.as_ref()
+    }
+
+    /// The end by which it is forgotten.
+    pub(super) const fn ends_at_ms(&self) -> u64 {
+        self.ends_at_ms
+    }
+
+    /// The end as its ledger has it, as long as the activity is not known.
+    pub(super) fn expect_end(&mut self, ends_at_ms: u64) {
+        self.ends_at_ms = ends_at_ms;
+    }
+
+    /// Takes the activity as its admin wrote it.
+    pub(super) fn announce(&mut self, activity: Activity) {
+        self.ends_at_ms = activity.rules.ends_at_ms;
+        self.activity = Some(activity);
     }
 
     /// Takes the journal's next entry; an entry that was read before changes nothing. Whether it was new.

@@ -2,11 +2,11 @@
 
 use std::{fmt, io::Write as _};
 
-use contract::{Activity, ActivityId, activity::Door};
+use contract::{Activity, ActivityId, OrderId, activity::Door};
 use serde::{Serialize, Serializer};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::Sale;
+use super::{Sale, Status};
 
 /// The last instant that RFC 3339 can write, epoch milliseconds: the end of the year 9999.
 const RFC3339_MAX_MS: u64 = 253_402_300_799_999;
@@ -24,6 +24,11 @@ struct View<'a> {
     state: &'static str,
     stock_left_band: &'static str,
     requires_ticket: bool,
+}
+
+/// An order's status as JSON.
+pub(crate) fn status_json(order: OrderId, status: Status) -> impl fmt::Display {
+    fmt::from_fn(move |f| write!(f, r#"{{"order_id":"{order}","status":"{}"}}"#, status.as_str()))
 }
 
 /// Appends one activity as JSON.
@@ -75,7 +80,7 @@ fn band(stock: Option<(u64, u64)>) -> &'static str {
 
 /// Milliseconds of epoch time, written as RFC 3339 in UTC.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rfc3339Ms(pub(crate) u64);
+pub(crate) struct Rfc3339Ms(pub u64);
 
 impl fmt::Display for Rfc3339Ms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,39 +1,36 @@
 //! One thread's gateway.
 
-mod connection;
-mod orders;
-mod reads;
-mod reserve;
-mod serve;
-mod streams;
-mod tickets;
-mod timers;
+mod connections;
+mod decision;
+mod handlers;
+mod random;
+mod service;
+mod turn;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    net::IpAddr,
-    sync::Arc,
-    time::Duration,
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use contract::{
+    Activity,
+    activity::EntryRule,
+    record::OrderEvent,
+    snowflake::Snowflake,
+    stock::{BatchReply, Entry, Outcome},
 };
 
-use contract::{Activity, OrderId, activity::EntryRule, record::OrderEvent, snowflake::Snowflake, stock::Entry};
-
-pub use connection::ConnId;
-use connection::{Connection, Connections, Phase};
-
+pub(crate) use self::connections::ConnectionCounts;
+use self::{connections::Connections, handlers::Handlers, service::Service};
 use crate::{
-    Limits, Now,
-    board::Board,
+    Limits, Now, Request,
     config::Config,
-    gate::Gate,
-    pipe::{Batch, Pipe, Waiting},
+    ids::ConnId,
+    queue::{self, Batch, BatchId, QueuedReservation, ReservationQueue, Unavailable},
     stats::Stats,
-    tickets::{CAPTCHA_LEAD_MS, Captcha, Tickets},
+    tickets::Captcha,
 };
 
 /// No connection is taken now: too many are open, or the core drains. The shell closes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused;
+pub struct ConnectionRefused;
 
 /// What a connection's driver must do now.
 #[must_use]
@@ -93,213 +90,220 @@ pub enum Control {
 /// a read of at most 16 KiB at a time bounds what is kept for a connection to 96 KiB.
 #[derive(Debug)]
 pub struct Core {
-    config: Config,
-    now: Now,
     connections: Connections,
-    gate: Gate,
-    board: Board,
-    tickets: Tickets,
-    pipe: Pipe,
-    ids: Snowflake,
-    /// One for each connection that has a deadline.
-    timers: BTreeSet<(Duration, ConnId)>,
-    ready: VecDeque<ConnId>,
-    metrics_asked: VecDeque<ConnId>,
-    watchers: BTreeMap<OrderId, Vec<ConnId>>,
-    streams: usize,
-    caught_up: bool,
-    draining: bool,
-    not_ready: Arc<[String]>,
-    /// Bodies are written here before their length is known.
-    scratch: Vec<u8>,
-    drawn: u64,
-    /// Of trace ids alone.
-    trace_seed: u64,
-    stats: Stats,
+    handlers: Handlers,
+    queue: ReservationQueue,
+    now: Now,
 }
 
 impl Core {
-    /// A core that knows nothing yet. `ids` makes order ids for a worker id that is this core's alone.
+    /// A core that knows nothing yet. `ids` makes order ids for a worker id that no other core has.
     pub fn new(config: Config, ids: Snowflake, now: Now) -> Self {
-        Self {
-            gate: Gate::new(&config, now.mono),
-            board: Board::new(config.board, config.seed),
-            tickets: Tickets::new(config.keys.tickets.clone(), config.captchas_max, config.seed),
-            pipe: Pipe::new(config.waiting_max),
-            ids,
-            now,
-            connections: Connections::default(),
-            timers: BTreeSet::new(),
-            ready: VecDeque::new(),
-            metrics_asked: VecDeque::new(),
-            watchers: BTreeMap::new(),
-            streams: 0,
-            caught_up: false,
-            draining: false,
-            not_ready: Arc::from([]),
-            scratch: Vec::new(),
-            drawn: 0,
-            trace_seed: serve::one_way(b"trace ids", config.seed, 0),
-            stats: Stats::default(),
-            config,
-        }
+        let (connections, queue) = (Connections::new(&config), ReservationQueue::new(config.waiting_max));
+        Self { connections, handlers: Handlers::new(&config, ids, now), queue, now }
     }
 
     /// The counters.
-    pub fn stats(&self) -> &Stats {
-        &self.stats
+    pub fn stats(&self) -> Stats {
+        Stats::new(
+            self.connections.answers(),
+            self.connections.counts(),
+            self.queue.counts(),
+            self.handlers.refused_locally(),
+        )
     }
 
-    /// What a request may measure.
+    /// The limits of a request's size.
     pub fn limits(&self) -> Limits {
-        self.config.http
+        self.connections.limits()
     }
 
-    /// Connections that are open.
+    /// ConnectionTable that are open.
     pub fn connections(&self) -> usize {
-        self.connections.open()
+        self.connections.open_connections()
     }
 
     /// Reservations that wait for the ledger.
     pub fn waiting(&self) -> usize {
-        self.pipe.waiting()
+        self.queue.waiting()
     }
 
     /// Event streams that are open.
     pub fn streams(&self) -> usize {
-        self.streams
+        self.connections.open_streams()
     }
 
-    /// Whether `/readyz` says yes.
+    /// Whether `/readyz` answers 200.
     pub fn is_ready(&self) -> bool {
-        self.caught_up && !self.draining && self.not_ready.is_empty()
+        self.handlers.is_ready()
     }
 
-    /// When the connection must have moved on, on the clock of [`Now::mono`]: [`Core::handle_timeout`]
-    /// sees to it.
+    /// Whether the connection waits for the ledger.
+    pub fn is_reserving(&self, id: ConnId) -> bool {
+        self.connections.is_reserving(id)
+    }
+
+    /// When the connection must have made progress, on the clock of [`Now::mono`]. [`Core::handle_timeout`] enforces it.
     pub fn client_deadline(&self, id: ConnId) -> Option<Duration> {
-        self.connections.get(id)?.due()
+        self.connections.deadline(id)
     }
 
-    /// Whether the client took too long to read what is being written to it: the driver stops writing,
-    /// says no goodbye and calls [`Core::close`]. [`Core::poll_ready`] names the connection then.
+    /// Whether the client took too long to read what is being written to it: the driver stops writing, closes the socket
+    /// without waiting, and calls [`Core::close`]. [`Core::poll_ready`] names the connection then.
     pub fn is_cut(&self, id: ConnId) -> bool {
-        self.connections.get(id).is_some_and(|connection| connection.cut)
+        self.connections.is_cut(id)
     }
 
     /// Takes a new connection from `peer`.
     ///
     /// # Errors
-    /// [`Refused`]: it must be closed.
-    pub fn open(&mut self, peer: IpAddr, now: Now) -> Result<ConnId, Refused> {
+    /// [`ConnectionRefused`]: it must be closed.
+    pub fn open(&mut self, peer: IpAddr, now: Now) -> Result<ConnId, ConnectionRefused> {
         self.now = now;
-        if self.draining || self.connections.open() >= self.config.connections_max {
-            self.stats.connections_refused += 1;
-            return Err(Refused);
-        }
-        self.stats.connections_opened += 1;
-        let id = self.connections.insert(Connection::new(peer));
-        self.with(id, |core, connection| core.arm(id, connection));
-        Ok(id)
+        self.connections.open(peer, now)
     }
 
-    /// Forgets a connection. What it waited for goes on without it.
+    /// Forgets a connection. A reservation that it waited for is still made.
     pub fn close(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.remove(id) else { return };
-        if let Some(at) = connection.timer_at {
-            self.timers.remove(&(at, id));
+        self.connections.close(id);
+    }
+
+    /// Bytes came from the client. How many of them were taken: all.
+    pub fn handle_client(&mut self, id: ConnId, input: &[u8], now: Now) -> usize {
+        let (connections, service) = self.serve_at(now);
+        connections.handle_client(id, input, service, now);
+        input.len()
+    }
+
+    /// A whole request came, on a connection whose driver has the parser. The answer is polled for like any other.
+    ///
+    /// # Panics
+    /// If the request before it is not answered yet.
+    pub fn handle_request(&mut self, id: ConnId, request: &Request<'_>, now: Now) {
+        let (connections, service) = self.serve_at(now);
+        connections.handle_request(id, request, service, now);
+    }
+
+    /// The client sends no more. Its requests are still answered.
+    pub fn handle_eof(&mut self, id: ConnId) {
+        self.connections.handle_eof(id);
+    }
+
+    /// The ledger's reply to a batch, or that there is none. A reply to a batch that is no longer in flight changes
+    /// nothing.
+    pub fn handle_reply(&mut self, batch: BatchId, reply: Result<BatchReply, Unavailable>, now: Now) {
+        self.now = now;
+        let Some(concluded) = self.queue.conclude(batch) else { return };
+        match reply {
+            Ok(reply) if queue::fits(&concluded.sent, &reply) => {
+                self.handlers.handle_reply(batch, &concluded, &reply);
+                for (waiting, outcome) in concluded.sent.iter().zip(reply.outcomes) {
+                    self.conclude(waiting, Ok(outcome), now);
+                }
+            }
+            reply @ (Ok(_) | Err(_)) => {
+                let reason = reply.err().unwrap_or(Unavailable::Unknown);
+                self.queue.count_unavailable();
+                for waiting in &concluded.sent {
+                    self.conclude(waiting, Err(reason), now);
+                }
+            }
         }
-        if let Phase::Streaming(streaming) = connection.phase {
-            self.unwatch(id, streaming.order);
+        self.queue.give_back(batch.activity(), concluded.sent);
+        self.pass_changes_on();
+    }
+
+    fn conclude(&mut self, waiting: &QueuedReservation, outcome: Result<Outcome, Unavailable>, now: Now) {
+        let (connections, service) = self.serve_at(now);
+        connections.handle_outcome(waiting, outcome, service, now);
+    }
+
+    /// The link to the ledger is lost: no reply comes to any batch in flight.
+    pub fn handle_link_lost(&mut self, now: Now) {
+        for batch in self.queue.in_flight() {
+            self.handle_reply(batch, Err(Unavailable::Unknown), now);
         }
+    }
+
+    /// What the process sends to all its cores.
+    pub fn handle_control(&mut self, control: Control, now: Now) {
+        self.now = now;
+        match control {
+            Control::Activity(activity) => self.handlers.handle_activity(activity),
+            Control::EntryRules(rules) => self.handlers.handle_rules(&rules),
+            Control::Entries(entries) => self.handlers.handle_entries(&entries),
+            Control::OrderEvents(events) => self.handlers.handle_order_events(&events),
+            Control::CaughtUp => self.handlers.handle_caught_up(),
+            Control::NotReady(reasons) => self.handlers.handle_not_ready(reasons),
+            Control::LeaseUntil(until_ms) => self.handlers.handle_lease(until_ms),
+            Control::Captchas(captchas) => self.handlers.handle_captchas(captchas),
+            Control::Drain => {
+                self.handlers.handle_drain();
+                self.connections.handle_drain();
+            }
+        }
+        self.pass_changes_on();
+    }
+
+    /// The text of `/metrics`, in Prometheus' format, for the connection that asked.
+    pub fn handle_metrics(&mut self, id: ConnId, text: &[u8], now: Now) {
+        let (connections, service) = self.serve_at(now);
+        connections.handle_metrics(id, text, service, now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        let (connections, service) = self.serve_at(now);
+        connections.handle_timeout(service, now);
     }
 
     /// The next batch for a ledger.
     pub fn poll_batch(&mut self) -> Option<Batch> {
-        let connections = &self.connections;
-        let waited_for = |waiting: &Waiting| {
-            matches!(connections.get(waiting.conn).map(|connection| connection.phase),
-                Some(Phase::Reserving(reserving)) if reserving.ticket == waiting.ticket)
-        };
-        let wall_ms = self.now.wall_ms;
-        let batch = self.pipe.poll_batch(waited_for, |activity| self.board.is_ended_early(activity, wall_ms))?;
-        let size = batch.reservations.len() as u64;
-        self.stats.batches += 1;
-        self.stats.reservations += size;
-        self.stats.batch_largest = self.stats.batch_largest.max(size);
-        Some(batch)
+        let Self { connections, handlers, queue, now } = self;
+        queue.poll_batch(
+            |waiting| connections.waits_for(waiting.conn, waiting.wait),
+            |activity| handlers.is_ended_early(activity, *now),
+        )
+    }
+
+    /// A connection that asked for `/metrics`: the shell renders them and calls [`Core::handle_metrics`].
+    pub fn poll_metrics(&mut self) -> Option<ConnId> {
+        self.connections.poll_metrics()
     }
 
     /// A connection whose driver must poll it.
     pub fn poll_ready(&mut self) -> Option<ConnId> {
-        while let Some(id) = self.ready.pop_front() {
-            if let Some(connection) = self.connections.get_mut(id) {
-                connection.announced = false;
-                return Some(id);
-            }
-        }
-        None
+        self.connections.poll_ready()
     }
 
-    /// Something the process told all cores.
-    pub fn handle_control(&mut self, control: Control, now: Now) {
-        self.now = now;
-        match control {
-            Control::Activity(activity) => {
-                if self.board.handle_activity(activity) && self.caught_up {
-                    self.gate.screen.rebuild(self.board.catalogue());
-                }
-            }
-            Control::EntryRules(rules) => rules.iter().for_each(|rule| self.board.handle_rule(*rule)),
-            Control::Entries(entries) => self.board.handle_entries(&entries),
-            Control::OrderEvents(events) => self.board.handle_order_events(&events),
-            Control::CaughtUp => {
-                self.caught_up = true;
-                self.gate.screen.rebuild(self.board.catalogue());
-            }
-            Control::NotReady(reasons) => self.not_ready = reasons,
-            Control::LeaseUntil(until_ms) => self.ids.extend_lease(until_ms),
-            Control::Captchas(captchas) => self.tickets.handle_captchas(captchas),
-            Control::Drain => self.drain(),
-        }
-        self.tell_watchers();
+    /// What to do for the connection now. Answers are appended to `out`, which the driver empties by writing it: it polls
+    /// again once all of it is written, or once [`Core::is_cut`] is true.
+    pub fn poll_client(&mut self, id: ConnId, out: &mut Vec<u8>) -> Next {
+        let now = self.now;
+        let (connections, service) = self.serve_at(now);
+        connections.poll_client(id, out, service, now)
     }
 
-    /// How many pictures of challenges the shell is to have painted and to bring as
-    /// [`Control::Captchas`]; nothing while it owes some.
+    /// How many captcha images the shell is to have rendered and to bring as [`Control::Captchas`]; nothing while some
+    /// are outstanding.
     pub fn poll_captchas(&mut self, now: Now) -> Option<usize> {
-        let needed = self.board.needs_captchas(now.wall_ms, CAPTCHA_LEAD_MS);
-        needed.then(|| self.tickets.poll_wanted()).flatten()
+        self.handlers.poll_captchas(now)
     }
 
-    fn drain(&mut self) {
-        self.draining = true;
-        let ids: Vec<ConnId> = self.connections.ids().collect();
-        for id in ids {
-            self.with(id, |core, connection| {
-                match connection.phase {
-                    Phase::Receiving if connection.stash.is_empty() => connection.closing = true,
-                    Phase::Streaming(streaming) => core.end_stream(id, connection, streaming),
-                    Phase::Receiving | Phase::Reserving(_) | Phase::Metrics(_) => return,
-                }
-                core.announce(id, connection);
-            });
-        }
+    /// When to call [`Core::handle_timeout`], on the clock of [`Now::mono`].
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.connections.poll_timeout()
     }
 
-    /// Lends the connection to `act`, with the core beside it; nothing where it is gone.
-    fn with(&mut self, id: ConnId, act: impl FnOnce(&mut Self, &mut Connection)) {
-        if let Some(mut connection) = self.connections.lend(id) {
-            act(self, &mut connection);
-            self.connections.give_back(id, connection);
-        }
+    fn serve_at(&mut self, now: Now) -> (&mut Connections, Service<'_>) {
+        self.now = now;
+        (&mut self.connections, Service::new(&mut self.handlers, &mut self.queue, now))
     }
 
-    /// Puts the connection into the queue of [`Core::poll_ready`], once.
-    fn announce(&mut self, id: ConnId, connection: &mut Connection) {
-        if !connection.announced {
-            connection.announced = true;
-            self.ready.push_back(id);
+    /// Sends order statuses that changed to the streams that follow them.
+    fn pass_changes_on(&mut self) {
+        while let Some((id, order)) = self.handlers.poll_changed() {
+            self.connections.handle_changed(id, order);
         }
     }
 }

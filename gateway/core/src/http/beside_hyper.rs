@@ -20,7 +20,7 @@ use hyper::{
 };
 use proptest::{prelude::*, sample::Index};
 
-use super::{Limits, Method, Received, Receiver};
+use super::{Limits, Method, ReceiveOutcome, Receiver};
 
 #[path = "../../tests/http_table/cases.rs"]
 #[expect(dead_code, reason = "only the bytes are wanted here")]
@@ -56,9 +56,9 @@ fn ours(mut input: &[u8]) -> (Vec<Seen>, End) {
             Some(skipped) => input = &input[skipped..],
         }
         match receiver.advance(input, &limits) {
-            Ok(Received::Partial) => break,
-            Ok(Received::Continue) => {}
-            Ok(Received::Whole { head, body, used }) => {
+            Ok(ReceiveOutcome::Partial) => break,
+            Ok(ReceiveOutcome::Continue) => {}
+            Ok(ReceiveOutcome::Whole { head, body, used }) => {
                 let (target, body, keeps_alive) = (head.target.to_owned(), body.to_vec(), head.fields.keeps_alive);
                 all.push(Seen { method: head.method, target, body, keeps_alive });
                 if head.fields.closes || head.http_1_0 && !head.fields.keeps_alive {
@@ -74,11 +74,11 @@ fn ours(mut input: &[u8]) -> (Vec<Seen>, End) {
 }
 
 /// A client that has sent `input`, reads everything and stays.
-struct Wire<'b> {
+struct Pipe<'b> {
     input: &'b [u8],
 }
 
-impl Read for Wire<'_> {
+impl Read for Pipe<'_> {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         if self.input.is_empty() {
             return Poll::Pending;
@@ -90,7 +90,7 @@ impl Read for Wire<'_> {
     }
 }
 
-impl Write for Wire<'_> {
+impl Write for Pipe<'_> {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(buf.len()))
     }
@@ -130,7 +130,7 @@ fn hypers(input: &[u8]) -> Vec<Seen> {
     {
         let mut builder = http1::Builder::new();
         builder.header_read_timeout(None).auto_date_header(false);
-        let mut connection = pin!(builder.serve_connection(Wire { input }, service));
+        let mut connection = pin!(builder.serve_connection(Pipe { input }, service));
         let mut context = Context::from_waker(Waker::noop());
         for _ in 0..TURNS {
             if connection.as_mut().poll(&mut context).is_ready() {

@@ -9,19 +9,19 @@ use crate::answer::Answer;
 /// (RFC 9110 section 5.3): whoever reads the other one means another request.
 #[derive(Debug, Default)]
 pub(crate) struct Fields<'b> {
-    pub(crate) authorization: Option<&'b [u8]>,
-    pub(crate) content_type: Option<&'b [u8]>,
-    pub(crate) idempotency_key: Option<&'b [u8]>,
-    pub(crate) if_none_match: Option<&'b [u8]>,
+    pub authorization: Option<&'b [u8]>,
+    pub content_type: Option<&'b [u8]>,
+    pub idempotency_key: Option<&'b [u8]>,
+    pub if_none_match: Option<&'b [u8]>,
     /// The last line of them: what the nearest proxy wrote.
-    pub(crate) forwarded_for: Option<&'b [u8]>,
-    pub(crate) traceparent: Option<&'b [u8]>,
-    pub(crate) closes: bool,
-    pub(crate) keeps_alive: bool,
-    pub(super) expects_continue: bool,
-    pub(super) content_length: Option<&'b [u8]>,
-    pub(super) transfer_encoding: Option<&'b [u8]>,
-    pub(super) host: Option<&'b [u8]>,
+    pub forwarded_for: Option<&'b [u8]>,
+    pub traceparent: Option<&'b [u8]>,
+    pub closes: bool,
+    pub keeps_alive: bool,
+    pub expects_continue: bool,
+    pub content_length: Option<&'b [u8]>,
+    pub transfer_encoding: Option<&'b [u8]>,
+    pub host: Option<&'b [u8]>,
 }
 
 impl<'b> Fields<'b> {

@@ -109,12 +109,12 @@ pub(crate) enum Framing {
 /// A head whose framing is certain.
 #[derive(Debug)]
 pub(crate) struct Head<'b> {
-    pub(crate) method: Method,
+    pub method: Method,
     /// Path and query; `*` for `OPTIONS *`.
-    pub(crate) target: &'b str,
-    pub(crate) http_1_0: bool,
-    pub(crate) framing: Framing,
-    pub(crate) fields: Fields<'b>,
+    pub target: &'b str,
+    pub http_1_0: bool,
+    pub framing: Framing,
+    pub fields: Fields<'b>,
 }
 
 impl<'b> Head<'b> {

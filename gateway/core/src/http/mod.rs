@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod beside_hyper;
 mod chunked;
+mod etag;
 mod fields;
 mod head;
 mod receive;
@@ -14,9 +15,10 @@ pub use httparse::Header;
 
 use crate::answer::Answer;
 
+pub(crate) use etag::{etag, matches_etag};
 pub(crate) use fields::list;
 pub(crate) use head::{Head, Method};
-pub(crate) use receive::{Received, Receiver};
+pub(crate) use receive::{ReceiveOutcome, Receiver};
 pub(crate) use respond::{Exchange, Headers, Persist, RateState, chunk, chunks_end, problem, put_decimal, respond};
 
 /// Bytes of one line of a head with its CRLF: of the request line beyond it 414, of a field's line 431.
@@ -29,6 +31,9 @@ pub const HEADERS_MAX: usize = 64;
 pub const BODY_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a chunked body as it travels, sizes, extensions and trailers counted; beyond it 413.
 pub const CHUNKED_WIRE_BYTES_MAX: usize = 64 * 1024;
+
+const _: () = assert!(LINE_BYTES_MAX <= HEAD_BYTES_MAX, "a line is part of a head");
+const _: () = assert!(BODY_BYTES_MAX <= CHUNKED_WIRE_BYTES_MAX, "chunks only add bytes to a body");
 
 /// A request that somebody else has parsed, for drivers that own the parser. The body must be what
 /// its one `Content-Length` says; chunked bodies are refused, because who decoded them is not known, and

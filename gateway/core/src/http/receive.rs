@@ -13,7 +13,7 @@ const BODY_KEPT_BYTES_MAX: usize = 4096;
 /// What the bytes amount to so far.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it lives for one match; a box would be an allocation a request")]
-pub(crate) enum Received<'b> {
+pub(crate) enum ReceiveOutcome<'b> {
     /// More bytes are needed.
     Partial,
     /// A 100 is to be sent, whatever the body turns out to be; then the same bytes are looked at again.
@@ -64,16 +64,16 @@ impl Receiver {
     }
 
     /// Looks at `input`, which begins where the request does and has grown since the last call.
-    pub(crate) fn advance<'b>(&'b mut self, input: &'b [u8], limits: &Limits) -> Result<Received<'b>, Answer> {
+    pub(crate) fn advance<'b>(&'b mut self, input: &'b [u8], limits: &Limits) -> Result<ReceiveOutcome<'b>, Answer> {
         let (parsed, head_len, framing, mut chunked) = match &mut self.stage {
             Stage::Body { head_len, framing, chunked } => (None, *head_len, *framing, *chunked),
             Stage::Head(scan) => {
-                let Some(head_len) = scan.advance(input, limits)? else { return Ok(Received::Partial) };
+                let Some(head_len) = scan.advance(input, limits)? else { return Ok(ReceiveOutcome::Partial) };
                 let head = Head::parse(input.get(..head_len).unwrap_or_default(), limits)?;
                 let (framing, chunked) = (head.framing, Chunked::new());
                 if head.awaits_continue() {
                     self.stage = Stage::Body { head_len, framing, chunked };
-                    return Ok(Received::Continue);
+                    return Ok(ReceiveOutcome::Continue);
                 }
                 (Some(head), head_len, framing, chunked)
             }
@@ -85,7 +85,7 @@ impl Receiver {
         };
         let Some(body_len) = body_len else {
             self.stage = Stage::Body { head_len, framing, chunked };
-            return Ok(Received::Partial);
+            return Ok(ReceiveOutcome::Partial);
         };
         let head = match parsed {
             Some(head) => head,
@@ -95,7 +95,7 @@ impl Receiver {
             Framing::Length(_) => wire.get(..body_len).unwrap_or_default(),
             Framing::Chunked => &self.decoded,
         };
-        Ok(Received::Whole { head, body, used: head_len + body_len })
+        Ok(ReceiveOutcome::Whole { head, body, used: head_len + body_len })
     }
 
     /// Makes ready for the next request.

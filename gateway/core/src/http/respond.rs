@@ -19,38 +19,38 @@ pub(crate) enum Persist {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RateState {
     /// Requests that may come at once.
-    pub(crate) limit: u32,
+    pub limit: u32,
     /// How many of them are left.
-    pub(crate) remaining: u32,
+    pub remaining: u32,
     /// Seconds until all are back.
-    pub(crate) reset_s: u64,
+    pub reset_s: u64,
 }
 
 /// What the answer must know of its request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Exchange {
-    pub(crate) persist: Persist,
-    pub(crate) http_1_0: bool,
+    pub persist: Persist,
+    pub http_1_0: bool,
     /// The method was HEAD: all headers, no body.
-    pub(crate) head_only: bool,
-    pub(crate) trace_id: u128,
-    pub(crate) rate: Option<RateState>,
+    pub head_only: bool,
+    pub trace_id: u128,
+    pub rate: Option<RateState>,
 }
 
 /// The headers that differ between answers.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Headers<'a> {
-    pub(crate) content_type: Option<&'static str>,
-    pub(crate) allow: Option<&'static str>,
-    pub(crate) etag: Option<&'a str>,
-    pub(crate) location: Option<OrderId>,
-    pub(crate) retry_after_s: Option<u64>,
+    pub content_type: Option<&'static str>,
+    pub allow: Option<&'static str>,
+    pub etag: Option<&'a str>,
+    pub location: Option<OrderId>,
+    pub retry_after_s: Option<u64>,
     /// The sealed challenge whose picture the body is.
-    pub(crate) challenge: Option<&'a str>,
+    pub challenge: Option<&'a str>,
     /// Anybody may keep the answer for a second; else nobody may.
-    pub(crate) public_1_s: bool,
+    pub public_1_s: bool,
     /// The body comes in chunks later; no length is told.
-    pub(crate) streams: bool,
+    pub streams: bool,
 }
 
 /// Appends an answer whose body is `body`, part by part.

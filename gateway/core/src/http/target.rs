@@ -13,9 +13,9 @@ const SCHEME: &str = "http://";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Target<'b> {
     /// Path and query; `*` for the server as a whole.
-    pub(super) path_and_query: &'b str,
+    pub path_and_query: &'b str,
     /// The host of an absolute-form target, with its port.
-    pub(super) authority: Option<&'b [u8]>,
+    pub authority: Option<&'b [u8]>,
 }
 
 impl<'b> Target<'b> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway_core::{Control, Next, Refused};
+use gateway_core::{ConnectionRefused, Control, Next};
 
 use crate::world::{TERMS, World, buy, get, get_as, statuses};
 
@@ -145,12 +145,12 @@ fn timers_stay_few() {
 fn connections_are_bounded() {
     let mut world = World::with(1, TERMS, |config| config.connections_max = 2);
     let (first, _) = (world.open(), world.open());
-    assert_eq!(world.core.open(world.client, world.now), Err(Refused));
+    assert_eq!(world.core.open(world.client, world.now), Err(ConnectionRefused));
     world.core.close(first);
     world.core.close(first);
     let third = world.open();
     assert_ne!(first, third);
-    assert_eq!(world.core.open(world.client, world.now), Err(Refused));
+    assert_eq!(world.core.open(world.client, world.now), Err(ConnectionRefused));
     assert_eq!((world.core.connections(), world.core.stats().connections_refused), (2, 2));
 }
 
@@ -170,6 +170,6 @@ fn draining_finishes_what_was_begun() {
     let (out, next) = world.receive(part);
     assert!(String::from_utf8(out).unwrap().contains("connection: close\r\n"));
     assert_eq!(next, Next::Close);
-    assert_eq!(world.core.open(world.client, world.now), Err(Refused));
+    assert_eq!(world.core.open(world.client, world.now), Err(ConnectionRefused));
     assert!(!world.core.is_ready());
 }

@@ -38,7 +38,7 @@ enum Body {
 }
 
 /// One answer, as it was received.
-struct Received<'b> {
+struct ReceiveOutcome<'b> {
     status: u16,
     head: String,
     body: &'b [u8],
@@ -184,7 +184,7 @@ impl Case {
 }
 
 impl Wanted {
-    fn check(&self, received: &Received<'_>) -> Result<(), String> {
+    fn check(&self, received: &ReceiveOutcome<'_>) -> Result<(), String> {
         if received.status != self.status {
             return Err(format!("{} instead of {}", received.status, self.status));
         }
@@ -203,7 +203,7 @@ impl Wanted {
 }
 
 /// Takes one answer off the front of `bytes`; its names are made lower case.
-fn receive<'b>(bytes: &'b [u8], wanted: &Wanted) -> Result<(Received<'b>, &'b [u8]), String> {
+fn receive<'b>(bytes: &'b [u8], wanted: &Wanted) -> Result<(ReceiveOutcome<'b>, &'b [u8]), String> {
     let head_len = bytes.windows(4).position(|end| end == b"\r\n\r\n").ok_or("it is missing")? + 4;
     let (head, rest) = bytes.split_at(head_len);
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
@@ -213,5 +213,5 @@ fn receive<'b>(bytes: &'b [u8], wanted: &Wanted) -> Result<(Received<'b>, &'b [u
     let length = length.map_or(Some(0), |length| length.parse().ok()).ok_or("no length")?;
     let bare = wanted.body == Body::Head || status < 200 || status == 204 || status == 304;
     let (body, rest) = rest.split_at_checked(if bare { 0 } else { length }).ok_or("its body is cut short")?;
-    Ok((Received { status, head, body }, rest))
+    Ok((ReceiveOutcome { status, head, body }, rest))
 }

@@ -19,7 +19,7 @@ const ANSWERS_BYTES_MAX: usize = 1024 * 1024;
 const HEADERS_MAX: usize = 16;
 
 /// A request on its way to the core thread.
-pub(super) struct Asked {
+pub(super) struct ParsedRequest {
     method: String,
     target: String,
     http_1_0: bool,
@@ -27,7 +27,7 @@ pub(super) struct Asked {
     body: Vec<u8>,
 }
 
-impl Asked {
+impl ParsedRequest {
     fn new(request: &may_minihttp::Request<'_, '_, '_>) -> Self {
         let headers = request.headers().iter().map(|header| (header.name.to_owned(), header.value.to_vec())).collect();
         let (method, target) = (request.method().to_owned(), request.path().to_owned());
@@ -47,7 +47,7 @@ impl Asked {
 }
 
 /// The answer on its way back.
-pub(super) struct Answered {
+pub(super) struct AnswerBytes {
     pub(super) bytes: Vec<u8>,
     /// The connection closes after it.
     pub(super) last: bool,
@@ -55,11 +55,11 @@ pub(super) struct Answered {
 
 /// Why the core has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
+enum NoAnswer {
     /// What came is no request, or stands behind the connection's last one.
     Malformed,
     /// There are too many connections, or too few descriptors for this one, or the server ends.
-    Refused,
+    Unavailable,
 }
 
 /// One connection's.
@@ -67,11 +67,11 @@ pub(super) struct Service {
     /// The connection's socket by another name; without it the service only refuses.
     socket: Option<Arc<TcpStream>>,
     limits: Limits,
-    asks: mpsc::UnboundedSender<Asked>,
-    answered: answers::Receiver<Answered>,
+    asks: mpsc::UnboundedSender<ParsedRequest>,
+    answered: answers::Receiver<AnswerBytes>,
     /// The head of the answer that may_minihttp is writing.
     head: String,
-    /// Answered so far.
+    /// Bytes answered so far.
     bytes: usize,
     closing: bool,
 }
@@ -80,31 +80,31 @@ impl Service {
     pub(super) const fn new(
         socket: Option<Arc<TcpStream>>,
         limits: Limits,
-        asks: mpsc::UnboundedSender<Asked>,
-        answered: answers::Receiver<Answered>,
+        asks: mpsc::UnboundedSender<ParsedRequest>,
+        answered: answers::Receiver<AnswerBytes>,
     ) -> Self {
         let closing = socket.is_none();
         Self { socket, limits, asks, answered, head: String::new(), bytes: 0, closing }
     }
 
     /// The core's answer, or why there is none: the connection is at its end, and nothing on it is a request any more.
-    fn ask(&mut self, request: may_minihttp::Request<'_, '_, '_>) -> Result<Answered, Ended> {
+    fn ask(&mut self, request: may_minihttp::Request<'_, '_, '_>) -> Result<AnswerBytes, NoAnswer> {
         if self.socket.is_none() {
-            return Err(Ended::Refused);
+            return Err(NoAnswer::Unavailable);
         }
-        let mut asked = Asked::new(&request);
+        let mut asked = ParsedRequest::new(&request);
         // What is refused for its head is refused without its body, which may_minihttp can't be trusted to end.
         if let Ok(length @ 1..) = asked.lend(|request| request.body_len(&self.limits)) {
             let read = request.body().read_to_end(&mut asked.body).ok();
-            read.filter(|read| *read == length).ok_or(Ended::Malformed)?;
+            read.filter(|read| *read == length).ok_or(NoAnswer::Malformed)?;
         }
         // Behind the last request bodies are passed over all the same: taken for a head, one would cost the last
         // answer, which is not written yet.
         if self.closing {
-            return Err(Ended::Malformed);
+            return Err(NoAnswer::Malformed);
         }
-        self.asks.send(asked).map_err(|_| Ended::Refused)?;
-        self.answered.recv().map_err(|_| Ended::Refused)
+        self.asks.send(asked).map_err(|_| NoAnswer::Unavailable)?;
+        self.answered.recv().map_err(|_| NoAnswer::Unavailable)
     }
 
     /// Reads no more: may_minihttp finds the end of the stream once it has written what it has.
@@ -117,7 +117,7 @@ impl Service {
     }
 
     /// may_minihttp writes status line, date and length by itself.
-    fn say(&mut self, Answered { mut bytes, last }: Answered, response: &mut Response<'_>) -> Option<()> {
+    fn say(&mut self, AnswerBytes { mut bytes, last }: AnswerBytes, response: &mut Response<'_>) -> Option<()> {
         self.bytes += bytes.len();
         let body = bytes.split_off(memchr::memmem::find(&bytes, b"\r\n\r\n")? + 4);
         let mut lines = std::str::from_utf8(&bytes).ok()?.split_terminator("\r\n");
@@ -150,11 +150,11 @@ fn forever(head: &str) -> &'static str {
 impl HttpService for Service {
     fn call(&mut self, request: may_minihttp::Request<'_, '_, '_>, response: &mut Response<'_>) -> io::Result<()> {
         let answered = self.ask(request);
-        if let Err(ended) = answered.and_then(|answered| self.say(answered, response).ok_or(Ended::Malformed)) {
+        if let Err(ended) = answered.and_then(|answered| self.say(answered, response).ok_or(NoAnswer::Malformed)) {
             self.close();
             let (code, reason) = match ended {
-                Ended::Malformed => (400, "Bad Request"),
-                Ended::Refused => (503, "Service Unavailable"),
+                NoAnswer::Malformed => (400, "Bad Request"),
+                NoAnswer::Unavailable => (503, "Service Unavailable"),
             };
             response.status_code(code, reason).header("connection: close");
         }

@@ -34,10 +34,10 @@ mod http_table;
 use super::Run;
 use crate::{
     bind,
+    captcha::CaptchaRenderer,
     figures::Figures,
     link::{Ledgers, ReserveLink},
     mailbox::mailbox,
-    painter::Painter,
     probe,
     shard::Parts,
     thread::CoreThread,
@@ -149,8 +149,8 @@ impl Start {
             core,
             ledgers,
             recent: Arc::default(),
-            mailbox: sender.letters,
-            painter: Painter::start().unwrap().of(sender.controls),
+            mailbox: sender.replies,
+            captchas: CaptchaRenderer::start().unwrap().handle_for(sender.controls),
             figures: figures.clone(),
             metrics: Registry::default(),
             started: Instant::now(),

@@ -8,6 +8,8 @@ mod closing;
 pub mod fence;
 mod outbox;
 mod rebuild;
+mod recent;
+pub mod relay;
 mod remembered;
 mod script;
 pub mod wire;
@@ -16,7 +18,10 @@ use contract::{
     ActivityId,
     activity::Rules,
     record::{Action, LedgerCommand},
-    stock::{BatchReply, Counters, Outcome, Reservation, UNITS_MAX},
+    stock::{
+        BatchReply, Counters, Outcome, Reservation, UNITS_MAX,
+        script::{parse_counters, parse_reserve},
+    },
 };
 use foundation::redis::Connection;
 use redis::{Cmd, RedisError, ServerErrorKind, Value, cmd};
@@ -24,6 +29,7 @@ use redis::{Cmd, RedisError, ServerErrorKind, Value, cmd};
 pub use closing::Closed;
 pub use outbox::{Outbox, OutboxError};
 pub use rebuild::{Parts, State};
+pub use recent::RecentHolds;
 pub use remembered::Remembered;
 
 use crate::{LedgerClient, LedgerUnavailable};
@@ -69,7 +75,10 @@ impl RedisLedger {
             }
             answer => answer.map_err(|error| unavailable(&error))?,
         };
-        wire::parse_reserve(&answer, reservations).map_err(|error| LedgerUnavailable(error.to_string()))
+        let Value::BulkString(reply) = &answer else {
+            return Err(LedgerUnavailable(format!("not a reply: {answer:?}")));
+        };
+        parse_reserve(reply, reservations).map_err(|error| LedgerUnavailable(error.to_string()))
     }
 
     async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
@@ -139,7 +148,7 @@ impl LedgerClient for RedisLedger {
         script.arg("").arg("").arg(stock).arg(rules.per_user_limit).arg(rules.starts_at_ms).arg(rules.ends_at_ms);
         let answer: Result<String, _> = script.invoke_async(&mut self.connection.clone()).await;
         let answer = answer.map_err(|error| unavailable(&error))?;
-        wire::parse_counters(&mut answer.split(' '))
+        parse_counters(&mut answer.split(' '))
             .ok_or_else(|| LedgerUnavailable(format!("not an answer of the ledger's script: {answer:?}")))
     }
 
@@ -160,7 +169,7 @@ impl LedgerClient for RedisLedger {
         let fields: Vec<Option<String>> =
             ask.query_async(&mut self.connection.clone()).await.map_err(|error| unavailable(&error))?;
         let Some(fields) = fields.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
-        let counters = wire::parse_counters(&mut fields.iter().map(String::as_str));
+        let counters = parse_counters(&mut fields.iter().map(String::as_str));
         counters.map(Some).ok_or_else(|| LedgerUnavailable(format!("not a ledger: {fields:?}")))
     }
 }

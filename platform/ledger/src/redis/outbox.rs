@@ -4,7 +4,7 @@
 use contract::{
     ActivityId,
     activity::Rules,
-    stock::{Entry, Event, Reservation},
+    stock::{Entry, Event, RequestKey, Reservation},
 };
 
 use redis::{
@@ -12,7 +12,7 @@ use redis::{
     streams::{StreamId, StreamReadReply},
 };
 
-use super::{RedisLedger, script, unavailable, wire};
+use super::{RedisLedger, script, unavailable};
 use crate::LedgerUnavailable;
 
 /// Elements of each outbox that are read at a time; a batch of reservations is one.
@@ -151,7 +151,7 @@ fn reserved<'a>(order: &str, words: &mut impl Iterator<Item = &'a str>) -> Optio
     let (order, user) = (order.parse().ok()?, words.next()?.parse().ok()?);
     let request = match words.next()? {
         "" => None,
-        text => Some(wire::unhex(text)?),
+        text => Some(RequestKey::from_hex(text)?),
     };
     Some(Event::Held(Reservation { order, user, request, quantity: words.next()?.parse().ok()? }))
 }

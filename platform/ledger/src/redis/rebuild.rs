@@ -270,7 +270,7 @@ fn read_hold(order: &str, hold: &str, request: Option<&str>) -> Option<Hold> {
         _ => return None,
     };
     let request = match request {
-        Some(text) => Some(wire::unhex(text)?),
+        Some(text) => Some(RequestKey::from_hex(text)?),
         None => None,
     };
     Some(Hold { reservation: Reservation { order: order.parse().ok()?, user, request, quantity }, state })
@@ -321,5 +321,5 @@ impl Rows {
 }
 
 fn text(request: RequestKey) -> String {
-    wire::hex(request).map(char::from).iter().collect()
+    request.hex().map(char::from).iter().collect()
 }

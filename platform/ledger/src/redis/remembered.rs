@@ -1,9 +1,12 @@
 //! What gateways were told "held" in the seconds before Redis came back, as they tell it.
 
-use contract::{ActivityId, stock::Reservation};
+use contract::{
+    ActivityId,
+    stock::{RequestKey, Reservation},
+};
 use redis::{RedisResult, cmd, pipe};
 
-use super::{RedisLedger, script, unavailable, wire};
+use super::{RedisLedger, script, unavailable};
 use crate::LedgerUnavailable;
 
 /// Nobody looks at them after that.
@@ -31,7 +34,7 @@ impl RedisLedger {
             let mut put = pipe();
             let fields = put.atomic().cmd("HSET").arg(&key);
             for Remembered { reservation: Reservation { order, user, request, quantity }, at_ms } in holds {
-                let request = request.map(|request| wire::hex(request).map(char::from).iter().collect::<String>());
+                let request = request.map(|request| request.hex().map(char::from).iter().collect::<String>());
                 let text = format!("{at_ms} {user} {quantity} {}", request.unwrap_or_default());
                 fields.arg(order.as_i64()).arg(text);
             }
@@ -122,7 +125,7 @@ fn read(order: &str, text: &str) -> Option<Remembered> {
     let (user, quantity) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let request = match words.next()? {
         "" => None,
-        text => Some(wire::unhex(text)?),
+        text => Some(RequestKey::from_hex(text)?),
     };
     Some(Remembered { reservation: Reservation { order: order.parse().ok()?, user, request, quantity }, at_ms })
 }

@@ -185,6 +185,19 @@ fn what_decides_has_no_runtime() {
     });
 }
 
+/// The core is split by state. A struct there is either a type whose fields only its own module sees, or plain data
+/// whose fields are all public.
+#[test]
+fn fields_of_the_core_belong_to_their_module() {
+    hold(|repo, faults| {
+        for file in repo.files.iter().filter(|file| file.is_rust() && file.path.starts_with("gateway/core/src/")) {
+            for (line, what) in source::shared_fields(&file.text) {
+                faults.add(&file.path, line, what);
+            }
+        }
+    });
+}
+
 #[test]
 fn what_is_simulated_has_no_runtime() {
     hold(|repo, faults| {

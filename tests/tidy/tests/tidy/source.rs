@@ -140,6 +140,53 @@ fn character(rest: &[u8]) -> usize {
     }
 }
 
+/// Fields of structs that a whole crate or a parent module may touch, and structs with both private and public fields:
+/// line and fault.
+pub(crate) fn shared_fields(source: &str) -> Vec<(usize, String)> {
+    let mut faults = Vec::new();
+    let mut is_open = false;
+    let (mut public, mut private) = (0, 0);
+    for (line, text) in (1..).zip(source.lines()) {
+        let rest = text.trim_start();
+        let fields = rest.split_once("struct ").filter(|_| !rest.starts_with("//")).map(|(_, fields)| fields);
+        if fields.is_some_and(|fields| fields.contains("pub(")) {
+            faults.push((line, format!("{rest}: make the field private")));
+        } else if fields.is_some_and(|fields| fields.ends_with('{')) {
+            (is_open, public, private) = (true, 0, 0);
+        } else if rest == "}" {
+            is_open = false;
+        } else if is_open && !rest.starts_with("//") && !rest.starts_with("#[") && rest.contains(": ") {
+            if rest.starts_with("pub(") {
+                faults.push((line, format!("{rest} make the field private")));
+            } else if rest.starts_with("pub ") {
+                public += 1;
+            } else {
+                private += 1;
+            }
+            if public > 0 && private > 0 {
+                faults.push((line, "a struct with private and public fields: keep all of them private".to_owned()));
+                is_open = false;
+            }
+        }
+    }
+    faults
+}
+
+#[test]
+fn shared_fields_are_found() {
+    let check = |source: &str, expect: &[usize]| {
+        let found: Vec<usize> = shared_fields(source).into_iter().map(|(line, _)| line).collect();
+        assert_eq!(found, expect, "{source}");
+    };
+    check("pub struct A {\n    a: u8,\n    /// b\n    b: u8,\n}\nfn f(x: u8) {}\n", &[]);
+    check("pub struct A {\n    pub a: u8,\n    pub b: u8,\n}\n", &[]);
+    check("struct A {\n    pub(crate) a: u8,\n    pub(super) b: u8,\n    pub(in crate::c) c: u8,\n}\n", &[2, 3, 4]);
+    check("struct A {\n    pub a: u8,\n    b: u8,\n}\n", &[3]);
+    check("pub(crate) struct A<'a> {\n    a: &'a u8,\n    pub b: u8,\n}\n", &[3]);
+    check("struct A(pub(crate) u8);\n", &[1]);
+    check("pub(crate) struct A(u8);\nimpl A {\n    pub(crate) fn a(x: u8) {}\n}\n", &[]);
+}
+
 #[test]
 fn functions_are_measured() {
     let check = |source: &str, expect: &[(&str, usize, usize)]| {

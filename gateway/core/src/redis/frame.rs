@@ -1,19 +1,48 @@
-//! Where a reply of Redis ends (RESP2). `redis::parse_redis_value` reads one whole frame and ignores
-//! what follows it, so the frame's length must be known first.
+//! Replies of Redis (RESP2): where one ends, and what the gateway needs of it.
 
 use memchr::memchr;
 
-/// A longer line, or a longer frame, is no reply to what the gateway asks.
+/// Redis sends no longer line and no longer frame in reply to what the gateway asks.
 const LINE_BYTES_MAX: usize = 512;
 const FRAME_BYTES_MAX: usize = 1024 * 1024;
 const DEPTH_MAX: u32 = 4;
 
-/// These bytes are no RESP2, or more than the gateway would take.
+/// Not RESP2, or larger than the gateway accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
+/// A reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reply<'a> {
+    Bulk(&'a [u8]),
+    /// `code` is the first word of the error, `details` the rest of it.
+    Error {
+        code: &'a [u8],
+        details: &'a [u8],
+    },
+    /// A status, a number, null or an array.
+    Other,
+}
+
+/// The reply that `bytes` begin with, and its length; `None` while its end has not come.
+pub(super) fn read(bytes: &[u8]) -> Result<Option<(Reply<'_>, usize)>, Malformed> {
+    let Some(length) = length(bytes)? else { return Ok(None) };
+    let frame = &bytes[..length];
+    let (line, rest) = frame.split_at(memchr(b'\n', frame).ok_or(Malformed)? + 1);
+    let reply = match line {
+        [b'$', b'-', ..] => Reply::Other,
+        [b'$', ..] => Reply::Bulk(rest.strip_suffix(b"\r\n").ok_or(Malformed)?),
+        [b'-', error @ .., b'\r', b'\n'] => {
+            let end = memchr(b' ', error).unwrap_or(error.len());
+            Reply::Error { code: &error[..end], details: error[end..].trim_ascii_start() }
+        }
+        _ => Reply::Other,
+    };
+    Ok(Some((reply, length)))
+}
+
 /// The length of the frame that `bytes` begin with; `None` while its end has not come.
-pub(super) fn length(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+fn length(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     let length = end(bytes, 0, DEPTH_MAX)?;
     if length.unwrap_or(bytes.len()) > FRAME_BYTES_MAX { Err(Malformed) } else { Ok(length) }
 }
@@ -68,10 +97,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_ends_where_redis_ends_it() {
-        let frames: [&[u8]; 12] = [
+    fn a_frame_ends_where_the_redis_crate_ends_it() {
+        let frames: [&[u8]; 13] = [
             b"+OK\r\n",
             b"-NOSCRIPT No matching script. Please use EVAL.\r\n",
+            b"-FROZEN\r\n",
             b":-7\r\n",
             b"$-1\r\n",
             b"$0\r\n\r\n",
@@ -89,12 +119,21 @@ mod tests {
             }
             assert_eq!(length(frame), Ok(Some(frame.len())), "{frame:?}");
             assert_eq!(length(&[frame, b"+more\r\n"].concat()), Ok(Some(frame.len())), "{frame:?}");
-            assert!(::redis::parse_redis_value(frame).is_ok(), "{frame:?}");
+            let (reply, _) = read(frame).unwrap().unwrap();
+            match (reply, ::redis::parse_redis_value(frame).unwrap()) {
+                (Reply::Bulk(bytes), ::redis::Value::BulkString(expected)) => assert_eq!(bytes, expected),
+                (Reply::Error { code, details }, ::redis::Value::ServerError(error)) => {
+                    assert_eq!(code, error.code().as_bytes());
+                    assert_eq!(details, error.details().unwrap_or_default().as_bytes());
+                }
+                (Reply::Other, other) => assert!(!matches!(other, ::redis::Value::BulkString(_))),
+                (reply, other) => panic!("{reply:?} is {other:?}"),
+            }
         }
     }
 
     #[test]
-    fn what_is_no_reply_is_told_at_once() {
+    fn malformed_replies_are_refused_at_once() {
         let long = [b"+".as_slice(), &[b'a'; LINE_BYTES_MAX + 1]].concat();
         let deep = b"*1\r\n".repeat(1 + DEPTH_MAX as usize);
         let cases: [&[u8]; 11] = [

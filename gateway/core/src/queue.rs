@@ -1,4 +1,4 @@
-//! The reservation pipe: a lane per activity, one batch of each in flight.
+//! The reservation queue: a lane per activity, with one batch of each in flight.
 //!
 //! While a batch is with the ledger, the next one gathers; no timer is needed. A batch that got no
 //! reply blocks its lane: what became of it is unknown until the reply comes or the link is lost.
@@ -10,13 +10,16 @@ use contract::{
     stock::{BatchReply, Reservation},
 };
 
-use crate::core::ConnId;
+use crate::ids::{ConnId, WaitId};
 
 /// Empty lanes that keep their memory.
 const LANES_KEPT_MAX: usize = 64;
 
 /// Reservations in one batch at most.
 pub const BATCH_MAX: usize = 128;
+
+const _: () =
+    assert!(BATCH_MAX <= contract::record::ENTRIES_MAX, "what a batch decides fits one record of the journal");
 
 /// A batch that is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,32 +54,37 @@ pub enum Unavailable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
 
-/// Names one wait. A connection that no longer waits for it gets nothing of what comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ticket(u64);
-
 /// A reservation and who waits for its outcome.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Waiting {
-    pub(crate) conn: ConnId,
-    pub(crate) ticket: Ticket,
-    pub(crate) reservation: Reservation,
+pub(crate) struct QueuedReservation {
+    pub conn: ConnId,
+    pub wait: WaitId,
+    pub reservation: Reservation,
+}
+
+/// A batch that has come back from the ledger, or will not.
+#[derive(Debug)]
+pub(crate) struct ConcludedBatch {
+    /// Who waited, in the order of the reservations.
+    pub sent: Vec<QueuedReservation>,
+    /// [`Batch::repeats_only`].
+    pub repeats_only: bool,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<QueuedReservation>,
     /// The serial of the batch in flight.
     in_flight: Option<u64>,
     /// [`Batch::repeats_only`] of the batch that was sent last.
     repeats_only: bool,
     /// Who waits for it; the memory stays.
-    sent: Vec<Waiting>,
+    sent: Vec<QueuedReservation>,
 }
 
 /// All lanes.
 #[derive(Debug)]
-pub(crate) struct Pipe {
+pub(crate) struct ReservationQueue {
     /// Every lane with something in it, and a few without.
     lanes: BTreeMap<ActivityId, Lane>,
     /// Lanes that may send, each once, in the order in which they became able to.
@@ -84,10 +92,31 @@ pub(crate) struct Pipe {
     waiting: usize,
     waiting_max: usize,
     next_serial: u64,
-    next_ticket: u64,
+    next_wait: u64,
+    counts: BatchCounts,
 }
 
-impl Pipe {
+/// Batches since the core was made.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct BatchCounts {
+    pub sent: u64,
+    /// Reservations in them.
+    pub reservations: u64,
+    pub reservations_in_largest: u64,
+    /// The ledger gave no usable reply.
+    pub unavailable: u64,
+}
+
+impl BatchCounts {
+    fn add(&mut self, reservations: usize) {
+        let reservations = reservations as u64;
+        self.sent += 1;
+        self.reservations += reservations;
+        self.reservations_in_largest = self.reservations_in_largest.max(reservations);
+    }
+}
+
+impl ReservationQueue {
     pub(crate) fn new(waiting_max: usize) -> Self {
         Self {
             lanes: BTreeMap::new(),
@@ -95,13 +124,18 @@ impl Pipe {
             waiting: 0,
             waiting_max,
             next_serial: 0,
-            next_ticket: 0,
+            next_wait: 0,
+            counts: BatchCounts::default(),
         }
     }
 
     /// Reservations that wait or are in flight.
     pub(crate) const fn waiting(&self) -> usize {
         self.waiting
+    }
+
+    pub(crate) const fn counts(&self) -> BatchCounts {
+        self.counts
     }
 
     pub(crate) const fn is_full(&self) -> bool {
@@ -114,25 +148,25 @@ impl Pipe {
         activity: ActivityId,
         conn: ConnId,
         reservation: Reservation,
-    ) -> Result<Ticket, Full> {
+    ) -> Result<WaitId, Full> {
         if self.is_full() {
             return Err(Full);
         }
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
+        let wait = WaitId::new(self.next_wait);
+        self.next_wait += 1;
         self.waiting += 1;
         let lane = self.lanes.entry(activity).or_default();
         if lane.waiting.is_empty() && lane.in_flight.is_none() {
             self.sendable.push_back(activity);
         }
-        lane.waiting.push_back(Waiting { conn, ticket, reservation });
-        Ok(ticket)
+        lane.waiting.push_back(QueuedReservation { conn, wait, reservation });
+        Ok(wait)
     }
 
     /// The next batch to send. Reservations nobody waits for any more, by `waited_for`, are never sent.
     pub(crate) fn poll_batch(
         &mut self,
-        waited_for: impl Fn(&Waiting) -> bool,
+        waited_for: impl Fn(&QueuedReservation) -> bool,
         repeats_only: impl Fn(ActivityId) -> bool,
     ) -> Option<Batch> {
         while let Some(activity) = self.sendable.pop_front() {
@@ -154,7 +188,9 @@ impl Pipe {
             }
             let id = BatchId::new(activity, self.next_serial);
             self.next_serial += 1;
-            let reservations = sent.iter().map(|waiting| waiting.reservation).collect();
+            let reservations: Vec<Reservation> = sent.iter().map(|waiting| waiting.reservation).collect();
+            assert!((1..=BATCH_MAX).contains(&reservations.len()), "a batch of {} reservations", reservations.len());
+            self.counts.add(reservations.len());
             lane.in_flight = Some(id.serial);
             lane.repeats_only = repeats_only(activity);
             return Some(Batch { id, activity, reservations, repeats_only: lane.repeats_only });
@@ -162,23 +198,29 @@ impl Pipe {
         None
     }
 
-    /// Takes the batch out of flight: who waited, in the order of the reservations, and
-    /// [`Batch::repeats_only`]. `None` where the batch is not in flight. They come back by [`Pipe::give_back`].
-    pub(crate) fn conclude(&mut self, id: BatchId) -> Option<(Vec<Waiting>, bool)> {
+    /// Takes the batch out of flight. `None` if it is not in flight. The memory of [`ConcludedBatch::sent`] comes back by
+    /// [`ReservationQueue::give_back`].
+    pub(crate) fn conclude(&mut self, id: BatchId) -> Option<ConcludedBatch> {
         let lane = self.lanes.get_mut(&id.activity)?;
         lane.in_flight.take_if(|serial| *serial == id.serial)?;
         let (sent, repeats_only) = (std::mem::take(&mut lane.sent), lane.repeats_only);
+        assert!(!sent.is_empty() && sent.len() <= self.waiting, "{} in flight of {} waiting", sent.len(), self.waiting);
         self.waiting -= sent.len();
         if lane.waiting.is_empty() {
             self.forget_lane(id.activity);
         } else {
             self.sendable.push_back(id.activity);
         }
-        Some((sent, repeats_only))
+        Some(ConcludedBatch { sent, repeats_only })
+    }
+
+    /// A batch came back without a usable reply.
+    pub(crate) fn count_unavailable(&mut self) {
+        self.counts.unavailable += 1;
     }
 
     /// Keeps the memory of a batch that is concluded for its lane's next one.
-    pub(crate) fn give_back(&mut self, activity: ActivityId, mut sent: Vec<Waiting>) {
+    pub(crate) fn give_back(&mut self, activity: ActivityId, mut sent: Vec<QueuedReservation>) {
         if let Some(lane) = self.lanes.get_mut(&activity).filter(|lane| lane.in_flight.is_none()) {
             sent.clear();
             lane.sent = sent;
@@ -199,7 +241,7 @@ impl Pipe {
 }
 
 /// The reply has an outcome for each of `sent`.
-pub(crate) fn fits(sent: &[Waiting], reply: &BatchReply) -> bool {
+pub(crate) fn fits(sent: &[QueuedReservation], reply: &BatchReply) -> bool {
     sent.len() == reply.outcomes.len()
 }
 

@@ -19,51 +19,51 @@ const WIDTH: u32 = 200;
 const HEIGHT: u32 = 80;
 
 /// A core's order: so many pictures to its mailbox. A core has one open at a time, which bounds the queue.
-struct Order {
+struct RenderJob {
     count: usize,
     to: mailbox::Sender<Control>,
 }
 
 /// The thread that paints; it ends with the last who may order.
 #[derive(Clone)]
-pub(crate) struct Painter(mpsc::Sender<Order>);
+pub(crate) struct CaptchaRenderer(mpsc::Sender<RenderJob>);
 
 /// One core's way to it.
-pub(crate) struct Easel {
-    painter: Painter,
+pub(crate) struct CaptchaHandle {
+    renderer: CaptchaRenderer,
     to: mailbox::Sender<Control>,
 }
 
-impl Painter {
+impl CaptchaRenderer {
     pub(crate) fn start() -> io::Result<Self> {
-        let (orders, taken) = mpsc::channel::<Order>();
-        thread::Builder::new().name("painter".to_owned()).spawn(move || {
-            for order in taken {
-                order.carry_out();
+        let (jobs, taken) = mpsc::channel::<RenderJob>();
+        thread::Builder::new().name("captcha".to_owned()).spawn(move || {
+            for job in taken {
+                job.run();
             }
         })?;
-        Ok(Self(orders))
+        Ok(Self(jobs))
     }
 
     /// The way of the core whose mailbox is `to`.
-    pub(crate) fn of(&self, to: mailbox::Sender<Control>) -> Easel {
-        Easel { painter: self.clone(), to }
+    pub(crate) fn handle_for(&self, to: mailbox::Sender<Control>) -> CaptchaHandle {
+        CaptchaHandle { renderer: self.clone(), to }
     }
 }
 
-impl Easel {
+impl CaptchaHandle {
     /// Orders pictures; they come as messages. Does not wait.
-    pub(crate) fn order(&self, count: usize) {
-        // The painter outlives everybody who holds it.
-        drop(self.painter.0.send(Order { count, to: self.to.clone() }));
+    pub(crate) fn render(&self, count: usize) {
+        // The renderer outlives everybody who holds it.
+        drop(self.renderer.0.send(RenderJob { count, to: self.to.clone() }));
     }
 }
 
-impl Order {
-    fn carry_out(self) {
+impl RenderJob {
+    fn run(self) {
         let mut left = self.count;
         while left > 0 {
-            let batch: Vec<_> = (0..left.min(BATCH_MAX)).filter_map(|_| paint()).collect();
+            let batch: Vec<_> = (0..left.min(BATCH_MAX)).filter_map(|_| render_one()).collect();
             left -= left.min(BATCH_MAX);
             let ended = batch.is_empty();
             // A core that has ended needs no pictures.
@@ -75,7 +75,7 @@ impl Order {
     }
 }
 
-fn paint() -> Option<gateway_core::Captcha> {
+fn render_one() -> Option<gateway_core::Captcha> {
     let mut captcha = Captcha::new();
     let alphabet: Vec<char> = ALPHABET.chars().collect();
     captcha
@@ -86,11 +86,11 @@ fn paint() -> Option<gateway_core::Captcha> {
         .apply_filter(Wave::new(2.0, 10.0).vertical())
         .view(WIDTH, HEIGHT)
         .apply_filter(Dots::new(8).max_radius(6));
-    let painted = captcha.as_tuple();
-    if painted.is_none() {
+    let rendered = captcha.as_tuple();
+    if rendered.is_none() {
         tracing::error!("a challenge's picture could not be encoded");
     }
-    let (answer, image) = painted?;
+    let (answer, image) = rendered?;
     Some(gateway_core::Captcha { image: image.into(), answer })
 }
 
@@ -103,9 +103,9 @@ mod tests {
     #[test]
     fn every_picture_is_another_and_says_its_answer_in_the_alphabet() {
         let (to, mut came) = mailbox::channel(4);
-        let painter = Painter::start().unwrap();
-        painter.of(to).order(40);
-        drop(painter);
+        let renderer = CaptchaRenderer::start().unwrap();
+        renderer.handle_for(to).render(40);
+        drop(renderer);
         let mut batches = Vec::new();
         while let Some(Control::Captchas(batch)) = came.blocking_recv() {
             batches.push(batch);

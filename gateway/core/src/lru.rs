@@ -6,13 +6,13 @@ use foldhash::fast::FixedState;
 
 /// At most twice `generation_max` entries; the `generation_max` used last are always there.
 #[derive(Debug)]
-pub(crate) struct Recent<K, V> {
+pub(crate) struct LruMap<K, V> {
     young: HashMap<K, V, FixedState>,
     old: HashMap<K, V, FixedState>,
     generation_max: usize,
 }
 
-impl<K: Eq + Hash, V: Copy> Recent<K, V> {
+impl<K: Eq + Hash, V: Copy> LruMap<K, V> {
     /// `seed` keeps strangers from choosing keys that collide.
     pub(crate) fn new(generation_max: usize, seed: u64) -> Self {
         assert!(generation_max > 0, "a map that may hold nothing");
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn what_is_used_stays_and_the_rest_goes() {
-        let mut map = Recent::new(4, 1);
+        let mut map = LruMap::new(4, 1);
         map.insert(0, 'a');
         for key in 1..100 {
             map.insert(key, 'b');

@@ -10,7 +10,7 @@ const IDS_MIN: usize = 256;
 
 /// Which activities and SKUs may exist. It never denies one that does.
 #[derive(Debug)]
-pub(crate) struct Screen {
+pub(crate) struct IdFilter {
     ids: Bloom<(u8, i64)>,
     seed: [u8; 32],
 }
@@ -18,7 +18,7 @@ pub(crate) struct Screen {
 const ACTIVITY: u8 = 1;
 const SKU: u8 = 2;
 
-impl Screen {
+impl IdFilter {
     pub(crate) fn new(seed: u64) -> Self {
         let mut bytes = [0x5a; 32];
         bytes[..8].copy_from_slice(&seed.to_be_bytes());
@@ -58,11 +58,11 @@ mod tests {
     #[test]
     fn it_never_denies_what_exists_and_rarely_passes_what_does_not() {
         let id = |id| (ActivityId::from_i64(id).unwrap(), SkuId::from_i64(id + 1_000_000).unwrap());
-        let mut screen = Screen::new(3);
-        assert!(!screen.may_have_activity(id(1).0));
-        screen.rebuild((0..5_000).map(id).collect::<Vec<_>>().into_iter());
-        assert!((0..5_000).all(|n| screen.may_have_activity(id(n).0) && screen.may_have_sku(id(n).1)));
-        let passed = (5_000..105_000).filter(|n| screen.may_have_activity(id(*n).0)).count();
+        let mut id_filter = IdFilter::new(3);
+        assert!(!id_filter.may_have_activity(id(1).0));
+        id_filter.rebuild((0..5_000).map(id).collect::<Vec<_>>().into_iter());
+        assert!((0..5_000).all(|n| id_filter.may_have_activity(id(n).0) && id_filter.may_have_sku(id(n).1)));
+        let passed = (5_000..105_000).filter(|n| id_filter.may_have_activity(id(*n).0)).count();
         assert!(passed < 500, "{passed} of 100,000");
     }
 }
