@@ -4,12 +4,14 @@
 pub mod api;
 mod carts;
 pub mod payments;
+mod search;
 mod service;
 mod shelf;
 mod snapshots;
 
 pub use carts::{CartOrder, Carts, RedisCarts};
 pub use payments::{MockPlatform, Providers};
+pub use search::{Search, SearchFailed, SearchSync};
 pub use service::{OrderCore, run};
 pub use shelf::{Changes, Shelf};
 pub use snapshots::Snapshots;

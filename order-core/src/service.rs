@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use workers::{Journal, Keeper, PayBack as _, Refunder, Relay, Timeouts, Worker};
 
 use crate::{
-    Carts, Changes, MockPlatform, Providers,
+    Carts, Changes, MockPlatform, Providers, Search, SearchSync,
     api::{Api, LIMITED, router},
     payments::mock::{self, MockNotices},
 };
@@ -46,6 +46,8 @@ pub struct OrderCore<L, K, C> {
     pub mock: Option<MockPlatform>,
     /// Pictures of products.
     pub images: Images,
+    /// The search index of this process, or the cluster.
+    pub search: Search,
     /// Where carts are.
     pub carts: Carts,
     /// The clock.
@@ -98,11 +100,18 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     let counted = shelf.clone();
     let help = "Products that were read from the database because nobody had looked at them a moment before.";
     parts.metrics.read_counter("mall_product_reads_total", help, move || counted.reads() as f64);
+    let (search, warnings) = (parts.search.clone(), parts.readiness.clone());
+    let search = SearchSync::follow(log.clone(), store.clone(), search, clock.clone(), warnings);
+    let search = search.await.context("search")?;
+    let (lag, now) = (parts.search.clone(), clock.clone());
+    let help = "How long the oldest change of the catalogue waits to be found by search, in milliseconds.";
+    parts.metrics.read_gauge("mall_search_lag_ms", help, move || lag.lag_ms(now.now_ms()) as f64);
     let relay = Relay::new(log.clone(), store.clone(), clock.clone());
     spawn(&mut running, journal, clock, &stopped);
     spawn(&mut running, timeouts, clock, &stopped);
     spawn(&mut running, keeper, clock, &stopped);
     spawn(&mut running, relay, clock, &stopped);
+    spawn(&mut running, search, clock, &stopped);
     spawn(&mut running, changes, clock, &stopped);
     spawn(&mut running, Refunder::new(store.clone(), parts.providers.clone(), clock.clone()), clock, &stopped);
     if let Some(mock) = &parts.mock {
@@ -110,7 +119,11 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     }
 
     let api = Api::new(
-        (store.clone(), parts.carts.clone(), shelf, parts.providers.clone(), parts.images.clone()),
+        (
+            (store.clone(), parts.carts.clone(), shelf, parts.search.clone()),
+            parts.providers.clone(),
+            parts.images.clone(),
+        ),
         (parts.passwords.clone(), WrongTries::new(parts.windows.clone(), &parts.limits, "shoppers")),
         &parts.shopper_secret,
         clock.clone(),

@@ -58,6 +58,10 @@ impl Mall {
             ledgers: ledger.clone(),
             providers: order_core::Providers::new(&payments(), "http://127.0.0.1:1", None).unwrap(),
             mock: None,
+            search: {
+                let analyzer = search::Analyzer::new(search::Synonyms::default());
+                order_core::Search::new(search::Embedded::open(&directory.join("search"), analyzer).unwrap())
+            },
             carts: order_core::Carts::Database(store.clone()),
             clock: SystemClock,
             passwords: Passwords::new(4).unwrap(),

@@ -32,8 +32,11 @@ pub(crate) fn walk(shop: &Shop) {
     };
 
     until("the product is in the shop", || ask("GET", &format!("/products/{product}"), Value::Null).0 == 200);
-    let (_, listed) =
-        ask("GET", &format!("/products?category_id={}", category["category_id"].as_str().unwrap()), Value::Null);
+    let words: String = "旗舰".bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let search = format!("/search?q={words}&category_id={}", category["category_id"].as_str().unwrap());
+    until("the product is found", || ask("GET", &search, Value::Null).1["total"] == 1);
+    let (_, listed) = ask("GET", &search, Value::Null);
+    assert_eq!(listed["items"][0]["product_id"], product, "{listed}");
     assert_eq!(listed["items"][0]["price_cents"], 399_900, "{listed}");
     let mut shown = agent().get(listed["items"][0]["image_urls"][0].as_str().unwrap()).call().unwrap();
     assert_eq!((shown.status().as_u16(), &shown.headers()["content-type"]), (200, &"image/png".parse().unwrap()));

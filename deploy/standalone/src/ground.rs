@@ -19,7 +19,8 @@ use ledger::{
     redis::{RedisLedger, fence::Fence},
 };
 use limits::{LocalWindows, RedisWindows, Windows};
-use order_core::{MockPlatform, Providers, Snapshots};
+use order_core::{MockPlatform, Providers, Search, Snapshots};
+use search::{Analyzer, Elastic, ElasticSettings, Embedded, Synonyms};
 use store::{Ids, Settings, Store};
 
 use std::sync::Arc;
@@ -73,6 +74,24 @@ impl Ground {
     /// Pictures of products.
     pub(crate) fn images(&self, public_url: &str) -> Result<Images> {
         Ok(Images::open(&self.config.images, &self.data.path().join("images"), public_url)?)
+    }
+
+    /// The search index, in the data directory where the settings name no server.
+    pub(crate) fn search(&self) -> Result<Search> {
+        let analyzer = Analyzer::new(Synonyms::default());
+        let Some(config) = &self.config.search else {
+            let path = self.data.path().join("search");
+            let index =
+                Embedded::open(&path, analyzer).with_context(|| format!("the search index in {}", path.display()));
+            return Ok(Search::new(index?));
+        };
+        let mut settings = ElasticSettings::new(config.url.expose()).context("search.url")?;
+        settings = settings.index(&config.index).context("search.index")?;
+        if let Some(path) = &config.ca_file {
+            let pem = std::fs::read_to_string(path).with_context(|| format!("search.ca_file: {}", path.display()))?;
+            settings = settings.certificates(&pem);
+        }
+        Ok(Search::new(Elastic::new(settings, analyzer).context("search.url")?))
     }
 
     /// Payment methods, and the mock platform where it is on.

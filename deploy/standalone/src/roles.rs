@@ -155,6 +155,7 @@ pub(crate) fn spawn_order_core(
         store: store.clone(),
         log: log.clone(),
         ledgers: ledger.client.clone(),
+        search: ground.search()?,
         carts: match &ledger.client {
             AnyLedger::Redis(redis) => {
                 order_core::Carts::Redis(order_core::RedisCarts::new(redis.connection(), store.clone()))

@@ -7,6 +7,7 @@ mod checkout;
 mod images;
 mod orders;
 mod payments;
+mod search;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -32,7 +33,7 @@ use limits::{Routes, WrongTries};
 use store::{Page, Passwords, Store, StoreError};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{Carts, Providers, Shelf};
+use crate::{Carts, Providers, Search, Shelf};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -40,6 +41,7 @@ pub struct Api {
     store: Store,
     carts: Carts,
     shelf: Shelf,
+    search: Search,
     providers: Providers,
     images: Images,
     passwords: Passwords,
@@ -58,7 +60,7 @@ impl Api {
     /// The API over a database, carts, a shelf, ways to pay and pictures; tokens are signed with `shopper_secret`, and
     /// `tries` counts wrong sign-ins by address.
     pub fn new(
-        (store, carts, shelf, providers, images): (Store, Carts, Shelf, Providers, Images),
+        ((store, carts, shelf, search), providers, images): ((Store, Carts, Shelf, Search), Providers, Images),
         (passwords, tries): (Passwords, WrongTries),
         shopper_secret: &[u8],
         clock: impl Clock,
@@ -68,6 +70,7 @@ impl Api {
             store,
             carts,
             shelf,
+            search,
             providers,
             images,
             passwords,
@@ -105,6 +108,8 @@ pub fn router(api: Api) -> Router {
         .routes(routes!(catalogue::categories))
         .routes(routes!(catalogue::products))
         .routes(routes!(catalogue::product))
+        .routes(routes!(search::products))
+        .routes(routes!(search::suggest))
         .routes(routes!(cart::show, cart::clear))
         .routes(routes!(cart::add))
         .routes(routes!(cart::set, cart::remove))

@@ -3,6 +3,7 @@ mod images;
 mod mall;
 mod money;
 mod one_order;
+mod search;
 
 use std::{net::SocketAddr, sync::LazyLock};
 
@@ -105,7 +106,9 @@ impl TestApp {
         let clock = HandClock::new();
         let shelf = Shelf::new(store.clone()).await.unwrap();
         let images = Images::open(&config().images, &directory.path().join("images"), "http://shop").unwrap();
-        let parts = (store.clone(), carts, shelf.clone(), providers, images.clone());
+        let index = directory.path().join("search");
+        let index = ::search::Embedded::open(&index, ::search::Analyzer::new(::search::Synonyms::default())).unwrap();
+        let parts = ((store.clone(), carts, shelf.clone(), Search::new(index)), providers, images.clone());
         let windows = Windows::Local(LocalWindows::default());
         let signing = (Passwords::new(COST).unwrap(), WrongTries::new(windows, &config().limits, "shoppers"));
         let api = Api::new(parts, signing, SECRET, clock.clone());

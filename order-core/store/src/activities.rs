@@ -89,7 +89,7 @@ impl Store {
         let number = self.next_id()?;
         let id = ActivityId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))?;
         let mut tx = self.begin_write().await?;
-        let left = move_stock(&mut tx, new.sku, new.stock, 0).await?;
+        let left = move_stock(self, &mut tx, new.sku, new.stock, 0).await?;
         let row = sqlx::query("SELECT price_cents, stock FROM skus WHERE id = ?").bind(new.sku.as_i64());
         let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(AddedSale::UnknownSku) };
         if !left {
@@ -187,7 +187,7 @@ impl Store {
             return Ok(Changed::TooLate);
         }
         let stock = patch.stock.unwrap_or(sale.stock);
-        if !move_stock(&mut tx, sale.activity.sku, stock, sale.stock).await? {
+        if !move_stock(self, &mut tx, sale.activity.sku, stock, sale.stock).await? {
             let row = sqlx::query("SELECT stock FROM skus WHERE id = ?").bind(sale.activity.sku.as_i64());
             return Ok(Changed::InsufficientStock(count(&row.fetch_one(&mut *tx).await?, "stock")?));
         }
@@ -244,7 +244,13 @@ impl Store {
 }
 
 /// Takes `wanted` units out of the SKU's stock and puts `given` back; `false` where it has not that much.
-pub(crate) async fn move_stock(tx: &mut Tx, sku: SkuId, wanted: u64, given: u64) -> Result<bool, StoreError> {
+pub(crate) async fn move_stock(
+    store: &Store,
+    tx: &mut Tx,
+    sku: SkuId,
+    wanted: u64,
+    given: u64,
+) -> Result<bool, StoreError> {
     let moved = sqlx::query("UPDATE skus SET stock = stock + ? - ? WHERE id = ? AND stock >= ? - ?")
         .bind(big(given)?)
         .bind(big(wanted)?)
@@ -253,7 +259,11 @@ pub(crate) async fn move_stock(tx: &mut Tx, sku: SkuId, wanted: u64, given: u64)
         .bind(big(given)?)
         .execute(&mut **tx)
         .await?;
-    Ok(moved.rows_affected() == 1)
+    let is_moved = moved.rows_affected() == 1;
+    if is_moved {
+        store.stock_moved(tx, sku.as_i64(), big(given)? - big(wanted)?).await?;
+    }
+    Ok(is_moved)
 }
 
 const fn door_word(door: Door) -> &'static str {

@@ -85,7 +85,7 @@ impl Store {
         if sale.opening {
             outgoing.push(Outgoing::command(activity, Action::End { ends_at_ms: now_ms }));
         } else {
-            give_back_unopened(&mut tx, &mut sale).await?;
+            give_back_unopened(self, &mut tx, &mut sale).await?;
         }
         self.rewrite_sale(tx, &sale, outgoing).await?;
         Ok(Steered::Done(sale))
@@ -121,7 +121,7 @@ impl Store {
         if sale.activity.rules.ends_at_ms <= now_ms {
             return Ok(Restocked::Over);
         }
-        if !move_stock(&mut tx, sale.activity.sku, units, 0).await? {
+        if !move_stock(self, &mut tx, sale.activity.sku, units, 0).await? {
             let row = sqlx::query("SELECT stock FROM skus WHERE id = ?").bind(sale.activity.sku.as_i64());
             return Ok(Restocked::InsufficientStock(count(&row.fetch_one(&mut *tx).await?, "stock")?));
         }

@@ -12,7 +12,6 @@ use crate::{
     db::{DbRow, Store, Tx, big, count, id, id_or_none, lock_row},
     page::{Changed, Listed, Page},
 };
-use domain::Outgoing;
 
 /// Characters of a category's name, and of an attribute's name or value.
 pub const NAME_CHARS_MAX: usize = 64;
@@ -246,6 +245,7 @@ impl Store {
             return Ok(Changed::VersionIs(row.version));
         }
         row.version += 1;
+        let is_renamed = patch.name.as_ref().is_some_and(|name| *name != row.name);
         row.name = patch.name.unwrap_or(row.name);
         row.sort_order = patch.sort_order.unwrap_or(row.sort_order);
         sqlx::query("UPDATE categories SET name = ?, sort_order = ?, version = ? WHERE id = ? AND version = ?")
@@ -256,7 +256,11 @@ impl Store {
             .bind(big(version)?)
             .execute(&mut *tx)
             .await?;
+        if is_renamed {
+            self.category_renamed(&mut tx, category).await?;
+        }
         tx.commit().await?;
+        self.bell.notify_one();
         Ok(Changed::Done(row))
     }
 
@@ -364,7 +368,7 @@ impl Store {
         .bind(big(version)?)
         .execute(&mut *tx)
         .await?;
-        self.send(&mut tx, vec![Outgoing::product(product)]).await?;
+        self.document_changed(&mut tx, product).await?;
         tx.commit().await?;
         self.bell.notify_one();
         Ok(Changed::Done(row))
@@ -385,7 +389,7 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
         if moved.rows_affected() == 1 {
-            self.send(&mut tx, vec![Outgoing::product(product)]).await?;
+            self.document_changed(&mut tx, product).await?;
             tx.commit().await?;
             self.bell.notify_one();
         }

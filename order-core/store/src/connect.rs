@@ -41,6 +41,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (202_611_270_653, "mock refund", include_str!("../migrations/20261127_0653_mock_refund.sql")),
     (202_611_270_700, "write probe", include_str!("../migrations/20261127_0700_write_probe.sql")),
     (202_611_270_730, "parked", include_str!("../migrations/20261127_0730_parked.sql")),
+    (202_611_271_155, "search version", include_str!("../migrations/20261127_1155_search_version.sql")),
+    (202_611_271_156, "orders by time", include_str!("../migrations/20261127_1156_orders_by_time.sql")),
 ];
 
 /// The databases that the SQL is checked on.

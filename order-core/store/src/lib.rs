@@ -25,6 +25,7 @@ mod passwords;
 mod payments;
 mod refunds;
 mod sale_sql;
+mod search;
 mod seed;
 mod server;
 mod sessions;
@@ -59,6 +60,7 @@ pub use parked::PARKED_REASON_CHARS_MAX;
 pub use passwords::{PASSWORD_BYTES_MAX, Passwords, SignIn};
 pub use payments::{Arrived, Begun, Notice, Payment};
 pub use refunds::{AskedRefund, Purpose};
+pub use search::{SEARCH_ENTRIES_MAX, SearchEntry};
 pub use shelf::{Detail, Displayed, ShelfPage, Sort};
 pub use shop_orders::{Goods, NewOrder, ORDER_LINES_MAX, Placed};
 

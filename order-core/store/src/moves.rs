@@ -132,10 +132,10 @@ pub(crate) async fn step(
         records.push(Outgoing::command(activity, action));
     }
     match (to, activity) {
-        (OrderState::Closed, None) => give_stock_back(tx, order).await?,
+        (OrderState::Closed, None) => records.extend(give_stock_back(tx, order).await?),
         // What was never sent goes back on the shelf; the ledger of a sale has sold it for good.
         (OrderState::Refunded, _) if state == OrderState::Refunding(Fulfilment::Paid) => {
-            give_stock_back(tx, order).await?;
+            records.extend(give_stock_back(tx, order).await?);
         }
         (
             OrderState::PendingPayment

@@ -35,9 +35,9 @@ pub(crate) async fn locked(tx: &mut Tx, activity: ActivityId) -> Result<Option<S
 }
 
 /// Gives the units of a sale whose ledger was never opened back to the SKU.
-pub(crate) async fn give_back_unopened(tx: &mut Tx, sale: &mut Sale) -> Result<(), StoreError> {
+pub(crate) async fn give_back_unopened(store: &Store, tx: &mut Tx, sale: &mut Sale) -> Result<(), StoreError> {
     assert!(!sale.opening, "the units of an open ledger are not the row's to give");
-    let given_back = move_stock(tx, sale.activity.sku, 0, sale.stock).await?;
+    let given_back = move_stock(store, tx, sale.activity.sku, 0, sale.stock).await?;
     assert!(given_back, "units can always go back to a SKU");
     sale.stock = 0;
     Ok(())
@@ -60,7 +60,7 @@ impl Store {
         }
         let is_over = sale.activity.rules.ends_at_ms <= now_ms;
         if is_over {
-            give_back_unopened(&mut tx, &mut sale).await?;
+            give_back_unopened(self, &mut tx, &mut sale).await?;
         }
         sale.opening = !is_over;
         sqlx::query("UPDATE activities SET opening = ?, stock = ? WHERE id = ?")

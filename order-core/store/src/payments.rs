@@ -187,7 +187,7 @@ impl Store {
     ) -> Result<(Arrived, Vec<Outgoing>), StoreError> {
         let is_replaced = is_replaced(tx, standing.order).await?;
         let is_closed = standing.state == OrderState::Closed && standing.activity.is_none();
-        if is_closed && !is_replaced && take_units_again(tx, standing.order).await? {
+        if is_closed && !is_replaced && take_units_again(self, tx, standing.order).await? {
             let again = self.next_order()?;
             copy_as_paid(tx, (standing.order, again), notice.payment, now_ms).await?;
             let query = sqlx::query("UPDATE orders SET replaced_by = ? WHERE id = ? AND replaced_by IS NULL");
@@ -222,7 +222,7 @@ async fn is_replaced(tx: &mut Tx, order: OrderId) -> Result<bool, StoreError> {
 }
 
 /// Takes the units of a closed order out of the stock once more; `false`, and none is taken, where one lacks.
-async fn take_units_again(tx: &mut Tx, order: OrderId) -> Result<bool, StoreError> {
+async fn take_units_again(store: &Store, tx: &mut Tx, order: OrderId) -> Result<bool, StoreError> {
     let rows = sqlx::query("SELECT sku_id, quantity FROM order_lines WHERE order_id = ? ORDER BY sku_id");
     let rows = rows.bind(order.as_i64()).fetch_all(&mut **tx).await?;
     let mut taken: Vec<(i64, i64)> = Vec::new();
@@ -238,6 +238,9 @@ async fn take_units_again(tx: &mut Tx, order: OrderId) -> Result<bool, StoreErro
             query.bind(units).bind(sku).execute(&mut **tx).await?;
         }
         return Ok(false);
+    }
+    for (sku, units) in taken {
+        store.stock_moved(tx, sku, -units).await?;
     }
     Ok(!rows.is_empty())
 }

@@ -115,17 +115,26 @@ impl Store {
         });
         query.push_bind(i64::from(page.limit));
         let rows = query.build().fetch_all(self.readers()).await?;
-        let displayed = |row: &DbRow| {
-            Ok(Displayed {
-                product_id: id(row, "id", ProductId::from_i64)?,
-                category_id: id(row, "category_id", CategoryId::from_i64)?,
-                title: row.try_get("title")?,
-                subtitle: row.try_get("subtitle")?,
-                image_ids: from_json(row.try_get("image_ids")?)?,
-                price_cents: Cents::new(row.try_get("price_cents")?),
-            })
-        };
-        rows.iter().map(displayed).collect()
+        rows.iter().map(displayed_of).collect()
+    }
+
+    /// Those of `products` that shoppers see, in any order; at most [`crate::SEARCH_ENTRIES_MAX`].
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn displayed(&self, products: &[ProductId]) -> Result<Vec<Displayed>, StoreError> {
+        assert!(products.len() <= crate::SEARCH_ENTRIES_MAX, "{} products at once", products.len());
+        if products.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut query = QueryBuilder::<Db>::new(
+            "SELECT * FROM (SELECT p.id, p.category_id, p.title, p.subtitle, p.image_ids, \
+             (SELECT MIN(s.price_cents) FROM skus s WHERE s.product_id = p.id) AS price_cents \
+             FROM products p WHERE p.on_shelf = 1 AND p.id",
+        );
+        push_in(&mut query, products.iter().map(|product| product.as_i64()));
+        query.push(") shown WHERE price_cents IS NOT NULL");
+        query.build().fetch_all(self.readers()).await?.iter().map(displayed_of).collect()
     }
 
     /// A product with its SKUs; `None` where shoppers do not see it.
@@ -151,4 +160,15 @@ impl Store {
         let query = query.bind(after.map_or(-1, ProductId::as_i64)).bind(i64::from(limit));
         query.fetch_all(self.readers()).await?.iter().map(|row| id(row, "id", ProductId::from_i64)).collect()
     }
+}
+
+fn displayed_of(row: &DbRow) -> Result<Displayed, StoreError> {
+    Ok(Displayed {
+        product_id: id(row, "id", ProductId::from_i64)?,
+        category_id: id(row, "category_id", CategoryId::from_i64)?,
+        title: row.try_get("title")?,
+        subtitle: row.try_get("subtitle")?,
+        image_ids: from_json(row.try_get("image_ids")?)?,
+        price_cents: Cents::new(row.try_get("price_cents")?),
+    })
 }

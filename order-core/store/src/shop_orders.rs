@@ -13,6 +13,7 @@ use crate::{
     catalogue::to_json,
     db::{Db, Store, Tx, big, is_taken, retried},
     orders::{Order, OrderLine},
+    search::stock_moved,
 };
 use domain::{Outgoing, order_state::OrderState};
 
@@ -143,7 +144,7 @@ impl Store {
             Err(refused) => return Ok(refused),
         };
 
-        let lacking = take_stock(&mut tx, &units).await?;
+        let lacking = take_stock(self, &mut tx, &units).await?;
         let offered = offered(&mut tx, &units).await?;
         let for_sale = |sku: &SkuId| offered.get(sku).is_some_and(|offered| offered.on_shelf);
         let unknown: Vec<SkuId> = units.keys().filter(|sku| !for_sale(sku)).copied().collect();
@@ -218,7 +219,7 @@ impl Store {
 
 /// Takes the units of `lines` out of the stock, in the order of their ids, so that two orders never wait for
 /// each other; the SKUs that have not enough.
-async fn take_stock(tx: &mut Tx, lines: &BTreeMap<SkuId, u32>) -> Result<Vec<SkuId>, StoreError> {
+async fn take_stock(store: &Store, tx: &mut Tx, lines: &BTreeMap<SkuId, u32>) -> Result<Vec<SkuId>, StoreError> {
     let mut lacking = Vec::new();
     for (sku, units) in lines {
         let taken = sqlx::query("UPDATE skus SET stock = stock - ? WHERE id = ? AND stock >= ?")
@@ -229,20 +230,24 @@ async fn take_stock(tx: &mut Tx, lines: &BTreeMap<SkuId, u32>) -> Result<Vec<Sku
             .await?;
         if taken.rows_affected() == 0 {
             lacking.push(*sku);
+        } else {
+            store.stock_moved(tx, sku.as_i64(), -i64::from(*units)).await?;
         }
     }
     Ok(lacking)
 }
 
-/// Puts the units of `order`'s lines back into the stock.
-pub(crate) async fn give_stock_back(tx: &mut Tx, order: OrderId) -> Result<(), StoreError> {
+/// Puts the units of `order`'s lines back into the stock; what the log must hear of it.
+pub(crate) async fn give_stock_back(tx: &mut Tx, order: OrderId) -> Result<Vec<Outgoing>, StoreError> {
+    let mut records = Vec::new();
     let rows = sqlx::query("SELECT sku_id, quantity FROM order_lines WHERE order_id = ? ORDER BY sku_id");
     for row in rows.bind(order.as_i64()).fetch_all(&mut **tx).await? {
         let (sku, units): (i64, i64) = (row.try_get("sku_id")?, row.try_get("quantity")?);
         let query = sqlx::query("UPDATE skus SET stock = stock + ? WHERE id = ?");
         query.bind(units).bind(sku).execute(&mut **tx).await?;
+        records.extend(stock_moved(tx, sku, units).await?);
     }
-    Ok(())
+    Ok(records)
 }
 
 /// What the shop says of them now; their rows are this transaction's.

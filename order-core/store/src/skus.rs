@@ -9,7 +9,6 @@ use crate::{
     db::{Db, DbRow, Store, big, count, id, lock_row},
     page::{Changed, Listed, Page},
 };
-use domain::Outgoing;
 
 impl Store {
     /// Makes a SKU; `None` where its product does not exist.
@@ -34,7 +33,7 @@ impl Store {
         .bind(big(now_ms)?)
         .execute(&mut *tx)
         .await?;
-        self.send(&mut tx, vec![Outgoing::product(new.product)]).await?;
+        self.document_changed(&mut tx, new.product).await?;
         tx.commit().await?;
         self.bell.notify_one();
         let NewSku { product: product_id, attributes, price: price_cents, stock } = new;
@@ -91,7 +90,7 @@ impl Store {
             .bind(big(version)?)
             .execute(&mut *tx)
             .await?;
-        self.send(&mut tx, vec![Outgoing::product(row.product_id)]).await?;
+        self.document_changed(&mut tx, row.product_id).await?;
         tx.commit().await?;
         self.bell.notify_one();
         Ok(Changed::Done(row))

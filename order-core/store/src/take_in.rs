@@ -75,7 +75,7 @@ impl Store {
                 .execute(&mut **tx)
                 .await?;
             if delta < 0 {
-                give_back(tx, activity, delta).await?;
+                give_back(self, tx, activity, delta).await?;
             }
         }
         self.send(tx, plan.outgoing).await
@@ -133,14 +133,18 @@ async fn insert_ledger(tx: &mut Tx, activity: ActivityId, row: &LedgerRow) -> Re
 }
 
 /// Units that left the ledger are the SKU's again. (Those that came to it left the SKU when they were asked for.)
-async fn give_back(tx: &mut Tx, activity: ActivityId, delta: i64) -> Result<(), StoreError> {
+async fn give_back(store: &Store, tx: &mut Tx, activity: ActivityId, delta: i64) -> Result<(), StoreError> {
     for sql in [
         "UPDATE skus SET stock = stock - ? WHERE id = (SELECT sku_id FROM activities WHERE id = ?)",
         "UPDATE activities SET stock = stock + ? WHERE id = ?",
     ] {
         sqlx::query(sql).bind(delta).bind(activity.as_i64()).execute(&mut **tx).await?;
     }
-    Ok(())
+    let sku = sqlx::query("SELECT sku_id FROM activities WHERE id = ?").bind(activity.as_i64());
+    match sku.fetch_optional(&mut **tx).await? {
+        Some(row) => store.stock_moved(tx, row.try_get("sku_id")?, -delta).await,
+        None => Ok(()),
+    }
 }
 
 /// The guard on the old `seq` makes the whole batch count once, whoever else has taken it in.

@@ -47,6 +47,9 @@ pub enum WorkerError {
     /// A payment platform did not.
     #[error("the payment platform: {0}")]
     Platform(String),
+    /// The search index did not.
+    #[error("{0}")]
+    Search(String),
     /// The ledger did not.
     #[error(transparent)]
     Ledger(#[from] LedgerUnavailable),

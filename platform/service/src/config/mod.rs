@@ -21,6 +21,7 @@ mod layers;
 mod limits;
 mod payments;
 mod raw;
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ pub use images::{ImagesConfig, OssConfig};
 use layers::{Layers, RUNTIME_ARGUMENT};
 pub use limits::LimitsConfig;
 pub use payments::{AlipayConfig, MockConfig, PaymentsConfig};
+pub use search::SearchConfig;
 
 /// Text that no log shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -93,6 +95,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Section `images`.
     pub images: ImagesConfig,
+    /// Section `search`; `None` keeps the index in the data directory.
+    pub search: Option<SearchConfig>,
     /// Section `limits`.
     pub limits: LimitsConfig,
     /// Section `log`.
@@ -254,9 +258,6 @@ struct Check {
 impl Check {
     fn config(&mut self, raw: raw::Raw) -> Config {
         let trusted_proxies = self.proxies(raw.trusted_proxies.as_deref().unwrap_or_default());
-        if raw.search.url.is_some() {
-            self.fault("search.url", "there is no search yet; leave it out");
-        }
         if raw.data_dir.is_empty() {
             self.fault("data_dir", "expected a path, found nothing");
         }
@@ -290,6 +291,7 @@ impl Check {
                 ),
             },
             images: self.images(raw.images),
+            search: self.search(raw.search),
             limits: self.limits(&raw.limits),
             log: self.log(raw.log),
             warnings: Vec::new(),

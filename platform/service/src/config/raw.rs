@@ -18,7 +18,7 @@ pub(super) struct Raw {
     pub payments: Payments,
     pub database: Database,
     pub redis: Redis,
-    pub search: Url,
+    pub search: Search,
     pub kafka: Kafka,
     pub images: Images,
     pub limits: Limits,
@@ -41,6 +41,13 @@ pub(super) struct Gateway {
     pub user_window_max: u64,
     pub user_window_ms: u64,
     pub captchas_max: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Search {
+    pub url: Option<String>,
+    pub index: String,
+    pub ca_file: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -86,11 +93,6 @@ pub(super) struct Database {
 pub(super) struct Redis {
     pub url: Option<String>,
     pub reply_timeout_ms: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct Url {
-    pub url: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -170,7 +172,7 @@ impl Default for Raw {
             },
             database: Database { url: None, read_connections: 4, acquire_timeout_ms: 5_000 },
             redis: Redis { url: None, reply_timeout_ms: 1_000 },
-            search: Url { url: None },
+            search: Search { url: None, index: "mall-products".to_owned(), ca_file: None },
             kafka: Kafka { brokers: None, topic_prefix: String::new(), replication: 0 },
             images: Images {
                 oss_endpoint: None,

@@ -137,7 +137,11 @@ fn backends_are_named_by_addresses() {
     refused("", &[("MALL_REDIS__URL", "rediss://:word@host")], expected);
     let expected = "MALL_DATABASE__URL: expected an address that begins with sqlite:// or mysql://";
     refused("", &[("MALL_DATABASE__URL", "postgres://:word@host")], expected);
-    refused("", &[("MALL_SEARCH__URL", "http://127.0.0.1")], "MALL_SEARCH__URL: there is no search yet; leave it out");
+    refused(
+        "",
+        &[("MALL_SEARCH__URL", "ftp://127.0.0.1")],
+        "MALL_SEARCH__URL: expected an address that begins with https:// or http://",
+    );
     for name in ["MALL_REDIS__URL", "MALL_DATABASE__URL", "MALL_KAFKA__BROKERS", "MALL_SEARCH__URL"] {
         assert!(loaded("", &[(name, "")]).is_ok());
     }

@@ -46,6 +46,7 @@ const PACKAGES: &[(&str, Uses)] = &[
             "ledger",
             "limits",
             "pay",
+            "search",
             "store",
             "workers",
         ]),

@@ -1,0 +1,101 @@
+//! Search of products: the index as the API asks it, and the worker that keeps it at what the database says.
+
+mod sync;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use search::{IndexError, Page, SearchError, SearchIndex, SearchRequest, Suggestion};
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+pub use sync::SearchSync;
+
+/// Searches that are answered at once; each occupies a thread.
+const SEARCHES_MAX: usize = 32;
+
+/// The search index. Clones are the same index.
+#[derive(Clone)]
+pub struct Search {
+    index: Arc<dyn SearchIndex>,
+    permits: Arc<Semaphore>,
+    lag: Arc<Lag>,
+}
+
+/// How far the index is behind.
+#[derive(Debug, Default)]
+struct Lag {
+    /// When the oldest change was read that is not in the index yet, epoch milliseconds; 0 where there is none.
+    since_ms: AtomicU64,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchFailed {
+    #[error("too many searches are being answered")]
+    Busy,
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    #[error("the search died: {0}")]
+    Died(String),
+}
+
+impl std::fmt::Debug for Search {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Search").field("lag", &self.lag).finish_non_exhaustive()
+    }
+}
+
+impl Search {
+    pub fn new(index: impl SearchIndex + 'static) -> Self {
+        Self { index: Arc::new(index), permits: Arc::new(Semaphore::new(SEARCHES_MAX)), lag: Arc::default() }
+    }
+
+    /// # Errors
+    /// See [`SearchFailed`].
+    pub async fn search(&self, request: SearchRequest) -> Result<Page, SearchFailed> {
+        self.ask(move |index| index.search(&request)).await
+    }
+
+    /// # Errors
+    /// See [`SearchFailed`].
+    pub async fn suggest(&self, q: String, limit: usize) -> Result<Vec<Suggestion>, SearchFailed> {
+        self.ask(move |index| index.suggest(&q, limit)).await
+    }
+
+    /// How long the oldest change waits that the worker has read and the index does not hold yet, in milliseconds.
+    pub fn lag_ms(&self, now_ms: u64) -> u64 {
+        match self.lag.since_ms.load(Ordering::Relaxed) {
+            0 => 0,
+            since_ms => now_ms.saturating_sub(since_ms),
+        }
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&dyn SearchIndex) -> Result<T, SearchError> + Send + 'static,
+    ) -> Result<T, SearchFailed> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| SearchFailed::Busy)?;
+        let index = Arc::clone(&self.index);
+        let asked = spawn_blocking(move || {
+            let answer = ask(&*index);
+            // A client that has gone away does not make room for another search before this one is over.
+            drop(permit);
+            answer
+        });
+        Ok(asked.await.map_err(|error| SearchFailed::Died(error.to_string()))??)
+    }
+
+    /// Has the worker's thread pool work on the index.
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn SearchIndex) -> Result<T, IndexError> + Send + 'static,
+    ) -> Result<T, IndexError> {
+        let index = Arc::clone(&self.index);
+        let worked = spawn_blocking(move || work(&*index)).await;
+        worked.unwrap_or_else(|error| Err(IndexError::Unavailable(error.to_string())))
+    }
+}

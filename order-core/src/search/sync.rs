@@ -1,0 +1,342 @@
+//! Brings what the database says of products into the search index.
+//!
+//! The log only says which products have changed. Each is read from the database with its version, so records may come
+//! twice, late or out of order: the index never replaces a version by an older one. The index keeps the position of the
+//! log up to which it is complete. Where that can't be right any more (there is no index, it is damaged, or the log has
+//! forgotten records after the position), the index is built from the whole database.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
+};
+
+use commit_log::{Consumer, Log, Record};
+use contract::{
+    ProductId,
+    record::{ProductChanged, Record as _},
+    topic,
+};
+use foundation::{Clock, Readiness};
+use search::{Attribute, Category, Change, IndexError, Outcome, Position, Product, State};
+use store::{SEARCH_ENTRIES_MAX, SearchEntry, Store};
+use workers::{Worker, WorkerError};
+
+use super::Search;
+
+/// Records of one step.
+const BATCH_MAX: usize = 500;
+/// Units that were sold count for so long.
+const SALES_MS: u64 = 30 * 24 * 3_600_000;
+/// How often they are counted.
+const SALES_EVERY_MS: u64 = 60_000;
+/// The log may have records that nobody reads any more: where it hands out none for so long, they are gone.
+const SILENCE_MS: u64 = 5_000;
+/// Products whose sales are written at once.
+const SALES_CHUNK: usize = 1_000;
+
+/// Where the index is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It is not known whether the index can go on from its position.
+    Unknown,
+    /// It is to be built from the database.
+    Rebuild,
+    /// The log may have forgotten what comes after the position; its first record tells.
+    Proving { until_ms: u64 },
+    /// It holds all that was read.
+    Following,
+}
+
+/// Follows the catalogue's topic for the index of this process.
+#[derive(Debug)]
+pub struct SearchSync<L: Log, C> {
+    log: L,
+    consumer: L::Consumer,
+    store: Store,
+    search: Search,
+    clock: C,
+    readiness: Readiness,
+    stage: Stage,
+    /// The next offset of each partition.
+    next: BTreeMap<u32, u64>,
+    sales_at_ms: u64,
+    sold: BTreeMap<ProductId, u64>,
+}
+
+impl<L: Log, C: Clock> SearchSync<L, C> {
+    /// # Errors
+    /// Those of the log.
+    pub async fn follow(
+        log: L,
+        store: Store,
+        search: Search,
+        clock: C,
+        readiness: Readiness,
+    ) -> Result<Self, WorkerError> {
+        let consumer = log.follow(&[topic::CATALOGUE]).await?;
+        let (next, sold) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { log, consumer, store, search, clock, readiness, stage: Stage::Unknown, next, sales_at_ms: 0, sold })
+    }
+
+    /// Whether the index can go on from where it is.
+    async fn look(&mut self) -> Result<Stage, WorkerError> {
+        let looked = self.search.work(|index| match index.state()? {
+            State::Ready => Ok(index.position()?.ok_or_else(|| "it has no position in the log".to_owned())),
+            State::NeedsRebuild { reason } => Ok(Err(reason)),
+        });
+        let position = match looked.await.map_err(failed)? {
+            Ok(position) => read(&position),
+            Err(reason) => {
+                tracing::info!(reason, "the search index is built from the database");
+                return Ok(Stage::Rebuild);
+            }
+        };
+        let Some(position) = position else { return Ok(Stage::Rebuild) };
+        let ends = ends(&self.log).await?;
+        self.next = position;
+        Ok(if self.next == ends {
+            Stage::Following
+        } else if ends.iter().any(|(partition, end)| self.next.get(partition).is_none_or(|next| next > end)) {
+            tracing::warn!("the log is not the one that the search index has followed; the index is built again");
+            Stage::Rebuild
+        } else {
+            Stage::Proving { until_ms: self.clock.now_ms() + SILENCE_MS }
+        })
+    }
+
+    /// Builds the index from the database. Changes that are made meanwhile are read from the log afterwards.
+    async fn rebuild(&mut self) -> Result<(), WorkerError> {
+        let began_ms = self.clock.now_ms();
+        self.behind(began_ms);
+        let ends = ends(&self.log).await?;
+        let mut products = Vec::new();
+        let mut after = None;
+        loop {
+            let rows = u32::try_from(SEARCH_ENTRIES_MAX).unwrap_or(u32::MAX);
+            let ids = self.store.product_ids(after, rows).await.map_err(WorkerError::store)?;
+            let Some(last) = ids.last() else { break };
+            after = Some(*last);
+            let entries = self.store.search_entries(&ids).await.map_err(WorkerError::store)?;
+            products.extend(entries.into_iter().filter_map(|entry| match change(entry) {
+                Change::Put(product) => Some(*product),
+                Change::Remove { .. } => None,
+            }));
+        }
+        let (count, position) = (products.len(), write(&ends));
+        let built = self.search.work(move |index| {
+            let mut rebuild = index.rebuild()?;
+            let mut outcomes = Vec::with_capacity(products.len());
+            while !products.is_empty() {
+                let rest = products.split_off(products.len().min(search::limits::CHANGES_MAX));
+                outcomes.extend(rebuild.add(std::mem::replace(&mut products, rest))?);
+            }
+            rebuild.finish(position.as_ref())?;
+            Ok(outcomes)
+        });
+        let outcomes = built.await.map_err(failed)?;
+        report(&outcomes);
+        self.next = ends;
+        self.sales_at_ms = 0;
+        self.sold.clear();
+        tracing::info!(products = count, ms = self.clock.now_ms() - began_ms, "the search index is built");
+        Ok(())
+    }
+
+    async fn take(&mut self, records: Vec<Record>) -> Result<(), WorkerError> {
+        let read_ms = self.clock.now_ms();
+        if let (Stage::Proving { .. }, Some(first)) = (self.stage, records.first()) {
+            let next = self.next.get(&first.partition.index).copied().unwrap_or(0);
+            if first.offset > next {
+                tracing::warn!("the log has forgotten changes that the search index does not hold; it is built again");
+                self.stage = Stage::Rebuild;
+                return Ok(());
+            }
+            self.stage = Stage::Following;
+        }
+        let mut changed = BTreeSet::new();
+        let mut next = self.next.clone();
+        for record in &records {
+            let done = next.entry(record.partition.index).or_default();
+            if record.offset < *done {
+                continue;
+            }
+            *done = record.offset + 1;
+            match ProductChanged::decode(&record.value) {
+                Ok(ProductChanged { product }) => drop(changed.insert(product)),
+                Err(error) => tracing::warn!(%error, offset = record.offset, "not a change of a product"),
+            }
+        }
+        if next == self.next {
+            return Ok(());
+        }
+        self.behind(read_ms);
+        let changed: Vec<ProductId> = changed.into_iter().collect();
+        let mut changes = Vec::with_capacity(changed.len());
+        for products in changed.chunks(SEARCH_ENTRIES_MAX) {
+            let entries = self.store.search_entries(products).await.map_err(WorkerError::store)?;
+            changes.extend(entries.into_iter().map(change));
+        }
+        for change in &mut changes {
+            if let Change::Put(product) = change {
+                product.sales = self.sold.get(&product.id).copied().unwrap_or_default();
+            }
+        }
+        let position = write(&next);
+        let applied = self.search.work(move |index| index.apply(&changes, position.as_ref())).await;
+        if let Err(IndexError::NeedsRebuild(reason)) = &applied {
+            tracing::warn!(reason, "the search index is built again");
+            self.stage = Stage::Rebuild;
+            return Ok(());
+        }
+        report(&applied.map_err(failed)?);
+        self.next = next;
+        Ok(())
+    }
+
+    /// Writes what has sold since the last time it was counted.
+    async fn refresh_sales(&mut self) -> Result<(), WorkerError> {
+        let now_ms = self.clock.now_ms();
+        let sold = self.store.units_sold(now_ms.saturating_sub(SALES_MS)).await.map_err(WorkerError::store)?;
+        let gone = self.sold.keys().filter(|product| !sold.contains_key(product)).map(|product| (*product, 0));
+        let new = sold.iter().map(|(product, units)| (*product, *units));
+        let changed: Vec<(ProductId, u64)> =
+            new.filter(|(product, units)| self.sold.get(product) != Some(units)).chain(gone).collect();
+        for sales in changed.chunks(SALES_CHUNK) {
+            let sales = sales.to_vec();
+            self.search.work(move |index| index.refresh_sales(&sales)).await.map_err(failed)?;
+        }
+        (self.sold, self.sales_at_ms) = (sold, now_ms + SALES_EVERY_MS);
+        Ok(())
+    }
+
+    /// A change waits that was read at `at_ms`.
+    fn behind(&self, at_ms: u64) {
+        // The oldest one counts.
+        let (Ok(_) | Err(_)) =
+            self.search.lag.since_ms.compare_exchange(0, at_ms.max(1), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    async fn work(&mut self) -> Result<(), WorkerError> {
+        match self.stage {
+            Stage::Unknown => self.stage = self.look().await?,
+            Stage::Rebuild => {
+                self.rebuild().await?;
+                self.stage = Stage::Following;
+            }
+            Stage::Proving { until_ms } => {
+                let polled = tokio::select! {
+                    biased;
+                    polled = self.consumer.poll(BATCH_MAX) => Some(polled?),
+                    () = self.clock.sleep_until(until_ms) => None,
+                };
+                match polled {
+                    Some(records) => return self.take_all(records).await,
+                    None => self.stage = Stage::Rebuild,
+                }
+            }
+            Stage::Following => {
+                self.search.lag.since_ms.store(0, Ordering::Relaxed);
+                self.readiness.set_warnings("search", Vec::new());
+                if self.clock.now_ms() >= self.sales_at_ms {
+                    self.refresh_sales().await?;
+                }
+                let polled = tokio::select! {
+                    biased;
+                    polled = self.consumer.poll(BATCH_MAX) => Some(polled?),
+                    () = self.clock.sleep_until(self.sales_at_ms) => None,
+                };
+                if let Some(records) = polled {
+                    return self.take_all(records).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes records; where that fails, the next step reads them again.
+    async fn take_all(&mut self, records: Vec<Record>) -> Result<(), WorkerError> {
+        let first = records.first().map(|record| (record.partition.clone(), record.offset));
+        let taken = self.take(records).await;
+        if let (Err(_), Some((partition, offset))) = (&taken, first) {
+            self.consumer.rewind(&partition, offset);
+        }
+        taken
+    }
+}
+
+impl<L: Log, C: Clock> Worker for SearchSync<L, C> {
+    const NAME: &'static str = "search_sync";
+
+    async fn step(&mut self) -> Result<(), WorkerError> {
+        let worked = self.work().await;
+        if let Err(error) = &worked {
+            // The mall goes on without search; only search answers 503.
+            let warning = format!("search does not show the latest changes of products: {error}");
+            self.readiness.set_warnings("search", vec![warning]);
+        }
+        worked
+    }
+}
+
+/// The offset after the last record of each partition.
+async fn ends(log: &impl Log) -> Result<BTreeMap<u32, u64>, WorkerError> {
+    let ends = log.ends(topic::CATALOGUE).await?;
+    Ok(ends.into_iter().map(|(partition, end)| (partition.index, end)).collect())
+}
+
+fn failed(error: IndexError) -> WorkerError {
+    WorkerError::Search(error.to_string())
+}
+
+/// One line for what can't be indexed; it does not hold up the rest.
+fn report(outcomes: &[Outcome]) {
+    let rejected: Vec<&String> = outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Outcome::Rejected(reason) => Some(reason),
+            Outcome::Written | Outcome::Older => None,
+        })
+        .collect();
+    if let Some(reason) = rejected.first() {
+        tracing::error!(products = rejected.len(), reason, "products can't be indexed");
+    }
+}
+
+/// `partition:offset` of each partition.
+fn write(next: &BTreeMap<u32, u64>) -> Option<Position> {
+    let parts: Vec<String> = next.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
+    Position::new(parts.join(","))
+}
+
+fn read(position: &Position) -> Option<BTreeMap<u32, u64>> {
+    let part = |text: &str| {
+        let (partition, offset) = text.split_once(':')?;
+        Some((partition.parse().ok()?, offset.parse().ok()?))
+    };
+    position.as_str().split(',').filter(|text| !text.is_empty()).map(part).collect()
+}
+
+fn change(entry: SearchEntry) -> Change {
+    let SearchEntry { product: id, version, on_shelf, title, subtitle, categories, skus, created_at_ms } = entry;
+    if !on_shelf || skus.is_empty() {
+        return Change::Remove { id, version };
+    }
+    let in_stock = skus.iter().any(|(_, _, stock)| *stock > 0);
+    let prices_cents = skus.iter().map(|(_, price, _)| *price).collect();
+    let attributes: BTreeSet<(String, String)> = skus.into_iter().flat_map(|(attributes, ..)| attributes).collect();
+    let attributes = attributes.into_iter().map(|(name, value)| Attribute { name, value }).collect();
+    let categories = categories.into_iter().map(|(id, name)| Category { id, name }).collect();
+    let product = Product {
+        id,
+        version,
+        title,
+        subtitle,
+        categories,
+        attributes,
+        prices_cents,
+        in_stock,
+        sales: 0,
+        created_at_ms,
+    };
+    Change::Put(Box::new(product))
+}

@@ -1,0 +1,201 @@
+use contract::{CategoryId, Cents, ProductId, SkuId};
+use foundation::{Clock as _, Readiness};
+use search::{Analyzer, Embedded, SearchRequest, Synonyms};
+use store::{Attributes, CategoryPatch, Changed, Ids, NewCategory, NewProduct, NewSku, Settings, SkuPatch, Store};
+use support::{HandClock, MemoryLog};
+use workers::{Relay, Worker as _};
+
+use super::*;
+
+struct Mall {
+    store: Store,
+    log: MemoryLog,
+    clock: HandClock,
+    search: Search,
+    sync: SearchSync<MemoryLog, HandClock>,
+    readiness: Readiness,
+    directory: tempfile::TempDir,
+}
+
+fn ids() -> Ids {
+    let last = std::sync::atomic::AtomicI64::new(0);
+    Ids::new(move || Ok::<_, String>(last.fetch_add(1, Ordering::Relaxed) + 1))
+}
+
+fn index(directory: &std::path::Path) -> Search {
+    Search::new(Embedded::open(&directory.join("search"), Analyzer::new(Synonyms::default())).unwrap())
+}
+
+impl Mall {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("mall.db"), ids(), Settings::new(60_000)).await.unwrap();
+        let (log, clock, readiness) = (MemoryLog::with_topics(60_000).await, HandClock::new(), Readiness::default());
+        let search = index(directory.path());
+        let parts = (log.clone(), store.clone(), search.clone());
+        let sync = SearchSync::follow(parts.0, parts.1, parts.2, clock.clone(), readiness.clone()).await.unwrap();
+        Self { store, log, clock, search, sync, readiness, directory }
+    }
+
+    /// The same mall after a restart, with another log where one is given.
+    async fn restarted(self, log: Option<MemoryLog>) -> Self {
+        let Self { store, clock, readiness, directory, search, sync, log: old } = self;
+        drop((search, sync));
+        let (log, search) = (log.unwrap_or(old), index(directory.path()));
+        let parts = (log.clone(), store.clone(), search.clone());
+        let sync = SearchSync::follow(parts.0, parts.1, parts.2, clock.clone(), readiness.clone()).await.unwrap();
+        Self { store, log, clock, search, sync, readiness, directory }
+    }
+
+    /// Carries what was written to the log and lets the worker take all of it.
+    async fn settle(&mut self) {
+        let mut relay = Relay::new(self.log.clone(), self.store.clone(), self.clock.clone());
+        while !domain::SaleStore::outbox(&self.store, 1).await.unwrap().is_empty() {
+            relay.step().await.unwrap();
+        }
+        for _ in 0..20 {
+            let pause = std::time::Duration::from_millis(50);
+            // A step that is dropped may leave its thread at work on the index, and the next one is refused meanwhile.
+            if let Ok(Err(_)) = tokio::time::timeout(pause, self.sync.step()).await {
+                tokio::time::sleep(pause).await;
+            }
+        }
+        assert_eq!(self.search.lag_ms(self.clock.now_ms()), 0);
+        assert_eq!(self.readiness.warnings(), []);
+    }
+
+    async fn found(&self, q: &str) -> Vec<ProductId> {
+        let page = self.search.search(SearchRequest::new(q)).await.unwrap();
+        page.hits.into_iter().map(|hit| hit.product.id).collect()
+    }
+
+    async fn category(&self, name: &str) -> CategoryId {
+        let new = NewCategory { parent: None, name: name.to_owned(), sort_order: 0 };
+        self.store.add_category(new, 1).await.unwrap().unwrap().category_id
+    }
+
+    async fn product(&self, category: CategoryId, title: &str, stock: u64) -> (ProductId, SkuId) {
+        let new = NewProduct {
+            category,
+            title: title.to_owned(),
+            subtitle: String::new(),
+            description: String::new(),
+            image_ids: Vec::new(),
+        };
+        let product = self.store.add_product(new, 1).await.unwrap().unwrap().product_id;
+        let attributes = Attributes::from([("颜色".to_owned(), "黑".to_owned())]);
+        let new = NewSku { product, attributes, price: Cents::new(999), stock };
+        let sku = self.store.add_sku(new, 1).await.unwrap().unwrap().sku_id;
+        self.store.shelve(product, true).await.unwrap();
+        (product, sku)
+    }
+}
+
+#[tokio::test]
+async fn the_index_follows_every_change_of_a_document() {
+    let mut mall = Mall::new().await;
+    let category = mall.category("手机").await;
+    let (product, sku) = mall.product(category, "小米旗舰", 1).await;
+    mall.settle().await;
+    assert_eq!(mall.found("旗舰").await, [product]);
+    assert_eq!(mall.found("手机").await, [product], "by its category");
+    assert_eq!(mall.found("黑").await, [product], "by an attribute");
+
+    let patch = CategoryPatch { name: Some("平板".to_owned()), ..CategoryPatch::default() };
+    assert!(matches!(mall.store.patch_category(category, 1, patch).await.unwrap(), Changed::Done(_)));
+    mall.settle().await;
+    assert_eq!((mall.found("手机").await, mall.found("平板").await), (vec![], vec![product]));
+
+    let patch = SkuPatch { price_cents: Some(Cents::new(500)), ..SkuPatch::default() };
+    assert!(matches!(mall.store.patch_sku(sku, 1, patch).await.unwrap(), Changed::Done(_)));
+    mall.settle().await;
+    let cheap = SearchRequest { max_price_cents: Some(Cents::new(500)), ..SearchRequest::new("旗舰") };
+    assert_eq!(mall.search.search(cheap).await.unwrap().total, 1);
+
+    mall.store.shelve(product, false).await.unwrap();
+    mall.settle().await;
+    assert_eq!(mall.found("旗舰").await, []);
+}
+
+#[tokio::test]
+async fn a_product_is_in_stock_until_its_last_unit_is_ordered_and_again_when_one_comes_back() {
+    let mut mall = Mall::new().await;
+    let category = mall.category("手机").await;
+    let (product, sku) = mall.product(category, "旗舰", 2).await;
+    mall.settle().await;
+    let in_stock = || SearchRequest { in_stock: Some(true), ..SearchRequest::new("旗舰") };
+    assert_eq!(mall.search.search(in_stock()).await.unwrap().total, 1);
+    let version = async |mall: &Mall| mall.store.search_entries(&[product]).await.unwrap()[0].version;
+    let before = version(&mall).await;
+
+    let first = support_order(&mall.store, sku).await;
+    assert_eq!(version(&mall).await, before, "one of two units is no change of the document");
+    let last = support_order(&mall.store, sku).await;
+    assert_eq!(version(&mall).await, before + 1);
+    mall.settle().await;
+    assert_eq!(mall.search.search(in_stock()).await.unwrap().total, 0);
+
+    assert_eq!(domain::SaleStore::close_unpaid(&mall.store, &[first, last], u64::MAX >> 1).await.unwrap(), 2);
+    mall.settle().await;
+    assert_eq!(mall.search.search(in_stock()).await.unwrap().total, 1);
+}
+
+/// An order of one unit.
+async fn support_order(store: &Store, sku: SkuId) -> contract::OrderId {
+    let name = format!("buyer-{}", store.next_order().unwrap());
+    let user = store.add_user(&name, "hash", None, 1).await.unwrap().unwrap().id;
+    let fields = store::AddressFields {
+        recipient: "王".to_owned(),
+        phone: "1".to_owned(),
+        region: "杭州".to_owned(),
+        detail: "一号".to_owned(),
+        is_default: false,
+    };
+    let store::AddedAddress::Added(address) = store.add_address(user, &fields, 1).await.unwrap() else {
+        panic!("there is room for an address")
+    };
+    let goods = store::Goods::Items([(sku, 1)].into());
+    let new = store::NewOrder { user, address: address.address_id, goods, request: None };
+    match store.place_order(&new, 1).await.unwrap() {
+        store::Placed::Placed(order) => order.id,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_where_the_index_is_and_another_log_has_it_built_again() {
+    let mut mall = Mall::new().await;
+    let category = mall.category("手机").await;
+    let (first, _) = mall.product(category, "甲 旗舰", 1).await;
+    mall.settle().await;
+    let mut mall = mall.restarted(None).await;
+    let (second, _) = mall.product(category, "乙 旗舰", 1).await;
+    mall.settle().await;
+    let mut found = mall.found("旗舰").await;
+    found.sort();
+    assert_eq!(found, [first, second]);
+
+    // A log that was lost knows nothing of what the index has seen; the database does.
+    let mut mall = mall.restarted(Some(MemoryLog::with_topics(60_000).await)).await;
+    mall.store.shelve(first, false).await.unwrap();
+    mall.settle().await;
+    assert_eq!(mall.found("旗舰").await, [second]);
+}
+
+#[tokio::test]
+async fn an_index_that_is_lost_is_built_from_the_database() {
+    let mut mall = Mall::new().await;
+    let category = mall.category("手机").await;
+    let (product, _) = mall.product(category, "旗舰", 1).await;
+    mall.settle().await;
+    let Mall { store, log, clock, search, sync, readiness, directory } = mall;
+    drop((search, sync));
+    std::fs::remove_dir_all(directory.path().join("search")).unwrap();
+    let search = index(directory.path());
+    assert!(matches!(search.search(SearchRequest::new("旗舰")).await, Err(SearchFailed::Search(_))));
+    let parts = (log.clone(), store.clone(), search.clone());
+    let sync = SearchSync::follow(parts.0, parts.1, parts.2, clock.clone(), readiness.clone()).await.unwrap();
+    let mut mall = Mall { store, log, clock, search, sync, readiness, directory };
+    mall.settle().await;
+    assert_eq!(mall.found("旗舰").await, [product]);
+}
