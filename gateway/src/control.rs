@@ -11,7 +11,7 @@ use contract::{
     topic,
 };
 use foundation::{Clock, Readiness, SystemClock, ids::Lease};
-use gateway_core::Control;
+use gateway_core::{Control, PartReason};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -119,15 +119,22 @@ async fn pass_on(records: &[LogRecord], waiting: &mut HashMap<Partition, u64>, c
     }
 }
 
-/// Sends the cores the reasons why the rest of the process is not ready, whenever they change.
+/// What `/readyz` reports of the rest of the process.
+pub(crate) fn readiness_now(readiness: &Readiness) -> gateway_core::Readiness {
+    let list = |parts: Vec<(String, String)>| -> Arc<[PartReason]> {
+        parts.into_iter().map(|(part, reason)| PartReason { part, reason }).collect()
+    };
+    gateway_core::Readiness { reasons: list(readiness.waiting()), warnings: list(readiness.warnings()) }
+}
+
+/// Sends the cores the readiness of the rest of the process whenever it changes.
 pub(crate) async fn pass_readiness_on(readiness: Readiness, cores: Broadcast, stop: CancellationToken) {
-    let mut sent: Arc<[String]> = Arc::from([]);
+    let mut sent = gateway_core::Readiness::default();
     loop {
-        let waiting = readiness.waiting();
-        let reasons: Arc<[String]> = waiting.iter().map(|(part, reason)| format!("{part}: {reason}")).collect();
-        if reasons != sent {
-            cores.send(Control::NotReady(reasons.clone())).await;
-            sent = reasons;
+        let now = readiness_now(&readiness);
+        if now != sent {
+            cores.send(Control::Readiness(now.clone())).await;
+            sent = now;
         }
         tokio::select! {
             () = stop.cancelled() => return,

@@ -32,7 +32,7 @@ use foundation::{
     ids::{self, Lease},
     metrics::Registry,
 };
-use gateway_core::{Config, Core, Now, Rate};
+use gateway_core::{Config, Control, Core, Now, Rate};
 use ledger::redis::RecentHolds;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{oneshot, watch};
@@ -129,18 +129,19 @@ impl Gateway {
         figures::register(&deps.metrics, &figures);
         let (activities, known) = watch::channel(Arc::from([]));
         let cores = Broadcast { cores: controls, activities };
-        if let Ledgers::Redis(_) = &deps.ledgers {
-            cores.send(relay::readiness(Err("Redis has not been asked yet"))).await;
-        }
+        let redis_is_ready = match &deps.ledgers {
+            Ledgers::Redis(_) => Some(deps.readiness.part("gateway", "Redis has not been checked yet")),
+            Ledgers::Shared(_) => None,
+        };
+        cores.send(Control::Readiness(control::readiness_now(&deps.readiness))).await;
         control::follow(log, &cores, stop.clone()).await.context("the gateway can't read the log")?;
-        let relay = match &deps.ledgers {
-            Ledgers::Redis(settings) => {
+        let relay = match (&deps.ledgers, redis_is_ready) {
+            (Ledgers::Redis(settings), Some(readiness)) => {
                 let (url, log, metrics) = (settings.url.expose().to_owned(), log.clone(), deps.metrics.clone());
-                let parts =
-                    relay::Parts { url, log, activities: known, recent: recents, cores: cores.cores.clone(), metrics };
+                let parts = relay::Parts { url, log, activities: known, recent: recents, readiness, metrics };
                 Some(relay::start(parts, stop.clone())?)
             }
-            Ledgers::Shared(_) => None,
+            (Ledgers::Redis(_), None) | (Ledgers::Shared(_), _) => None,
         };
         tokio::spawn(control::pass_readiness_on(deps.readiness.clone(), cores.clone(), stop.clone()));
         tokio::spawn(control::keep_leases(leases, cores, stop.clone()));

@@ -18,6 +18,7 @@ use contract::{
 };
 
 pub(crate) use self::connections::ConnectionCounts;
+pub use self::handlers::{PartReason, Readiness};
 use self::{connections::Connections, handlers::Handlers, service::Service};
 use crate::{
     Limits, Now, Request,
@@ -62,8 +63,8 @@ pub enum Control {
     OrderEvents(Arc<[OrderEvent]>),
     /// All that the log held when the core was made has been given to it: it may serve.
     CaughtUp,
-    /// Why the rest of the process is not ready; empty where it is.
-    NotReady(Arc<[String]>),
+    /// The readiness of the rest of the process.
+    Readiness(Readiness),
     /// The lease of the core's worker id was extended, epoch milliseconds.
     LeaseUntil(u64),
     /// Pictures that [`Core::poll_captchas`] asked for, in as many messages as it took; an empty one where
@@ -234,7 +235,7 @@ impl Core {
             Control::Entries(entries) => self.handlers.handle_entries(&entries),
             Control::OrderEvents(events) => self.handlers.handle_order_events(&events),
             Control::CaughtUp => self.handlers.handle_caught_up(),
-            Control::NotReady(reasons) => self.handlers.handle_not_ready(reasons),
+            Control::Readiness(readiness) => self.handlers.handle_readiness(readiness),
             Control::LeaseUntil(until_ms) => self.handlers.handle_lease(until_ms),
             Control::Captchas(captchas) => self.handlers.handle_captchas(captchas),
             Control::Drain => {
