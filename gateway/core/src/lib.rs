@@ -43,7 +43,7 @@ pub use tickets::{CAPTCHA_LEAD_MS, CHALLENGE_MS, Captcha, TICKET_MS};
 /// The OpenAPI document of the gateway's API. Tests compare it with the routes and with the answers.
 pub const OPENAPI: &str = include_str!("openapi.json");
 
-/// An instant, as the shell's clocks tell it. It is always the last argument.
+/// An instant on the shell's clocks. It is always the last argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     /// Since any fixed point; never goes back.

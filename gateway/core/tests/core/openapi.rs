@@ -75,10 +75,8 @@ impl Operation {
             headers += &format!("Authorization: Bearer {token}\r\n");
         }
         let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
-        let body = match &self.value["requestBody"]["content"]["application/json"]["example"] {
-            Value::Null => String::new(),
-            example => example.to_string(),
-        };
+        let example = self.value.pointer("/requestBody/content/application~1json/example");
+        let body = example.map(Value::to_string).unwrap_or_default();
         if self.method == "POST" {
             headers += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
         }
@@ -118,10 +116,7 @@ impl Operation {
 /// As much of JSON Schema as the document uses.
 fn check(document: &Value, schema: &Value, value: &Value, name: &str) {
     let schema = resolve(document, schema);
-    let kinds = match &schema["type"] {
-        Value::Array(kinds) => kinds.clone(),
-        kind => vec![kind.clone()],
-    };
+    let kinds = schema["type"].as_array().cloned().unwrap_or_else(|| vec![schema["type"].clone()]);
     let is = |kind: &Value| match kind.as_str().unwrap() {
         "object" => value.is_object(),
         "array" => value.is_array(),
@@ -261,7 +256,10 @@ fn the_document_is_complete() {
                 for example in examples {
                     check(document, &content["schema"], example, &name);
                     let is_problem = kind == "application/problem+json";
-                    assert!(!is_problem || example["status"].to_string() == *status, "{name}: {example}");
+                    assert!(
+                        !is_problem || status.parse() == Ok(example["status"].as_u64().unwrap()),
+                        "{name}: {example}"
+                    );
                 }
             }
         }
