@@ -1,4 +1,4 @@
-//! Paints the pictures of challenges, on a thread of its own: a picture takes a thousand requests' time.
+//! Renders captcha images on a thread of its own, because one image takes as long as a thousand requests.
 
 use std::{io, sync::mpsc, thread};
 
@@ -9,26 +9,26 @@ use captcha::{
 use gateway_core::Control;
 use tokio::sync::mpsc as mailbox;
 
-/// Pictures in one message to a core.
+/// Images in one message to a core.
 const BATCH_MAX: usize = 32;
-/// Characters in one picture.
+/// Characters in one image.
 const CHARS: u32 = 5;
-/// None of them looks like another, in capitals or not.
+/// No two of them look alike, in upper or lower case.
 const ALPHABET: &str = "ACDEFGHJKMNPQRTUVWXY";
 const WIDTH: u32 = 200;
 const HEIGHT: u32 = 80;
 
-/// A core's order: so many pictures to its mailbox. A core has one open at a time, which bounds the queue.
+/// A core's request for `count` images. A core has one outstanding at a time, which bounds the queue.
 struct RenderJob {
     count: usize,
     to: mailbox::Sender<Control>,
 }
 
-/// The thread that paints; it ends with the last who may order.
+/// The rendering thread. It ends when the last handle is dropped.
 #[derive(Clone)]
 pub(crate) struct CaptchaRenderer(mpsc::Sender<RenderJob>);
 
-/// One core's way to it.
+/// One core's access to the renderer.
 pub(crate) struct CaptchaHandle {
     renderer: CaptchaRenderer,
     to: mailbox::Sender<Control>,
@@ -45,16 +45,16 @@ impl CaptchaRenderer {
         Ok(Self(jobs))
     }
 
-    /// The way of the core whose mailbox is `to`.
+    /// The access of the core whose mailbox is `to`.
     pub(crate) fn handle_for(&self, to: mailbox::Sender<Control>) -> CaptchaHandle {
         CaptchaHandle { renderer: self.clone(), to }
     }
 }
 
 impl CaptchaHandle {
-    /// Orders pictures; they come as messages. Does not wait.
+    /// Requests images; they arrive as messages. Does not block.
     pub(crate) fn render(&self, count: usize) {
-        // The renderer outlives everybody who holds it.
+        // The thread runs for as long as there is a sender.
         drop(self.renderer.0.send(RenderJob { count, to: self.to.clone() }));
     }
 }
@@ -66,7 +66,7 @@ impl RenderJob {
             let batch: Vec<_> = (0..left.min(BATCH_MAX)).filter_map(|_| render_one()).collect();
             left -= left.min(BATCH_MAX);
             let ended = batch.is_empty();
-            // A core that has ended needs no pictures.
+            // The core has ended.
             if self.to.blocking_send(Control::Captchas(batch)).is_err() || ended {
                 return;
             }
@@ -88,7 +88,7 @@ fn render_one() -> Option<gateway_core::Captcha> {
         .apply_filter(Dots::new(8).max_radius(6));
     let rendered = captcha.as_tuple();
     if rendered.is_none() {
-        tracing::error!("a challenge's picture could not be encoded");
+        tracing::error!("a captcha image could not be encoded");
     }
     let (answer, image) = rendered?;
     Some(gateway_core::Captcha { image: image.into(), answer })

@@ -11,15 +11,15 @@ use contract::{
     topic,
 };
 use foundation::{Clock, Readiness, SystemClock, ids::Lease};
-use gateway_core::Control;
+use gateway_core::{Control, PartReason};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Records read at a time; one may hold [`contract::record::ENTRIES_MAX`] entries.
 const READ_MAX: usize = 1024;
-/// Before the log is asked again after it failed.
+/// Between two attempts to read a log that failed.
 const RETRY: Duration = Duration::from_millis(200);
-/// How often the cores' leases are moved on; their bound is stored half a minute ahead.
+/// How often the cores' leases are extended; their bound is stored half a minute ahead.
 const LEASE_EVERY: Duration = Duration::from_secs(5);
 
 /// How often the readiness of the rest of the process is read.
@@ -27,7 +27,7 @@ const READINESS_EVERY: Duration = Duration::from_millis(200);
 
 const TOPICS: [&str; 4] = [topic::ACTIVITIES, topic::ENTRY_RULES, topic::ORDERS, topic::ORDER_EVENTS];
 
-/// Sends to every core, and tells the relay which activities there are.
+/// Sends to every core, and reports the known activities to the relay.
 #[derive(Clone)]
 pub(crate) struct Broadcast {
     pub(crate) cores: Vec<mpsc::Sender<Control>>,
@@ -46,14 +46,14 @@ impl Broadcast {
             });
         }
         for core in &self.cores {
-            // A core that has ended needs no news.
+            // The core has ended.
             drop(core.send(control.clone()).await);
         }
     }
 }
 
-/// Follows the log until `stop`. Answers once the cores have been given all that stood on the log
-/// when it was called; from then on it goes on by itself.
+/// Follows the log until `stop`. Returns once the cores have received everything that was on the log at the call, and
+/// continues in the background.
 pub(crate) async fn follow<L: Log>(log: &L, cores: &Broadcast, stop: CancellationToken) -> Result<(), LogError> {
     let mut waiting = HashMap::new();
     for name in TOPICS {
@@ -76,7 +76,7 @@ pub(crate) async fn follow<L: Log>(log: &L, cores: &Broadcast, stop: Cancellatio
                 Ok(records) => pass_on(&records, &mut HashMap::new(), &cores).await,
                 Err(LogError::Closed) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "the gateway can't read the log");
+                    tracing::warn!(%error, "the gateway can't read the log; it retries");
                     tokio::time::sleep(RETRY).await;
                 }
             }
@@ -119,15 +119,22 @@ async fn pass_on(records: &[LogRecord], waiting: &mut HashMap<Partition, u64>, c
     }
 }
 
-/// Sends the cores the reasons why the rest of the process is not ready, whenever they change.
+/// What `/readyz` reports of the rest of the process.
+pub(crate) fn readiness_now(readiness: &Readiness) -> gateway_core::Readiness {
+    let list = |parts: Vec<(String, String)>| -> Arc<[PartReason]> {
+        parts.into_iter().map(|(part, reason)| PartReason { part, reason }).collect()
+    };
+    gateway_core::Readiness { reasons: list(readiness.waiting()), warnings: list(readiness.warnings()) }
+}
+
+/// Sends the cores the readiness of the rest of the process whenever it changes.
 pub(crate) async fn pass_readiness_on(readiness: Readiness, cores: Broadcast, stop: CancellationToken) {
-    let mut sent: Arc<[String]> = Arc::from([]);
+    let mut sent = gateway_core::Readiness::default();
     loop {
-        let waiting = readiness.waiting();
-        let reasons: Arc<[String]> = waiting.iter().map(|(part, reason)| format!("{part}: {reason}")).collect();
-        if reasons != sent {
-            cores.send(Control::NotReady(reasons.clone())).await;
-            sent = reasons;
+        let now = readiness_now(&readiness);
+        if now != sent {
+            cores.send(Control::Readiness(now.clone())).await;
+            sent = now;
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -136,12 +143,12 @@ pub(crate) async fn pass_readiness_on(readiness: Readiness, cores: Broadcast, st
     }
 }
 
-/// Moves the cores' worker ids on, one lease for each core.
+/// Extends the leases of the cores' worker ids, one for each core.
 pub(crate) async fn keep_leases(mut leases: Vec<Lease>, cores: Broadcast, stop: CancellationToken) {
     loop {
         for (lease, core) in leases.iter_mut().zip(&cores.cores) {
             match lease.extend(SystemClock.now_ms()) {
-                // A core that has ended needs no news.
+                // The core has ended.
                 Ok(until_ms) => drop(core.send(Control::LeaseUntil(until_ms)).await),
                 Err(error) => tracing::error!(%error, "a worker id's lease can't be renewed"),
             }

@@ -1,4 +1,4 @@
-//! What the cores count, where every thread can read it.
+//! The cores' counters, readable by every thread.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,7 +36,7 @@ pub(crate) fn register(metrics: &Registry, cores: &[Arc<Figures>]) {
     });
     counter("mall_gateway_batches_total", "Batches given to the ledger.", |stats| stats.batches);
     counter("mall_gateway_batched_reservations_total", "Reservations in those batches.", |stats| stats.reservations);
-    counter("mall_gateway_batches_unavailable_total", "Batches the ledger did not answer.", |stats| {
+    counter("mall_gateway_batches_unavailable_total", "Batches to which the ledger gave no usable reply.", |stats| {
         stats.batches_unavailable
     });
     counter("mall_gateway_refused_locally_total", "Reservations refused without asking the ledger.", |stats| {

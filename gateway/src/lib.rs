@@ -1,4 +1,4 @@
-//! The thread-per-core shell around `gateway_core`: sockets, clocks and threads, and nothing decided.
+//! The thread-per-core shell around `gateway_core`: sockets, clocks and threads. It decides nothing.
 #![deny(unsafe_code)]
 
 mod captcha;
@@ -32,7 +32,7 @@ use foundation::{
     ids::{self, Lease},
     metrics::Registry,
 };
-use gateway_core::{Config, Core, Now, Rate};
+use gateway_core::{Config, Control, Core, Now, Rate};
 use ledger::redis::RecentHolds;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{oneshot, watch};
@@ -45,42 +45,42 @@ use crate::{
 pub use gateway_core::Keys;
 pub use link::{Ledgers, ReserveLink};
 
-/// What the gateway stands on.
+/// What the gateway needs.
 pub struct GatewayDeps<'a, L> {
     /// Its section of the configuration.
     pub config: &'a GatewayConfig,
-    /// Whose `X-Forwarded-For` is believed.
+    /// The peers whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: &'a TrustedProxies,
-    /// What shoppers' tokens and tickets are checked with.
+    /// The keys of shoppers' tokens and tickets.
     pub keys: Keys,
     /// Where worker ids are leased.
     pub ids: &'a Path,
-    /// What the cores follow.
+    /// The log that the cores follow.
     pub log: &'a L,
-    /// The way to the ledgers.
+    /// How the cores reach the ledgers.
     pub ledgers: Ledgers,
-    /// What `/metrics` shows; the gateway adds its own.
+    /// The metrics of the process; the gateway adds its own.
     pub metrics: Registry,
     /// The readiness of the rest of the process, which `/readyz` of the gateway reports too.
     pub readiness: Readiness,
-    /// Cancelled to stop, and by the gateway where one of its threads has ended.
+    /// Cancelled to stop the gateway, and by the gateway if one of its threads has ended.
     pub stop: CancellationToken,
 }
 
-/// A gateway that runs.
+/// A running gateway.
 pub struct Gateway {
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
     threads: Vec<JoinHandle<io::Result<()>>>,
     relay: Option<JoinHandle<()>>,
 }
 
 impl Gateway {
-    /// Starts the core threads. They listen once each has been given all that stands on the log, so
-    /// the first answer is already right. Needs a tokio runtime.
+    /// Starts the core threads. They listen once each has replayed the log, so that already the first answer is right.
+    /// Needs a tokio runtime.
     ///
     /// # Errors
-    /// Where the port is taken, a worker id can't be leased, or the log can't be read.
+    /// If the port is in use, a worker id can't be leased, or the log can't be read.
     pub async fn start<L: Log>(deps: GatewayDeps<'_, L>) -> Result<Self> {
         let GatewayDeps { config, log, ref stop, .. } = deps;
         let address = probe(config.listen)?;
@@ -110,12 +110,12 @@ impl Gateway {
             };
             // A thread for each processor stays on its own; more of them are left to the scheduler.
             let cpu = (count <= cpus).then_some(index);
-            let (listens, heard) = oneshot::channel();
-            listening.push(heard);
+            let (listens, listening_now) = oneshot::channel();
+            listening.push(listening_now);
             let (socket, open) = (bind(address)?, open.clone());
             let thread = CoreThread { cpu, socket, open, listens, parts, mailbox, stop: stop.clone() };
             let name = format!("gateway-{index}");
-            // A core that ends by a bug stops the whole, for whoever restarts it.
+            // A core that ends by a bug stops the process, so that it is restarted.
             let ends = stop.clone().drop_guard();
             let body = move || {
                 let _ends = ends;
@@ -129,26 +129,27 @@ impl Gateway {
         figures::register(&deps.metrics, &figures);
         let (activities, known) = watch::channel(Arc::from([]));
         let cores = Broadcast { cores: controls, activities };
-        if let Ledgers::Redis(_) = &deps.ledgers {
-            cores.send(relay::readiness(Err("Redis has not been asked yet"))).await;
-        }
+        let redis_is_ready = match &deps.ledgers {
+            Ledgers::Redis(_) => Some(deps.readiness.part("gateway", "Redis has not been checked yet")),
+            Ledgers::Shared(_) => None,
+        };
+        cores.send(Control::Readiness(control::readiness_now(&deps.readiness))).await;
         control::follow(log, &cores, stop.clone()).await.context("the gateway can't read the log")?;
-        let relay = match &deps.ledgers {
-            Ledgers::Redis(settings) => {
+        let relay = match (&deps.ledgers, redis_is_ready) {
+            (Ledgers::Redis(settings), Some(readiness)) => {
                 let (url, log, metrics) = (settings.url.expose().to_owned(), log.clone(), deps.metrics.clone());
-                let parts =
-                    relay::Parts { url, log, activities: known, recent: recents, cores: cores.cores.clone(), metrics };
+                let parts = relay::Parts { url, log, activities: known, recent: recents, readiness, metrics };
                 Some(relay::start(parts, stop.clone())?)
             }
-            Ledgers::Shared(_) => None,
+            (Ledgers::Redis(_), None) | (Ledgers::Shared(_), _) => None,
         };
         tokio::spawn(control::pass_readiness_on(deps.readiness.clone(), cores.clone(), stop.clone()));
         tokio::spawn(control::keep_leases(leases, cores, stop.clone()));
         open.cancel();
         let gateway = Self { address, threads, relay };
-        for heard in listening {
-            if heard.await.is_err() {
-                // The thread was stopped, or it failed and says why.
+        for started in listening {
+            if started.await.is_err() {
+                // The thread was stopped, or it failed; `join` returns its error.
                 stop.cancel();
                 gateway.join()?;
                 return Ok(Self { address, threads: Vec::new(), relay: None });
@@ -160,7 +161,7 @@ impl Gateway {
     /// Waits for the threads to end, which they do once they are stopped and drained.
     ///
     /// # Errors
-    /// Where a thread failed or panicked.
+    /// If a thread failed or panicked.
     pub fn join(self) -> Result<()> {
         for thread in self.threads {
             thread.join().map_err(|_| anyhow::anyhow!("a gateway thread panicked"))??;
@@ -190,27 +191,27 @@ fn core<L>(deps: &GatewayDeps<'_, L>, cores: usize, started: Instant) -> Result<
     Ok((Core::new(config, ids, now), lease))
 }
 
-/// Leaves out what `runtime` can't do.
+/// Disables what `runtime` does not support.
 const fn fit(config: &mut Config, runtime: Runtime) {
     match runtime {
         Runtime::Monoio | Runtime::Glommio => {}
-        // An answer of may_minihttp's is written in one piece.
+        // may_minihttp writes an answer in one piece.
         Runtime::May => config.streams_max = 0,
     }
 }
 
-/// No limit is a rate of 0.
+/// A rate of 0 is no limit.
 fn rate(limit: Option<RateLimit>) -> Rate {
     let parts = limit.map(|RateLimit { per_s, burst }| (per_s.get(), burst.get()));
     let (per_second, burst) = parts.unwrap_or_default();
     Rate { per_second, burst }
 }
 
-/// Whether the address is free, and which port stands for 0. The cores' sockets share the port with
-/// each other, and would share it with a stranger's too.
+/// Checks that the address is free, and resolves port 0. The cores' sockets share the port with each other, so they would
+/// also share it with another process of this user.
 fn probe(address: SocketAddr) -> Result<SocketAddr> {
     let free = TcpListener::bind(address).and_then(|listener| listener.local_addr());
-    free.with_context(|| format!("gateway.listen: {address} can't be listened on"))
+    free.with_context(|| format!("gateway.listen: can't listen on {address}"))
 }
 
 /// A socket of one core, bound but not yet listening: until then clients are refused, not kept waiting.
@@ -220,6 +221,6 @@ fn bind(address: SocketAddr) -> Result<Socket> {
     socket.set_reuse_port(true)?;
     // A small answer does not wait for the client's acknowledgement of the one before; connections inherit it.
     socket.set_tcp_nodelay(true)?;
-    socket.bind(&address.into()).with_context(|| format!("gateway.listen: {address} can't be listened on"))?;
+    socket.bind(&address.into()).with_context(|| format!("gateway.listen: can't listen on {address}"))?;
     Ok(socket)
 }

@@ -1,4 +1,4 @@
-//! The way from a core to the ledger.
+//! How a core reaches the ledgers.
 
 use std::sync::Arc;
 
@@ -8,20 +8,18 @@ use ledger::{house::Reply, local::LocalLedger};
 
 use crate::redis;
 
-/// Carries one batch to the ledger and its answer back. Does not block; `reply` is called once, on
-/// any thread.
+/// Sends a batch to its ledger. Does not block; `reply` is called once, on any thread.
 pub trait ReserveLink: Send + Sync + 'static {
     /// Asks the ledger of the batch's activity.
     fn reserve(&self, batch: Batch, reply: Reply<BatchReply>);
 }
 
-/// Where the ledgers live, as the gateway's cores reach them.
+/// Where the ledgers are.
 #[derive(Clone)]
 pub enum Ledgers {
-    /// By a way that all cores share.
+    /// Behind a link that all cores share.
     Shared(Arc<dyn ReserveLink>),
-    /// In Redis: each core has a connection of its own, and one relay of all gateways carries what was
-    /// held from there to the log.
+    /// In Redis: each core has a connection of its own, and the relay of one gateway carries what was held to the log.
     Redis(redis::Settings),
 }
 

@@ -1,4 +1,4 @@
-//! What other threads tell a core thread.
+//! Messages from other threads to a core thread.
 
 use contract::stock::BatchReply;
 use gateway_core::{BatchId, Control, Unavailable};
@@ -10,16 +10,16 @@ pub(crate) const CONTROL_QUEUE_MAX: usize = 64;
 /// The ledger's answer to one batch.
 pub(crate) type LedgerReply = (BatchId, Result<BatchReply, Unavailable>);
 
-/// Takes answers from the ledger. It needs no bound of its own: an activity has one batch in flight.
+/// Sends the ledger's replies to the core. It needs no bound of its own: an activity has one batch in flight.
 pub(crate) type ReplySender = mpsc::UnboundedSender<LedgerReply>;
 
-/// A core's two mailboxes, as the core thread has them.
+/// The receiving ends of a core's two mailboxes.
 pub(crate) struct Mailbox {
     pub(crate) replies: mpsc::UnboundedReceiver<LedgerReply>,
     pub(crate) controls: mpsc::Receiver<Control>,
 }
 
-/// The same as the others have them.
+/// The sending ends of a core's two mailboxes.
 #[derive(Clone)]
 pub(crate) struct CoreHandle {
     pub(crate) replies: ReplySender,

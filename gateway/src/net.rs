@@ -1,4 +1,4 @@
-//! What the shell needs of a runtime.
+//! What the shell needs from a runtime.
 
 use std::{
     future::{Future, poll_fn},
@@ -24,7 +24,7 @@ pub(crate) trait Writer {
     fn shutdown(&mut self) -> impl Future<Output = io::Result<()>>;
 }
 
-/// A runtime, as what runs on a core thread sees it.
+/// A runtime, as tasks on a core thread use it.
 pub(crate) trait Net: Copy + 'static {
     type Reader: Reader;
     type Writer: Writer;

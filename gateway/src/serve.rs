@@ -18,7 +18,7 @@ pub(crate) async fn serve<N: Listening>(thread: CoreThread, net: N) -> io::Resul
     if !stop.is_cancelled() {
         socket.listen(BACKLOG)?;
         let listener = net.listener(socket)?;
-        // Whoever waits for it may have given up.
+        // The receiver may have given up.
         let (Ok(()) | Err(())) = listens.send(());
         first(stop.cancelled(), accept(&listener, &shard, net)).await;
     }
@@ -26,7 +26,7 @@ pub(crate) async fn serve<N: Listening>(thread: CoreThread, net: N) -> io::Resul
     Ok(())
 }
 
-/// Makes the shard, and starts what moves it besides its clients.
+/// Makes the shard, and starts its background tasks.
 pub(crate) fn begin(parts: Parts, mailbox: Mailbox, net: impl Net) -> Rc<Shard> {
     let shard = Shard::new(parts);
     let Mailbox { mut replies, mut controls } = mailbox;
@@ -37,16 +37,16 @@ pub(crate) fn begin(parts: Parts, mailbox: Mailbox, net: impl Net) -> Rc<Shard> 
     }
     let flushed = shard.clone();
     net.spawn(async move { flushed.flush().await });
-    let told = shard.clone();
+    let replied = shard.clone();
     net.spawn(async move {
         while let Some(reply) = replies.recv().await {
-            told.handle_reply(reply);
+            replied.handle_reply(reply);
         }
     });
-    let told = shard.clone();
+    let controlled = shard.clone();
     net.spawn(async move {
         while let Some(control) = controls.recv().await {
-            told.handle_control(control);
+            controlled.handle_control(control);
         }
     });
     let ticked = shard.clone();
@@ -59,7 +59,7 @@ pub(crate) fn begin(parts: Parts, mailbox: Mailbox, net: impl Net) -> Rc<Shard> 
     shard
 }
 
-/// Waits for what is open to end.
+/// Waits until the open connections have ended.
 pub(crate) async fn drain(shard: &Shard, net: impl Net) {
     let stopped = Instant::now();
     shard.drain();
@@ -74,7 +74,7 @@ async fn accept<N: Listening>(listener: &N::Listener, shard: &Rc<Shard>, net: N)
         match net.accept(listener).await {
             Ok((client, peer)) => take(client, peer, shard, net),
             Err(error) if is_of_one_client(&error) => {
-                tracing::debug!(%error, "a client was gone before it was accepted");
+                tracing::debug!(%error, "a client closed its connection before it was accepted");
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -84,8 +84,7 @@ async fn accept<N: Listening>(listener: &N::Listener, shard: &Rc<Shard>, net: N)
     }
 }
 
-/// The error belongs to a connection that ended in the queue (accept(2)), and is over with it: the next client must
-/// not wait for it.
+/// Whether the error concerns only a connection that ended in the queue (accept(2)); the next client must not wait.
 fn is_of_one_client(error: &io::Error) -> bool {
     matches!(
         error.kind(),

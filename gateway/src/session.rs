@@ -1,4 +1,4 @@
-//! One connection, whatever the runtime: bytes in, bytes out, as the core says.
+//! One connection on any runtime: bytes in, bytes out, as the core decides.
 
 use std::{
     future::{Future, poll_fn},
@@ -43,8 +43,8 @@ pub(crate) async fn serve<S: Reader + Writer>(shard: &Rc<Shard>, id: ConnId, mut
                     input = filled;
                     let used = shard.handle_client(id, &input);
                     input.drain(..used);
-                    // Where bytes are there at once, as glommio tries, a client that never stops sending would keep
-                    // the thread to itself.
+                    // If bytes are available at once, which glommio tries first, a client that never stops sending would
+                    // block the other connections.
                     if at_once {
                         tokio::task::yield_now().await;
                     }
@@ -56,7 +56,7 @@ pub(crate) async fn serve<S: Reader + Writer>(shard: &Rc<Shard>, id: ConnId, mut
                 }
             },
             Next::Close => {
-                // A client that has said its last can't send into a closed socket.
+                // After an end of file the client sends nothing that could cause a reset.
                 if !eof {
                     linger(&mut socket, net).await;
                 }
@@ -68,8 +68,7 @@ pub(crate) async fn serve<S: Reader + Writer>(shard: &Rc<Shard>, id: ConnId, mut
     shard.close(id);
 }
 
-/// Writes all of `out` and gives the buffer back; `None` where the client is gone, or reads too slowly for
-/// the core.
+/// Writes all of `out` and returns the buffer; `None` if the client is gone or reads too slowly.
 async fn write(shard: &Rc<Shard>, id: ConnId, socket: &mut impl Writer, out: Vec<u8>) -> Option<Vec<u8>> {
     let mut write = pin!(socket.write_all(out));
     poll_fn(|context| {
@@ -89,12 +88,12 @@ async fn write(shard: &Rc<Shard>, id: ConnId, socket: &mut impl Writer, out: Vec
 enum ReadOutcome {
     /// `at_once`: without waiting for them.
     Bytes { result: io::Result<usize>, input: Vec<u8>, at_once: bool },
-    /// The core wants this instead.
+    /// The core requires this instead.
     Other(Next),
 }
 
-/// Reads on, across wake-ups: a read that was dropped could lose bytes. It is given up only where the
-/// core wants something else than to read, and then the connection is about to end.
+/// Keeps one read across wake-ups, because a dropped read could lose bytes. It is dropped only if the core requires
+/// something other than reading, and then the connection is about to end.
 async fn read(
     shard: &Rc<Shard>,
     id: ConnId,
@@ -106,7 +105,7 @@ async fn read(
     let mut read = pin!(socket.read(input));
     let mut first = true;
     poll_fn(|context| {
-        // The core has just said `Read`, so the first poll need not ask it again.
+        // The core has just returned `Read`, so the first poll need not call it again.
         let at_once = std::mem::take(&mut first);
         if let Poll::Ready((result, input)) = read.as_mut().poll(context) {
             return Poll::Ready(ReadOutcome::Bytes { result, input, at_once });

@@ -26,7 +26,7 @@ use crate::{
 /// What the tasks of one core thread share. No borrow crosses an await.
 pub(crate) struct Shard {
     core: RefCell<Core>,
-    /// Tasks that wait for the core or did so last, by [`ConnId::index`]. To be woken for nothing is harmless.
+    /// Tasks that wait for the core or did so last, by [`ConnId::index`]. A spurious wake is harmless.
     parked: RefCell<Vec<Option<(ConnId, Waker)>>>,
     /// Set when the core may have a batch to send; the flusher's waker while it waits for that.
     sendable: Cell<bool>,
@@ -45,11 +45,11 @@ enum LedgerLink {
     Redis(Rc<redis::Link>),
 }
 
-/// What a shard is made of.
+/// What a shard needs.
 pub(crate) struct Parts {
     pub(crate) core: Core,
     pub(crate) ledgers: Ledgers,
-    /// What the core was told "held", where its ledgers may forget it.
+    /// Takes the holds that the ledgers may forget.
     pub(crate) recent: Arc<RecentHolds>,
     pub(crate) mailbox: ReplySender,
     pub(crate) captchas: CaptchaHandle,
@@ -171,7 +171,7 @@ impl Shard {
         .await;
     }
 
-    /// After anything that may have moved the core: wakes whom it has something for, and the flusher.
+    /// After every call that may have changed the core: wakes the tasks that have something to do.
     fn moved(&self) {
         let parked = self.parked.borrow();
         let mut core = self.core.borrow_mut();
@@ -191,8 +191,8 @@ impl Shard {
         }
     }
 
-    /// Sends batches, for as long as the thread runs. It looks only once everything that was ready has
-    /// run, so that requests which arrived together leave together; no timer is needed.
+    /// Sends batches for as long as the thread runs. It polls the core after all ready tasks have run, so that requests
+    /// which arrived together are sent together without a timer.
     pub(crate) async fn flush(&self) {
         loop {
             poll_fn(|context| {
@@ -239,7 +239,7 @@ impl Shard {
             LedgerLink::Shared(link) => {
                 let (id, mailbox) = (batch.id, self.mailbox.clone());
                 let reply = move |result: Result<_, _>| {
-                    // A thread that has ended no longer waits.
+                    // The core thread may have ended.
                     drop(mailbox.send((id, result.map_err(|_| Unavailable::Unknown))));
                 };
                 link.reserve(batch, Box::new(reply));

@@ -1,4 +1,4 @@
-//! What a core thread is given, and how long it takes its time.
+//! What a core thread gets, and its limits.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{mailbox::Mailbox, shard::Parts};
 
-/// How often deadlines are looked at and figures are published.
+/// How often deadlines are checked and figures are published.
 pub(crate) const TICK: Duration = Duration::from_millis(20);
 /// Connections that may wait to be accepted, by core.
 pub(crate) const BACKLOG: i32 = 4096;
@@ -27,9 +27,9 @@ pub(crate) struct CoreThread {
     pub(crate) cpu: Option<usize>,
     /// Bound; it listens once `open` is cancelled.
     pub(crate) socket: Socket,
-    /// Cancelled once the cores know what stands on the log.
+    /// Cancelled once the cores have replayed the log.
     pub(crate) open: CancellationToken,
-    /// Told once it listens.
+    /// Notified once the thread listens.
     pub(crate) listens: oneshot::Sender<()>,
     pub(crate) parts: Parts,
     pub(crate) mailbox: Mailbox,

@@ -1,8 +1,8 @@
-//! Every answer that the gateway gives, by the word that programs tell it by.
+//! Every answer of the gateway, with its status, its code and its text.
 
 macro_rules! answers {
     ($($(#[$doc:meta])* $name:ident $status:literal $word:literal $detail:literal;)*) => {
-        /// What a client is told. [`Answer::as_str`] is the `code` of a problem and the label of a counter.
+        /// An answer. [`Answer::as_str`] is the `code` of a problem and the label of a counter.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Answer {
             $(#[doc = $detail] $(#[$doc])* $name,)*
@@ -17,12 +17,12 @@ macro_rules! answers {
                 match self { $(Self::$name => $status,)* }
             }
 
-            /// The word for programs.
+            /// The code for programs.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $word,)* }
             }
 
-            /// The sentence for people.
+            /// The text for people.
             pub const fn detail(self) -> &'static str {
                 match self { $(Self::$name => $detail,)* }
             }
@@ -36,50 +36,50 @@ macro_rules! answers {
 }
 
 answers! {
-    Read 200 "ok" "what was asked for";
+    Read 200 "ok" "the requested data";
     Stream 200 "stream" "a stream of events";
-    TicketIssued 201 "ticket_issued" "an entry ticket";
-    Accepted 202 "accepted" "units are held";
-    Preflight 204 "options" "what may be asked here";
-    NotModified 304 "not_modified" "the client's copy is good";
-    BadRequest 400 "bad_request" "the bytes are no HTTP request";
-    InvalidToken 401 "invalid_token" "a valid bearer token is needed";
-    NotStarted 403 "not_started" "the sale has not begun";
-    Ended 403 "ended" "the sale is over";
-    NotEligible 403 "not_eligible" "you may not take part in this sale";
-    TicketRequired 403 "ticket_required" "this sale needs an entry ticket";
-    TicketInvalid 403 "ticket_invalid" "the entry ticket is not valid, or no longer valid";
-    ChallengeRequired 403 "challenge_required" "this sale's ticket needs a challenge and its answer";
-    ChallengeFailed 403 "challenge_failed" "the answer is wrong, or the challenge is not valid any more";
-    NotFound 404 "not_found" "there is nothing at this path";
+    TicketIssued 201 "ticket_issued" "an entry ticket was issued";
+    Accepted 202 "accepted" "units are held for the user";
+    Preflight 204 "options" "the methods that the path takes";
+    NotModified 304 "not_modified" "the client's copy is current";
+    BadRequest 400 "bad_request" "the request is not valid HTTP";
+    InvalidToken 401 "invalid_token" "a valid bearer token is required";
+    NotStarted 403 "not_started" "the sale has not started";
+    Ended 403 "ended" "the sale has ended";
+    NotEligible 403 "not_eligible" "you are not allowed to take part in this sale";
+    TicketRequired 403 "ticket_required" "this sale requires an entry ticket";
+    TicketInvalid 403 "ticket_invalid" "the entry ticket is invalid or has expired";
+    ChallengeRequired 403 "challenge_required" "a ticket for this sale requires a challenge and its answer";
+    ChallengeFailed 403 "challenge_failed" "the answer is wrong, or the challenge is invalid or has expired";
+    NotFound 404 "not_found" "there is no resource at this path";
     UnknownActivity 404 "unknown_activity" "there is no such activity";
-    NoChallenge 404 "no_challenge" "this sale asks for no challenge";
+    NoChallenge 404 "no_challenge" "this sale does not use challenges";
     UnknownOrder 404 "unknown_order" "you have no such order";
-    MethodNotAllowed 405 "method_not_allowed" "this path does not take this method";
+    MethodNotAllowed 405 "method_not_allowed" "this path does not support this method";
     RequestTimeout 408 "request_timeout" "the request did not arrive in time";
-    SoldOut 409 "sold_out" "fewer units are left than were asked for";
-    LimitReached 409 "limit_reached" "you would have more units than one user may";
-    LengthRequired 411 "length_required" "the request needs a Content-Length";
+    SoldOut 409 "sold_out" "fewer units are left than were requested";
+    LimitReached 409 "limit_reached" "the request exceeds the number of units that one user may buy";
+    LengthRequired 411 "length_required" "the request requires a Content-Length";
     BodyTooLarge 413 "body_too_large" "the body is too large";
     TargetTooLong 414 "uri_too_long" "the request line is too long";
     UnsupportedMediaType 415 "unsupported_media_type" "the body must be application/json";
-    ExpectationFailed 417 "expectation_failed" "the only expectation that is met is 100-continue";
-    InvalidBody 422 "invalid_body" "the body is not what this path takes";
-    InvalidQuery 422 "invalid_query" "the query is not what this path takes";
+    ExpectationFailed 417 "expectation_failed" "the only supported expectation is 100-continue";
+    InvalidBody 422 "invalid_body" "the body is invalid";
+    InvalidQuery 422 "invalid_query" "the query is invalid";
     InvalidIdempotencyKey 422 "invalid_idempotency_key" "Idempotency-Key must be 1 to 255 visible ASCII characters";
-    IdempotencyKeyReused 422 "idempotency_key_reused" "this Idempotency-Key was used for another request";
-    RateLimited 429 "rate_limited" "too many requests; slow down";
+    IdempotencyKeyReused 422 "idempotency_key_reused" "this Idempotency-Key was used for a different request";
+    RateLimited 429 "rate_limited" "there were too many requests";
     HeadTooLarge 431 "head_too_large" "the header section is too large";
-    NotImplemented 501 "not_implemented" "the method or transfer coding is unknown";
-    Unavailable 503 "unavailable" "not answered now; the same request may be sent again";
-    Paused 503 "paused" "the sale is paused; the same request may be sent again";
-    Frozen 503 "frozen" "the sale's stock is being checked; the same request may be sent again";
-    NotReady 503 "not_ready" "not ready to serve";
-    VersionNotSupported 505 "http_version_not_supported" "HTTP/1.1 and HTTP/1.0 are spoken here";
+    NotImplemented 501 "not_implemented" "the method or transfer coding is not supported";
+    Unavailable 503 "unavailable" "the request could not be answered; it is safe to retry it";
+    Paused 503 "paused" "the sale is paused; it is safe to retry the request";
+    Frozen 503 "frozen" "the sale's stock is being verified; it is safe to retry the request";
+    NotReady 503 "not_ready" "the process is not ready";
+    VersionNotSupported 505 "http_version_not_supported" "only HTTP/1.1 and HTTP/1.0 are supported";
 }
 
 impl Answer {
-    /// The bytes that follow can't be told from a request any more: the connection closes.
+    /// Whether the connection closes, because it is not certain where the next request begins.
     pub const fn closes(self) -> bool {
         match self {
             Self::BadRequest

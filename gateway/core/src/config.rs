@@ -15,7 +15,7 @@ use crate::{board::BoardLimits, http::Limits, limit::Rate};
 pub struct Config {
     /// Seeds hashes and trace ids; another one for every core and every run.
     pub seed: u64,
-    /// What shoppers' tokens and tickets are checked with.
+    /// The keys of shoppers' tokens and tickets.
     pub keys: Keys,
     /// ConnectionTable that may be open at once.
     pub connections_max: usize,
@@ -23,19 +23,19 @@ pub struct Config {
     pub streams_max: usize,
     /// Reservations that may wait for the ledger at once; beyond it 503.
     pub waiting_max: usize,
-    /// What a request may measure.
+    /// Limits of a request's size.
     pub http: Limits,
-    /// How long a client may take.
+    /// Time limits.
     pub timeouts: Timeouts,
-    /// How much a client may ask.
+    /// Rate limits.
     pub gate: GateLimits,
     /// How much is remembered.
     pub board: BoardLimits,
-    /// Pictures of challenges that are kept ready once a sale asks for them.
+    /// Captcha images that are kept ready while a sale needs them.
     pub captchas_max: usize,
 }
 
-/// The keys that come of the shoppers' secret.
+/// The keys that are derived from the shoppers' secret.
 #[derive(Debug, Clone)]
 pub struct Keys {
     /// Verifies tokens.
@@ -99,7 +99,7 @@ impl Default for Timeouts {
     }
 }
 
-/// How much a client may ask.
+/// Rate limits, and how much is remembered for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GateLimits {
     /// Per client address (an IPv6 client is its /64).
@@ -108,9 +108,9 @@ pub struct GateLimits {
     pub user: Rate,
     /// Addresses, and users, that are remembered for it.
     pub keys_max: usize,
-    /// Tokens that are not verified again.
+    /// Verified tokens that are remembered.
     pub tokens_max: usize,
-    /// Peers whose `X-Forwarded-For` is believed.
+    /// The peers whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: TrustedProxies,
 }
 

@@ -1,4 +1,4 @@
-//! Who may ask, and how much: limits, the Bloom filter and tokens, cheapest first.
+//! Rate limits, the Bloom filter and tokens, cheapest first.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     tokens::Tokens,
 };
 
-/// Pictures that one user may ask for: each takes long to paint, and few users must not use up those that are ready.
+/// Captcha images for one user. Each takes long to render, and a few users must not use up those that are ready.
 const CHALLENGES: Rate = Rate { per_second: 1, burst: 5 };
 
 /// Everything between routing and the sale itself.

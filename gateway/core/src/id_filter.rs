@@ -1,11 +1,11 @@
-//! A Bloom filter before everything that costs: ids that were never given out end here.
+//! A Bloom filter in front of everything expensive: requests for ids that were never given out end here.
 
 use bloomfilter::Bloom;
 use contract::{ActivityId, SkuId};
 
-/// Ids that were never given out and pass anyway.
+/// The share of unknown ids that pass.
 const FALSE_POSITIVES: f64 = 0.001;
-/// The filter is never smaller than for so many ids.
+/// The filter is always large enough for this many ids.
 const IDS_MIN: usize = 256;
 
 /// Which activities and SKUs may exist. It never denies one that does.

@@ -28,7 +28,7 @@ use std::time::Duration;
 pub use answer::Answer;
 pub use board::BoardLimits;
 pub use config::{Config, GateLimits, Keys, Timeouts};
-pub use core::{ConnectionRefused, Control, Core, Next};
+pub use core::{ConnectionRefused, Control, Core, Next, PartReason, Readiness};
 pub use http::{
     BODY_BYTES_MAX, CHUNKED_WIRE_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Header, LINE_BYTES_MAX, Limits, Request,
 };
@@ -40,7 +40,10 @@ pub use redis::{PipeError, RedisConfig, RedisEvent, RedisLogin, RedisPipe};
 pub use stats::{AnswerCounts, Stats};
 pub use tickets::{CAPTCHA_LEAD_MS, CHALLENGE_MS, Captcha, TICKET_MS};
 
-/// An instant, as the shell's clocks tell it. It is always the last argument.
+/// The OpenAPI document of the gateway's API. Tests compare it with the routes and with the answers.
+pub const OPENAPI: &str = include_str!("openapi.json");
+
+/// An instant on the shell's clocks. It is always the last argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     /// Since any fixed point; never goes back.

@@ -17,7 +17,7 @@ use governor::{
 
 use crate::{http::RateState, lru::LruMap};
 
-/// So many requests a second in the long run, and so many at once. 0 turns the limit off.
+/// A long-term rate and a burst. 0 turns the limit off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// Requests a second.
@@ -84,7 +84,7 @@ fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
-/// governor's clock: the time it was told last.
+/// governor's clock, which is set before every decision.
 #[derive(Debug, Clone)]
 struct ManualClock(Cell<Nanos>);
 
@@ -114,7 +114,7 @@ impl<K: Hash + Eq + Copy> StateStore for Cells<K> {
     }
 }
 
-/// What a decision tells: how many requests are left, or when the next one may come.
+/// What a decision reports: how many requests are left, or when the next one is allowed.
 #[derive(Debug)]
 struct QuotaReport;
 

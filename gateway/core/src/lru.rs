@@ -1,4 +1,4 @@
-//! A map that forgets what was not used for longest, in two generations: bounded, without a list.
+//! A bounded map that forgets the least recently used entries, in two generations instead of a list.
 
 use std::{borrow::Borrow, collections::HashMap, hash::Hash};
 
@@ -13,14 +13,14 @@ pub(crate) struct LruMap<K, V> {
 }
 
 impl<K: Eq + Hash, V: Copy> LruMap<K, V> {
-    /// `seed` keeps strangers from choosing keys that collide.
+    /// `seed` keeps clients from choosing keys that collide.
     pub(crate) fn new(generation_max: usize, seed: u64) -> Self {
         assert!(generation_max > 0, "a map that may hold nothing");
         let state = FixedState::with_seed(seed);
         Self { young: HashMap::with_hasher(state.clone()), old: HashMap::with_hasher(state), generation_max }
     }
 
-    /// The value of `key`, which thereby was used now.
+    /// The value of `key`; it counts as used.
     pub(crate) fn get<Q>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,

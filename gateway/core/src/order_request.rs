@@ -10,10 +10,10 @@ use crate::answer::Answer;
 
 /// Units in one request at most.
 pub const QUANTITY_MAX: u32 = 1_000;
-/// An `Idempotency-Key` is 1 to so many visible ASCII characters.
+/// Visible ASCII characters of an `Idempotency-Key` at most; at least one.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
-/// A body that is right.
+/// A valid body.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OrderRequest<'b> {
@@ -23,7 +23,7 @@ pub(crate) struct OrderRequest<'b> {
     pub ticket: Option<Cow<'b, str>>,
 }
 
-/// Why a request is refused, and what to tell of it.
+/// Why a request is refused; `detail` replaces the answer's own text.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub answer: Answer,
@@ -43,8 +43,8 @@ impl<'b> OrderRequest<'b> {
         Ok(request)
     }
 
-    /// Reads the body that nearly everybody sends, `{"activity_id":"1","quantity":1}` without a blank; any other
-    /// is left to serde, which is slower and takes all that JSON may be.
+    /// Reads the form that nearly all clients send, `{"activity_id":"1","quantity":1}` without blanks. All other forms are
+    /// left to serde, which is slower.
     fn read_plain(body: &[u8]) -> Option<Self> {
         let rest = body.strip_prefix(br#"{"activity_id":""#)?;
         let (id, rest) = rest.split_at(rest.iter().position(|byte| !byte.is_ascii_digit())?);
@@ -88,7 +88,7 @@ pub(crate) fn is_idempotency_key(key: &[u8]) -> bool {
 }
 
 /// The digest under which the ledger knows a user's request: SHA-256 over a domain tag, the user and
-/// the `Idempotency-Key`, cut to 16 bytes. `None` where `key` is none.
+/// the `Idempotency-Key`, cut to 16 bytes. `None` if `key` is invalid.
 pub fn request_key(user: UserId, key: &[u8]) -> Option<RequestKey> {
     if !is_idempotency_key(key) {
         return None;

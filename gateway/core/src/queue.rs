@@ -28,29 +28,29 @@ pub struct BatchId {
     serial: u64,
 }
 
-/// What the shell must ask the activity's ledger, in this order.
+/// What the shell must send to the activity's ledger, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// Comes back with the reply.
     pub id: BatchId,
-    /// Whose ledger.
+    /// The activity whose ledger is asked.
     pub activity: ActivityId,
     /// At most [`BATCH_MAX`].
     pub reservations: Vec<Reservation>,
-    /// Only who was answered before is answered yes: the core knows of an end that the ledger may not know yet.
+    /// Only repeats of accepted requests are accepted: the core knows of an end that the ledger may not know yet.
     pub repeats_only: bool,
 }
 
-/// The ledger gave no answer.
+/// The ledger gave no reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unavailable {
     /// It is not open, or out of reach. What was asked may have happened.
     Unknown,
-    /// Its server came back, perhaps older, and it is being compared with the log. Nothing happened.
+    /// Its server restarted, perhaps with older data, and it is being compared with the log. Nothing happened.
     Frozen,
 }
 
-/// Too many wait already.
+/// The queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
 
@@ -163,7 +163,7 @@ impl ReservationQueue {
         Ok(wait)
     }
 
-    /// The next batch to send. Reservations nobody waits for any more, by `waited_for`, are never sent.
+    /// The next batch to send. Reservations whose client has stopped waiting, by `waited_for`, are never sent.
     pub(crate) fn poll_batch(
         &mut self,
         waited_for: impl Fn(&QueuedReservation) -> bool,

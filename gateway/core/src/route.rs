@@ -4,7 +4,7 @@ use contract::{ActivityId, OrderId};
 
 use crate::http::Method;
 
-/// What a path names. An id that is none names nothing that exists, but its kind is known.
+/// What a path names. A malformed id still matches its route and is answered 404.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
     Time,
@@ -48,7 +48,7 @@ impl Route {
         }
     }
 
-    /// The methods it takes, as `Allow` tells them.
+    /// The value of `Allow`.
     pub(crate) const fn allow(self) -> &'static str {
         match self {
             Self::Orders | Self::Tickets(_) => "POST, OPTIONS",
@@ -78,7 +78,7 @@ impl Route {
         matches!(self, Self::Orders | Self::Tickets(_))
     }
 
-    /// Asked by operators and their tools, never limited.
+    /// For operators and their tools; not limited.
     pub(crate) const fn is_operational(self) -> bool {
         match self {
             Self::Ping | Self::Healthz | Self::Readyz | Self::Metrics => true,
@@ -97,6 +97,39 @@ impl Route {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The path of each route in the OpenAPI document. A new route does not compile without one.
+    fn documented(route: Route) -> &'static str {
+        match route {
+            Route::Time => "/api/v1/time",
+            Route::Activities => "/api/v1/seckill/activities",
+            Route::Activity(_) => "/api/v1/seckill/activities/{activity_id}",
+            Route::Tickets(_) => "/api/v1/seckill/activities/{activity_id}/tickets",
+            Route::Challenge(_) => "/api/v1/seckill/activities/{activity_id}/challenge",
+            Route::Orders => "/api/v1/seckill/orders",
+            Route::Order(_) => "/api/v1/seckill/orders/{order_id}",
+            Route::OrderEvents(_) => "/api/v1/seckill/orders/{order_id}/events",
+            Route::Ping => "/ping",
+            Route::Healthz => "/healthz",
+            Route::Readyz => "/readyz",
+            Route::Metrics => "/metrics",
+        }
+    }
+
+    /// How many arms [`documented`] has.
+    const ROUTES: usize = 12;
+
+    #[test]
+    fn the_document_has_every_route_and_no_other_path() {
+        let document: serde_json::Value = serde_json::from_str(crate::OPENAPI).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        assert_eq!(paths.len(), ROUTES);
+        for path in paths.keys() {
+            let real = path.replace("{activity_id}", "7").replace("{order_id}", "7");
+            let route = Route::find(&real).unwrap_or_else(|| panic!("{path} is not a route"));
+            assert_eq!(documented(route), path);
+        }
+    }
 
     #[test]
     fn paths() {

@@ -1,4 +1,4 @@
-//! Entry tickets and the pictures that stand before some of them.
+//! Entry tickets, and the captcha images that some of them require.
 
 use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
@@ -19,26 +19,26 @@ use crate::{
 pub const TICKET_MS: u64 = 10 * 60_000;
 /// How long a challenge may be answered, in milliseconds.
 pub const CHALLENGE_MS: u64 = 2 * 60_000;
-/// So many milliseconds before a sale its pictures are asked for.
+/// Milliseconds before a sale at which its images are requested.
 pub const CAPTCHA_LEAD_MS: u64 = 10 * 60_000;
 
 /// Challenges that were tried and may not be tried again on this core.
 const TRIED_MAX: usize = 16 * 1024;
-/// Bytes of an answer that are looked at.
+/// Bytes of an answer at most.
 const ANSWER_BYTES_MAX: usize = 64;
 
 const _: () = assert!(CHALLENGE_MS <= TICKET_MS, "a ticket outlives the challenge that it was given for");
 
-/// A picture and what is to be read in it.
+/// A captcha image and the text in it.
 #[derive(Debug, Clone)]
 pub struct Captcha {
     /// A PNG.
     pub image: Arc<[u8]>,
-    /// What it says.
+    /// The text in the image.
     pub answer: String,
 }
 
-/// What is asked for a ticket; where nothing is asked the body may be empty.
+/// A request for a ticket. The body may be empty if the sale does not use challenges.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TicketRequest<'b> {
@@ -72,15 +72,15 @@ pub(crate) struct TicketProof<'a> {
     pub has_bought: bool,
 }
 
-/// The key, the pictures that are ready, and the challenges that were tried.
+/// The key, the images that are ready, and the challenges that were tried.
 #[derive(Debug)]
 pub(crate) struct Tickets {
     key: TicketKey,
     ready: VecDeque<Captcha>,
     ready_max: usize,
-    /// Pictures that were asked for and did not come yet.
+    /// Images that were requested and have not arrived.
     asked: usize,
-    /// By who tried them, because anybody may bring anything as a challenge.
+    /// By user, because any client may send anything as a challenge.
     tried: LruMap<(UserId, u64), ()>,
 }
 
@@ -89,7 +89,7 @@ impl Tickets {
         Self { key, ready: VecDeque::new(), ready_max, asked: 0, tried: LruMap::new(TRIED_MAX, seed) }
     }
 
-    /// How many pictures to ask for; they are asked for then.
+    /// How many images to request now; the caller must request them.
     pub(crate) fn poll_wanted(&mut self) -> Option<usize> {
         let missing = self.ready_max - self.ready.len();
         if self.asked > 0 || missing <= self.ready_max / 2 {
@@ -99,14 +99,14 @@ impl Tickets {
         Some(missing)
     }
 
-    /// Takes pictures that were asked for; none where no more of them come.
+    /// Takes images that were requested; an empty list if no more of them come.
     pub(crate) fn handle_captchas(&mut self, captchas: Vec<Captcha>) {
         self.asked = if captchas.is_empty() { 0 } else { self.asked.saturating_sub(captchas.len()) };
         self.ready.extend(captchas);
         self.ready.truncate(self.ready_max);
     }
 
-    /// A picture that nobody has seen, and the challenge that goes with it.
+    /// An image that was not used before, and its sealed challenge.
     pub(crate) fn challenge(&mut self, subject: Subject, nonce: u64, wall_ms: u64) -> Option<(String, Arc<[u8]>)> {
         let Captcha { image, answer } = self.ready.pop_front()?;
         let stated = Stated { expires_at_ms: wall_ms.saturating_add(CHALLENGE_MS), nonce };

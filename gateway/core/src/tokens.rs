@@ -1,4 +1,4 @@
-//! Bearer tokens, verified once and then known by all their bytes.
+//! Bearer tokens. A token is verified once and then found by all its bytes.
 
 use contract::{
     UserId,
@@ -7,18 +7,18 @@ use contract::{
 
 use crate::lru::LruMap;
 
-/// Who holds a token, and until when.
+/// The holder of a token, and its expiry.
 #[derive(Debug, Clone, Copy)]
 struct Bearer {
     user: UserId,
     expires_at_s: u64,
 }
 
-/// The key, and the tokens it was found to have signed.
+/// The key, and the tokens that were verified with it.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     key: TokenKey,
-    /// By the whole token: a hash that two tokens share never makes one of them the other.
+    /// By the whole token, so that a collision of hashes never confuses two tokens.
     verified: LruMap<Box<[u8]>, Bearer>,
 }
 

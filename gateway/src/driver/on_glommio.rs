@@ -28,7 +28,7 @@ use crate::{
 
 /// Submission queue entries of each of an executor's rings.
 const RING_ENTRIES: usize = 1024;
-/// Memory for direct file IO, of which there is none; glommio takes no less.
+/// Memory for direct file IO, which is not used; this is glommio's minimum.
 const IO_MEMORY_BYTES: usize = 64 * 1024;
 
 /// A stream, or one hand on it. It is borrowed for a poll at a time.
@@ -92,7 +92,7 @@ impl Listening for Glommio {
 
     #[expect(unsafe_code, reason = "glommio takes a socket of ours by its number only")]
     fn listener(self, socket: Socket) -> io::Result<TcpListener> {
-        // SAFETY: the number is an open socket's, which nobody else has any more.
+        // SAFETY: the descriptor is an open socket's, and nothing else owns it any more.
         Ok(unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) })
     }
 
@@ -125,7 +125,7 @@ fn executor(placement: Placement) -> Result<LocalExecutor, GlommioError<()>> {
     builder.ring_depth(RING_ENTRIES).io_memory(IO_MEMORY_BYTES).make()
 }
 
-/// glommio tells it by its text only.
+/// glommio reports it by its text only.
 fn is_limit(error: &GlommioError<()>) -> bool {
     error.to_string().contains("MemLockLimit")
 }

@@ -1,6 +1,5 @@
 //! The may_minihttp driver. It reads, parses and writes by itself, on coroutines that move between threads; the
-//! core stays on its own, and each request goes there and back as a message. What it can't do stands in
-//! ARCHITECTURE.md.
+//! core stays on its own thread, and each request goes there and back as a message. ARCHITECTURE.md lists the limitations.
 
 #[cfg(panic = "abort")]
 compile_error!("a fault in one connection's coroutine would end the gateway: build it with panic = \"unwind\"");
@@ -65,13 +64,13 @@ async fn serve(thread: CoreThread, cpu: Option<usize>) -> io::Result<()> {
         let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         may::config().set_stack_size(STACK_WORDS);
         let (arrives, mut arrived) = mpsc::unbounded_channel();
-        // It binds a socket of its own, beside ours, which only kept the port.
+        // It binds a socket of its own; ours only reserved the port.
         let acceptor = Services { arrives, limits }.start(address)?;
         if let Some(cpu) = cpu {
             stay_on(cpu);
         }
         drop(socket);
-        // Whoever waits for it may have given up.
+        // The receiver may have given up.
         let (Ok(()) | Err(())) = listens.send(());
         let take = async {
             while let Some(connection) = arrived.recv().await {

@@ -102,7 +102,7 @@ pub(super) fn run_with<F: Future<Output = io::Result<()>>>(
         }
     }
     let mut runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
-    // epoll tells when to accept; io_uring waits in the accept itself and wants a socket that blocks.
+    // epoll reports when to accept; io_uring waits in the accept itself and wants a socket that blocks.
     thread.socket.set_nonblocking(true)?;
     runtime.block_on(serve(thread))
 }

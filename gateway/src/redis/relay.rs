@@ -2,7 +2,6 @@
 //! lease works.
 
 use std::{
-    fmt::Display,
     sync::Arc,
     thread::{Builder, JoinHandle},
     time::{Duration, Instant},
@@ -12,15 +11,15 @@ use anyhow::Context as _;
 use commit_log::Log;
 use contract::ActivityId;
 use foundation::{
+    health::Part,
     metrics::{Counter, Gauge, Registry},
     redis::{CHECK_EVERY, Connection},
 };
-use gateway_core::Control;
 use ledger::redis::{
     RecentHolds, RedisLedger,
     relay::{LedgerRelay, RENEW_EVERY, Step},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Before the next attempt after a failure.
@@ -37,8 +36,8 @@ pub(crate) struct Parts<L> {
     pub(crate) log: L,
     pub(crate) activities: Activities,
     pub(crate) recent: Vec<Arc<RecentHolds>>,
-    /// They are sent whether Redis can be written.
-    pub(crate) cores: Vec<mpsc::Sender<Control>>,
+    /// It is ready while Redis can be written.
+    pub(crate) readiness: Part,
     pub(crate) metrics: Registry,
 }
 
@@ -59,7 +58,7 @@ pub(crate) fn start<L: Log>(parts: Parts<L>, stop: CancellationToken) -> anyhow:
     let body = move || {
         let _ends = ends;
         runtime.block_on(async {
-            let Parts { url, log, activities, recent, cores, metrics } = parts;
+            let Parts { url, log, activities, recent, readiness, metrics } = parts;
             match RedisLedger::new(&url) {
                 Ok(ledgers) => {
                     let connection = ledgers.connection();
@@ -67,7 +66,7 @@ pub(crate) fn start<L: Log>(parts: Parts<L>, stop: CancellationToken) -> anyhow:
                     let figures = Figures::new(&metrics);
                     tokio::select! {
                         () = run(relay, activities, &connection, &figures, &stop) => {}
-                        () = report_readiness(connection.clone(), &cores) => {}
+                        () = report_readiness(connection.clone(), &readiness) => {}
                     }
                 }
                 Err(error) => tracing::error!(%error, "the relay can't start"),
@@ -77,26 +76,20 @@ pub(crate) fn start<L: Log>(parts: Parts<L>, stop: CancellationToken) -> anyhow:
     Builder::new().name("relay".to_owned()).spawn(body).context("the relay's thread can't be started")
 }
 
-/// What `/readyz` reports about Redis.
-pub(crate) fn readiness(checked: Result<(), impl Display>) -> Control {
-    Control::NotReady(checked.err().map(|why| why.to_string()).into_iter().collect())
-}
-
-/// Checks every [`CHECK_EVERY`] whether Redis can be written, and passes the result to the cores.
-async fn report_readiness(connection: Connection, cores: &[mpsc::Sender<Control>]) {
+/// Checks every [`CHECK_EVERY`] whether Redis can be written, and reports the result to `/readyz`.
+async fn report_readiness(connection: Connection, part: &Part) {
     let mut was_writable = true;
     loop {
-        let checked = connection.check().await;
+        let checked = connection.check().await.map_err(|reason| reason.to_string());
         match (was_writable, &checked) {
             (true, Err(reason)) => tracing::error!(%reason, "Redis can't be written; /readyz answers 503"),
             (false, Ok(())) => tracing::warn!("Redis can be written again"),
             (true, Ok(())) | (false, Err(_)) => {}
         }
         was_writable = checked.is_ok();
-        let control = readiness(checked);
-        for core in cores {
-            // A core that has ended needs no news.
-            drop(core.send(control.clone()).await);
+        match checked {
+            Ok(()) => part.ready(),
+            Err(reason) => part.not_ready(&reason),
         }
         tokio::time::sleep(CHECK_EVERY).await;
     }

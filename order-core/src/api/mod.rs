@@ -92,9 +92,13 @@ pub const LIMITED: Routes = Routes {
     free: &["/api/v1/payments/{method}/notify", "/images/{image_id}"],
 };
 
+/// The document of the gateway's API. The gateway has no room for a page; its tests compare the file with its routes.
+const GATEWAY_DOCUMENT: &str = include_str!("../../../gateway/core/src/openapi.json");
+
 /// The API's paths, the document that describes them, and the page that shows it.
 pub fn router(api: Api) -> Router {
-    let about = "What shoppers ask of the mall. Ids are decimal strings, money is whole cents, times are RFC 3339.";
+    let about = "What shoppers ask of the mall. Ids are decimal strings, money is whole cents, times are RFC 3339. \
+                 The API of the flash sale, which the gateway serves, is at /docs/gateway.";
     let tokens = "The `access_token` of `POST /api/v1/sessions`.";
     let document = openapi::document("Mall", about, ("shopper", tokens));
     let (router, document) = OpenApiRouter::with_openapi(document)
@@ -124,7 +128,7 @@ pub fn router(api: Api) -> Router {
         .routes(routes!(images::one))
         .with_state(api)
         .split_for_parts();
-    openapi::with_document(router, document, LIMITED.free)
+    openapi::with_document(router, document, LIMITED.free).merge(openapi::other_document("gateway", GATEWAY_DOCUMENT))
 }
 
 /// Who asks.

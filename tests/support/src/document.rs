@@ -13,8 +13,16 @@ use tower::ServiceExt;
 use super::hostile::peer;
 
 /// What the document itself is served by.
-const OWN: [&str; 5] =
-    ["/openapi.json", "/docs", "/docs/start.js", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"];
+const OWN: [&str; 8] = [
+    "/openapi.json",
+    "/docs",
+    "/docs/start.js",
+    "/docs/swagger-ui.css",
+    "/docs/swagger-ui-bundle.js",
+    "/openapi/gateway.json",
+    "/docs/gateway",
+    "/docs/gateway.js",
+];
 /// How axum writes down where nothing is routed.
 const FALLBACK: [&str; 2] = ["/", "/{*__private__axum_fallback}"];
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];

@@ -1,5 +1,5 @@
-//! What this core knows of sales and orders. It follows the log: activities, the ledger's journal
-//! and order events, each in order; what the ledger answers this core itself comes a moment earlier.
+//! What this core knows about sales and orders. It follows the log (activities, the ledger's journal and order events,
+//! each in order), and learns from the ledger's replies to this core, which come a moment earlier.
 
 mod orders;
 mod sale;
@@ -21,8 +21,7 @@ pub(crate) use view::{Rfc3339Ms, detail, list_end, list_item, list_start, status
 
 use orders::Orders;
 
-/// How much one core remembers. What does not fit is forgotten, oldest first, and then asked of the
-/// ledger instead of being answered here.
+/// How much one core remembers. What does not fit is forgotten, oldest first; the ledger is asked about it then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BoardLimits {
     /// Activities; those that end first go first.
@@ -32,7 +31,7 @@ pub struct BoardLimits {
     /// Orders whose status can be asked for.
     pub orders_max: usize,
     /// Users of all sales together that admins allowed or blocked. A sale whose users do not fit is
-    /// refused as unavailable: somebody who was blocked must not come in because he was forgotten.
+    /// refused as unavailable: a blocked user must stay blocked even when the list overflows.
     pub rules_max: usize,
 }
 
@@ -47,9 +46,9 @@ impl Default for BoardLimits {
 pub(crate) struct Board {
     limits: BoardLimits,
     sales: HashMap<ActivityId, Sale, FixedState>,
-    /// Who is forgotten first: by end, then id.
+    /// The order in which sales are forgotten: by end, then id.
     by_end: BTreeSet<(u64, ActivityId)>,
-    /// What is listed: by start, then id.
+    /// The order of lists: by start, then id.
     by_start: BTreeSet<(u64, ActivityId)>,
     /// Sales that ask for a challenge.
     captchas: BTreeSet<ActivityId>,
@@ -132,7 +131,7 @@ impl Board {
         true
     }
 
-    /// What an admin said of a user.
+    /// An admin's rule for a user.
     pub(crate) fn handle_rule(&mut self, rule: EntryRule) {
         let sale = self.sales.entry(rule.activity).or_default();
         self.by_end.insert((sale.ends_at_ms(), rule.activity));
@@ -187,7 +186,7 @@ impl Board {
         }
     }
 
-    /// What the ledger answered to `asked`.
+    /// The ledger's reply to `asked`.
     pub(crate) fn handle_reply<'a>(
         &mut self,
         activity: ActivityId,
@@ -236,7 +235,7 @@ impl Board {
         }
     }
 
-    /// What the sale wants shown, and whether the user is known to have bought.
+    /// What the sale requires for entry, and whether the user is known to have bought.
     pub(crate) fn door(&self, activity: ActivityId, user: UserId) -> (Door, bool) {
         let sale = self.sale(activity);
         sale.map_or((Door::Open, false), |(known, sale)| (known.admission.door, sale.has_buyer(user)))

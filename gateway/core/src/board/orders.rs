@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use contract::{OrderId, UserId, record::OrderStatus};
 use foldhash::fast::FixedState;
 
-/// Where an order stands, in the order in which an order gets there. Only forward: a record that
-/// comes again changes nothing, and a payment outlasts a closing that it overtook.
+/// The status of an order. Orders move only forward in this list: a repeated record changes nothing, and `paid` is kept
+/// when an older record of a closing arrives later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Status {
     Queued,
@@ -27,7 +27,7 @@ impl Status {
         }
     }
 
-    /// Nothing is expected to follow.
+    /// Whether no further status is expected.
     pub(crate) const fn is_final(self) -> bool {
         match self {
             Self::Queued | Self::Created => false,
@@ -54,7 +54,7 @@ pub(crate) struct Order {
     pub status: Status,
 }
 
-/// The orders heard of last.
+/// The latest orders.
 #[derive(Debug)]
 pub(super) struct Orders {
     known: HashMap<OrderId, Order, FixedState>,

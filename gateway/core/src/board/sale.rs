@@ -1,10 +1,10 @@
-//! One sale as the journal tells it, and what can be refused without asking the ledger.
+//! One sale as the journal records it, and what can be refused without asking the ledger.
 //!
 //! A refusal given here must be the one the ledger would give. A repeat gets its first answer even
-//! after the last unit or the last minute, so nothing is refused to somebody who may have bought:
+//! after the last unit or the last minute, so nothing is refused to a user who may have bought:
 //! - known buyers are never refused here, and stay known after their units went back;
 //! - a flag counts only once the journal was read up to the ledger's `seq` at the time the flag was
-//!   set. After it nobody could buy, before it every buyer is on the journal;
+//!   set. No purchase is possible after it, and every earlier buyer is on the journal;
 //! - where the journal was not read from its first entry without a gap, nothing is refused.
 
 use std::collections::{HashMap, HashSet};
@@ -54,11 +54,11 @@ pub(crate) struct Sale {
     sold_out: Option<SoldOut>,
     /// The end of the sale as the journal has it; `None` where that was not read.
     ledger_ends_at_ms: Option<u64>,
-    /// The ledger's `seq` when it said that the sale is over: whoever bought is on the journal before it.
+    /// The ledger's `seq` when it reported the end of the sale. Every buyer is on the journal before it.
     ended_at_seq: Option<u64>,
-    /// The last word on users that the admins named.
+    /// The latest rule of each user for whom an admin set one.
     rules: HashMap<UserId, EntryRule, FixedState>,
-    /// There were more of them than are kept: nobody can be told from somebody who was blocked.
+    /// There were more rules than are kept, so any user may be a blocked one.
     rules_lost: bool,
 }
 
@@ -133,7 +133,7 @@ impl Sale {
         }
     }
 
-    /// Whether the sale is over by its admin's word, and not by the end that its ledger is known to have.
+    /// Whether the admin has ended the sale before the end that its ledger is known to have.
     pub(super) fn is_ended_early(&self, activity: &Activity, wall_ms: u64) -> bool {
         let ends_at_ms = activity.rules.ends_at_ms;
         wall_ms >= ends_at_ms && self.ledger_ends_at_ms.is_none_or(|ledgers| ledgers > ends_at_ms)
@@ -163,13 +163,13 @@ impl Sale {
         self.whole && self.buyers.insert(user)
     }
 
-    /// Forgets who bought, and with it the right to refuse. How many they were.
+    /// Forgets the buyers; from now on nothing is refused here. Returns how many there were.
     pub(super) fn forget_buyers(&mut self) -> usize {
         self.whole = false;
         std::mem::replace(&mut self.buyers, HashSet::with_hasher(FixedState::default())).len()
     }
 
-    /// Takes what an admin said of a user; an older word changes nothing. Whether there is one more to keep.
+    /// Takes an admin's rule for a user; an older version changes nothing. Whether there is one more rule to keep.
     pub(super) fn handle_rule(&mut self, rule: EntryRule) -> bool {
         let known = self.rules.get(&rule.user);
         if known.is_some_and(|known| known.version >= rule.version) {
@@ -178,7 +178,7 @@ impl Sale {
         self.rules.insert(rule.user, rule).is_none()
     }
 
-    /// Forgets who was named, and with it the right to let anybody in. How many they were.
+    /// Forgets the rules; from now on no user is let in. Returns how many there were.
     pub(super) fn forget_rules(&mut self) -> usize {
         self.rules_lost = true;
         std::mem::replace(&mut self.rules, HashMap::with_hasher(FixedState::default())).len()
@@ -189,7 +189,7 @@ impl Sale {
         self.buyers.contains(&user)
     }
 
-    /// The refusal of a user who may not take part, or of everybody while the sale is paused.
+    /// The refusal of a user who may not take part, or of all users while the sale is paused.
     fn shut(&self, activity: &Activity, user: UserId) -> Option<Answer> {
         let admission = activity.admission;
         if admission.paused {
@@ -238,7 +238,7 @@ impl Sale {
     }
 }
 
-/// The stock after `entry`; `None` where it can't be told, until the ledger or the journal tells it again.
+/// The stock after `entry`; `None` if it can't be known until the ledger or the journal reports it again.
 fn level_after(before: Option<Level>, entry: &Entry) -> Option<Level> {
     if let Event::Opened { stock, .. } = entry.event {
         return Some(Level { seq: entry.seq, available: stock, total: stock });

@@ -1,4 +1,4 @@
-//! One thread's gateway.
+//! The gateway of one thread.
 
 mod connections;
 mod decision;
@@ -18,6 +18,7 @@ use contract::{
 };
 
 pub(crate) use self::connections::ConnectionCounts;
+pub use self::handlers::{PartReason, Readiness};
 use self::{connections::Connections, handlers::Handlers, service::Service};
 use crate::{
     Limits, Now, Request,
@@ -28,7 +29,7 @@ use crate::{
     tickets::Captcha,
 };
 
-/// No connection is taken now: too many are open, or the core drains. The shell closes it.
+/// The core takes no connection now, because too many are open or because it drains. The shell closes the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionRefused;
 
@@ -49,7 +50,7 @@ pub enum Next {
     Close,
 }
 
-/// What a core is told by its process. Of the log's topics every core gets every record, in order.
+/// A message from the process to each of its cores. Every core gets every record of the log's topics, in order.
 #[derive(Debug, Clone)]
 pub enum Control {
     /// A record of [`contract::topic::ACTIVITIES`].
@@ -60,14 +61,13 @@ pub enum Control {
     Entries(Arc<[Entry]>),
     /// Records of [`contract::topic::ORDER_EVENTS`].
     OrderEvents(Arc<[OrderEvent]>),
-    /// All that the log held when the core was made has been given to it: it may serve.
+    /// The core has received everything that was on the log when it was made, and may serve.
     CaughtUp,
-    /// Why the rest of the process is not ready; empty where it is.
-    NotReady(Arc<[String]>),
+    /// The readiness of the rest of the process.
+    Readiness(Readiness),
     /// The lease of the core's worker id was extended, epoch milliseconds.
     LeaseUntil(u64),
-    /// Pictures that [`Core::poll_captchas`] asked for, in as many messages as it took; an empty one where
-    /// no more of them come.
+    /// Captcha images that [`Core::poll_captchas`] requested, in any number of messages; an empty one if no more come.
     Captchas(Vec<Captcha>),
     /// No new connections; those that are open close after their current request.
     Drain,
@@ -86,7 +86,7 @@ pub enum Control {
 ///    [`Next::Wait`] or [`Next::Close`];
 /// 6. [`Core::poll_timeout`]: when to call [`Core::handle_timeout`] next.
 ///
-/// `now` never goes back in `mono`. Input is used up or kept here, so a driver only reads when told to;
+/// `now` never goes back in `mono`. Input is used or kept here, so a driver reads only after [`Next::Read`];
 /// a read of at most 16 KiB at a time bounds what is kept for a connection to 96 KiB.
 #[derive(Debug)]
 pub struct Core {
@@ -234,7 +234,7 @@ impl Core {
             Control::Entries(entries) => self.handlers.handle_entries(&entries),
             Control::OrderEvents(events) => self.handlers.handle_order_events(&events),
             Control::CaughtUp => self.handlers.handle_caught_up(),
-            Control::NotReady(reasons) => self.handlers.handle_not_ready(reasons),
+            Control::Readiness(readiness) => self.handlers.handle_readiness(readiness),
             Control::LeaseUntil(until_ms) => self.handlers.handle_lease(until_ms),
             Control::Captchas(captchas) => self.handlers.handle_captchas(captchas),
             Control::Drain => {

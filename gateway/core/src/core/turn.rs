@@ -66,7 +66,7 @@ impl AnswerWriter {
     }
 }
 
-/// What a client is told about the units that it got.
+/// The units that are held for a client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Accepted {
     pub order: OrderId,

@@ -9,7 +9,7 @@ use crate::answer::Answer;
 /// Hex digits of a chunk's size; beyond it 400.
 const SIZE_DIGITS_MAX: u8 = 8;
 
-/// Where the decoder stands.
+/// The state of the decoder.
 #[derive(Debug, Clone, Copy)]
 enum State {
     Size {
@@ -104,7 +104,7 @@ impl Chunked {
 }
 
 impl State {
-    /// Blanks beside an extension's semicolon or equals sign, which RFC 9112 section 7.1.1 would bear, are
+    /// Blanks around an extension's semicolon or equals sign, which RFC 9112 section 7.1.1 tolerates, are
     /// refused like any other.
     fn after(self, byte: u8) -> Result<Self, Answer> {
         let next = match (self, byte) {

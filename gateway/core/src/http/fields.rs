@@ -5,8 +5,8 @@ use httparse::Header;
 use super::target::is_host;
 use crate::answer::Answer;
 
-/// Where each field stands that someone asks for. A field that has one value and comes twice is refused
-/// (RFC 9110 section 5.3): whoever reads the other one means another request.
+/// The fields that the gateway uses. A field that may have only one value and comes twice is refused (RFC 9110 section
+/// 5.3): another server could use the other value and see a different request.
 #[derive(Debug, Default)]
 pub(crate) struct Fields<'b> {
     pub authorization: Option<&'b [u8]>,
@@ -38,7 +38,7 @@ impl<'b> Fields<'b> {
     }
 
     fn take(&mut self, name: &str, value: &'b [u8]) -> Result<(), Answer> {
-        // The length tells most names apart without looking at them.
+        // The length alone distinguishes most names.
         let name = name.as_bytes();
         let slot = match name.len() {
             4 if is(name, b"host") => &mut self.host,

@@ -26,7 +26,7 @@ impl HeadScan {
 
     /// The head's length once all of it is in `input`, which always begins at the same byte.
     pub(super) fn advance(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, Answer> {
-        // What does not begin as a method is no request, however it goes on.
+        // Without a method at its start it is not a request, whatever follows.
         if input.first().is_some_and(|byte| !is_token(*byte)) {
             return Err(Answer::BadRequest);
         }
@@ -34,7 +34,7 @@ impl HeadScan {
             let unseen = input.get(self.at..).unwrap_or_default();
             let found = memchr::memchr2(b'\r', b'\n', unseen).map(|offset| self.at + offset);
             let end = found.and_then(|at| input.get(at..)).unwrap_or_default();
-            // Where the line feed stands, or would at the earliest.
+            // The position of the line feed, or the earliest one that is possible.
             let reached = match (found, end) {
                 (Some(cr), [b'\r', ..]) => cr + 1,
                 (Some(lf), _) => lf,
@@ -135,7 +135,7 @@ impl<'b> Head<'b> {
         Self::check(method, target, version == 0, request.headers, limits)
     }
 
-    /// Takes a head that somebody else has parsed. How long its body must be.
+    /// Checks a head that is parsed already. Returns the length of its body as well.
     pub(crate) fn from_request(request: &Request<'b>, limits: &Limits) -> Result<(Self, usize), Answer> {
         measure(request, limits)?;
         let head = Self::check(request.method, request.target, request.http_1_0, request.headers, limits)?;

@@ -35,7 +35,7 @@ pub const CHUNKED_WIRE_BYTES_MAX: usize = 64 * 1024;
 const _: () = assert!(LINE_BYTES_MAX <= HEAD_BYTES_MAX, "a line is part of a head");
 const _: () = assert!(BODY_BYTES_MAX <= CHUNKED_WIRE_BYTES_MAX, "chunks only add bytes to a body");
 
-/// A request that somebody else has parsed, for drivers that own the parser. The body must be what
+/// A request that is parsed already, for drivers that have their own parser. The body must be what
 /// its one `Content-Length` says; chunked bodies are refused, because who decoded them is not known, and
 /// so is `Expect`, because who would send the 100 is not.
 #[derive(Debug, Clone, Copy)]

@@ -48,7 +48,7 @@ impl Receiver {
     }
 
     /// Bytes to pass over before the request: one empty line (RFC 9112 section 2.2). `None` where that
-    /// can't be told yet.
+    /// can't be known yet.
     pub(crate) fn skip_empty_line(&mut self, input: &[u8]) -> Option<usize> {
         if self.in_body() || self.skipped_empty_line {
             return Some(0);

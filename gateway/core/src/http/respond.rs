@@ -15,7 +15,7 @@ pub(crate) enum Persist {
     Close,
 }
 
-/// Where a client stands in its limit.
+/// The state of a client's limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RateState {
     /// Requests that may come at once.
@@ -47,9 +47,9 @@ pub(crate) struct Headers<'a> {
     pub retry_after_s: Option<u64>,
     /// The sealed challenge whose picture the body is.
     pub challenge: Option<&'a str>,
-    /// Anybody may keep the answer for a second; else nobody may.
+    /// Caches may keep the answer for a second; otherwise they must not keep it.
     pub public_1_s: bool,
-    /// The body comes in chunks later; no length is told.
+    /// The body follows in chunks, so there is no length.
     pub streams: bool,
 }
 
@@ -102,8 +102,8 @@ pub(crate) fn respond(out: &mut Vec<u8>, exchange: &Exchange, answer: Answer, he
     }
 }
 
-/// `RateLimit-*` as draft-ietf-httpapi-ratelimit-headers-06 has them. A 202 tells what never
-/// changes only, so that a repeat has the same bytes.
+/// `RateLimit-*` as draft-ietf-httpapi-ratelimit-headers-06 has them. A 202 has only what never
+/// changes, so that a repeat has the same bytes.
 fn put_rate(out: &mut Vec<u8>, exchange: &Exchange, answer: Answer) {
     let Some(rate) = exchange.rate else { return };
     put_number(out, b"ratelimit-limit: ", u64::from(rate.limit));
@@ -113,7 +113,7 @@ fn put_rate(out: &mut Vec<u8>, exchange: &Exchange, answer: Answer) {
     }
 }
 
-/// Appends a refusal as RFC 9457 has it. `detail` stands in for the answer's own sentence.
+/// Appends a refusal as RFC 9457 has it. `detail` replaces the answer's own text.
 pub(crate) fn problem(
     out: &mut Vec<u8>,
     exchange: &Exchange,

@@ -18,7 +18,7 @@ pub(super) const fn is_text(byte: u8) -> bool {
 /// A set of bytes.
 pub(super) type Set = [bool; 256];
 
-/// The bytes that stand for themselves (`is_plain`), and those of `more`, without those of `less`.
+/// The bytes that need no escape (`is_plain`), and those of `more`, without those of `less`.
 pub(super) const fn plain_and(more: &[u8], less: &[u8]) -> Set {
     let (mut set, mut byte) = ([false; 256], 0_u8);
     while byte < 0x80 {
@@ -50,7 +50,7 @@ pub(super) fn is_escaped(bytes: &[u8], set: &Set) -> bool {
     true
 }
 
-/// `unreserved` and `sub-delims`: what stands for itself in every part of a URI (RFC 3986 section 2).
+/// `unreserved` and `sub-delims`: what needs no escape in any part of a URI (RFC 3986 section 2).
 const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(

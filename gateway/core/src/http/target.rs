@@ -65,9 +65,9 @@ fn host_and_port(value: &[u8]) -> (&[u8], &[u8]) {
     value.split_at_checked(host_len.unwrap_or(value.len())).unwrap_or((value, b""))
 }
 
-/// `uri-host [ ":" port ]` by its characters (RFC 9110 section 7.2); nothing, a user or a list is none.
+/// `uri-host [ ":" port ]` by its characters (RFC 9110 section 7.2); an empty value, user information and a list are invalid.
 pub(super) fn is_host(value: &[u8]) -> bool {
-    // A comma would make two hosts of one for whoever takes the field for a list.
+    // A server that treats the field as a list would see two hosts at a comma.
     static SET: Set = plain_and(b"", b",");
     let (host, port) = host_and_port(value);
     let is_named = match host {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gateway_core::{Answer, Control, Rate};
+use gateway_core::{Answer, Control, PartReason, Rate, Readiness};
 
 use crate::world::{HOUR_MS, START_MS, TERMS, World, activity, buy, get, get_as, post, token, user};
 
@@ -94,10 +94,22 @@ fn nothing_is_sold_before_the_log_was_read() {
     world.control(Control::Activity(activity(1, TERMS)));
     world.control(Control::CaughtUp);
     assert_eq!(ready(&mut world), (200, 0));
-    world.control(Control::NotReady(Arc::from(["order-core is starting".to_owned()])));
+    let part = |part: &str, reason: &str| PartReason { part: part.to_owned(), reason: reason.to_owned() };
+    let reasons = Arc::from([part("order-core", "starting")]);
+    let warnings = Arc::from([part("journal", "a sale is parked")]);
+    world.control(Control::Readiness(Readiness { reasons, warnings }));
     assert_eq!(ready(&mut world), (503, 1));
+    assert_eq!(
+        world.ask(get("/readyz", "")).json(),
+        serde_json::json!({
+            "ready": false,
+            "reasons": [{"part": "order-core", "reason": "starting"}],
+            "warnings": [{"part": "journal", "reason": "a sale is parked"}],
+        }),
+        "the same members as the services have",
+    );
     assert_eq!(world.ask(buy(1, "a")).status, 202, "what others lack does not stop the sale");
-    world.control(Control::NotReady(Arc::from([])));
+    world.control(Control::Readiness(Readiness::default()));
     assert!(world.core.is_ready());
 }
 

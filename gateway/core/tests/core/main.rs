@@ -11,6 +11,7 @@ mod desync;
 mod entry;
 #[path = "../http_table/cases.rs"]
 mod http_table;
+mod openapi;
 mod orders;
 mod sale;
 mod table;

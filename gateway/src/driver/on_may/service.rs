@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 /// What is answered on one connection before it is closed. may_minihttp keeps what a client does not read, and
 /// takes the next request all the same; so this is what a client can make it keep.
 const ANSWERS_BYTES_MAX: usize = 1024 * 1024;
-/// may_minihttp has room for so many.
+/// may_minihttp's limit.
 const HEADERS_MAX: usize = 16;
 
 /// A request on its way to the core thread.
@@ -56,7 +56,7 @@ pub(super) struct AnswerBytes {
 /// Why the core has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NoAnswer {
-    /// What came is no request, or stands behind the connection's last one.
+    /// Not a request, or it follows the connection's last request.
     Malformed,
     /// There are too many connections, or too few descriptors for this one, or the server ends.
     Unavailable,
@@ -87,7 +87,7 @@ impl Service {
         Self { socket, limits, asks, answered, head: String::new(), bytes: 0, closing }
     }
 
-    /// The core's answer, or why there is none: the connection is at its end, and nothing on it is a request any more.
+    /// The core's answer, or why there is none; the connection ends then.
     fn ask(&mut self, request: may_minihttp::Request<'_, '_, '_>) -> Result<AnswerBytes, NoAnswer> {
         if self.socket.is_none() {
             return Err(NoAnswer::Unavailable);

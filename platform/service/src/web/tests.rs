@@ -129,8 +129,12 @@ async fn paths_and_queries() {
 async fn the_document_and_the_page_that_shows_it() {
     let document = openapi::document("Shop", "A shop.", ("shopper", "Signed in."));
     let router = openapi::with_document(Router::new(), document, &[]);
+    let router = router.merge(openapi::other_document("cellar", "{\"openapi\":\"3.1.0\"}"));
     for (path, kind, encoding, begins) in [
         ("/openapi.json", "application/json", None, b"{\"" as &[u8]),
+        ("/openapi/cellar.json", "application/json", None, b"{\"openapi\":\"3.1.0\"}"),
+        ("/docs/cellar", "text/html; charset=utf-8", None, b"<!doctype html>"),
+        ("/docs/cellar.js", "text/javascript; charset=utf-8", None, b"SwaggerUIBundle({ url: '/openapi/cellar.json'"),
         ("/docs", "text/html; charset=utf-8", None, b"<!doctype html>"),
         ("/docs/start.js", "text/javascript; charset=utf-8", None, b"SwaggerUIBundle"),
         ("/docs/swagger-ui.css", "text/css; charset=utf-8", Some("gzip"), b"\x1f\x8b\x08"),

@@ -120,7 +120,7 @@ impl Connection {
         !std::mem::replace(&mut self.announced, true)
     }
 
-    /// The driver has been told to poll it.
+    /// Its driver is about to poll it.
     pub(super) fn end_announcement(&mut self) {
         assert!(self.announced, "a connection was announced twice");
         self.announced = false;

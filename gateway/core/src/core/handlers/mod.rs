@@ -14,6 +14,7 @@ use contract::{
     snowflake::Snowflake,
     stock::{BatchReply, Entry},
 };
+use serde::Serialize;
 
 use super::{
     decision::Decision,
@@ -41,9 +42,26 @@ pub(super) struct Handlers {
     nonces_drawn: u64,
     caught_up: bool,
     draining: bool,
-    /// Why the rest of the process is not ready.
-    not_ready: Arc<[String]>,
+    readiness: Readiness,
     refused_locally: u64,
+}
+
+/// The readiness of the rest of the process, as `/readyz` shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Why it is not ready; empty if it is.
+    pub reasons: Arc<[PartReason]>,
+    /// What an operator must look at although the process serves.
+    pub warnings: Arc<[PartReason]>,
+}
+
+/// A part of the process, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartReason {
+    /// The part's name.
+    pub part: String,
+    /// A sentence for people.
+    pub reason: String,
 }
 
 impl Handlers {
@@ -57,14 +75,14 @@ impl Handlers {
             nonces_drawn: 0,
             caught_up: false,
             draining: false,
-            not_ready: Arc::from([]),
+            readiness: Readiness::default(),
             refused_locally: 0,
         }
     }
 
     /// Whether `/readyz` answers 200.
     pub(super) fn is_ready(&self) -> bool {
-        self.caught_up && !self.draining && self.not_ready.is_empty()
+        self.caught_up && !self.draining && self.readiness.reasons.is_empty()
     }
 
     /// Reservations that were refused without the ledger.
@@ -100,8 +118,8 @@ impl Handlers {
         self.gate.rebuild_id_filter(self.board.catalogue());
     }
 
-    pub(super) fn handle_not_ready(&mut self, reasons: Arc<[String]>) {
-        self.not_ready = reasons;
+    pub(super) fn handle_readiness(&mut self, readiness: Readiness) {
+        self.readiness = readiness;
     }
 
     pub(super) fn handle_lease(&mut self, until_ms: u64) {

@@ -3,7 +3,7 @@
 use contract::{ActivityId, SkuId};
 use serde_json::json;
 
-use super::{Handlers, Turn, WrittenAnswer};
+use super::{Handlers, PartReason, Turn, WrittenAnswer};
 use crate::{Answer, Now, board, http::Headers};
 
 /// Activities in one answer, where the client does not say.
@@ -75,16 +75,21 @@ impl Handlers {
 
     /// `GET /readyz`.
     pub(super) fn readyz(&mut self, turn: &mut Turn<'_, '_>) -> WrittenAnswer {
-        let mut reasons: Vec<&str> = Vec::new();
+        let own = |reason: &str| PartReason { part: "gateway".to_owned(), reason: reason.to_owned() };
+        let mut reasons = Vec::new();
         if !self.caught_up {
-            reasons.push("the log is not replayed yet");
+            reasons.push(own("the log is not replayed yet"));
         }
         if self.draining {
-            reasons.push("the process is shutting down");
+            reasons.push(own("the process is shutting down"));
         }
-        reasons.extend(self.not_ready.iter().map(String::as_str));
+        reasons.extend(self.readiness.reasons.iter().cloned());
         let is_ready = reasons.is_empty();
-        let body = json!({ "ready": is_ready, "reasons": reasons }).to_string();
+        let mut body = json!({ "ready": is_ready, "reasons": reasons });
+        if !self.readiness.warnings.is_empty() {
+            body["warnings"] = json!(&*self.readiness.warnings);
+        }
+        let body = body.to_string();
         let answer = if is_ready { Answer::Read } else { Answer::NotReady };
         let retry_after_s = (!is_ready).then_some(1);
         let headers = Headers { content_type: Some("application/json"), retry_after_s, ..Headers::default() };

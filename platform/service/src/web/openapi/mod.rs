@@ -15,6 +15,7 @@ use utoipa::{
     },
 };
 
+pub use page::other_document;
 pub use params::{IdempotencyKey, IfMatch};
 
 const PROBLEM: &str = "application/problem+json";

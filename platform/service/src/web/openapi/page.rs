@@ -43,6 +43,18 @@ pub(super) fn routes(document: &OpenApi) -> Router {
         .route("/docs/swagger-ui-bundle.js", vendored(JAVASCRIPT, "swagger-ui-bundle.js"))
 }
 
+/// `/openapi/NAME.json`, and `/docs/NAME` with the same Swagger UI: the document of another server of the mall. It needs
+/// the routes of [`super::with_document`], which serve Swagger UI itself.
+pub fn other_document(name: &str, document: &'static str) -> Router {
+    let (json, start) = (format!("/openapi/{name}.json"), format!("/docs/{name}.js"));
+    let page = PAGE.replace("/docs/start.js", &start);
+    let script = START.replace("/openapi.json", &json);
+    Router::new()
+        .route(&json, fixed("application/json", "no-cache", Bytes::from_static(document.as_bytes())))
+        .route(&format!("/docs/{name}"), fixed("text/html; charset=utf-8", FRESH, Bytes::from(page)))
+        .route(&start, fixed(JAVASCRIPT, FRESH, Bytes::from(script)))
+}
+
 /// A route that always answers the same.
 fn fixed<S: Clone + Send + Sync + 'static>(
     kind: &'static str,
