@@ -172,17 +172,44 @@ fn put_number(out: &mut Vec<u8>, name: &[u8], value: u64) {
     put(out, b"\r\n");
 }
 
-/// Appends `value` in decimal.
+/// The decimal digits of 0 to 99.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < pairs.len() {
+        pairs[number] = [DIGITS[number / 10], DIGITS[number % 10]];
+        number += 1;
+    }
+    pairs
+};
+
+/// Appends `value` in decimal, two digits at a time: divisions are what it costs.
 pub(crate) fn put_decimal(out: &mut Vec<u8>, mut value: u64) {
     let mut digits = [0_u8; 20];
     let mut at = digits.len();
-    loop {
+    while value >= 10 {
+        at -= 2;
+        digits[at..at + 2].copy_from_slice(&PAIRS[(value % 100) as usize]);
+        value /= 100;
+    }
+    if value > 0 || at == digits.len() {
         at -= 1;
         digits[at] = DIGITS[(value % 10) as usize];
-        value /= 10;
-        if value == 0 {
-            break;
-        }
     }
     put(out, &digits[at..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals() {
+        let powers = (0..20).map(|power| 10_u64.pow(power)).flat_map(|power| [power - 1, power, power + 1]);
+        for value in (0..2_000).chain(powers).chain([u64::MAX - 1, u64::MAX]) {
+            let mut out = b"x".to_vec();
+            put_decimal(&mut out, value);
+            assert_eq!(out, format!("x{value}").into_bytes());
+        }
+    }
 }
