@@ -7,6 +7,7 @@ mod search;
 
 use std::{net::SocketAddr, sync::LazyLock};
 
+use ::search::SearchIndex as _;
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -106,8 +107,13 @@ impl TestApp {
         let clock = HandClock::new();
         let shelf = Shelf::new(store.clone()).await.unwrap();
         let images = Images::open(&config().images, &directory.path().join("images"), "http://shop").unwrap();
-        let index = directory.path().join("search");
-        let index = ::search::Embedded::open(&index, ::search::Analyzer::new(::search::Synonyms::default())).unwrap();
+        let path = directory.path().join("search");
+        // A test that brings an index has the state of that one.
+        let is_new = !path.exists();
+        let index = ::search::Embedded::open(&path, ::search::Analyzer::new(::search::Synonyms::default())).unwrap();
+        if is_new {
+            index.rebuild().unwrap().finish(None).unwrap();
+        }
         let parts = ((store.clone(), carts, shelf.clone(), Search::new(index)), providers, images.clone());
         let windows = Windows::Local(LocalWindows::default());
         let signing = (Passwords::new(COST).unwrap(), WrongTries::new(windows, &config().limits, "shoppers"));

@@ -156,10 +156,9 @@ async fn support_order(store: &Store, sku: SkuId) -> contract::OrderId {
     };
     let goods = store::Goods::Items([(sku, 1)].into());
     let new = store::NewOrder { user, address: address.address_id, goods, request: None };
-    match store.place_order(&new, 1).await.unwrap() {
-        store::Placed::Placed(order) => order.id,
-        other => panic!("{other:?}"),
-    }
+    let placed = store.place_order(&new, 1).await.unwrap();
+    let store::Placed::Placed(order) = placed else { panic!("{placed:?}") };
+    order.id
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ impl Fixture for Place {
         let mut tx = store.begin_write().await.unwrap();
         for sql in [
             "INSERT INTO categories VALUES (1, NULL, 'c', 0, 1, 0)",
-            "INSERT INTO products VALUES (1, 1, 'p', '', '', '[]', 1, 1, 0)",
+            "INSERT INTO products (id, category_id, title, subtitle, description, image_ids, on_shelf, version, created_at_ms) VALUES (1, 1, 'p', '', '', '[]', 1, 1, 0)",
             "INSERT INTO skus VALUES (7, 1, '{}', 100, 100, 1, 0)",
         ] {
             sqlx::query(sql).execute(&mut *tx).await.unwrap();

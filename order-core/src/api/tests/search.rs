@@ -114,7 +114,10 @@ async fn what_is_no_search_is_named_and_never_a_query_language() {
 
 #[tokio::test]
 async fn without_an_index_only_search_is_away() {
-    let app = TestApp::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("search")).unwrap();
+    let store = Store::open(&directory.path().join("mall.db"), ids(), Settings::new(60_000)).await.unwrap();
+    let app = TestApp::over(store, directory).await;
     for path in ["/api/v1/search?q=a", "/api/v1/search/suggest?q=a"] {
         let (status, problem) = app.send("GET", path, None, None).await;
         assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")), "{problem}");

@@ -19,7 +19,7 @@ async fn classifies(place: &Place) {
     };
     let mut rows = vec![
         "INSERT INTO categories VALUES (1, NULL, 'twice', 0, 1, 0)",
-        "INSERT INTO products VALUES (2, 404, 'without a category', '', '', '[]', 1, 1, 0)",
+        "INSERT INTO products (id, category_id, title, subtitle, description, image_ids, on_shelf, version, created_at_ms) VALUES (2, 404, 'without a category', '', '', '[]', 1, 1, 0)",
         "INSERT INTO categories VALUES (2, NULL, NULL, 0, 1, 0)",
         "UPDATE skus SET stock = stock - 101 WHERE id = 7",
     ];
