@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Gateway, order-core and admin as processes of their own, on Redis, Kafka and MariaDB from services.sh.
+# Gateway, order-core and admin as processes of their own, on Redis, Kafka, MariaDB and Elasticsearch from services.sh.
 # GATEWAYS=n runs n gateways, the second at port 8083 and so on; RUNTIMES="monoio glommio" gives each a runtime, in
 # turn; PROFILE=p builds with another profile. Ctrl-C ends the processes; the services
 # stay until `make services-down`.

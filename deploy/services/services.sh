@@ -184,6 +184,7 @@ up() {
 MALL_REDIS__URL=redis://127.0.0.1:${port[redis]}
 MALL_KAFKA__BROKERS=127.0.0.1:${port[kafka]}
 MALL_DATABASE__URL=mysql://mall:mall@127.0.0.1:${port[mariadb]}/mall
+MALL_SEARCH__URL=http://127.0.0.1:${port[elasticsearch]}
 END
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
-use services::{Kafka, MariaDb, Redis};
+use services::{Elasticsearch, Kafka, MariaDb, Redis};
 use tempfile::TempDir;
 
 use crate::{
@@ -45,6 +45,7 @@ struct Full {
     redis: Redis,
     database: String,
     data: TempDir,
+    search: Elasticsearch,
     _mariadb: MariaDb,
 }
 
@@ -52,6 +53,7 @@ impl Full {
     /// Starts it all; `None`, said loudly, where a server is not to be had.
     fn start(gateways: usize) -> Option<Self> {
         let (kafka, redis, mariadb) = (Kafka::start()?, Redis::start()?, MariaDb::start()?);
+        let search = Elasticsearch::start()?;
         let place = String::new;
         let mut full = Self {
             gateways: Vec::new(),
@@ -62,6 +64,7 @@ impl Full {
             redis,
             database: mariadb.database(),
             data: tempfile::tempdir().unwrap(),
+            search,
             _mariadb: mariadb,
         };
         full.start_order_core();
@@ -76,11 +79,12 @@ impl Full {
     }
 
     fn role(&self, role: &str, settings: &[(&str, &str)]) -> (Process, [String; 1]) {
-        let (redis, brokers) = (self.redis.url(), self.kafka.brokers());
+        let (redis, brokers, search) = (self.redis.url(), self.kafka.brokers(), self.search.url());
         let servers = [
             ("MALL_REDIS__URL", redis.as_str()),
             ("MALL_KAFKA__BROKERS", &brokers),
             ("MALL_DATABASE__URL", &self.database),
+            ("MALL_SEARCH__URL", &search),
             ("MALL_REDIS__REPLY_TIMEOUT_MS", "300"),
         ];
         let mut command = command(self.data.path(), &servers);
