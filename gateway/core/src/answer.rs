@@ -41,6 +41,7 @@ answers! {
     TicketIssued 201 "ticket_issued" "an entry ticket was issued";
     Accepted 202 "accepted" "units are held for the user";
     Preflight 204 "options" "the methods that the path takes";
+    Shop 302 "shop" "the shop is at another address";
     NotModified 304 "not_modified" "the client's copy is current";
     BadRequest 400 "bad_request" "the request is not valid HTTP";
     InvalidToken 401 "invalid_token" "a valid bearer token is required";
@@ -96,6 +97,7 @@ impl Answer {
             | Self::TicketIssued
             | Self::Accepted
             | Self::Preflight
+            | Self::Shop
             | Self::NotModified
             | Self::InvalidToken
             | Self::NotStarted
@@ -153,6 +155,7 @@ statuses! {
     201 "Created";
     202 "Accepted";
     204 "No Content";
+    302 "Found";
     304 "Not Modified";
     400 "Bad Request";
     401 "Unauthorized";

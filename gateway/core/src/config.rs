@@ -33,6 +33,35 @@ pub struct Config {
     pub board: BoardLimits,
     /// Captcha images that are kept ready while a sale needs them.
     pub captchas_max: usize,
+    /// Where `GET /` leads; empty: there is nothing at that path.
+    pub shop_url: String,
+    /// Pages that may call from another origin.
+    pub origins: Vec<Origin>,
+}
+
+/// An origin whose pages may call (the Fetch standard, section 3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    name: &'static str,
+    /// The header lines of every answer to it.
+    lines: &'static str,
+}
+
+impl Origin {
+    /// The origin `name`, such as `https://shop.example`. Its text is never freed: answers of every core refer to it
+    /// for as long as the process lives.
+    pub fn new(name: &str) -> Self {
+        let lines = format!(
+            "access-control-allow-origin: {name}\r\nvary: origin\r\n\
+             access-control-expose-headers: challenge, etag, location, retry-after\r\n"
+        );
+        Self { name: name.to_owned().leak(), lines: lines.leak() }
+    }
+
+    /// The header lines for the origin `name`, if it is one of `origins`.
+    pub(crate) fn lines_for(origins: &[Self], name: &[u8]) -> Option<&'static str> {
+        origins.iter().find(|known| known.name.as_bytes() == name).map(|known| known.lines)
+    }
 }
 
 /// The keys that are derived from the shoppers' secret.
@@ -65,6 +94,8 @@ impl Config {
             gate: GateLimits::default(),
             board: BoardLimits::default(),
             captchas_max: 512,
+            shop_url: String::new(),
+            origins: Vec::new(),
         }
     }
 }

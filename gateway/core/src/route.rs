@@ -15,6 +15,7 @@ pub(crate) enum Route {
     Orders,
     Order(Option<OrderId>),
     OrderEvents(Option<OrderId>),
+    Shop,
     Ping,
     Healthz,
     Readyz,
@@ -25,6 +26,7 @@ impl Route {
     pub(crate) fn find(path: &str) -> Option<Self> {
         let Some(path) = path.strip_prefix("/api/v1/") else {
             return match path {
+                "/" => Some(Self::Shop),
                 "/ping" => Some(Self::Ping),
                 "/healthz" => Some(Self::Healthz),
                 "/readyz" => Some(Self::Readyz),
@@ -58,6 +60,7 @@ impl Route {
             | Self::Challenge(_)
             | Self::Order(_)
             | Self::OrderEvents(_)
+            | Self::Shop
             | Self::Ping
             | Self::Healthz
             | Self::Readyz
@@ -89,7 +92,8 @@ impl Route {
             | Self::Challenge(_)
             | Self::Orders
             | Self::Order(_)
-            | Self::OrderEvents(_) => false,
+            | Self::OrderEvents(_)
+            | Self::Shop => false,
         }
     }
 }
@@ -109,6 +113,7 @@ mod tests {
             Route::Orders => "/api/v1/seckill/orders",
             Route::Order(_) => "/api/v1/seckill/orders/{order_id}",
             Route::OrderEvents(_) => "/api/v1/seckill/orders/{order_id}/events",
+            Route::Shop => "/",
             Route::Ping => "/ping",
             Route::Healthz => "/healthz",
             Route::Readyz => "/readyz",
@@ -117,7 +122,7 @@ mod tests {
     }
 
     /// How many arms [`documented`] has.
-    const ROUTES: usize = 12;
+    const ROUTES: usize = 13;
 
     #[test]
     fn the_document_has_every_route_and_no_other_path() {
@@ -151,7 +156,7 @@ mod tests {
             ("/api/v1/seckill/orders/7/events/1", None),
             ("/api/v1/seckill", None),
             ("//ping", None),
-            ("/", None),
+            ("/", Some(Route::Shop)),
         ] {
             assert_eq!(Route::find(path), expect, "{path}");
         }

@@ -166,6 +166,11 @@ impl Turn<'_, '_> {
         self.refuse_with(Answer::RateLimited, None, &headers)
     }
 
+    /// Leads a browser that was given the gateway's address to the shop.
+    pub(super) fn redirect(&mut self, url: &str) -> WrittenAnswer {
+        self.write(Answer::Shop, &Headers { redirect: Some(url), ..Headers::default() }, b"")
+    }
+
     /// Answers `OPTIONS`.
     pub(super) fn say_options(&mut self, allow: &'static str) -> WrittenAnswer {
         self.write(Answer::Preflight, &Headers { allow: Some(allow), ..Headers::default() }, b"")

@@ -16,6 +16,7 @@ pub(crate) struct Fields<'b> {
     /// The last line of them: what the nearest proxy wrote.
     pub forwarded_for: Option<&'b [u8]>,
     pub traceparent: Option<&'b [u8]>,
+    pub origin: Option<&'b [u8]>,
     pub closes: bool,
     pub keeps_alive: bool,
     pub expects_continue: bool,
@@ -48,6 +49,10 @@ impl<'b> Fields<'b> {
             15 if is(name, b"idempotency-key") => &mut self.idempotency_key,
             17 if is(name, b"transfer-encoding") => &mut self.transfer_encoding,
             6 if is(name, b"expect") => return self.expect(value),
+            6 if is(name, b"origin") => {
+                self.origin = Some(value);
+                return Ok(());
+            }
             10 if is(name, b"connection") => {
                 self.connection(value);
                 return Ok(());

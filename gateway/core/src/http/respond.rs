@@ -35,6 +35,8 @@ pub(crate) struct Exchange {
     pub head_only: bool,
     pub trace_id: u128,
     pub rate: Option<RateState>,
+    /// The header lines for a page of another origin that may call.
+    pub cors: Option<&'static str>,
 }
 
 /// The headers that differ between answers.
@@ -44,6 +46,8 @@ pub(crate) struct Headers<'a> {
     pub allow: Option<&'static str>,
     pub etag: Option<&'a str>,
     pub location: Option<OrderId>,
+    /// Where the client should go instead.
+    pub redirect: Option<&'a str>,
     pub retry_after_s: Option<u64>,
     /// The sealed challenge whose picture the body is.
     pub challenge: Option<&'a str>,
@@ -52,6 +56,10 @@ pub(crate) struct Headers<'a> {
     /// The body follows in chunks, so there is no length.
     pub streams: bool,
 }
+
+/// What a page of an allowed origin may send, and for how long its browser may remember it.
+const PREFLIGHT: &[u8] = b"access-control-allow-methods: GET, POST\r\n\
+    access-control-allow-headers: authorization, content-type, idempotency-key\r\naccess-control-max-age: 600\r\n";
 
 /// Appends an answer whose body is `body`, part by part.
 pub(crate) fn respond(out: &mut Vec<u8>, exchange: &Exchange, answer: Answer, headers: &Headers<'_>, body: &[&[u8]]) {
@@ -79,6 +87,9 @@ pub(crate) fn respond(out: &mut Vec<u8>, exchange: &Exchange, answer: Answer, he
     if let Some(order) = headers.location {
         put_number(out, b"location: /api/v1/seckill/orders/", order.as_i64().unsigned_abs());
     }
+    if let Some(url) = headers.redirect {
+        put_line(out, b"location: ", url.as_bytes());
+    }
     if let Some(seconds) = headers.retry_after_s {
         put_number(out, b"retry-after: ", seconds);
     }
@@ -87,6 +98,12 @@ pub(crate) fn respond(out: &mut Vec<u8>, exchange: &Exchange, answer: Answer, he
     }
     if answer == Answer::InvalidToken {
         put_line(out, b"www-authenticate: ", b"Bearer");
+    }
+    if let Some(lines) = exchange.cors {
+        put(out, lines.as_bytes());
+        if answer == Answer::Preflight {
+            put(out, PREFLIGHT);
+        }
     }
     put_rate(out, exchange, answer);
     match exchange.persist {

@@ -4,6 +4,7 @@
 
 mod admission;
 mod allocations;
+mod browsers;
 mod bytes;
 mod corpus;
 mod cuts;

@@ -58,7 +58,7 @@ impl Connections {
         Self {
             connections: ConnectionTable::default(),
             timers: Timers::new(config.timeouts),
-            server: Server::new(config.streams_max, config.seed),
+            server: Server::new(config.streams_max, config.origins.clone(), config.seed),
             ready: VecDeque::new(),
             connections_max: config.connections_max,
             limits: config.http,

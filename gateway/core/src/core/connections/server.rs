@@ -9,7 +9,7 @@ use super::{
     streams::{Streams, event},
 };
 use crate::{
-    Answer,
+    Answer, Origin,
     core::{
         decision::{Decision, Follow},
         random::TraceIds,
@@ -36,16 +36,19 @@ pub(super) struct Server {
     traces: TraceIds,
     streams: Streams,
     metrics_asked: VecDeque<ConnId>,
+    /// Pages that may call from another origin.
+    origins: Vec<Origin>,
     draining: bool,
 }
 
 impl Server {
-    pub(super) fn new(streams_max: usize, seed: u64) -> Self {
+    pub(super) fn new(streams_max: usize, origins: Vec<Origin>, seed: u64) -> Self {
         Self {
             writer: AnswerWriter::default(),
             traces: TraceIds::new(seed),
             streams: Streams::new(streams_max),
             metrics_asked: VecDeque::new(),
+            origins,
             draining: false,
         }
     }
@@ -126,6 +129,7 @@ impl Server {
             head_only: head.method == Method::Head,
             trace_id: self.traces.of(fields.traceparent),
             rate: None,
+            cors: fields.origin.and_then(|origin| Origin::lines_for(&self.origins, origin)),
         }
     }
 
@@ -134,7 +138,8 @@ impl Server {
     pub(super) fn reject(&mut self, answer: Answer, head_only: bool, out: &mut Vec<u8>) {
         assert!(answer.closes(), "{answer:?} leaves the connection usable");
         let trace_id = self.traces.of(None);
-        let exchange = Exchange { persist: Persist::Close, http_1_0: false, head_only, trace_id, rate: None };
+        let exchange =
+            Exchange { persist: Persist::Close, http_1_0: false, head_only, trace_id, rate: None, cors: None };
         self.writer.refuse(out, &exchange, answer);
     }
 

@@ -44,6 +44,8 @@ pub(super) struct Handlers {
     draining: bool,
     readiness: Readiness,
     refused_locally: u64,
+    /// Where `GET /` leads; empty leads nowhere.
+    shop_url: String,
 }
 
 /// The readiness of the rest of the process, as `/readyz` shows it.
@@ -77,6 +79,7 @@ impl Handlers {
             draining: false,
             readiness: Readiness::default(),
             refused_locally: 0,
+            shop_url: config.shop_url.clone(),
         }
     }
 
@@ -185,6 +188,8 @@ impl Handlers {
             Route::Orders => self.reserve(turn, now),
             Route::Order(order) => self.order(turn, order, now).into(),
             Route::OrderEvents(order) => self.order_events(turn, order, now),
+            Route::Shop if self.shop_url.is_empty() => turn.refuse(Answer::NotFound).into(),
+            Route::Shop => turn.redirect(&self.shop_url).into(),
             Route::Ping => turn.say(Answer::Read, "text/plain", b"pong").into(),
             Route::Healthz => turn.say(Answer::Read, "application/json", br#"{"status":"ok"}"#).into(),
             Route::Readyz => self.readyz(turn).into(),
