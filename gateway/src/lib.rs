@@ -32,7 +32,7 @@ use foundation::{
     ids::{self, Lease},
     metrics::Registry,
 };
-use gateway_core::{Config, Control, Core, Now, Rate};
+use gateway_core::{Config, Control, Core, Now, Origin, Rate};
 use ledger::redis::RecentHolds;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{oneshot, watch};
@@ -49,6 +49,8 @@ pub use link::{Ledgers, ReserveLink};
 pub struct GatewayDeps<'a, L> {
     /// Its section of the configuration.
     pub config: &'a GatewayConfig,
+    /// The shop, for browsers.
+    pub shop: Shop,
     /// The peers whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: &'a TrustedProxies,
     /// The keys of shoppers' tokens and tickets.
@@ -65,6 +67,15 @@ pub struct GatewayDeps<'a, L> {
     pub readiness: Readiness,
     /// Cancelled to stop the gateway, and by the gateway if one of its threads has ended.
     pub stop: CancellationToken,
+}
+
+/// What browsers need to know of the shop.
+#[derive(Debug, Clone, Default)]
+pub struct Shop {
+    /// Where `GET /` leads; empty leads nowhere.
+    pub url: String,
+    /// Origins whose pages may call the gateway.
+    pub origins: Vec<String>,
 }
 
 /// A running gateway.
@@ -184,6 +195,8 @@ fn core<L>(deps: &GatewayDeps<'_, L>, cores: usize, started: Instant) -> Result<
     config.captchas_max = limits.captchas_max.get().div_ceil(cores);
     config.timeouts.reply = limits.reply_timeout;
     fit(&mut config, limits.runtime);
+    config.shop_url.clone_from(&deps.shop.url);
+    config.origins = deps.shop.origins.iter().map(|origin| Origin::new(origin)).collect();
     config.gate.client = rate(limits.client_rate);
     config.gate.user = rate(limits.user_rate);
     config.gate.trusted_proxies = deps.trusted_proxies.clone();

@@ -3,13 +3,16 @@
 
 pub mod api;
 mod carts;
+mod pages;
 pub mod payments;
 mod search;
 mod service;
 mod shelf;
 mod snapshots;
 
+pub use api::Browsers;
 pub use carts::{CartOrder, Carts, RedisCarts};
+pub use pages::ShopPages;
 pub use payments::{MockPlatform, Providers};
 pub use search::{Search, SearchFailed, SearchSync};
 pub use service::{OrderCore, run};

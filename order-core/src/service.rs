@@ -1,6 +1,7 @@
 //! The service: its workers and its API in one process.
 
 use anyhow::Context as _;
+use axum::middleware;
 use commit_log::Log;
 use contract::{
     token::{Audience, TokenKey},
@@ -12,7 +13,7 @@ use foundation::{
     config::{LimitsConfig, ServerConfig},
     metrics::Registry,
     rfc3339,
-    web::{Workers, count_requests, health_routes, serve_beside},
+    web::{Workers, cors, count_requests, health_routes, serve_beside},
 };
 use images::Images;
 use ledger::LedgerClient;
@@ -23,8 +24,9 @@ use tokio_util::sync::CancellationToken;
 use workers::{Journal, Keeper, PayBack as _, Refunder, Relay, Timeouts, Worker};
 
 use crate::{
-    Carts, Changes, MockPlatform, Providers, Search, SearchSync,
-    api::{Api, LIMITED, router},
+    Carts, Changes, MockPlatform, Providers, Search, SearchSync, ShopPages,
+    api::{Api, Browsers, LIMITED, router},
+    pages,
     payments::mock::{self, MockNotices},
 };
 
@@ -64,6 +66,10 @@ pub struct OrderCore<L, K, C> {
     pub server: ServerConfig,
     /// `orders.pay_within` of the configuration, in milliseconds.
     pub pay_within_ms: u64,
+    /// The shop's pages.
+    pub shop: ShopPages,
+    /// The browsers that show them.
+    pub browsers: Browsers,
     /// What `/readyz` says.
     pub readiness: Readiness,
     /// What `/metrics` shows.
@@ -127,7 +133,8 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
         (parts.passwords.clone(), WrongTries::new(parts.windows.clone(), &parts.limits, "shoppers")),
         &parts.shopper_secret,
         clock.clone(),
-    );
+    )
+    .for_browsers(parts.browsers.clone());
     let mut paths = router(api);
     if let Some(mock) = &parts.mock {
         paths = paths.merge(mock::router(mock.clone(), store.clone(), clock.clone()));
@@ -135,7 +142,10 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     let tokens = TokenKey::new(&parts.shopper_secret, Audience::Shopper);
     let (windows, metrics) = (parts.windows.clone(), (&parts.metrics, "order-core"));
     let limits = Limits::new(windows, &parts.limits, (tokens, LIMITED), metrics, clock.clone());
+    let origins = parts.browsers.origins.clone();
     let router = count_requests(limits.limit(paths), &parts.metrics, "order-core")
+        .layer(middleware::from_fn_with_state(origins, cors))
+        .merge(pages::router(&parts.shop))
         .merge(health_routes(parts.readiness.clone(), parts.metrics.clone()));
     let workers = Workers { running, stop: stopped };
     let served = serve_beside(workers, (listener, router, &parts.server), &ready, &stop).await;

@@ -12,7 +12,7 @@ use std::{
 use bloomfilter::Bloom;
 use commit_log::{Consumer, Log};
 use contract::{
-    ProductId,
+    ProductId, SkuId,
     record::{ProductChanged, Record as _},
     topic,
 };
@@ -39,6 +39,7 @@ const BATCH_MAX: usize = 500;
 pub struct Shelf {
     store: Store,
     details: Cache<ProductId, Option<Arc<Detail>>>,
+    products: Cache<SkuId, Option<ProductId>>,
     exist: Arc<RwLock<Exist>>,
     reads: Arc<AtomicU64>,
 }
@@ -62,8 +63,9 @@ impl Shelf {
     /// Where the database fails.
     pub async fn new(store: Store) -> Result<Self, StoreError> {
         let details = Cache::builder().max_capacity(KEPT_MAX).time_to_live(KEPT_FOR).build();
+        let products = Cache::builder().max_capacity(KEPT_MAX).time_to_live(KEPT_FOR).build();
         let exist = Arc::new(RwLock::new(load(&store).await?));
-        Ok(Self { store, details, exist, reads: Arc::default() })
+        Ok(Self { store, details, products, exist, reads: Arc::default() })
     }
 
     /// A product with its SKUs; `None` where shoppers do not see it. However many ask at once, one asks the
@@ -80,6 +82,15 @@ impl Shelf {
             Ok(self.store.detail(product).await?.map(Arc::new))
         };
         self.details.try_get_with(product, load).await
+    }
+
+    /// The product that a SKU belongs to; `None` where there is no such SKU. A crowd costs one read, as of [`Self::detail`].
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn product_of(&self, sku: SkuId) -> Result<Option<ProductId>, Arc<StoreError>> {
+        let load = async { Ok(self.store.sku(sku).await?.map(|sku| sku.product_id)) };
+        self.products.try_get_with(sku, load).await
     }
 
     /// Whether the id may have been given out.

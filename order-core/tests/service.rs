@@ -14,7 +14,7 @@ use contract::{
 use domain::{DatabaseCounts, PaidOutcome, SaleStore};
 use foundation::{Clock, IdMaker, Readiness, SystemClock, config, metrics::Registry};
 use ledger::{LedgerClient, local::LocalLedger};
-use order_core::{OrderCore, Snapshots};
+use order_core::{Browsers, OrderCore, ShopPages, Snapshots};
 use store::{AddedSale, Attributes, Ids, NewCategory, NewProduct, NewSale, NewSku, Passwords, Settings, Store};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -53,6 +53,8 @@ impl Mall {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let parts = OrderCore {
+            shop: ShopPages::default(),
+            browsers: Browsers::default(),
             store: store.clone(),
             log: log.clone(),
             ledgers: ledger.clone(),

@@ -63,7 +63,7 @@ impl Mall {
 
     /// The same with a command that is made already.
     pub(crate) fn run(command: Command) -> Self {
-        let (process, [gateway, order_core, admin]) = Process::start(command);
+        let (process, [_shop, gateway, order_core, admin]) = Process::start(command);
         Self { process, shop: Shop { gateway, order_core, admin } }
     }
 

@@ -36,12 +36,12 @@ start() {
         "$target/debug/mall" >>"$dir/out" 2>"$dir/errors" &
     mall=$!
     local tries=$((START_MAX_S * 10))
-    until [ "$(grep -c 'http://' "$dir/out")" -ge 3 ]; do
+    until [ "$(grep -c 'http://' "$dir/out")" -ge 4 ]; do
         tries=$((tries - 1))
         [ $tries -gt 0 ] && kill -0 "$mall" || { cat "$dir/out" "$dir/errors" >&2; exit 1; }
         sleep 0.1
     done
-    { read -r _; read -r shop; read -r admin; } < <(grep -o 'http://[0-9.:]*' "$dir/out")
+    { read -r _; read -r _; read -r shop; read -r admin; } < <(grep -o 'http://[0-9.:]*' "$dir/out")
 }
 
 # Tests the service at $2 by its document.

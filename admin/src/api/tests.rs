@@ -417,8 +417,15 @@ async fn paid_order(app: &TestApp) -> (UserId, OrderId) {
     let store::AddedAddress::Added(address) = store.add_address(user, &fields, START_MS).await.unwrap() else {
         panic!("no address");
     };
-    store.seed(START_MS).await.unwrap();
-    let sku = store.skus(None, store::Page { before: i64::MAX, limit: 1 }).await.unwrap().items[0].sku_id;
+    let new = store::NewCategory { parent: None, name: "手机".to_owned(), sort_order: 0 };
+    let category = store.add_category(new, START_MS).await.unwrap().unwrap().category_id;
+    let (title, subtitle, description) = ("北辰 X1".to_owned(), String::new(), String::new());
+    let new = store::NewProduct { category, title, subtitle, description, image_ids: Vec::new() };
+    let product = store.add_product(new, START_MS).await.unwrap().unwrap().product_id;
+    store.shelve(product, true).await.unwrap();
+    let (attributes, price) = (store::Attributes::default(), contract::Cents::new(399_900));
+    let new = store::NewSku { product, attributes, price, stock: 5 };
+    let sku = store.add_sku(new, START_MS).await.unwrap().unwrap().sku_id;
     let goods = store::Goods::Items(std::collections::BTreeMap::from([(sku, 2)]));
     let new = store::NewOrder { user, address: address.address_id, goods, request: None };
     let store::Placed::Placed(order) = store.place_order(&new, START_MS).await.unwrap() else { panic!("no order") };

@@ -14,6 +14,7 @@ const EXAMPLE_TOKEN_S: u64 = 24 * 3600;
 
 /// Where the parts listen.
 pub(crate) struct Places {
+    pub(crate) shop: String,
     pub(crate) gateway: SocketAddr,
     pub(crate) order_core: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -26,9 +27,9 @@ pub(crate) fn say(service: &str, address: SocketAddr) {
 
 /// Prints to standard output; a closed one stops nothing.
 pub(crate) fn print(places: &Places, secrets: &Secrets, key: &TokenKey, demo: Option<ActivityId>) {
-    let Places { gateway, order_core, admin } = places;
+    let Places { shop, gateway, order_core, admin } = places;
     let mut text = format!(
-        "\nThe mall is ready.\n  gateway     http://{gateway}\n  order-core  http://{order_core}\n  admin       http://{admin}\n"
+        "\nThe mall is ready.\n  shop        {shop}\n  gateway     http://{gateway}\n  order-core  http://{order_core}\n  admin       http://{admin}\n"
     );
     if secrets.admin_password_is_new {
         text.push_str(&format!("\nFirst admin: user admin, password {}\n", secrets.admin_password.expose()));

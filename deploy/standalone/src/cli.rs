@@ -50,6 +50,12 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME", default_value = "admin")]
         username: String,
     },
+    /// Write the files of the shop's pages, for nginx
+    ShopAssets {
+        /// Where to
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -70,9 +76,12 @@ impl Command {
             Self::Gateway => Some(Role::Gateway),
             Self::OrderCore => Some(Role::OrderCore),
             Self::Admin => Some(Role::Admin),
-            Self::Run | Self::Migrate | Self::CheckConfig | Self::AdminPassword { .. } | Self::Completions { .. } => {
-                None
-            }
+            Self::Run
+            | Self::Migrate
+            | Self::CheckConfig
+            | Self::AdminPassword { .. }
+            | Self::ShopAssets { .. }
+            | Self::Completions { .. } => None,
         }
     }
 }

@@ -11,6 +11,7 @@ use foundation::{
     data_dir::Secrets,
     ids,
     metrics::Registry,
+    web::Origins,
 };
 use gateway::Ledgers;
 use images::Images;
@@ -19,7 +20,7 @@ use ledger::{
     redis::{RedisLedger, fence::Fence},
 };
 use limits::{LocalWindows, RedisWindows, Windows};
-use order_core::{MockPlatform, Providers, Search, Snapshots};
+use order_core::{Browsers, MockPlatform, Providers, Search, ShopPages, Snapshots};
 use search::{Analyzer, Elastic, ElasticSettings, Embedded, Synonyms};
 use store::{Ids, Settings, Store};
 
@@ -69,6 +70,36 @@ impl Ground {
     /// Where browsers reach order-core, which listens at `listens`.
     pub(crate) fn public_url(&self, listens: SocketAddr) -> String {
         self.config.payments.public_url.clone().unwrap_or_else(|| format!("http://{listens}"))
+    }
+
+    /// Origins whose pages may call, where the shop is at `shop_url`: by default its own. A browser that was told
+    /// localhost in place of a loopback address names another origin.
+    pub(crate) fn origins(&self, shop_url: &str) -> Vec<String> {
+        if let Some(origins) = &self.config.web.origins {
+            return origins.clone();
+        }
+        let local = shop_url.strip_prefix("http://127.0.0.1:").map(|port| format!("http://localhost:{port}"));
+        std::iter::once(shop_url.to_owned()).chain(local).collect()
+    }
+
+    /// Where the shop's pages find the gateway and the pictures.
+    pub(crate) fn shop_pages(&self, public_url: &str) -> ShopPages {
+        // The address of a picture in a bucket is the bucket's, after a redirect.
+        let bucket = if self.config.images.oss.is_some() { " https:" } else { "" };
+        ShopPages { gateway_url: self.gateway_url(), pictures: format!("{public_url}{bucket}") }
+    }
+
+    /// Where browsers reach the gateway.
+    pub(crate) fn gateway_url(&self) -> String {
+        let listens = self.config.gateway.listen;
+        // A port that the system is to choose is not known yet; whoever needs the page then sets the address.
+        let default = if listens.port() == 0 { String::new() } else { format!("http://{listens}") };
+        self.config.web.gateway_url.clone().unwrap_or(default)
+    }
+
+    /// The browsers that show the shop at `public_url`.
+    pub(crate) fn browsers(&self, public_url: &str) -> Browsers {
+        Browsers { origins: Origins::new(self.origins(public_url)), secure: public_url.starts_with("https://") }
     }
 
     /// Pictures of products.

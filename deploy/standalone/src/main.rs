@@ -3,6 +3,7 @@
 
 mod banner;
 mod cli;
+mod example;
 mod ground;
 mod roles;
 mod tasks;
@@ -52,6 +53,7 @@ fn start(cli: &Cli) -> Result<()> {
             config.warnings.iter().try_for_each(|warning| tasks::say(&format!("warning: {warning}")))?;
             tasks::say("the settings are valid")
         }
+        Command::ShopAssets { directory } => tasks::shop_assets(&config, &directory),
         Command::Completions { .. } => Ok(()),
     }
 }
@@ -103,7 +105,8 @@ async fn run(mut ground: Ground) -> Result<()> {
     roles::spawn_order_core(&mut services, &ground, shared, order_core_listener, &readiness, &services_stop)?;
     let places = (admin_listener, order_core_address);
     roles::spawn_admin(&mut services, &ground, shared, places, &readiness, &services_stop).await?;
-    let demo = store.seed(SystemClock.now_ms()).await?;
+    let images = ground.images(&ground.public_url(order_core_address))?;
+    let examples = example::fill(&store, &images, SystemClock.now_ms()).await?;
     while !readiness.waiting().is_empty() {
         tokio::select! {
             () = stop.cancelled() => break,
@@ -117,10 +120,19 @@ async fn run(mut ground: Ground) -> Result<()> {
     let cpus = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let threads = &mut ground.config.gateway.threads;
     *threads = threads.or(NonZeroUsize::new(cpus.div_ceil(2)));
-    let gateway = roles::start_gateway(&ground, &log, &ledger, &readiness, stop.clone()).await?;
-    let places = banner::Places { gateway: gateway.address, order_core: order_core_address, admin: admin_address };
+    let shop_url = ground.public_url(order_core_address);
+    let gateway = roles::start_gateway(&ground, &log, &ledger, &readiness, shop_url.clone(), stop.clone()).await?;
+    let places = banner::Places {
+        shop: shop_url,
+        gateway: gateway.address,
+        order_core: order_core_address,
+        admin: admin_address,
+    };
     let token_key = TokenKey::new(ground.secrets.shopper.expose().as_bytes(), Audience::Shopper);
-    banner::print(&places, &ground.secrets, &token_key, demo);
+    banner::print(&places, &ground.secrets, &token_key, examples.map(|examples| examples.running));
+    if let Some(examples) = examples {
+        example::sell_out(examples.sold_out, gateway.address, &token_key);
+    }
 
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(()),

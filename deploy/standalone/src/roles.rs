@@ -52,7 +52,8 @@ pub(crate) async fn run(role: Role, ground: Ground) -> Result<()> {
     let Some(ledger) = ground.redis()? else { anyhow::bail!("redis.url: it is needed") };
     match role {
         Role::Gateway => {
-            let gateway = start_gateway(&ground, &log, &ledger, &Readiness::default(), stop.clone()).await?;
+            let shop_url = ground.public_url(ground.config.order_core.listen);
+            let gateway = start_gateway(&ground, &log, &ledger, &Readiness::default(), shop_url, stop.clone()).await?;
             say(role, gateway.address);
             stop.cancelled().await;
             tokio::task::spawn_blocking(|| gateway.join()).await??;
@@ -109,10 +110,12 @@ pub(crate) async fn start_gateway(
     log: &AnyLog,
     ledger: &Ledger,
     readiness: &Readiness,
+    shop_url: String,
     stop: CancellationToken,
 ) -> Result<Gateway> {
     let parts = gateway::GatewayDeps {
         config: &ground.config.gateway,
+        shop: gateway::Shop { origins: ground.origins(&shop_url), url: shop_url },
         trusted_proxies: &ground.config.trusted_proxies,
         keys: gateway::Keys::new(ground.secrets.shopper.expose().as_bytes()),
         ids: &ground.ids(),
@@ -169,6 +172,8 @@ pub(crate) fn spawn_order_core(
         limits: config.limits,
         server: config.order_core.clone(),
         pay_within_ms: u64::try_from(config.orders.pay_within.as_millis()).unwrap_or(u64::MAX),
+        shop: ground.shop_pages(&public_url),
+        browsers: ground.browsers(&public_url),
         readiness: readiness.clone(),
         metrics: ground.metrics.clone(),
     };

@@ -1,6 +1,9 @@
 //! Commands that do one thing and exit.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::{
+    io::{BufRead, IsTerminal, Write},
+    path::Path,
+};
 
 use anyhow::{Context, Result, ensure};
 use foundation::{Config, DataDir};
@@ -58,4 +61,10 @@ pub(crate) async fn admin_password(config: &Config, username: &str) -> Result<()
 
 pub(crate) fn say(line: &str) -> Result<()> {
     Ok(writeln!(std::io::stdout().lock(), "{line}")?)
+}
+
+/// Writes the shop's files below `directory`. Its pages call a gateway at their own origin unless `web.gateway_url` is set.
+pub(crate) fn shop_assets(config: &Config, directory: &Path) -> Result<()> {
+    let gateway = config.web.gateway_url.as_deref().unwrap_or_default();
+    shop::write_to(directory, gateway).with_context(|| format!("{} can't be written", directory.display()))
 }

@@ -205,6 +205,25 @@ pub(super) async fn product(
     Ok(([(header::CACHE_CONTROL, DETAIL_FRESH)], Json(DetailBody::of(&detail, &api.images)).into_response()))
 }
 
+/// The product that a SKU belongs to, with all of its SKUs.
+///
+/// A flash sale names its SKU; this is how its page finds the product.
+#[utoipa::path(
+    get, path = "/api/v1/skus/{sku_id}", tag = "catalogue",
+    params(("sku_id" = SkuId, Path)),
+    responses((status = 200, description = "The product.", body = DetailBody<'static>)),
+)]
+pub(super) async fn product_of_sku(
+    State(api): State<Api>,
+    Path(sku): Path<SkuId>,
+) -> Result<impl IntoResponse, Problem> {
+    let missing = || Problem::not_found("there is no such SKU in the shop");
+    let found = api.shelf.product_of(sku).await.map_err(|error| failed_shared(&error))?;
+    let detail = api.shelf.detail(found.ok_or_else(missing)?).await.map_err(|error| failed_shared(&error))?;
+    let detail = detail.ok_or_else(missing)?;
+    Ok(([(header::CACHE_CONTROL, DETAIL_FRESH)], Json(DetailBody::of(&detail, &api.images)).into_response()))
+}
+
 impl<'a> DetailBody<'a> {
     fn of(Detail { product, skus }: &'a Detail, images: &Images) -> Self {
         let sku = |sku: &'a store::Sku| SkuBody {

@@ -27,13 +27,22 @@ use contract::{
 };
 use foundation::{
     Clock,
-    web::{Problem, openapi},
+    web::{Origins, Problem, openapi},
 };
 use limits::{Routes, WrongTries};
 use store::{Page, Passwords, Store, StoreError};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{Carts, Providers, Search, Shelf};
+
+/// What is known of the browsers that show the shop.
+#[derive(Debug, Clone, Default)]
+pub struct Browsers {
+    /// Origins whose pages may use the refresh token's cookie, beside the API's own.
+    pub origins: Origins,
+    /// The shop is reached over TLS, so its cookie is sent over nothing else.
+    pub secure: bool,
+}
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -47,6 +56,7 @@ pub struct Api {
     passwords: Passwords,
     tries: WrongTries,
     tokens: TokenKey,
+    browsers: Browsers,
     now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -76,8 +86,15 @@ impl Api {
             passwords,
             tries,
             tokens,
+            browsers: Browsers::default(),
             now_ms: Arc::new(move || clock.now_ms()),
         }
+    }
+
+    /// The same API for pages of these origins.
+    #[must_use]
+    pub fn for_browsers(self, browsers: Browsers) -> Self {
+        Self { browsers, ..self }
     }
 
     fn now_ms(&self) -> u64 {
@@ -114,6 +131,7 @@ pub fn router(api: Api) -> Router {
         .routes(routes!(catalogue::product))
         .routes(routes!(search::products))
         .routes(routes!(search::suggest))
+        .routes(routes!(catalogue::product_of_sku))
         .routes(routes!(cart::show, cart::clear))
         .routes(routes!(cart::add))
         .routes(routes!(cart::set, cart::remove))

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::IntoResponse,
 };
 use contract::UserId;
@@ -22,6 +22,8 @@ const ACCESS_S: u64 = 3600;
 /// How long a refresh token is good; each use of it begins anew.
 const REFRESH_MS: u64 = 30 * 24 * 3600 * 1000;
 const REFRESH_BYTES: usize = 32;
+const COOKIE: &str = "mall_shop_refresh";
+const COOKIE_PATH: &str = "/api/v1/sessions";
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -29,12 +31,18 @@ pub(super) struct Credentials {
     username: String,
     #[schema(format = Password)]
     password: String,
+    /// The refresh token comes in an `HttpOnly` cookie in place of the body. Needs an `Origin` of the shop.
+    #[serde(default)]
+    cookie: bool,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Refresh {
-    refresh_token: String,
+    /// Absent: the cookie that a sign-in with `cookie` set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    refresh_token: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -43,8 +51,10 @@ struct Session {
     access_token: String,
     /// Seconds for which the access token is good.
     expires_in: u64,
-    /// Good once.
-    refresh_token: String,
+    /// Good once. Absent where it is in the cookie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    refresh_token: Option<String>,
 }
 
 /// Sign in.
@@ -54,16 +64,20 @@ struct Session {
     responses(
         (status = 200, description = "Signed in.", body = Session),
         (status = 401, description = "`invalid_credentials`: name or password is wrong."),
-        (status = 403, description = "`blocked`: the account is blocked."),
+        (status = 403, description = "`blocked`: the account is blocked; `wrong_origin`: a cookie was asked for by another site."),
         (status = 429, description = "`locked`: too many tries were wrong; or `rate_limited`."),
     ),
 )]
 pub(super) async fn sign_in(
     State(api): State<Api>,
     ClientAddress(client): ClientAddress,
+    headers: HeaderMap,
     Json(asked): Json<Credentials>,
 ) -> Result<impl IntoResponse, Problem> {
     let now_ms = api.now_ms();
+    if asked.cookie {
+        check_origin(&api, &headers)?;
+    }
     let counted = api.tries.count(client, now_ms).await?;
     let credentials = (asked.username.as_str(), asked.password.as_str());
     let signed_in = api.store.sign_in(Realm::Shoppers, credentials, &api.passwords, now_ms).await;
@@ -85,7 +99,7 @@ pub(super) async fn sign_in(
     let refresh_token = random_token()?;
     let added = api.store.add_session(user, &digest(&refresh_token), now_ms + REFRESH_MS, now_ms).await;
     added.map_err(failed)?;
-    Ok(session(&api, user, refresh_token, now_ms))
+    Ok(session(&api, user, (refresh_token, asked.cookie), now_ms))
 }
 
 /// Stay signed in: a refresh token for new tokens.
@@ -97,18 +111,28 @@ pub(super) async fn sign_in(
     responses(
         (status = 200, description = "New tokens.", body = Session),
         (status = 401, description = "`invalid_token`: the refresh token is not valid or no longer valid."),
+        (status = 403, description = "`wrong_origin`: the cookie was used by another site."),
     ),
 )]
-pub(super) async fn refresh(State(api): State<Api>, Json(asked): Json<Refresh>) -> Result<impl IntoResponse, Problem> {
+pub(super) async fn refresh(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Json(asked): Json<Refresh>,
+) -> Result<impl IntoResponse, Problem> {
     let now_ms = api.now_ms();
+    let in_cookie = asked.refresh_token.is_none();
+    if in_cookie {
+        check_origin(&api, &headers)?;
+    }
+    let old = asked.refresh_token.or_else(|| cookie(&headers).map(str::to_owned)).unwrap_or_default();
     let new = random_token()?;
-    let (old_hash, new_hash) = (digest(&asked.refresh_token), digest(&new));
+    let (old_hash, new_hash) = (digest(&old), digest(&new));
     let owner = api.store.rotate_session(&old_hash, &new_hash, now_ms + REFRESH_MS, now_ms).await.map_err(failed)?;
     let Some(user) = owner else {
         let detail = "the refresh token is not valid or no longer valid";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "invalid_token", detail));
     };
-    Ok(session(&api, user, new, now_ms))
+    Ok(session(&api, user, (new, in_cookie), now_ms))
 }
 
 /// Sign out, everywhere.
@@ -119,15 +143,51 @@ pub(super) async fn refresh(State(api): State<Api>, Json(asked): Json<Refresh>) 
     responses((status = 204, description = "Signed out.")),
     security(("shopper" = [])),
 )]
-pub(super) async fn sign_out(State(api): State<Api>, Shopper(user): Shopper) -> Result<StatusCode, Problem> {
+pub(super) async fn sign_out(
+    State(api): State<Api>,
+    Shopper(user): Shopper,
+) -> Result<(StatusCode, HeaderMap), Problem> {
     api.store.end_sessions(user).await.map_err(failed)?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok((StatusCode::NO_CONTENT, set_cookie(&api, "", 0)))
 }
 
-fn session(api: &Api, user: UserId, refresh_token: String, now_ms: u64) -> impl IntoResponse + use<> {
+fn session(
+    api: &Api,
+    user: UserId,
+    (refresh_token, in_cookie): (String, bool),
+    now_ms: u64,
+) -> impl IntoResponse + use<> {
     let access_token = api.tokens.sign(user, None, now_ms / 1000, ACCESS_S);
-    let body = Json(Session { access_token, expires_in: ACCESS_S, refresh_token });
-    ([(header::CACHE_CONTROL, "no-store")], body)
+    let mut headers = HeaderMap::new();
+    if in_cookie {
+        headers = set_cookie(api, &refresh_token, REFRESH_MS / 1000);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let refresh_token = (!in_cookie).then_some(refresh_token);
+    (headers, Json(Session { access_token, expires_in: ACCESS_S, refresh_token }))
+}
+
+/// Browsers send a cookie of a host to every port of it, so its name and path are the shop's own.
+fn set_cookie(api: &Api, token: &str, max_age_s: u64) -> HeaderMap {
+    let secure = if api.browsers.secure { "; Secure" } else { "" };
+    let text = format!("{COOKIE}={token}; Path={COOKIE_PATH}; Max-Age={max_age_s}; HttpOnly; SameSite=Strict{secure}");
+    HeaderValue::from_str(&text).ok().map(|value| (header::SET_COOKIE, value)).into_iter().collect()
+}
+
+/// The refresh token of the request's cookie.
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value).next()
+}
+
+/// A cookie is sent with whatever asks; that a page of the shop asks is told by `Origin`.
+fn check_origin(api: &Api, headers: &HeaderMap) -> Result<(), Problem> {
+    if api.browsers.origins.allow(headers) {
+        return Ok(());
+    }
+    let detail = "the cookie is for the shop's own pages; an app sends its refresh_token in the body";
+    Err(Problem::new(StatusCode::FORBIDDEN, "wrong_origin", detail))
 }
 
 fn random_token() -> Result<String, Problem> {

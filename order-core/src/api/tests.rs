@@ -1,3 +1,4 @@
+mod browsers;
 mod document;
 mod images;
 mod mall;

@@ -59,7 +59,7 @@ impl Providers {
             method,
             app,
             notify_url: format!("{public_url}/api/v1/payments/{method}/notify"),
-            return_url: format!("{public_url}/payments/return"),
+            return_url: format!("{public_url}/pay/return"),
         };
         let mut all = Vec::new();
         if let Some(mock) = mock {

@@ -26,7 +26,6 @@ mod payments;
 mod refunds;
 mod sale_sql;
 mod search;
-mod seed;
 mod server;
 mod sessions;
 mod shelf;

@@ -149,7 +149,6 @@ async fn mariadb_conforms() {
     suite(&place).await;
     random_histories(&place).await;
     restarts(&mut place).await;
-    seeds(&place).await;
     carries_out_once(&place).await;
     carves(&place).await;
     changes_once(&place).await;
@@ -243,24 +242,6 @@ async fn restarts(place: &mut Place) {
     let store = Store::connect(&url, counting_ids(), settings).await.unwrap();
     assert_eq!(store.snapshots().await.unwrap(), [ledger.snapshot()]);
     assert_eq!(store.outbox(2000).await.unwrap().len(), 998);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_empty_mall_is_seeded_once() {
-    seeds(&Place::files()).await;
-}
-
-async fn seeds(place: &Place) {
-    let store = place.open().await;
-    let now_ms = conformance::NOW_MS;
-    let demo = store.seed(now_ms).await.unwrap().unwrap();
-    assert_eq!(store.seed(now_ms).await.unwrap(), None);
-    let page = Page { before: i64::MAX, limit: PAGE_MAX };
-    let products = store.products(page).await.unwrap().items;
-    assert!(products.len() >= 5 && products.iter().all(|product| product.on_shelf));
-    let due = store.sales_to_open(now_ms, 0).await.unwrap();
-    assert_eq!(due, [demo]);
-    assert_eq!(store.sales(page).await.unwrap().items.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

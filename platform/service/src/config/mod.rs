@@ -24,6 +24,7 @@ mod raw;
 mod search;
 #[cfg(test)]
 mod tests;
+mod web;
 
 pub use gateway::{GatewayConfig, RateLimit, Runtime};
 pub use images::{ImagesConfig, OssConfig};
@@ -31,6 +32,7 @@ use layers::{Layers, RUNTIME_ARGUMENT};
 pub use limits::LimitsConfig;
 pub use payments::{AlipayConfig, MockConfig, PaymentsConfig};
 pub use search::SearchConfig;
+pub use web::WebConfig;
 
 /// Text that no log shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -99,6 +101,8 @@ pub struct Config {
     pub search: Option<SearchConfig>,
     /// Section `limits`.
     pub limits: LimitsConfig,
+    /// Section `web`.
+    pub web: WebConfig,
     /// Section `log`.
     pub log: LogConfig,
     /// What is allowed and unwise, to be logged once logs are open.
@@ -293,6 +297,7 @@ impl Check {
             images: self.images(raw.images),
             search: self.search(raw.search),
             limits: self.limits(&raw.limits),
+            web: self.web(raw.web),
             log: self.log(raw.log),
             warnings: Vec::new(),
         };

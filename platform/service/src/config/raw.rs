@@ -22,6 +22,7 @@ pub(super) struct Raw {
     pub kafka: Kafka,
     pub images: Images,
     pub limits: Limits,
+    pub web: Web,
     pub log: Log,
 }
 
@@ -121,6 +122,12 @@ pub(super) struct Limits {
 }
 
 #[derive(Serialize, Deserialize)]
+pub(super) struct Web {
+    pub origins: Option<String>,
+    pub gateway_url: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
 pub(super) struct Log {
     pub format: String,
     pub level: String,
@@ -188,6 +195,7 @@ impl Default for Raw {
                 wrong_sign_ins_max: 50,
                 wrong_sign_ins_window_ms: 15 * 60 * 1000,
             },
+            web: Web { origins: None, gateway_url: None },
             log: Log { format: "pretty".to_owned(), level: "info".to_owned(), directory: None, keep_days: 14 },
         }
     }
