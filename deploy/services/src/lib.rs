@@ -19,7 +19,7 @@ pub use elasticsearch::Elasticsearch;
 pub use forwarder::Forwarder;
 pub use kafka::Kafka;
 pub use mariadb::MariaDb;
-pub use nginx::Nginx;
+pub use nginx::{Nginx, Upstreams};
 pub use redis::Redis;
 
 /// Says that a test can't run here, and why, in the words that `make test` counts.

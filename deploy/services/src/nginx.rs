@@ -17,6 +17,17 @@ const CONFIG: &str = include_str!("../nginx/proxy.conf.in");
 const TLS_CONFIG: &str = include_str!("../nginx/tls.conf.in");
 const CERTIFICATE: &str = "certificate.pem";
 
+/// What is behind the front of a mall, as `address:port`.
+#[derive(Debug)]
+pub struct Upstreams<'a> {
+    /// Gateways.
+    pub gateways: &'a [&'a str],
+    /// order-core.
+    pub order_core: &'a str,
+    /// admin.
+    pub admin: &'a str,
+}
+
 /// An nginx in front of one server. Dropping it kills it.
 #[derive(Debug)]
 pub struct Nginx {
@@ -87,6 +98,37 @@ impl Nginx {
         Some(nginx)
     }
 
+    /// The front of the mall as it is deployed (`nginx/nginx.conf`), with the shop's files that `write_shop` writes to the
+    /// directory it is given. `limits` is a file of `nginx/conf.d`. `None`, reported as skipped, where there is no nginx.
+    ///
+    /// # Panics
+    /// Where it is there and does not start.
+    pub fn start_front(upstreams: &Upstreams<'_>, limits: &str, write_shop: impl FnOnce(&Path)) -> Option<Self> {
+        if !has("nginx") {
+            skipped("nginx", "no nginx on the PATH; `services.sh install` installs it");
+            return None;
+        }
+        let (dir, port) = match tempfile::tempdir() {
+            Ok(dir) => (dir, free_port()),
+            Err(error) => panic!("no temporary directory: {error}"),
+        };
+        write_shop(&dir.path().join("shop"));
+        let written = write_front(dir.path(), port, upstreams, limits);
+        assert!(written.is_ok(), "{written:?}");
+        let (path, log) = (dir.path().display().to_string(), dir.path().join("logs/error.log"));
+        // A master that is killed would leave its workers behind.
+        let one_process = "daemon off; master_process off;";
+        let log_path = log.display().to_string();
+        let arguments = ["-p", &path, "-c", "nginx.conf", "-e", &log_path, "-g", one_process];
+        let process = match Process::start("nginx", &arguments, &log) {
+            Ok(process) => process,
+            Err(error) => panic!("nginx does not start: {error}"),
+        };
+        let nginx = Self { process, dir, port };
+        until("nginx answers", || TcpStream::connect(nginx.address()).is_ok());
+        Some(nginx)
+    }
+
     /// The certificate that it shows, in PEM; `None` where it speaks no TLS.
     pub fn certificate(&self) -> Option<String> {
         std::fs::read_to_string(self.dir.path().join(CERTIFICATE)).ok()
@@ -101,4 +143,27 @@ impl Nginx {
     pub const fn id(&self) -> u32 {
         self.process.id()
     }
+}
+
+/// Copies `nginx/` to `dir`, with this port and these upstreams in place of the deployed ones.
+fn write_front(dir: &Path, port: u16, upstreams: &Upstreams<'_>, limits: &str) -> std::io::Result<()> {
+    let from = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../nginx"));
+    let to = dir.join("conf.d");
+    for path in [&to, &dir.join("tmp"), &dir.join("logs")] {
+        std::fs::create_dir_all(path)?;
+    }
+    std::fs::copy(from.join("nginx.conf"), dir.join("nginx.conf"))?;
+    for file in std::fs::read_dir(from.join("conf.d"))? {
+        let file = file?;
+        std::fs::copy(file.path(), to.join(file.file_name()))?;
+    }
+    std::fs::copy(from.join("conf.d").join(limits), to.join("limits.conf"))?;
+    std::fs::write(to.join("listen.conf"), format!("listen 127.0.0.1:{port};\n"))?;
+    let gateways: String = upstreams.gateways.iter().map(|at| format!("server {at} fail_timeout=1s;")).collect();
+    let text = format!(
+        "upstream gateways {{ {gateways} keepalive 8; }}\nupstream order_core {{ server {}; keepalive 8; }}\n\
+         upstream admin {{ server {}; }}\n",
+        upstreams.order_core, upstreams.admin
+    );
+    std::fs::write(to.join("upstreams.conf"), text)
 }
