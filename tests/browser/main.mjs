@@ -1,0 +1,47 @@
+// Runs the tests, one after the other, and counts.
+
+import { chromium } from "playwright-core";
+import { Mall } from "./mall.mjs";
+import { sales } from "./sales.mjs";
+import { screens } from "./screens.mjs";
+import { Shopper } from "./shopper.mjs";
+import { walks } from "./walks.mjs";
+
+const TEST_MAX_MS = 90_000;
+const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+
+const wanted = process.argv[2] ?? "";
+const tests = [...walks, ...sales, ...screens].filter(([name]) => name.includes(wanted));
+const mall = await Mall.start();
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: FLAGS });
+let [passed, failed] = [0, 0];
+try {
+  for (const [name, test] of tests) {
+    const opened = [];
+    const open = async (options) => {
+      const shopper = await Shopper.open(browser, mall, options);
+      opened.push(shopper);
+      return shopper;
+    };
+    let timer;
+    const limit = new Promise((_, fail) => (timer = setTimeout(() => fail(new Error("it takes too long")), TEST_MAX_MS)));
+    try {
+      await Promise.race([test({ mall, open, browser }), limit]);
+      const faults = opened.flatMap((shopper) => shopper.faults);
+      if (faults.length > 0) throw new Error(`the page reports: ${faults.join("; ")}`);
+      passed++;
+      console.log(`ok     ${name}`);
+    } catch (error) {
+      failed++;
+      console.log(`FAILED ${name}: ${error.stack}`);
+    } finally {
+      clearTimeout(timer);
+      for (const shopper of opened) await shopper.context.close();
+    }
+  }
+} finally {
+  await browser.close();
+  await mall.stop();
+}
+console.log(`browser: ${passed} passed, ${failed} failed`);
+process.exit(failed > 0 ? 1 : 0);
