@@ -122,6 +122,10 @@ pub(super) async fn refresh(
     let now_ms = api.now_ms();
     let in_cookie = asked.refresh_token.is_none();
     if in_cookie {
+        // An app that forgot its token is told so; only a page of the shop may leave it out.
+        if cookie(&headers).is_none() && !api.browsers.origins.allow(&headers) {
+            return Err(Problem::invalid_body("refresh_token is missing".to_owned()));
+        }
         check_origin(&api, &headers)?;
     }
     let old = asked.refresh_token.or_else(|| cookie(&headers).map(str::to_owned)).unwrap_or_default();
