@@ -7,7 +7,7 @@ use commit_log::{AnyLog, LocalLog, Log};
 use contract::topic;
 use foundation::{
     Clock, Config, DataDir, IdMaker, SystemClock,
-    config::{KafkaConfig, MockConfig},
+    config::{KafkaConfig, MockConfig, SearchConfig},
     data_dir::Secrets,
     ids,
     metrics::Registry,
@@ -21,7 +21,7 @@ use ledger::{
 };
 use limits::{LocalWindows, RedisWindows, Windows};
 use order_core::{Browsers, MockPlatform, Providers, Search, ShopPages, Snapshots};
-use search::{Analyzer, Elastic, ElasticSettings, Embedded, Synonyms};
+use search::{Analyzer, Embedded, Synonyms};
 use store::{Ids, Settings, Store};
 
 use std::sync::Arc;
@@ -116,13 +116,7 @@ impl Ground {
                 Embedded::open(&path, analyzer).with_context(|| format!("the search index in {}", path.display()));
             return Ok(Search::new(index?));
         };
-        let mut settings = ElasticSettings::new(config.url.expose()).context("search.url")?;
-        settings = settings.index(&config.index).context("search.index")?;
-        if let Some(path) = &config.ca_file {
-            let pem = std::fs::read_to_string(path).with_context(|| format!("search.ca_file: {}", path.display()))?;
-            settings = settings.certificates(&pem);
-        }
-        Ok(Search::new(Elastic::new(settings, analyzer).context("search.url")?))
+        elastic(config, analyzer)
     }
 
     /// Payment methods, and the mock platform where it is on.
@@ -222,6 +216,24 @@ impl Ledger {
             tokio::time::sleep(THREAD_LOOK_EVERY).await;
         }
     }
+}
+
+#[cfg(feature = "kafka")]
+fn elastic(config: &SearchConfig, analyzer: Analyzer) -> Result<Search> {
+    use search::{Elastic, ElasticSettings};
+
+    let mut settings = ElasticSettings::new(config.url.expose()).context("search.url")?;
+    settings = settings.index(&config.index).context("search.index")?;
+    if let Some(path) = &config.ca_file {
+        let pem = std::fs::read_to_string(path).with_context(|| format!("search.ca_file: {}", path.display()))?;
+        settings = settings.certificates(&pem);
+    }
+    Ok(Search::new(Elastic::new(settings, analyzer).context("search.url")?))
+}
+
+#[cfg(not(feature = "kafka"))]
+fn elastic(_config: &SearchConfig, _analyzer: Analyzer) -> Result<Search> {
+    anyhow::bail!("search.url: this build can't reach an Elasticsearch; build it with --features kafka")
 }
 
 #[cfg(feature = "kafka")]

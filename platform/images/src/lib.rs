@@ -122,6 +122,10 @@ impl Images {
     /// # Errors
     /// Where it can't be told now.
     pub async fn find(&self, id: ImageId) -> Result<Option<Found>, ImagesError> {
+        #[cfg_attr(
+            not(feature = "oss"),
+            expect(clippy::infallible_destructuring_match, reason = "there is another place with it")
+        )]
         let files = match &self.place {
             Place::Files(files) => files,
             #[cfg(feature = "oss")]

@@ -7,6 +7,7 @@
 pub mod conformance;
 mod cursor;
 mod document;
+#[cfg(feature = "elastic")]
 mod elastic;
 mod embedded;
 pub mod generator;
@@ -18,6 +19,7 @@ mod product;
 mod request;
 mod text;
 
+#[cfg(feature = "elastic")]
 pub use elastic::{Elastic, ElasticSettings};
 pub use embedded::Embedded;
 pub use index::{IndexError, Outcome, Position, Rebuild, SearchError, SearchIndex, Size, State};
