@@ -17,7 +17,7 @@ use contract::{
     topic,
 };
 use foundation::{Clock, Readiness};
-use search::{Attribute, Category, Change, IndexError, Outcome, Position, Product, State};
+use search::{Attribute, Category, Change, IndexError, Outcome, Position, Product, SearchIndex, State};
 use store::{SEARCH_ENTRIES_MAX, SearchEntry, Store};
 use workers::{Worker, WorkerError};
 
@@ -60,7 +60,8 @@ pub struct SearchSync<L: Log, C> {
     /// The next offset of each partition.
     next: BTreeMap<u32, u64>,
     sales_at_ms: u64,
-    sold: BTreeMap<ProductId, u64>,
+    /// What the index says has sold; `None` where that is not known.
+    sold: Option<BTreeMap<ProductId, u64>>,
 }
 
 impl<L: Log, C: Clock> SearchSync<L, C> {
@@ -74,8 +75,19 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
         readiness: Readiness,
     ) -> Result<Self, WorkerError> {
         let consumer = log.follow(&[topic::CATALOGUE]).await?;
-        let (next, sold) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { log, consumer, store, search, clock, readiness, stage: Stage::Unknown, next, sales_at_ms: 0, sold })
+        let next = BTreeMap::new();
+        Ok(Self {
+            log,
+            consumer,
+            store,
+            search,
+            clock,
+            readiness,
+            stage: Stage::Unknown,
+            next,
+            sales_at_ms: 0,
+            sold: None,
+        })
     }
 
     /// Whether the index can go on from where it is.
@@ -137,7 +149,8 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
         report(&outcomes);
         self.next = ends;
         self.sales_at_ms = 0;
-        self.sold.clear();
+        self.sold = None;
+        self.current();
         tracing::info!(products = count, ms = self.clock.now_ms() - began_ms, "the search index is built");
         Ok(())
     }
@@ -167,6 +180,9 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
             }
         }
         if next == self.next {
+            if next == ends(&self.log).await? {
+                self.current();
+            }
             return Ok(());
         }
         self.behind(read_ms);
@@ -178,7 +194,7 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
         }
         for change in &mut changes {
             if let Change::Put(product) = change {
-                product.sales = self.sold.get(&product.id).copied().unwrap_or_default();
+                product.sales = self.sold.as_ref().and_then(|sold| sold.get(&product.id)).copied().unwrap_or_default();
             }
         }
         let position = write(&next);
@@ -190,22 +206,38 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
         }
         report(&applied.map_err(failed)?);
         self.next = next;
+        if records.len() < BATCH_MAX {
+            self.current();
+        }
         Ok(())
     }
 
-    /// Writes what has sold since the last time it was counted.
+    /// Looks whether the index is still there, and writes what has sold since the last time it was counted. Changes of the
+    /// catalogue do not wait for a failure here.
     async fn refresh_sales(&mut self) -> Result<(), WorkerError> {
+        self.sales_at_ms = self.clock.now_ms() + SALES_EVERY_MS;
+        let state = self.search.work(|index| index.state()).await.map_err(failed)?;
+        if let State::NeedsRebuild { reason } = state {
+            tracing::warn!(reason, "the search index is built again");
+            self.stage = Stage::Rebuild;
+            return Ok(());
+        }
         let now_ms = self.clock.now_ms();
         let sold = self.store.units_sold(now_ms.saturating_sub(SALES_MS)).await.map_err(WorkerError::store)?;
-        let gone = self.sold.keys().filter(|product| !sold.contains_key(product)).map(|product| (*product, 0));
+        let known = match self.sold.take() {
+            Some(known) => known,
+            // What the index says was written by an earlier run: every product of it is written once.
+            None => self.search.work(all_products).await.map_err(failed)?,
+        };
+        let gone = known.keys().filter(|product| !sold.contains_key(product)).map(|product| (*product, 0));
         let new = sold.iter().map(|(product, units)| (*product, *units));
         let changed: Vec<(ProductId, u64)> =
-            new.filter(|(product, units)| self.sold.get(product) != Some(units)).chain(gone).collect();
+            new.filter(|(product, units)| known.get(product) != Some(units)).chain(gone).collect();
         for sales in changed.chunks(SALES_CHUNK) {
             let sales = sales.to_vec();
             self.search.work(move |index| index.refresh_sales(&sales)).await.map_err(failed)?;
         }
-        (self.sold, self.sales_at_ms) = (sold, now_ms + SALES_EVERY_MS);
+        self.sold = Some(sold);
         Ok(())
     }
 
@@ -216,9 +248,21 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
             self.search.lag.since_ms.compare_exchange(0, at_ms.max(1), Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    /// The index holds all that the log has.
+    fn current(&self) {
+        self.search.lag.since_ms.store(0, Ordering::Relaxed);
+        self.readiness.set_warnings("search", Vec::new());
+    }
+
     async fn work(&mut self) -> Result<(), WorkerError> {
         match self.stage {
-            Stage::Unknown => self.stage = self.look().await?,
+            Stage::Unknown => {
+                self.behind(self.clock.now_ms());
+                self.stage = self.look().await?;
+                if self.stage == Stage::Following {
+                    self.current();
+                }
+            }
             Stage::Rebuild => {
                 self.rebuild().await?;
                 self.stage = Stage::Following;
@@ -235,10 +279,11 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
                 }
             }
             Stage::Following => {
-                self.search.lag.since_ms.store(0, Ordering::Relaxed);
-                self.readiness.set_warnings("search", Vec::new());
                 if self.clock.now_ms() >= self.sales_at_ms {
                     self.refresh_sales().await?;
+                    if self.stage != Stage::Following {
+                        return Ok(());
+                    }
                 }
                 let polled = tokio::select! {
                     biased;
@@ -282,6 +327,15 @@ impl<L: Log, C: Clock> Worker for SearchSync<L, C> {
 async fn ends(log: &impl Log) -> Result<BTreeMap<u32, u64>, WorkerError> {
     let ends = log.ends(topic::CATALOGUE).await?;
     Ok(ends.into_iter().map(|(partition, end)| (partition.index, end)).collect())
+}
+
+/// Every product of the index. What it says of their sales is not known, so no count of theirs is right.
+fn all_products(index: &dyn SearchIndex) -> Result<BTreeMap<ProductId, u64>, IndexError> {
+    let mut all = BTreeMap::new();
+    index.versions(&mut |product, _| {
+        all.insert(product, u64::MAX);
+    })?;
+    Ok(all)
 }
 
 fn failed(error: IndexError) -> WorkerError {
