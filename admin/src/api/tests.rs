@@ -461,7 +461,7 @@ async fn orders_are_sent_and_refunds_decided() {
         let (status, _) = ask("POST", &format!("{path}/shipment"), Some(bad)).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     }
-    assert_eq!(ask("POST", "/orders/9/shipment", Some(parcel.clone())).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(ask("POST", "/orders/999999/shipment", Some(parcel.clone())).await.0, StatusCode::NOT_FOUND);
     let (status, sent) = ask("POST", &format!("{path}/shipment"), Some(parcel.clone())).await;
     assert_eq!((status, &sent["status"], &sent["shipment"]), (StatusCode::OK, &json!("shipped"), &parcel));
     let (status, again) = ask("POST", &format!("{path}/shipment"), Some(parcel)).await;

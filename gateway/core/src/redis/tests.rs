@@ -188,7 +188,7 @@ fn what_cannot_go_on_ends_the_connection() {
     assert_eq!(reply(&mut pipe), None, "it is told once");
     pipe.handle_connected(SILENCE_MAX);
     pipe.handle_input(INFO, SILENCE_MAX).unwrap();
-    assert!(pipe.is_open(), "the next connection starts anew");
+    assert!(pipe.is_open(), "the next connection starts afresh");
 }
 
 /// What a driver of the conversation may meet.

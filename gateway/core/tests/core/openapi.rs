@@ -145,7 +145,10 @@ fn check(document: &Value, schema: &Value, value: &Value, name: &str) {
 
 /// A world that has the activity of the examples. The sale asks for a challenge if `operation` is about challenges.
 fn world(operation: &Operation, configure: impl FnOnce(&mut gateway_core::Config)) -> World {
-    let mut world = World::with(10, TERMS, configure);
+    let mut world = World::with(10, TERMS, |config| {
+        config.shop_url = "http://shop.example/".to_owned();
+        configure(config);
+    });
     let document = document();
     let id = document["components"]["parameters"]["activity_id"]["example"].as_str().unwrap();
     let id: ActivityId = id.parse().unwrap();
