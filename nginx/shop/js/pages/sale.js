@@ -27,7 +27,7 @@ export async function show(place, { id, signal, go }) {
   const clock = h("div", { class: "sale-clock" });
   const state = h("div", { class: "sale-state" });
   const band = h("span", { class: "band" });
-  const saved = Math.round(100 - (100 * activity.price_cents) / activity.original_price_cents);
+  const saved = Math.floor(100 - (100 * activity.price_cents) / activity.original_price_cents);
   fill(panel,
     h("p", { class: "eyebrow" }, icon("bolt"), t("flashSale")),
     h("h1", null, title),
