@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Instructions of the gateway's core for one request of each kind, the ledger in memory included, as callgrind counts
 # them: the same on every machine and every run. Fails where one is more than 3 % above bench/instructions.txt;
-# UPDATE=1 writes that file anew.
+# UPDATE=1 rewrites that file.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

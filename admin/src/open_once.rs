@@ -1,4 +1,4 @@
-//! A ledger is opened once. One that was open and is lost must be rebuilt with what was sold, never opened anew with
+//! A ledger is opened once. One that was open and is lost must be rebuilt with what was sold, never opened again with
 //! all of its units.
 
 use contract::{

@@ -71,7 +71,7 @@ pub async fn end<K: LedgerClient>(ledgers: &K, sale: &Sale) -> Result<(), Ledger
     if !sale.opening {
         return Ok(());
     }
-    // Whoever is about to open it finds it open, and over.
+    // A process that is about to open it finds it open, and over.
     if !sale.ledger_open {
         ledgers.open(activity, sale.stock, rules).await?;
     }

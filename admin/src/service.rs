@@ -82,7 +82,7 @@ pub async fn ensure_first_admin(
 }
 
 /// Runs the workers and answers requests on `listener` until `stop`. A worker that dies by a bug stops
-/// the whole, for whoever restarts it.
+/// the whole, so that a supervisor restarts it.
 ///
 /// # Errors
 /// Where the log can't be followed, or a worker died.

@@ -200,7 +200,7 @@ impl Script for Crowd<'_> {
             Verdict::Again => {
                 let wait_ns = answer.retry_after_s.map_or(RETRY_NS, |s| u64::from(s) * 1_000_000_000);
                 let due_ns = answered_ns + wait_ns.clamp(RETRY_NS, RETRY_MAX_NS);
-                // A refusal has its latency; the next try begins anew.
+                // A refusal has its latency; the next try is measured from its own start.
                 self.again(job, due_ns, due_ns);
             }
             Verdict::Hopeless => self.hopeless = true,

@@ -1,4 +1,4 @@
--- Writes one activity's ledger anew from what outlived it: begin, put as often as needed, end. Between begin
+-- Rebuilds one activity's ledger from what outlived it: begin, put as often as needed, end. Between begin
 -- and end the ledger's run is this rebuild's token, so nobody is answered and a second rebuild takes over whole.
 --
 -- KEYS  ledger, orders, requests, users, restocks, outbox, window

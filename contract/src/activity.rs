@@ -41,7 +41,7 @@ pub enum Door {
     /// Nothing.
     #[default]
     Open,
-    /// An entry ticket, given to whoever asks from the start on.
+    /// An entry ticket, given to everybody who asks after the start.
     Ticket,
     /// An entry ticket, given for a solved challenge.
     Captcha,

@@ -35,7 +35,7 @@ pub struct Stated {
     pub nonce: u64,
 }
 
-/// The key of the gateways. It is derived from the secret of the shoppers' tokens, so that whoever can
+/// The key of the gateways. It is derived from the secret of the shoppers' tokens, so that a process that can
 /// check a token can check a ticket, and nobody can make one.
 #[derive(Clone)]
 pub struct TicketKey {
@@ -120,7 +120,7 @@ impl TicketKey {
     }
 }
 
-/// The nonce that stands in a ticket or a challenge, whoever sealed it.
+/// The nonce of a ticket or a challenge, whatever key sealed it.
 ///
 /// # Errors
 /// Where it can't be either.

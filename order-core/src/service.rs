@@ -77,7 +77,7 @@ pub struct OrderCore<L, K, C> {
 }
 
 /// Runs the workers and answers requests on `listener` until `stop`. A worker that dies by a bug stops
-/// the whole, for whoever restarts it: a mall that takes money and writes no orders is worse than none.
+/// the whole, so that a supervisor restarts it: a mall that takes money and writes no orders is worse than none.
 ///
 /// # Errors
 /// Where the topics can't be made or joined, or a worker died.

@@ -216,7 +216,7 @@ fn survives(gateways: usize, mut break_it: impl FnMut(&mut Full, &Told, usize)) 
     let distinct: BTreeSet<&String> = orders.values().collect();
     assert_eq!((orders.len() as u64, distinct.len()), (STOCK, orders.len()), "units, and orders of their own");
     let settled = || {
-        // Whoever asks first after a server came back may be told that it was away.
+        // The first request after a server came back may still be answered that it is away.
         let (_, audit) = full.shop.try_audit(&activity);
         audit["ok"] == true && audit["database"]["pending_payment"] == STOCK
     };

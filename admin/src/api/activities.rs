@@ -185,7 +185,7 @@ fn check(asked: NewBody, now_ms: u64) -> Result<NewSale, Refused> {
         return Err(invalid("price_cents times per_user_limit does not fit"));
     }
     if asked.ends_at <= asked.starts_at || asked.ends_at <= now_ms {
-        return Err(invalid("ends_at is after starts_at and after now"));
+        return Err(invalid("ends_at must be after starts_at and in the future"));
     }
     let door = door(Door::Open, asked.requires_ticket, asked.captcha)?;
     let admission = Admission { paused: false, invited_only: asked.invited_only, door };
@@ -200,8 +200,8 @@ fn check(asked: NewBody, now_ms: u64) -> Result<NewSale, Refused> {
     params(IdempotencyKey),
     request_body = NewBody,
     responses(
-        (status = 201, description = "Made; `Idempotent-Replayed: true` where it was made before.", body = ActivityBody,
-            headers(("Idempotent-Replayed" = String, description = "`true` where the key was used before."))),
+        (status = 201, description = "Created. `Idempotent-Replayed: true` if this key created it before.", body = ActivityBody,
+            headers(("Idempotent-Replayed" = String, description = "`true` if the key was used before."))),
         (status = 409, description = "`insufficient_stock` with the `stock`, or `request_running`."),
     ),
     security(("admin" = ["operator"])),
@@ -236,7 +236,7 @@ pub(super) async fn create<K: LedgerClient, C: Clock>(
 #[utoipa::path(
     get, path = "/activities", tag = "activities",
     params(PageQuery),
-    responses((status = 200, description = "A page of them.", body = ListBody<ActivityBody>)),
+    responses((status = 200, description = "One page.", body = ListBody<ActivityBody>)),
     security(("admin" = ["viewer"])),
 )]
 pub(super) async fn list<K: LedgerClient, C: Clock>(
@@ -251,7 +251,7 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
 #[utoipa::path(
     get, path = "/activities/{id}", tag = "activities",
     params(("id" = ActivityId, Path)),
-    responses((status = 200, description = "The sale.", body = ActivityBody, headers(("ETag" = String, description = "Its version.")))),
+    responses((status = 200, description = "The sale.", body = ActivityBody, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
     security(("admin" = ["viewer"])),
 )]
 pub(super) async fn one<K: LedgerClient, C: Clock>(
@@ -269,10 +269,10 @@ pub(super) async fn one<K: LedgerClient, C: Clock>(
     params(("id" = ActivityId, Path), IfMatch),
     request_body = PatchBody,
     responses(
-        (status = 200, description = "As of now.", body = ActivityBody, headers(("ETag" = String, description = "Its version."))),
+        (status = 200, description = "After the change.", body = ActivityBody, headers(("ETag" = String, description = "The version, for `If-Match`."))),
         (status = 409, description = "`invalid_transition`: its ledger is open or about to be; or `insufficient_stock` with the `stock`."),
-        (status = 412, description = "`version_mismatch`, with the `version`: it has changed meanwhile."),
-        (status = 428, description = "`precondition_required`: there is no If-Match."),
+        (status = 412, description = "`version_mismatch`, with the current `version`: it was changed by somebody else."),
+        (status = 428, description = "`precondition_required`: the If-Match header is missing."),
     ),
     security(("admin" = ["operator"])),
 )]
@@ -303,7 +303,7 @@ pub(super) async fn patch<K: LedgerClient, C: Clock>(
     post, path = "/activities/{id}/warm", tag = "activities",
     params(("id" = ActivityId, Path)),
     responses(
-        (status = 200, description = "It is open.", body = CountersBody),
+        (status = 200, description = "The ledger is open.", body = CountersBody),
         (status = 409, description = "`invalid_transition`: the sale is over."),
     ),
     security(("admin" = ["operator"])),
@@ -326,7 +326,7 @@ pub(super) async fn warm<K: LedgerClient, C: Clock>(
 #[utoipa::path(
     get, path = "/activities/{id}/audit", tag = "activities",
     params(("id" = ActivityId, Path)),
-    responses((status = 200, description = "What they say.", body = Audit)),
+    responses((status = 200, description = "The result of every check.", body = Audit)),
     security(("admin" = ["viewer"])),
 )]
 pub(super) async fn audit<K: LedgerClient, C: Clock>(

@@ -128,9 +128,9 @@ fn ok(version: u64, body: impl Serialize) -> Answer {
     params(IdempotencyKey),
     request_body = CategoryBody,
     responses(
-        (status = 201, description = "Made; `Idempotent-Replayed: true` where it was made before.", body = Category,
-            headers(("Idempotent-Replayed" = String, description = "`true` where the key was used before."))),
-        (status = 409, description = "`request_running`: the first request under this Idempotency-Key still runs."),
+        (status = 201, description = "Created. `Idempotent-Replayed: true` if this key created it before.", body = Category,
+            headers(("Idempotent-Replayed" = String, description = "`true` if the key was used before."))),
+        (status = 409, description = "`request_running`: the first request with this Idempotency-Key is still being processed."),
     ),
     security(("admin" = ["operator"])),
 )]
@@ -153,7 +153,7 @@ pub(super) async fn add_category<K: LedgerClient, C: Clock>(
 #[utoipa::path(
     get, path = "/categories", tag = "catalogue",
     params(PageQuery),
-    responses((status = 200, description = "A page of them.", body = ListBody<Category>)),
+    responses((status = 200, description = "One page.", body = ListBody<Category>)),
     security(("admin" = ["viewer"])),
 )]
 pub(super) async fn categories<K: LedgerClient, C: Clock>(
@@ -168,7 +168,7 @@ pub(super) async fn categories<K: LedgerClient, C: Clock>(
 #[utoipa::path(
     get, path = "/categories/{id}", tag = "catalogue",
     params(("id" = CategoryId, Path)),
-    responses((status = 200, description = "The category.", body = Category, headers(("ETag" = String, description = "Its version.")))),
+    responses((status = 200, description = "The category.", body = Category, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
     security(("admin" = ["viewer"])),
 )]
 pub(super) async fn category<K: LedgerClient, C: Clock>(
@@ -186,9 +186,9 @@ pub(super) async fn category<K: LedgerClient, C: Clock>(
     params(("id" = CategoryId, Path), IfMatch),
     request_body = CategoryPatch,
     responses(
-        (status = 200, description = "As of now.", body = Category, headers(("ETag" = String, description = "Its version."))),
-        (status = 412, description = "`version_mismatch`, with the `version`: it has changed meanwhile."),
-        (status = 428, description = "`precondition_required`: there is no If-Match."),
+        (status = 200, description = "After the change.", body = Category, headers(("ETag" = String, description = "The version, for `If-Match`."))),
+        (status = 412, description = "`version_mismatch`, with the current `version`: it was changed by somebody else."),
+        (status = 428, description = "`precondition_required`: the If-Match header is missing."),
     ),
     security(("admin" = ["operator"])),
 )]
@@ -210,9 +210,9 @@ pub(super) async fn patch_category<K: LedgerClient, C: Clock>(
     params(IdempotencyKey),
     request_body = ProductBody,
     responses(
-        (status = 201, description = "Made; `Idempotent-Replayed: true` where it was made before.", body = Product,
-            headers(("Idempotent-Replayed" = String, description = "`true` where the key was used before."))),
-        (status = 409, description = "`request_running`: the first request under this Idempotency-Key still runs."),
+        (status = 201, description = "Created. `Idempotent-Replayed: true` if this key created it before.", body = Product,
+            headers(("Idempotent-Replayed" = String, description = "`true` if the key was used before."))),
+        (status = 409, description = "`request_running`: the first request with this Idempotency-Key is still being processed."),
     ),
     security(("admin" = ["operator"])),
 )]
@@ -239,7 +239,7 @@ pub(super) async fn add_product<K: LedgerClient, C: Clock>(
 #[utoipa::path(
     get, path = "/products", tag = "catalogue",
     params(PageQuery),
-    responses((status = 200, description = "A page of them.", body = ListBody<Product>)),
+    responses((status = 200, description = "One page.", body = ListBody<Product>)),
     security(("admin" = ["viewer"])),
 )]
 pub(super) async fn products<K: LedgerClient, C: Clock>(
@@ -254,7 +254,7 @@ pub(super) async fn products<K: LedgerClient, C: Clock>(
 #[utoipa::path(
     get, path = "/products/{id}", tag = "catalogue",
     params(("id" = ProductId, Path)),
-    responses((status = 200, description = "The product.", body = Product, headers(("ETag" = String, description = "Its version.")))),
+    responses((status = 200, description = "The product.", body = Product, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
     security(("admin" = ["viewer"])),
 )]
 pub(super) async fn product<K: LedgerClient, C: Clock>(
@@ -272,9 +272,9 @@ pub(super) async fn product<K: LedgerClient, C: Clock>(
     params(("id" = ProductId, Path), IfMatch),
     request_body = ProductPatch,
     responses(
-        (status = 200, description = "As of now.", body = Product, headers(("ETag" = String, description = "Its version."))),
-        (status = 412, description = "`version_mismatch`, with the `version`: it has changed meanwhile."),
-        (status = 428, description = "`precondition_required`: there is no If-Match."),
+        (status = 200, description = "After the change.", body = Product, headers(("ETag" = String, description = "The version, for `If-Match`."))),
+        (status = 412, description = "`version_mismatch`, with the current `version`: it was changed by somebody else."),
+        (status = 428, description = "`precondition_required`: the If-Match header is missing."),
     ),
     security(("admin" = ["operator"])),
 )]
@@ -297,7 +297,7 @@ pub(super) async fn patch_product<K: LedgerClient, C: Clock>(
 #[utoipa::path(
     post, path = "/products/{id}/shelve", tag = "catalogue",
     params(("id" = ProductId, Path)),
-    responses((status = 200, description = "It is there.", body = Product, headers(("ETag" = String, description = "Its version.")))),
+    responses((status = 200, description = "The product is on the shelf.", body = Product, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
     security(("admin" = ["operator"])),
 )]
 pub(super) async fn shelve<K: LedgerClient, C: Clock>(
@@ -312,7 +312,7 @@ pub(super) async fn shelve<K: LedgerClient, C: Clock>(
 #[utoipa::path(
     post, path = "/products/{id}/unshelve", tag = "catalogue",
     params(("id" = ProductId, Path)),
-    responses((status = 200, description = "It is not there.", body = Product, headers(("ETag" = String, description = "Its version.")))),
+    responses((status = 200, description = "The product is off the shelf.", body = Product, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
     security(("admin" = ["operator"])),
 )]
 pub(super) async fn unshelve<K: LedgerClient, C: Clock>(
@@ -334,9 +334,9 @@ fn shelved(product: Option<Product>) -> Answer {
     params(("id" = ProductId, Path), IdempotencyKey),
     request_body = SkuBody,
     responses(
-        (status = 201, description = "Made; `Idempotent-Replayed: true` where it was made before.", body = Sku,
-            headers(("Idempotent-Replayed" = String, description = "`true` where the key was used before."))),
-        (status = 409, description = "`request_running`: the first request under this Idempotency-Key still runs."),
+        (status = 201, description = "Created. `Idempotent-Replayed: true` if this key created it before.", body = Sku,
+            headers(("Idempotent-Replayed" = String, description = "`true` if the key was used before."))),
+        (status = 409, description = "`request_running`: the first request with this Idempotency-Key is still being processed."),
     ),
     security(("admin" = ["operator"])),
 )]
@@ -365,7 +365,7 @@ pub(super) async fn add_sku<K: LedgerClient, C: Clock>(
 #[utoipa::path(
     get, path = "/skus", tag = "catalogue",
     params(PageQuery),
-    responses((status = 200, description = "A page of them.", body = ListBody<Sku>)),
+    responses((status = 200, description = "One page.", body = ListBody<Sku>)),
     security(("admin" = ["viewer"])),
 )]
 pub(super) async fn skus<K: LedgerClient, C: Clock>(
@@ -380,7 +380,7 @@ pub(super) async fn skus<K: LedgerClient, C: Clock>(
 #[utoipa::path(
     get, path = "/products/{id}/skus", tag = "catalogue",
     params(("id" = ProductId, Path), PageQuery),
-    responses((status = 200, description = "A page of them; empty where there is no such product.", body = ListBody<Sku>)),
+    responses((status = 200, description = "One page; empty if there is no such product.", body = ListBody<Sku>)),
     security(("admin" = ["viewer"])),
 )]
 pub(super) async fn skus_of<K: LedgerClient, C: Clock>(
@@ -396,7 +396,7 @@ pub(super) async fn skus_of<K: LedgerClient, C: Clock>(
 #[utoipa::path(
     get, path = "/skus/{id}", tag = "catalogue",
     params(("id" = SkuId, Path)),
-    responses((status = 200, description = "The SKU.", body = Sku, headers(("ETag" = String, description = "Its version.")))),
+    responses((status = 200, description = "The SKU.", body = Sku, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
     security(("admin" = ["viewer"])),
 )]
 pub(super) async fn sku<K: LedgerClient, C: Clock>(
@@ -414,9 +414,9 @@ pub(super) async fn sku<K: LedgerClient, C: Clock>(
     params(("id" = SkuId, Path), IfMatch),
     request_body = SkuPatch,
     responses(
-        (status = 200, description = "As of now.", body = Sku, headers(("ETag" = String, description = "Its version."))),
-        (status = 412, description = "`version_mismatch`, with the `version`: it has changed meanwhile."),
-        (status = 428, description = "`precondition_required`: there is no If-Match."),
+        (status = 200, description = "After the change.", body = Sku, headers(("ETag" = String, description = "The version, for `If-Match`."))),
+        (status = 412, description = "`version_mismatch`, with the current `version`: it was changed by somebody else."),
+        (status = 428, description = "`precondition_required`: the If-Match header is missing."),
     ),
     security(("admin" = ["operator"])),
 )]

@@ -52,11 +52,11 @@ struct ImageBody {
     params(IdempotencyKey),
     request_body(content = FormBody, content_type = "multipart/form-data"),
     responses(
-        (status = 201, description = "Kept; `Idempotent-Replayed: true` where it was before.", body = ImageBody,
-            headers(("Idempotent-Replayed" = String, description = "`true` where the key was used before."))),
-        (status = 409, description = "`request_running`: the first request under this Idempotency-Key still runs."),
+        (status = 201, description = "Stored. `Idempotent-Replayed: true` if this key stored it before.", body = ImageBody,
+            headers(("Idempotent-Replayed" = String, description = "`true` if the key was used before."))),
+        (status = 409, description = "`request_running`: the first request with this Idempotency-Key is still being processed."),
         (status = 413, description = "`body_too_large`: a picture is at most 5 MiB."),
-        (status = 415, description = "`unsupported_media_type`: no form, or no picture by its first bytes."),
+        (status = 415, description = "`unsupported_media_type`: not a multipart form, or the file is not a PNG, JPEG, WebP or GIF."),
         (status = 422, description = "`invalid_body`: a form with something else than one field `file`. `invalid_image`: \
             damaged, or more than 10,000 pixels wide or high or 40 million in all. `idempotency_key_reused`."),
     ),
@@ -139,7 +139,7 @@ pub(super) async fn exist<K: LedgerClient, C: Clock>(api: &Api<K, C>, ids: &[Str
             Err(_) => false,
         };
         if !there {
-            return Err(invalid("image_ids are ids that POST /images has answered"));
+            return Err(invalid("image_ids must be ids that POST /images returned"));
         }
     }
     Ok(())

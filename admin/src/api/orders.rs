@@ -106,7 +106,7 @@ impl From<StaffOrder> for OrderBody {
 #[utoipa::path(
     get, path = "/orders", tag = "orders",
     params(OrdersQuery),
-    responses((status = 200, description = "A page of them.", body = ListBody<OrderBody>)),
+    responses((status = 200, description = "One page.", body = ListBody<OrderBody>)),
     security(("admin" = ["viewer"])),
 )]
 pub(super) async fn list<K: LedgerClient, C: Clock>(
@@ -154,8 +154,8 @@ pub(super) struct Shipment {
     params(("id" = OrderId, Path)),
     request_body = Shipment,
     responses(
-        (status = 200, description = "It is shipped.", body = OrderBody),
-        (status = 409, description = "`invalid_transition`: it does not stand there."),
+        (status = 200, description = "The order is shipped.", body = OrderBody),
+        (status = 409, description = "`invalid_transition`: the order's state does not allow it."),
     ),
     security(("admin" = ["operator"])),
 )]
@@ -181,8 +181,8 @@ pub(super) async fn ship<K: LedgerClient, C: Clock>(
     post, path = "/orders/{id}/refunds/approve", tag = "orders",
     params(("id" = OrderId, Path)),
     responses(
-        (status = 200, description = "It goes back.", body = OrderBody),
-        (status = 409, description = "`invalid_transition`: it does not stand there."),
+        (status = 200, description = "The refund is approved.", body = OrderBody),
+        (status = 409, description = "`invalid_transition`: the order's state does not allow it."),
     ),
     security(("admin" = ["operator"])),
 )]
@@ -200,8 +200,8 @@ pub(super) async fn approve_refund<K: LedgerClient, C: Clock>(
     post, path = "/orders/{id}/refunds/refuse", tag = "orders",
     params(("id" = OrderId, Path)),
     responses(
-        (status = 200, description = "It is refused.", body = OrderBody),
-        (status = 409, description = "`invalid_transition`: it does not stand there."),
+        (status = 200, description = "The refund is refused.", body = OrderBody),
+        (status = 409, description = "`invalid_transition`: the order's state does not allow it."),
     ),
     security(("admin" = ["operator"])),
 )]
@@ -256,7 +256,7 @@ impl From<RegisteredUser> for UserBody {
 #[utoipa::path(
     get, path = "/users", tag = "users",
     params(PageQuery),
-    responses((status = 200, description = "A page of them.", body = ListBody<UserBody>)),
+    responses((status = 200, description = "One page.", body = ListBody<UserBody>)),
     security(("admin" = ["viewer"])),
 )]
 pub(super) async fn users<K: LedgerClient, C: Clock>(
@@ -271,7 +271,7 @@ pub(super) async fn users<K: LedgerClient, C: Clock>(
 #[utoipa::path(
     post, path = "/users/{id}/block", tag = "users",
     params(("id" = UserId, Path)),
-    responses((status = 200, description = "Blocked.", body = UserBody)),
+    responses((status = 200, description = "The user is blocked.", body = UserBody)),
     security(("admin" = ["operator"])),
 )]
 pub(super) async fn block<K: LedgerClient, C: Clock>(
@@ -286,7 +286,7 @@ pub(super) async fn block<K: LedgerClient, C: Clock>(
 #[utoipa::path(
     post, path = "/users/{id}/unblock", tag = "users",
     params(("id" = UserId, Path)),
-    responses((status = 200, description = "Not blocked.", body = UserBody)),
+    responses((status = 200, description = "The user is not blocked.", body = UserBody)),
     security(("admin" = ["operator"])),
 )]
 pub(super) async fn unblock<K: LedgerClient, C: Clock>(

@@ -67,7 +67,7 @@ pub(super) struct DropBody {
 #[utoipa::path(
     get, path = "/parked", tag = "parked sales",
     params(PageQuery),
-    responses((status = 200, description = "A page of them.", body = ListBody<ParkedBody>)),
+    responses((status = 200, description = "One page.", body = ListBody<ParkedBody>)),
     security(("admin" = ["viewer"])),
 )]
 pub(super) async fn list_parked<K: LedgerClient, C: Clock>(

@@ -88,7 +88,7 @@ impl PageQuery {
             return Err(invalid("limit is 1 to 100"));
         }
         let before = self.cursor.as_deref().map_or(Some(i64::MAX), store::cursor_number);
-        let before = before.ok_or_else(|| invalid("cursor is a next_cursor"))?;
+        let before = before.ok_or_else(|| invalid("cursor must be the next_cursor of a page"))?;
         Ok(Page { before, limit })
     }
 }

@@ -65,14 +65,16 @@ pub(super) async fn sign_in<K: LedgerClient, C: Clock>(
             return Err(Problem::new(StatusCode::UNAUTHORIZED, "invalid_credentials", detail).into());
         }
         SignIn::LockedUntil(until_ms) => {
-            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "locked", "too many wrong tries; wait");
+            let problem =
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, "locked", "too many wrong attempts; try again later");
             return Err(problem.retry_after_s(until_ms.saturating_sub(now_ms).div_ceil(1000)).into());
         }
         SignIn::Blocked => {
             return Err(Problem::new(StatusCode::FORBIDDEN, "blocked", "the account is blocked").into());
         }
         SignIn::Busy => {
-            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many sign-ins wait; try again");
+            let problem =
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many sign-ins are waiting; try again");
             return Err(problem.retry_after_s(1).into());
         }
     };

@@ -44,7 +44,7 @@ const RESTOCK_LOOK: Duration = Duration::from_millis(20);
     post, path = "/activities/{id}/pause", tag = "activities",
     params(("id" = ActivityId, Path)),
     responses(
-        (status = 200, description = "It is paused.", body = ActivityBody, headers(("ETag" = String, description = "Its version."))),
+        (status = 200, description = "The sale is paused.", body = ActivityBody, headers(("ETag" = String, description = "The version, for `If-Match`."))),
         (status = 409, description = "`invalid_transition`: the sale is over."),
     ),
     security(("admin" = ["operator"])),
@@ -62,7 +62,7 @@ pub(super) async fn pause<K: LedgerClient, C: Clock>(
     post, path = "/activities/{id}/resume", tag = "activities",
     params(("id" = ActivityId, Path)),
     responses(
-        (status = 200, description = "It is not paused.", body = ActivityBody, headers(("ETag" = String, description = "Its version."))),
+        (status = 200, description = "The sale is not paused.", body = ActivityBody, headers(("ETag" = String, description = "The version, for `If-Match`."))),
         (status = 409, description = "`invalid_transition`: the sale is over."),
     ),
     security(("admin" = ["operator"])),
@@ -80,7 +80,7 @@ pub(super) async fn resume<K: LedgerClient, C: Clock>(
     post, path = "/activities/{id}/end", tag = "activities",
     params(("id" = ActivityId, Path)),
     responses(
-        (status = 200, description = "It is over.", body = ActivityBody, headers(("ETag" = String, description = "Its version."))),
+        (status = 200, description = "The sale has ended.", body = ActivityBody, headers(("ETag" = String, description = "The version, for `If-Match`."))),
     ),
     security(("admin" = ["operator"])),
 )]
@@ -138,8 +138,8 @@ struct RestockedBody {
     params(("id" = ActivityId, Path), IdempotencyKey),
     request_body = RestockBody,
     responses(
-        (status = 201, description = "Moved, or on their way; `Idempotent-Replayed: true` where it was made before.", body = RestockedBody,
-            headers(("Idempotent-Replayed" = String, description = "`true` where the key was used before."))),
+        (status = 201, description = "Units to take are taken; units to add are on their way to the ledger. `Idempotent-Replayed: true` if this key was used before.", body = RestockedBody,
+            headers(("Idempotent-Replayed" = String, description = "`true` if the key was used before."))),
         (status = 409, description = "`invalid_transition`, `insufficient_stock` with the `stock`, or `request_running`."),
     ),
     security(("admin" = ["operator"])),
@@ -185,7 +185,7 @@ fn operation_of(staff: UserId, activity: ActivityId, key: &str) -> Result<Operat
         .chain_update(key)
         .finalize();
     let id = digest.iter().take(8).fold(0, |id: i64, byte| id << 8 | i64::from(*byte)) & i64::MAX;
-    OperationId::from_i64(id).ok_or_else(|| invalid("the Idempotency-Key makes no operation; take another one"))
+    OperationId::from_i64(id).ok_or_else(|| invalid("this Idempotency-Key can't be used; send another one"))
 }
 
 /// Takes units out of the SKU; they reach the ledger by the log. Whether they have.
@@ -266,7 +266,7 @@ pub(super) struct EntryBody {
     post, path = "/activities/{id}/entry-rules", tag = "activities",
     params(("id" = ActivityId, Path)),
     request_body = EntryBody,
-    responses((status = 204, description = "They are there, or nowhere.")),
+    responses((status = 204, description = "All rules are stored.")),
     security(("admin" = ["operator"])),
 )]
 pub(super) async fn say_entry<K: LedgerClient, C: Clock>(
@@ -308,7 +308,7 @@ struct ListedUser {
 #[utoipa::path(
     get, path = "/activities/{id}/entry-rules", tag = "activities",
     params(("id" = ActivityId, Path), EntryQuery),
-    responses((status = 200, description = "A page of them.", body = ListBody<ListedUser>)),
+    responses((status = 200, description = "One page.", body = ListBody<ListedUser>)),
     security(("admin" = ["viewer"])),
 )]
 pub(super) async fn entry_list<K: LedgerClient, C: Clock>(

@@ -164,7 +164,7 @@ async fn a_ledger_that_is_lost_is_not_sound() {
     assert_eq!((found.total, found.ok, oks(&found)), (0, false, vec![false; 3]), "{found:#?}");
     assert!(found.checks.iter().all(|check| check.detail.contains("the ledger is lost")), "{found:#?}");
 
-    // Opened anew with all units, as nobody may.
+    // Opened a second time with all units, which no service does.
     mall.ledgers.open(id(), 5, activity(1, 100).rules).await.unwrap();
     let found = mall.audit().await;
     assert_eq!((found.total, found.ok, oks(&found)), (5, false, vec![false; 3]), "{found:#?}");

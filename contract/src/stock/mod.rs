@@ -2,7 +2,7 @@
 //!
 //! A pure state machine. [`Ledger::apply`] decides what a command does and writes at most one
 //! [`Entry`] for it; [`Ledger::replay`] folds entries into the same state. The journal of entries is
-//! therefore the ledger: whoever has a snapshot and the entries after it has the ledger, exactly.
+//! therefore the ledger: a snapshot and the entries after it give exactly the same state.
 //!
 //! After every step `total = available + held + sold`; a step that would break it panics, because a
 //! ledger that can't count must not go on saying yes.

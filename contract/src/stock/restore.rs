@@ -87,7 +87,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// The state now, for whoever must be able to go on from it.
+    /// The state now, from which another process can go on.
     pub fn snapshot(&self) -> Snapshot {
         let mut holds: Vec<Hold> = self.orders.values().copied().collect();
         holds.sort_unstable_by_key(|hold| hold.reservation.order);

@@ -42,7 +42,7 @@ impl MariaDb {
             "--no-defaults".to_owned(),
             format!("--user={}", whoami()),
             format!("--datadir={}", dir.path().join("data").display()),
-            // Whoever starts removes what it takes for its own leftovers from there.
+            // A server that starts removes from there what it takes for its own leftovers.
             format!("--tmpdir={}", dir.path().display()),
             "--auth-root-authentication-method=normal".to_owned(),
             "--skip-test-db".to_owned(),

@@ -92,7 +92,7 @@ impl Ground {
     /// Where browsers reach the gateway.
     pub(crate) fn gateway_url(&self) -> String {
         let listens = self.config.gateway.listen;
-        // A port that the system is to choose is not known yet; whoever needs the page then sets the address.
+        // A port that the system is to choose is not known yet; a setup that needs the page sets the address then.
         let default = if listens.port() == 0 { String::new() } else { format!("http://{listens}") };
         self.config.web.gateway_url.clone().unwrap_or(default)
     }

@@ -147,7 +147,7 @@ impl App {
 }
 
 impl Form {
-    /// Whether a request carries the signature of whoever `key` is of.
+    /// Whether a request carries a signature made with the private key of `key`.
     pub fn is_request_of(&self, key: &Verifier) -> bool {
         self.get("sign_type") == "RSA2" && key.accepts(&self.content(&["sign"]), self.get("sign"))
     }

@@ -1,5 +1,5 @@
 //! Alipay's protocol (open platform, RSA2) without IO: signed requests out, signed notices and answers in.
-//! Whoever speaks it, the real platform or one that plays it, is told apart by keys and names only.
+//! The real platform and the mock that plays it differ in keys and names only.
 #![forbid(unsafe_code)]
 
 mod amount;

@@ -75,12 +75,12 @@ pub(super) async fn add(
     }
 }
 
-/// Write an address anew.
+/// Replace an address.
 #[utoipa::path(
     put, path = "/api/v1/addresses/{address_id}", tag = "addresses",
     params(("address_id" = AddressId, Path)),
     request_body = AddressFields,
-    responses((status = 200, description = "The address as of now.", body = Address)),
+    responses((status = 200, description = "The updated address.", body = Address)),
     security(("shopper" = [])),
 )]
 pub(super) async fn put(

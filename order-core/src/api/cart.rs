@@ -78,7 +78,7 @@ pub(super) async fn show(State(api): State<Api>, Shopper(user): Shopper) -> Resu
     post, path = "/api/v1/cart/items", tag = "cart",
     request_body = Addition,
     responses(
-        (status = 200, description = "The cart as of now.", body = CartBody),
+        (status = 200, description = "The updated cart.", body = CartBody),
         (status = 404, description = "`not_found`: the shop does not sell this."),
         (status = 409, description = "`cart_full` or `too_many_units`."),
     ),
@@ -101,7 +101,7 @@ pub(super) async fn add(
     params(("sku_id" = SkuId, Path)),
     request_body = Quantity,
     responses(
-        (status = 200, description = "The cart as of now.", body = CartBody),
+        (status = 200, description = "The updated cart.", body = CartBody),
         (status = 404, description = "`not_found`: it is not in the cart, or the shop does not sell it."),
         (status = 409, description = "`cart_full` or `too_many_units`."),
     ),
@@ -138,7 +138,7 @@ pub(super) async fn remove(
 /// Empty the cart.
 #[utoipa::path(
     delete, path = "/api/v1/cart", tag = "cart",
-    responses((status = 204, description = "It is empty.")),
+    responses((status = 204, description = "The cart is empty.")),
     security(("shopper" = [])),
 )]
 pub(super) async fn clear(State(api): State<Api>, Shopper(user): Shopper) -> Result<StatusCode, Problem> {

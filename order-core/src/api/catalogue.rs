@@ -133,7 +133,7 @@ fn branches(
 #[utoipa::path(
     get, path = "/api/v1/products", tag = "catalogue",
     params(ListQuery),
-    responses((status = 200, description = "A page of them.", body = ProductsBody)),
+    responses((status = 200, description = "One page.", body = ProductsBody)),
 )]
 pub(super) async fn products(
     State(api): State<Api>,
@@ -171,7 +171,7 @@ fn invalid_query(detail: &str) -> Problem {
 fn cursor(text: &str) -> Result<(Cents, ProductId), Problem> {
     let number = store::cursor_number;
     let parts = text.split_once('.').and_then(|(price, id)| Some((number(price)?, ProductId::from_i64(number(id)?)?)));
-    let (price, product) = parts.ok_or_else(|| invalid_query("cursor is the next_cursor of a page"))?;
+    let (price, product) = parts.ok_or_else(|| invalid_query("cursor must be the next_cursor of a page"))?;
     Ok((Cents::new(price), product))
 }
 

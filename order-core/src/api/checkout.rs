@@ -117,7 +117,7 @@ fn placed(placed: Placed) -> Result<store::Order, Problem> {
             Err(refused(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail))
         }
         Placed::UnknownAddress => {
-            Err(refused(StatusCode::UNPROCESSABLE_ENTITY, "unknown_address", "address_id is none of your addresses"))
+            Err(refused(StatusCode::UNPROCESSABLE_ENTITY, "unknown_address", "address_id is not one of your addresses"))
         }
         Placed::UnknownSkus(skus) => {
             let problem =
@@ -126,7 +126,7 @@ fn placed(placed: Placed) -> Result<store::Order, Problem> {
         }
         Placed::InsufficientStock(left) => {
             let left: Vec<_> = left.iter().map(|(sku, stock)| json!({ "sku_id": sku, "stock": stock })).collect();
-            let problem = refused(StatusCode::CONFLICT, "insufficient_stock", "there is less than you ask for");
+            let problem = refused(StatusCode::CONFLICT, "insufficient_stock", "there is not enough stock");
             Err(problem.with("items", json!(left)))
         }
         Placed::TooDear => Err(Problem::invalid_body("the sum is more than can be paid")),
@@ -138,7 +138,7 @@ fn placed(placed: Placed) -> Result<store::Order, Problem> {
     post, path = "/api/v1/orders/{order_id}/cancel", tag = "orders",
     params(("order_id" = OrderId, Path)),
     responses(
-        (status = 200, description = "It is closed.", body = OrderBody),
+        (status = 200, description = "The order is closed.", body = OrderBody),
         (status = 409, description = "`invalid_transition`, with the `order_status`."),
     ),
     security(("shopper" = [])),
@@ -156,7 +156,7 @@ pub(super) async fn cancel(
     post, path = "/api/v1/orders/{order_id}/receipt", tag = "orders",
     params(("order_id" = OrderId, Path)),
     responses(
-        (status = 200, description = "It is completed.", body = OrderBody),
+        (status = 200, description = "The order is completed.", body = OrderBody),
         (status = 409, description = "`invalid_transition`, with the `order_status`."),
     ),
     security(("shopper" = [])),

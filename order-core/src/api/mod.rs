@@ -206,7 +206,7 @@ fn page(asked: Option<u32>, cursor: Option<&str>) -> Result<Page, Problem> {
     let limit = limit(asked)?;
     let before = match cursor {
         None => i64::MAX,
-        Some(text) => store::cursor_number(text).ok_or_else(|| invalid("cursor is a next_cursor"))?,
+        Some(text) => store::cursor_number(text).ok_or_else(|| invalid("cursor must be the next_cursor of a page"))?,
     };
     Ok(Page { before, limit })
 }

@@ -97,7 +97,7 @@ impl From<Order> for OrderBody {
 #[utoipa::path(
     get, path = "/api/v1/orders", tag = "orders",
     params(ListQuery),
-    responses((status = 200, description = "A page of them.", body = OrdersBody)),
+    responses((status = 200, description = "One page.", body = OrdersBody)),
     security(("shopper" = [])),
 )]
 pub(super) async fn list(

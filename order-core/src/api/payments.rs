@@ -129,7 +129,7 @@ pub(super) async fn notify(
     Path(method): Path<String>,
     Raw(body): Raw,
 ) -> Result<impl IntoResponse, Problem> {
-    let provider = api.providers.get(&method).ok_or_else(|| Problem::not_found("there is no such way to pay"))?;
+    let provider = api.providers.get(&method).ok_or_else(|| Problem::not_found("there is no such payment method"))?;
     let heard = match provider.app.read_notice(&body) {
         Ok(Told::Nothing) => true,
         Ok(Told::Paid(paid)) => {
@@ -202,7 +202,7 @@ async fn arrived(api: &Api, notice: &Notice) -> bool {
     params(("order_id" = OrderId, Path)),
     request_body = RefundAsked,
     responses(
-        (status = 201, description = "Asked; the shop decides.", body = RefundBody),
+        (status = 201, description = "The refund is requested; the shop decides.", body = RefundBody),
         (status = 409, description = "`invalid_transition`, with the `order_status`."),
     ),
     security(("shopper" = [])),

@@ -154,7 +154,7 @@ const PRICE_BOUNDS: [i64; 5] = [10_000, 50_000, 100_000, 300_000, 600_000];
 #[utoipa::path(
     get, path = "/api/v1/search", tag = "catalogue", operation_id = "search_products",
     params(SearchQuery),
-    responses((status = 200, description = "A page of them.", body = PageBody,
+    responses((status = 200, description = "One page.", body = PageBody,
         headers(("X-Index-Lag-Ms" = u64,
             description = "How long the oldest change of the catalogue waits to be found, milliseconds.")))),
 )]

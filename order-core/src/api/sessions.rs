@@ -19,7 +19,7 @@ use super::{Api, Shopper, busy, failed};
 
 /// How long an access token is good.
 const ACCESS_S: u64 = 3600;
-/// How long a refresh token is good; each use of it begins anew.
+/// Lifetime of a refresh token; each use starts it over.
 const REFRESH_MS: u64 = 30 * 24 * 3600 * 1000;
 const REFRESH_BYTES: usize = 32;
 const COOKIE: &str = "mall_shop_refresh";
@@ -90,7 +90,8 @@ pub(super) async fn sign_in(
             return Err(Problem::new(StatusCode::UNAUTHORIZED, "invalid_credentials", "name or password is wrong"));
         }
         SignIn::LockedUntil(until_ms) => {
-            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "locked", "too many wrong tries; wait");
+            let problem =
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, "locked", "too many wrong attempts; try again later");
             return Err(problem.retry_after_s(until_ms.saturating_sub(now_ms).div_ceil(1000)));
         }
         SignIn::Blocked => return Err(Problem::new(StatusCode::FORBIDDEN, "blocked", "the account is blocked")),

@@ -49,7 +49,7 @@ impl From<User> for Registered {
     request_body = Registration,
     responses(
         (status = 201, description = "Registered.", body = Registered),
-        (status = 409, description = "`username_taken`: somebody has this name already, perhaps in other letter case."),
+        (status = 409, description = "`username_taken`: the name is taken, possibly in another letter case."),
     ),
 )]
 pub(super) async fn register(
@@ -60,7 +60,7 @@ pub(super) async fn register(
     let hash = api.passwords.hash(&asked.password).await.map_err(failed)?.ok_or_else(busy)?;
     let added = api.store.add_user(&asked.username, &hash, asked.phone.as_deref(), api.now_ms()).await;
     let Some(user) = added.map_err(failed)? else {
-        return Err(Problem::new(StatusCode::CONFLICT, "username_taken", "somebody has this name already"));
+        return Err(Problem::new(StatusCode::CONFLICT, "username_taken", "the username is taken"));
     };
     Ok((StatusCode::CREATED, Json(Registered::from(user))))
 }

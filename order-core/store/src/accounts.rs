@@ -123,7 +123,7 @@ impl Store {
         row.map(read).transpose()
     }
 
-    /// Writes a shopper's phone anew, or forgets it.
+    /// Replaces a shopper's phone number, or removes it.
     ///
     /// # Errors
     /// Where the database fails.

@@ -155,7 +155,7 @@ impl Store {
         row.as_ref().map(address_of).transpose()
     }
 
-    /// Writes an address of `user` anew; `None` where it is somebody else's. Orders keep what it was.
+    /// Replaces an address of `user`; `None` if it belongs to somebody else. Orders keep what it was.
     ///
     /// # Errors
     /// Where the database fails.

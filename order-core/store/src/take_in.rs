@@ -147,7 +147,7 @@ async fn give_back(store: &Store, tx: &mut Tx, activity: ActivityId, delta: i64)
     }
 }
 
-/// The guard on the old `seq` makes the whole batch count once, whoever else has taken it in.
+/// The guard on the old `seq` makes the whole batch count once, even if another process has taken it in.
 async fn move_ledger(tx: &mut Tx, activity: ActivityId, seq_before: u64, row: &LedgerRow) -> Result<(), StoreError> {
     let moved = sqlx::query(
         "UPDATE ledgers SET epoch = ?, seq = ?, total = ?, stock_left = ?, starts_at_ms = ?, ends_at_ms = ? \

@@ -78,7 +78,7 @@ impl Mall {
         )
     }
 
-    /// Every worker is killed and made anew.
+    /// Every worker is killed and started again.
     fn restart(&mut self) {
         (self.journal, self.relay, self.timeouts, self.keeper) =
             Self::workers(&self.log, &self.clock, &self.ledgers, &self.store);

@@ -105,7 +105,7 @@ impl<L: Log, S: SaleStore, C: Clock> Timeouts<L, S, C> {
         }
     }
 
-    /// The group's partitions were dealt anew: what was read ahead may be another consumer's now.
+    /// The group's partitions were reassigned: records that were read ahead may belong to another consumer now.
     fn begin_again(&mut self) {
         for (partition, queue) in std::mem::take(&mut self.waiting) {
             if let Some(first) = queue.front() {

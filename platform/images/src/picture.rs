@@ -8,7 +8,7 @@ use crate::Kind;
 pub const BYTES_MAX: usize = 5 * 1024 * 1024;
 /// The longest side, in pixels.
 pub const SIDE_MAX: usize = 10_000;
-/// The most pixels: few bytes can say that they are many, and whoever decodes them has to have room.
+/// The most pixels: few bytes can claim a huge size, and every viewer that decodes them needs the memory.
 pub const PIXELS_MAX: usize = 40_000_000;
 
 /// Why a picture is not taken.

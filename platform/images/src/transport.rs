@@ -18,7 +18,7 @@ pub(crate) struct Transport(Agent);
 
 impl Transport {
     pub(crate) fn new() -> Self {
-        // Whoever installed one first has the same.
+        // Another part of the process may have installed the same one before.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER_MAX));
         Self(config.build().new_agent())

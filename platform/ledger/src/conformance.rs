@@ -105,7 +105,7 @@ async fn a_ledger_is_opened_once<F: Fixture>(fixture: &F) {
     assert_eq!((counters.total, counters.available, counters.seq), (7, 7, 1));
     let other = Rules { per_user_limit: 9, ..TERMS };
     assert_eq!(client.open(activity, 99, other).await, Ok(counters), "the first opening stands");
-    assert_eq!(fixture.client().await.counters(activity).await, Ok(Some(counters)), "whoever asks");
+    assert_eq!(fixture.client().await.counters(activity).await, Ok(Some(counters)), "every client sees the same");
     assert_eq!(proven(fixture, &client, activity).await, counters);
 }
 
@@ -176,7 +176,7 @@ async fn a_sale_outside_its_time_sells_nothing<F: Fixture>(fixture: &F) {
     }
 }
 
-/// Whoever has units keeps them and gets the first answer again; what comes back is not sold.
+/// Buyers keep their units and get the first answer again; units that come back are not sold.
 async fn a_sale_that_was_ended_sells_no_more<F: Fixture>(fixture: &F) {
     let (client, activity) = (fixture.client().await, fixture.activity());
     client.open(activity, 5, TERMS).await.expect("opens");

@@ -195,7 +195,7 @@ impl<L: Log, S: SnapshotSource> LedgerHouse<L, S> {
         self.window = window;
     }
 
-    /// Shared with whoever shows the figures.
+    /// Shared with the code that shows the figures.
     pub fn stats(&self) -> Arc<Stats> {
         self.stats.clone()
     }

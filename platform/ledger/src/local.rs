@@ -101,7 +101,7 @@ impl LocalLedger {
 
     async fn ask<T: Send + 'static>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, LedgerUnavailable> {
         let (sender, answer) = oneshot::channel();
-        // Whoever asked may have stopped waiting.
+        // The caller may have stopped waiting.
         let reply: Reply<T> = Box::new(move |result| drop(sender.send(result)));
         self.requests
             .try_send(request(reply))

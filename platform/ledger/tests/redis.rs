@@ -65,7 +65,7 @@ enum Step {
     Reserve(Vec<Reservation>),
     Act(Vec<Action>),
     Wait(u64),
-    /// Redis lost it, and it was written anew.
+    /// Redis lost it, and it was rebuilt.
     Rebuild,
 }
 

@@ -39,13 +39,13 @@ const QUIET_MS: u64 = 10_000;
 /// Paths that are no plain reads and writes.
 #[derive(Debug, Clone, Copy)]
 pub struct Routes {
-    /// Register, sign in, refresh: by address, whoever asks.
+    /// Register, sign in, refresh: by address, with or without a token.
     pub sign_in: &'static [&'static str],
     /// Never limited: what only our partners ask for.
     pub free: &'static [&'static str],
 }
 
-/// Limits of one service: each user may ask for each route so often, and whoever has no token by its address.
+/// Limits of one service: each user may ask for each route so often, and a client without a token is counted by its address.
 /// While the windows are away nobody is limited, and a metric counts it.
 #[derive(Clone)]
 pub struct Limits {

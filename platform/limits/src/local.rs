@@ -21,7 +21,7 @@ const IDLE_MAX: Duration = Duration::from_secs(3600);
 
 type Window = Arc<Mutex<VecDeque<(u64, Stamp)>>>;
 
-/// Windows in the memory of this process: bounded, whoever asks.
+/// Windows in the memory of this process: bounded, however many clients ask.
 #[derive(Clone)]
 pub struct LocalWindows {
     windows: Cache<String, Window>,

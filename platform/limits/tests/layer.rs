@@ -86,7 +86,7 @@ async fn each_may_ask_for_each_route_so_often() {
     assert_eq!(shop.ask("user 1", "GET", "/orders/8").await.status(), 429, "one route, whichever order");
     shop.check("user 1", "DELETE", "/orders/7", 3).await;
 
-    // Whoever signs in is an address, with a token too.
+    // A sign-in is counted by address, with a token too.
     shop.check("192.0.2.9", "POST", "/sessions", 2).await;
     assert_eq!(shop.ask("user 3", "POST", "/sessions").await.status(), 429);
     // A household, and whom a proxy names; nobody names himself.

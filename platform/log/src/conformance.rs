@@ -150,7 +150,7 @@ async fn a_group_shares_and_takes_over(log: impl Log) {
                 shares[usize::from(is_second)] += 1;
                 seen.extend(values(&records));
             }
-            // Whoever has them now sees them again.
+            // Their new consumer sees them again.
             Err(LogError::Rebalanced) => {}
             Err(error) => panic!("commit: {error}"),
         }

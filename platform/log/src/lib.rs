@@ -2,7 +2,7 @@
 //! Kafka has them.
 //!
 //! An appended record is durable when [`Log::append`] answers, and stays in its partition's order.
-//! Delivery is at least once: whoever consumes must bear a record twice. [`conformance`] is the suite
+//! Delivery is at least once: consumers must tolerate a record twice. [`conformance`] is the suite
 //! that every backend passes.
 #![forbid(unsafe_code)]
 

@@ -107,7 +107,7 @@ pub enum State {
     },
 }
 
-/// Up to where the log is in the index, in words of whoever follows the log.
+/// Up to where the log is in the index, in the words of the code that follows the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position(String);
 

@@ -80,7 +80,7 @@ impl SearchRequest {
 pub struct InvalidRequest {
     /// The name of the field.
     pub field: &'static str,
-    /// What is wrong with it, for whoever asked.
+    /// What is wrong with it, for the client.
     pub reason: String,
 }
 

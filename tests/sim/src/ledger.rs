@@ -72,7 +72,7 @@ impl SimLedger {
     async fn ask<T: Send + 'static>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, LedgerUnavailable> {
         self.world.pause().await;
         let (sender, answer) = oneshot::channel();
-        // Whoever asked may be gone.
+        // The caller may be gone.
         self.send(request(Box::new(move |result| drop(sender.send(result)))));
         let answer = answer.await.unwrap_or_else(|_| Err(LedgerUnavailable("the ledger died".to_owned())));
         self.world.pause().await;

@@ -125,7 +125,7 @@ impl SimLog {
             }
             for (reply, result) in replies {
                 if let Some(reply) = reply {
-                    // Whoever asked may be gone.
+                    // The caller may be gone.
                     drop(reply.send(result));
                 }
             }

@@ -17,7 +17,7 @@ use ledger::house::SnapshotSource;
 
 use crate::world::World;
 
-/// The database of one run. What a call did stands, whoever dies.
+/// The database of one run. What a call did stays, even if its caller dies.
 #[derive(Clone)]
 pub(crate) struct SimStore {
     world: World,

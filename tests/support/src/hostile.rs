@@ -17,7 +17,7 @@ use tower::ServiceExt;
 
 use super::document::{document, operations, resolved};
 
-/// Texts that are something else to whoever forgets to quote, count or close.
+/// Texts that mean something else to code that forgets to quote, count or close.
 const TEXTS: [&str; 26] = [
     "'; DROP TABLE orders; --",
     "' OR '1'='1",

@@ -1,4 +1,4 @@
-//! A ledger that was open and is lost is not opened anew, with units that are sold.
+//! A ledger that was open and is lost is not opened again with units that are sold.
 
 use contract::ActivityId;
 

@@ -53,7 +53,7 @@ impl RedisLedger {
         Ok(Self { connection: Connection::new(url).map_err(|error| unavailable(&error))? })
     }
 
-    /// A connection for whoever has commands of their own.
+    /// A connection for callers with commands of their own.
     pub fn connection(&self) -> Connection {
         self.connection.clone()
     }

@@ -1,4 +1,4 @@
-//! Ledgers as a whole: compared, written anew, read back.
+//! Ledgers as a whole: compared, rebuilt, read back.
 
 use std::collections::{HashMap, HashSet};
 
@@ -25,7 +25,7 @@ pub struct State {
     /// The run on which it was last compared with the log; else the token of a rebuild that has not ended, or of
     /// its closing.
     pub run: String,
-    /// `None` while it is being written anew, and where it was lost.
+    /// `None` while it is being rebuilt, and if it was lost.
     pub seq: Option<u64>,
     /// Whether its orders, requests, users, restocks and outbox are there.
     pub parts: Parts,
@@ -157,7 +157,7 @@ impl RedisLedger {
         done.map_err(|error| unavailable(&error))
     }
 
-    /// Writes a ledger anew as `snapshot` has it, in the next epoch, and empties its outbox: all that the
+    /// Rebuilds a ledger from `snapshot`, in the next epoch, and empties its outbox: all that the
     /// snapshot knows is on the log. `false` where it has been compared on this run already.
     ///
     /// # Errors

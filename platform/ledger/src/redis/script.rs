@@ -32,7 +32,7 @@ pub(super) static LEASE: Script = script!("lease.lua");
 pub(super) const RESERVE_TEXT: &str = text!("parts.lua" "shapes.lua" "reserve.lua");
 
 /// Holds the run id under which every ledger that the log knows was found here. Without it a ledger that is
-/// missing may have been lost, and must not be opened anew.
+/// missing may have been lost, and must not be opened again.
 pub(super) const VERIFIED: &str = "mall:verified";
 
 /// Names the relay that relays.

@@ -52,7 +52,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // Whoever polls is told, and says so.
+        // The next poll reports it.
         tracing::debug!(%error, reason, "a reader of the log");
     }
 }
@@ -148,7 +148,7 @@ impl KafkaConsumer {
         while let Some((partition, offset)) = self.rewinds.pop_first() {
             let (topic, index) = self.place(&partition);
             if self.is_member && !self.assigned.places().contains(&(topic.clone(), index)) {
-                // Whoever has it now begins at the committed offset.
+                // Its new consumer begins at the committed offset.
                 continue;
             }
             let at = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
@@ -176,7 +176,7 @@ impl KafkaConsumer {
         list
     }
 
-    /// The client queues what it was told of every broker, again and again while they are away: whoever comes
+    /// The client queues what it was told of every broker, again and again while they are away: a caller that comes
     /// back after that wants what is behind it, or one error for them all.
     fn after(&self, mut error: KafkaError) -> Result<Option<Record>, LogError> {
         loop {

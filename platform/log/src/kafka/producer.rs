@@ -42,7 +42,7 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         if matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::GaplessGuarantee)) {
             self.fatal.store(true, Ordering::Release);
-            tracing::warn!(%error, reason, "the log's producer begins anew");
+            tracing::warn!(%error, reason, "the log's producer starts over");
         }
         // Each broker that is away is told again and again; an append that does not come through says so.
         tracing::debug!(%error, reason, "the log's producer");
@@ -118,7 +118,7 @@ impl Producer {
     fn client(&self) -> Result<Client, LogError> {
         let mut current = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         if current.context.fatal.load(Ordering::Acquire) {
-            tracing::warn!("the log's producer is made anew");
+            tracing::warn!("the log's producer is recreated");
             *current = Client::connect(&self.config)?;
         }
         Ok(current.clone())

@@ -169,7 +169,7 @@ impl Writer {
             self.storage.write(&records, &offsets, now_ms())
         };
         let result = written.map_err(|error| {
-            // Whoever asked for a probe reports what came of it.
+            // The caller that asked for a probe reports the result.
             if !is_empty {
                 tracing::error!(%error, records = records.len(), "the local log could not be written");
             }

@@ -1,7 +1,7 @@
 //! Words that mean the same, from a file.
 //!
-//! One rule a line; `#` begins a comment. `a, b, c`: whoever searches for one finds the others too. `a, b => c, d`: whoever
-//! searches for a or b finds c and d too, but not the other way round. A phrase may have several words.
+//! One rule a line; `#` begins a comment. `a, b, c`: a search for one finds the others too. `a, b => c, d`: a search
+//! for a or b finds c and d too, but not the other way round. A phrase may have several words.
 
 use std::fmt;
 

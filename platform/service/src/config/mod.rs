@@ -430,7 +430,7 @@ impl Check {
         self.errors.push(line);
     }
 
-    /// The key as whoever set it wrote it.
+    /// The key as it was written.
     fn named(&self, key: &str) -> String {
         self.sources.get(key).cloned().unwrap_or_else(|| key.to_owned())
     }

@@ -138,7 +138,6 @@ pub fn bearer(headers: &HeaderMap, key: &TokenKey, now_ms: u64) -> Result<Claims
     let claims = token
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .and_then(|(_, token)| key.verify(token.trim_start_matches(' '), now_ms / 1000).ok());
-    claims.ok_or_else(|| {
-        refused(r#"Bearer realm="mall", error="invalid_token""#, "the token is not valid or no longer valid")
-    })
+    claims
+        .ok_or_else(|| refused(r#"Bearer realm="mall", error="invalid_token""#, "the token is invalid or has expired"))
 }

@@ -80,7 +80,7 @@ pub struct Workers {
 }
 
 /// [`serve`]s beside `workers` until `stop`; `ready` is so in between. A worker that dies by a bug stops
-/// the whole, for whoever restarts it.
+/// the whole, so that a supervisor restarts it.
 ///
 /// # Errors
 /// Where a worker died.
@@ -159,7 +159,7 @@ async fn guard(request: Request, next: Next, timeout: Duration) -> Response {
     match tokio::time::timeout(timeout, run).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => Problem::internal(&format_args!("panicked: {}", panic_text(&*panic))).into_response(),
-        Err(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "the answer took too long; ask again")
+        Err(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "the request took too long; try again")
             .retry_after_s(1)
             .into_response(),
     }

@@ -70,7 +70,7 @@ fn fixed<S: Clone + Send + Sync + 'static>(
     get(move || std::future::ready((headers, body.clone())))
 }
 
-/// A file of Swagger UI, as gzip: whoever runs JavaScript reads that.
+/// A file of Swagger UI, as gzip, which every browser that runs JavaScript reads.
 fn vendored<S: Clone + Send + Sync + 'static>(kind: &'static str, name: &str) -> axum::routing::MethodRouter<S> {
     let gzip = gzip(&format!("/dist/{name}"));
     let gzip = Bytes::from(gzip.expect("the archive is part of this binary"));
