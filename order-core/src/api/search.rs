@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{Api, failed, limit};
 use crate::search::SearchFailed;
 
-/// Results may be kept so long.
+/// How long caches may keep a page of results.
 const FRESH: &str = "public, max-age=1";
 /// Suggestions where the query names no number.
 const SUGGESTIONS: u32 = 8;

@@ -28,7 +28,7 @@ pub struct Search {
 /// How far the index is behind.
 #[derive(Debug, Default)]
 struct Lag {
-    /// When the oldest change was read that is not in the index yet, epoch milliseconds; 0 where there is none.
+    /// When the oldest change that is not in the index yet was read, epoch milliseconds; 0 if the index has them all.
     since_ms: AtomicU64,
 }
 

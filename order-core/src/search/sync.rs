@@ -19,6 +19,7 @@ use contract::{
 use foundation::{Clock, Readiness};
 use search::{Attribute, Category, Change, IndexError, Outcome, Position, Product, SearchIndex, State};
 use store::{SEARCH_ENTRIES_MAX, SearchEntry, Store};
+use tokio::sync::mpsc;
 use workers::{Worker, WorkerError};
 
 use super::Search;
@@ -31,6 +32,8 @@ const SALES_MS: u64 = 30 * 24 * 3_600_000;
 const SALES_EVERY_MS: u64 = 60_000;
 /// The log may have records that nobody reads any more: where it hands out none for so long, they are gone.
 const SILENCE_MS: u64 = 5_000;
+/// Pages of products that a rebuild reads ahead of the index.
+const PAGES_AHEAD: usize = 2;
 /// Products whose sales are written at once.
 const SALES_CHUNK: usize = 1_000;
 
@@ -121,37 +124,20 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
         let began_ms = self.clock.now_ms();
         self.behind(began_ms);
         let ends = ends(&self.log).await?;
-        let mut products = Vec::new();
-        let mut after = None;
-        loop {
-            let rows = u32::try_from(SEARCH_ENTRIES_MAX).unwrap_or(u32::MAX);
-            let ids = self.store.product_ids(after, rows).await.map_err(WorkerError::store)?;
-            let Some(last) = ids.last() else { break };
-            after = Some(*last);
-            let entries = self.store.search_entries(&ids).await.map_err(WorkerError::store)?;
-            products.extend(entries.into_iter().filter_map(|entry| match change(entry) {
-                Change::Put(product) => Some(*product),
-                Change::Remove { .. } => None,
-            }));
-        }
-        let (count, position) = (products.len(), write(&ends));
-        let built = self.search.work(move |index| {
-            let mut rebuild = index.rebuild()?;
-            let mut outcomes = Vec::with_capacity(products.len());
-            while !products.is_empty() {
-                let rest = products.split_off(products.len().min(search::limits::CHANGES_MAX));
-                outcomes.extend(rebuild.add(std::mem::replace(&mut products, rest))?);
-            }
-            rebuild.finish(position.as_ref())?;
-            Ok(outcomes)
-        });
-        let outcomes = built.await.map_err(failed)?;
-        report(&outcomes);
+        let (pages, read) = mpsc::channel(PAGES_AHEAD);
+        let position = write(&ends);
+        let (fed, built) = tokio::join!(
+            feed(&self.store, pages),
+            self.search.work(move |index| build(index, read, position.as_ref()))
+        );
+        // A failure to read is why the index was given up.
+        fed?;
+        let products = built.map_err(failed)?;
         self.next = ends;
         self.sales_at_ms = 0;
         self.sold = None;
         self.current();
-        tracing::info!(products = count, ms = self.clock.now_ms() - began_ms, "the search index is built");
+        tracing::info!(products, ms = self.clock.now_ms() - began_ms, "the search index is built");
         Ok(())
     }
 
@@ -206,7 +192,8 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
         }
         report(&applied.map_err(failed)?);
         self.next = next;
-        if records.len() < BATCH_MAX {
+        // A full batch may be the last one all the same.
+        if records.len() < BATCH_MAX || self.next == ends(&self.log).await? {
             self.current();
         }
         Ok(())
@@ -238,6 +225,10 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
             self.search.work(move |index| index.refresh_sales(&sales)).await.map_err(failed)?;
         }
         self.sold = Some(sold);
+        if self.search.lag.since_ms.load(Ordering::Relaxed) == 0 {
+            // The index answers again, and no change waits for it.
+            self.current();
+        }
         Ok(())
     }
 
@@ -320,6 +311,54 @@ impl<L: Log, C: Clock> Worker for SearchSync<L, C> {
             self.readiness.set_warnings("search", vec![warning]);
         }
         worked
+    }
+}
+
+/// Reads every product for a rebuild, page by page. The last message is `None`.
+async fn feed(store: &Store, pages: mpsc::Sender<Option<Vec<Product>>>) -> Result<(), WorkerError> {
+    let rows = u32::try_from(SEARCH_ENTRIES_MAX).unwrap_or(u32::MAX);
+    let mut after = None;
+    loop {
+        let ids = store.product_ids(after, rows).await.map_err(WorkerError::store)?;
+        let page = match ids.last() {
+            None => None,
+            Some(last) => {
+                after = Some(*last);
+                let entries = store.search_entries(&ids).await.map_err(WorkerError::store)?;
+                Some(entries.into_iter().filter_map(|entry| listed(change(entry))).collect())
+            }
+        };
+        let is_last = page.is_none();
+        if pages.send(page).await.is_err() || is_last {
+            // A builder that has gone says why.
+            return Ok(());
+        }
+    }
+}
+
+/// Builds an index from pages of products; how many products. Gives it up where the pages end without their last.
+fn build(
+    index: &dyn SearchIndex,
+    mut pages: mpsc::Receiver<Option<Vec<Product>>>,
+    position: Option<&Position>,
+) -> Result<usize, IndexError> {
+    let mut rebuild = index.rebuild()?;
+    let mut products = 0;
+    loop {
+        let page = pages.blocking_recv();
+        let page = page.ok_or_else(|| IndexError::Unavailable("the products could not be read".to_owned()))?;
+        let Some(page) = page else { break };
+        products += page.len();
+        report(&rebuild.add(page)?);
+    }
+    rebuild.finish(position)?;
+    Ok(products)
+}
+
+fn listed(change: Change) -> Option<Product> {
+    match change {
+        Change::Put(product) => Some(*product),
+        Change::Remove { .. } => None,
     }
 }
 

@@ -251,10 +251,9 @@ impl SearchIndex for Away {
     }
 }
 
-#[tokio::test]
-async fn the_lag_grows_while_the_index_is_away_and_the_warning_stays() {
+/// A mall whose index is away while the switch is on.
+async fn mall_with_switch() -> (Mall, Arc<std::sync::atomic::AtomicBool>) {
     let mut mall = Mall::new().await;
-    let category = mall.category("手机").await;
     let away = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let path = mall.directory.path().join("away");
     let embedded = Embedded::open(&path, Analyzer::new(Synonyms::default())).unwrap();
@@ -263,7 +262,42 @@ async fn the_lag_grows_while_the_index_is_away_and_the_warning_stays() {
     mall.sync =
         SearchSync::follow(parts.0, parts.1, parts.2, mall.clock.clone(), mall.readiness.clone()).await.unwrap();
     mall.settle().await;
+    (mall, away)
+}
 
+#[tokio::test]
+async fn a_warning_ends_with_its_cause_though_nothing_changes() {
+    let (mut mall, away) = mall_with_switch().await;
+    away.store(true, Ordering::Relaxed);
+    mall.clock.advance(120_000);
+    assert!(mall.sync.step().await.is_err());
+    assert_eq!(mall.readiness.warnings().len(), 1);
+    away.store(false, Ordering::Relaxed);
+    mall.clock.advance(120_000);
+    mall.settle().await;
+}
+
+#[tokio::test]
+async fn a_full_batch_that_is_the_last_one_leaves_nothing_behind() {
+    let mut mall = Mall::new().await;
+    mall.settle().await;
+    let record = |id: i64| commit_log::NewRecord {
+        topic: contract::topic::CATALOGUE.into(),
+        key: contract::record::product_key(ProductId::from_i64(id).unwrap()).to_vec(),
+        value: contract::record::Record::to_bytes(&contract::record::ProductChanged {
+            product: ProductId::from_i64(id).unwrap(),
+        }),
+    };
+    commit_log::Log::append(&mall.log, (1..=500).map(record).collect()).await.unwrap();
+    mall.settle().await;
+    mall.clock.advance(1_000);
+    assert_eq!(mall.search.lag_ms(mall.clock.now_ms()), 0);
+}
+
+#[tokio::test]
+async fn the_lag_grows_while_the_index_is_away_and_the_warning_stays() {
+    let (mut mall, away) = mall_with_switch().await;
+    let category = mall.category("手机").await;
     away.store(true, Ordering::Relaxed);
     let (product, _) = mall.product(category, "旗舰", 1).await;
     let mut relay = Relay::new(mall.log.clone(), mall.store.clone(), mall.clock.clone());

@@ -3,7 +3,8 @@
 //! The words are found by this crate and stored with spaces between them in fields that the server splits at spaces, so that it
 //! needs no plugin. What is searched is an alias; a rebuild fills another index and moves the alias.
 //!
-//! One process writes to an index at a time; any number search it.
+//! Several processes may write to an index, because versions decide. A rebuild is for one of them: it must follow the log from
+//! where it began, since the others write to the old index meanwhile.
 
 mod client;
 mod query;
