@@ -16,6 +16,24 @@ export function sentence(error) {
   return t(error.passing ? "p_unavailable" : error.status === 422 ? "p_invalid_body" : "p_unknown");
 }
 
+/** A button that appends the next page of a list. `load` gets the page after an encoded cursor. */
+export function moreButton(list, cursor, load, card) {
+  if (!cursor) return null;
+  const button = h("button", { class: "button", onclick: async () => {
+    button.disabled = true;
+    try {
+      const page = await load(encodeURIComponent(cursor));
+      list.append(...page.items.map((item) => card(item)));
+      cursor = page.next_cursor;
+      if (!cursor) button.remove();
+    } catch (error) {
+      complain(error);
+    }
+    button.disabled = false;
+  } }, t("more"));
+  return h("p", { class: "center" }, button);
+}
+
 export const complain = (error) => toast(sentence(error), "error");
 
 /** A picture of a product, or its first letter where it has none. */

@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { fill, h } from "../dom.js";
 import { local, t } from "../i18n.js";
-import { complain, empty, productCard, show as load, skeletonCards } from "../parts.js";
+import { empty, moreButton, productCard, show as load, skeletonCards } from "../parts.js";
 
 const PAGE = 24;
 const SORTS = ["newest", "price_asc", "price_desc"];
@@ -32,27 +32,9 @@ export async function show(place, { id, query, signal, go }) {
     const page = await get(at, { signal });
     if (page.items.length === 0) return empty(t("noProducts"));
     const grid = h("div", { class: "grid" }, page.items.map((product, index) => productCard(product, index < 4)));
-    return [grid, moreButton(grid, at, page.next_cursor)];
+    return [grid, moreButton(grid, page.next_cursor, (cursor) => get(`${at}&cursor=${cursor}`), productCard)];
   });
   return local(category.name);
-}
-
-/** A button that appends the next page. */
-export function moreButton(grid, path, cursor, card = productCard) {
-  if (!cursor) return null;
-  const button = h("button", { class: "button", onclick: async () => {
-    button.disabled = true;
-    try {
-      const page = await get(`${path}&cursor=${encodeURIComponent(cursor)}`);
-      grid.append(...page.items.map((item) => card(item)));
-      cursor = page.next_cursor;
-      if (!cursor) button.remove();
-    } catch (error) {
-      complain(error);
-    }
-    button.disabled = false;
-  } }, t("more"));
-  return h("p", { class: "center" }, button);
 }
 
 function find(tree, id, above = []) {

@@ -3,7 +3,7 @@
 import { mine, productOfSku } from "../api.js";
 import { fill, h, icon } from "../dom.js";
 import { date, money, t } from "../i18n.js";
-import { complain, countdown, empty, lineTitle, picture, show as load, skeletonRows, statusBadge } from "../parts.js";
+import { countdown, empty, lineTitle, moreButton, picture, show as load, skeletonRows, statusBadge } from "../parts.js";
 
 const PAGE = 20;
 const STATES = ["pending_payment", "paid", "shipped", "completed", "refunding", "refunded", "closed"];
@@ -20,26 +20,9 @@ export async function show(place, { query, signal }) {
     const page = await mine(path, { signal });
     if (page.items.length === 0) return empty(t("ordersEmpty"), h("a", { class: "button primary", href: "/" }, t("goShopping")));
     const cards = h("ul", { class: "stack plain" }, page.items.map(card));
-    return [cards, more(cards, path, page.next_cursor)];
+    return [cards, moreButton(cards, page.next_cursor, (cursor) => mine(`${path}&cursor=${cursor}`), card)];
   });
   return t("orders");
-}
-
-function more(cards, path, cursor) {
-  if (!cursor) return null;
-  const button = h("button", { class: "button", onclick: async () => {
-    button.disabled = true;
-    try {
-      const page = await mine(`${path}&cursor=${encodeURIComponent(cursor)}`);
-      cards.append(...page.items.map(card));
-      cursor = page.next_cursor;
-      if (!cursor) button.remove();
-    } catch (error) {
-      complain(error);
-    }
-    button.disabled = false;
-  } }, t("more"));
-  return h("p", { class: "center" }, button);
 }
 
 function card(order) {

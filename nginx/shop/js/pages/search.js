@@ -3,8 +3,7 @@
 import { get, Problem } from "../api.js";
 import { fill, h, icon } from "../dom.js";
 import { local, money, t } from "../i18n.js";
-import { empty, picture, show as load, skeletonCards } from "../parts.js";
-import { moreButton } from "./category.js";
+import { empty, moreButton, picture, show as load, skeletonCards } from "../parts.js";
 
 const SORTS = ["relevance", "price_asc", "price_desc", "newest", "sales"];
 const KEPT = ["q", "category_id", "min_price_cents", "max_price_cents", "sort"];
@@ -41,7 +40,7 @@ export async function show(place, { query, signal, go }) {
     paintFacets(facets, page.facets, await categories, query, change);
     if (page.items.length === 0) return [empty(t("noResults", { q })), chips(await categories)];
     const grid = h("div", { class: "grid" }, page.items.map(hit));
-    return [grid, moreButton(grid, path, page.next_cursor, hit)];
+    return [grid, moreButton(grid, page.next_cursor, (cursor) => get(`${path}&cursor=${cursor}`), hit)];
   });
   return q ? t("resultsFor", { q }) : t("search");
 }
