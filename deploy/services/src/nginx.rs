@@ -73,14 +73,7 @@ impl Nginx {
     }
 
     fn start_with(config: &str, upstream: SocketAddr, prepare: impl FnOnce(&Path) -> Option<()>) -> Option<Self> {
-        if !has("nginx") {
-            skipped("nginx", "no nginx on the PATH; `services.sh install` installs it");
-            return None;
-        }
-        let (dir, port) = match tempfile::tempdir() {
-            Ok(dir) => (dir, free_port()),
-            Err(error) => panic!("no temporary directory: {error}"),
-        };
+        let (dir, port) = place()?;
         prepare(dir.path())?;
         let path = dir.path().display().to_string();
         let config = config.replace("@DIR@", &path).replace("@PORT@", &port.to_string());
@@ -104,14 +97,7 @@ impl Nginx {
     /// # Panics
     /// Where it is there and does not start.
     pub fn start_front(upstreams: &Upstreams<'_>, limits: &str, write_shop: impl FnOnce(&Path)) -> Option<Self> {
-        if !has("nginx") {
-            skipped("nginx", "no nginx on the PATH; `services.sh install` installs it");
-            return None;
-        }
-        let (dir, port) = match tempfile::tempdir() {
-            Ok(dir) => (dir, free_port()),
-            Err(error) => panic!("no temporary directory: {error}"),
-        };
+        let (dir, port) = place()?;
         write_shop(&dir.path().join("shop"));
         let written = write_front(dir.path(), port, upstreams, limits);
         assert!(written.is_ok(), "{written:?}");
@@ -142,6 +128,18 @@ impl Nginx {
     /// Its process id.
     pub const fn id(&self) -> u32 {
         self.process.id()
+    }
+}
+
+/// A directory and a port for an nginx; `None`, reported as skipped, where there is no nginx.
+fn place() -> Option<(tempfile::TempDir, u16)> {
+    if !has("nginx") {
+        skipped("nginx", "no nginx on the PATH; `services.sh install` installs it");
+        return None;
+    }
+    match tempfile::tempdir() {
+        Ok(dir) => Some((dir, free_port())),
+        Err(error) => panic!("no temporary directory: {error}"),
     }
 }
 
