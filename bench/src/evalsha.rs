@@ -48,7 +48,7 @@ pub(crate) struct EvalshaOptions {
 }
 
 /// Each user may have one unit.
-const TERMS: Rules = Rules { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX >> 12 };
+const RULES: Rules = Rules { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX >> 12 };
 
 /// Opens a ledger, asks for one unit at a time on every connection, and tells what that took.
 pub(crate) fn run(options: &EvalshaOptions) -> Result<String, String> {
@@ -72,7 +72,7 @@ async fn open(
 ) -> Result<String, LedgerUnavailable> {
     let rounded_up = options.connections * options.pipeline;
     let stock = u64::from(options.requests) + u64::from(rounded_up) + 1;
-    ledgers.open(activity, stock, TERMS).await?;
+    ledgers.open(activity, stock, RULES).await?;
     let run = ledgers.run_id().await?;
     let caller = Caller { run: &run, now_ms: None, window: Window::default(), repeats_only: false };
     ledgers.reserve(caller, activity, &[asks(0)]).await?;

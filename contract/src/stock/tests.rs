@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const TERMS: Rules = Rules { per_user_limit: 1, starts_at_ms: 1_000, ends_at_ms: 9_000 };
+const RULES: Rules = Rules { per_user_limit: 1, starts_at_ms: 1_000, ends_at_ms: 9_000 };
 const DURING: u64 = 5_000;
 
 fn activity() -> ActivityId {
@@ -27,7 +27,7 @@ fn held(id: i64, repeated: bool) -> Outcome {
 }
 
 fn ledger(stock: u64, per_user_limit: u32) -> Ledger {
-    Ledger::open(activity(), stock, Rules { per_user_limit, ..TERMS }, 0).0
+    Ledger::open(activity(), stock, Rules { per_user_limit, ..RULES }, 0).0
 }
 
 /// Runs `script` and compares each answer.
@@ -219,7 +219,7 @@ proptest! {
     /// A snapshot at any point and the journal from anywhere before it give the ledger back.
     #[test]
     fn the_journal_is_the_ledger(stock in 0_u64..12, limit in 1_u32..4, history in history(), cut in 0_usize..60) {
-        let (mut live, opened) = Ledger::open(activity(), stock, Rules { per_user_limit: limit, ..TERMS }, 0);
+        let (mut live, opened) = Ledger::open(activity(), stock, Rules { per_user_limit: limit, ..RULES }, 0);
         let mut journal = vec![opened];
         let mut snapshot = live.snapshot();
         for (step, (command, now_ms)) in history.iter().enumerate() {
@@ -266,7 +266,7 @@ fn what_contradicts_itself_is_not_restored() {
     };
     assert_eq!(Ledger::restore(&oversold).err(), Some(RestoreError::Oversold { activity: activity() }));
 
-    let (mut fresh, _) = Ledger::open(activity(), 2, TERMS, 0);
+    let (mut fresh, _) = Ledger::open(activity(), 2, RULES, 0);
     let gap = RestoreError::Gap { activity: activity(), last: 1, found: 3 };
     assert_eq!(fresh.replay(&journal[1]), Err(gap));
 }

@@ -72,8 +72,8 @@ impl Ground {
         self.config.payments.public_url.clone().unwrap_or_else(|| format!("http://{listens}"))
     }
 
-    /// Origins whose pages may call, where the shop is at `shop_url`: by default its own. A browser that was told
-    /// localhost in place of a loopback address names another origin.
+    /// Origins whose pages may call the gateway and order-core; by default that of the shop at `shop_url`. To a browser,
+    /// `localhost` and `127.0.0.1` are two origins, so both are allowed.
     pub(crate) fn origins(&self, shop_url: &str) -> Vec<String> {
         if let Some(origins) = &self.config.web.origins {
             return origins.clone();

@@ -139,7 +139,7 @@ impl Link {
     }
 }
 
-/// Keeps the connection for as long as the thread runs. While there is none, batches are answered unavailable at once.
+/// Connects, and reconnects after a loss, until the thread ends. Batches fail at once while there is no connection.
 pub(crate) async fn run(link: Rc<Link>, net: impl Net) {
     let mut failures = 0_u32;
     loop {

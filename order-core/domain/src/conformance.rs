@@ -53,7 +53,7 @@ pub async fn suite<F: Fixture>(fixture: &F) {
 
 /// The time at which the suite's ledgers decide, epoch milliseconds.
 pub const NOW_MS: u64 = 1_800_000_000_000;
-const TERMS: Rules = Rules { per_user_limit: 3, starts_at_ms: NOW_MS - 1000, ends_at_ms: NOW_MS + 1_000_000_000 };
+const RULES: Rules = Rules { per_user_limit: 3, starts_at_ms: NOW_MS - 1000, ends_at_ms: NOW_MS + 1_000_000_000 };
 
 /// The activity `id` as the suite has it: one SKU at `price_cents`.
 pub fn activity(id: i64, price_cents: i64) -> Activity {
@@ -64,7 +64,7 @@ pub fn activity(id: i64, price_cents: i64) -> Activity {
         sku: SkuId::from_i64(7).expect("an id"),
         price: Cents::new(price_cents),
         original_price: Cents::new(price_cents),
-        rules: TERMS,
+        rules: RULES,
         admission: Admission::default(),
     }
 }
@@ -81,7 +81,7 @@ struct Sale {
 
 impl Sale {
     fn open(id: i64, stock: u64) -> Self {
-        let (ledger, opened) = Ledger::open(ActivityId::from_i64(id).expect("an id"), stock, TERMS, NOW_MS);
+        let (ledger, opened) = Ledger::open(ActivityId::from_i64(id).expect("an id"), stock, RULES, NOW_MS);
         Self { ledger, journal: vec![opened] }
     }
 

@@ -18,9 +18,9 @@ use super::{Api, failed, failed_shared, limit};
 
 /// A category within another one within … no deeper than this is followed.
 const DEPTH_MAX: usize = 16;
-/// Lists may be kept so long.
+/// How long caches may keep a list.
 const LISTS_FRESH: &str = "public, max-age=5";
-/// A product may be kept so long.
+/// How long caches may keep a product.
 const DETAIL_FRESH: &str = "public, max-age=1";
 
 #[derive(Serialize, ToSchema)]

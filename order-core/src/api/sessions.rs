@@ -123,7 +123,7 @@ pub(super) async fn refresh(
     let now_ms = api.now_ms();
     let in_cookie = asked.refresh_token.is_none();
     if in_cookie {
-        // An app that forgot its token is told so; only a page of the shop may leave it out.
+        // Only pages of the shop have the token in a cookie; for any other client, the body lacks it.
         if cookie(&headers).is_none() && !api.browsers.origins.allow(&headers) {
             return Err(Problem::invalid_body("refresh_token is missing".to_owned()));
         }
@@ -186,7 +186,7 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
     pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value).next()
 }
 
-/// A cookie is sent with whatever asks; that a page of the shop asks is told by `Origin`.
+/// Browsers send cookies with requests of any site, so `Origin` must show that a page of the shop sent this one.
 fn check_origin(api: &Api, headers: &HeaderMap) -> Result<(), Problem> {
     if api.browsers.origins.allow(headers) {
         return Ok(());

@@ -28,7 +28,7 @@ pub use picture::{BYTES_MAX, NotTaken, PIXELS_MAX, SIDE_MAX};
 
 /// Pictures that are taken in at once; each is in memory meanwhile.
 const UPLOADS_MAX: usize = 8;
-/// A redirect to it may be kept so long; it is good for long enough after that.
+/// How long caches may keep a redirect to a signed address, which stays valid long enough after that.
 pub const REDIRECT_FRESH: Duration = Duration::from_secs(1800);
 
 /// Where pictures are kept did not do what it was asked.

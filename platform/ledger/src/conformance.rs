@@ -63,7 +63,7 @@ pub async fn suite<F: Fixture>(fixture: &F) {
     }
 }
 
-const TERMS: Rules = Rules { per_user_limit: 2, starts_at_ms: 0, ends_at_ms: u64::MAX >> 12 };
+const RULES: Rules = Rules { per_user_limit: 2, starts_at_ms: 0, ends_at_ms: u64::MAX >> 12 };
 
 /// Beyond what a double tells apart: no backend may treat ids as such.
 const BEYOND: i64 = (1 << 53) + 1;
@@ -101,9 +101,9 @@ async fn proven<F: Fixture>(fixture: &F, client: &F::Client, activity: ActivityI
 async fn a_ledger_is_opened_once<F: Fixture>(fixture: &F) {
     let (client, activity) = (fixture.client().await, fixture.activity());
     assert_eq!(client.counters(activity).await, Ok(None));
-    let counters = client.open(activity, 7, TERMS).await.expect("opens");
+    let counters = client.open(activity, 7, RULES).await.expect("opens");
     assert_eq!((counters.total, counters.available, counters.seq), (7, 7, 1));
-    let other = Rules { per_user_limit: 9, ..TERMS };
+    let other = Rules { per_user_limit: 9, ..RULES };
     assert_eq!(client.open(activity, 99, other).await, Ok(counters), "the first opening stands");
     assert_eq!(fixture.client().await.counters(activity).await, Ok(Some(counters)), "every client sees the same");
     assert_eq!(proven(fixture, &client, activity).await, counters);
@@ -111,7 +111,7 @@ async fn a_ledger_is_opened_once<F: Fixture>(fixture: &F) {
 
 async fn each_asker_is_told_its_own<F: Fixture>(fixture: &F) {
     let (client, activity) = (fixture.client().await, fixture.activity());
-    client.open(activity, 5, TERMS).await.expect("opens");
+    client.open(activity, 5, RULES).await.expect("opens");
     let batch = vec![
         asks(1, 1, Some(11), 1),
         asks(2, 1, Some(11), 1), // the same request under another order's id
@@ -125,7 +125,7 @@ async fn each_asker_is_told_its_own<F: Fixture>(fixture: &F) {
         asks(9, 5, None, 1),
         asks(10, 1, Some(11), 1), // sold out, and still its first answer
     ];
-    let mut model = Ledger::open(activity, 5, TERMS, 1).0;
+    let mut model = Ledger::open(activity, 5, RULES, 1).0;
     let expected: Vec<Outcome> =
         batch.iter().map(|asked| model.apply(Command::Reserve(*asked), 1, &mut Vec::new())).collect();
     assert_eq!(expected.first(), Some(&held(1, false)));
@@ -137,7 +137,7 @@ async fn each_asker_is_told_its_own<F: Fixture>(fixture: &F) {
 
 async fn commands_bear_being_repeated<F: Fixture>(fixture: &F) {
     let (client, activity) = (fixture.client().await, fixture.activity());
-    client.open(activity, 5, TERMS).await.expect("opens");
+    client.open(activity, 5, RULES).await.expect("opens");
     let batch = vec![asks(1, 1, None, 2), asks(2, 2, Some(2), 1)];
     fixture.reserve(&client, activity, batch).await.expect("answers");
     let operation = OperationId::from_i64(BEYOND).expect("an id");
@@ -165,8 +165,8 @@ async fn what_is_not_open_sells_nothing<F: Fixture>(fixture: &F) {
 
 async fn a_sale_outside_its_time_sells_nothing<F: Fixture>(fixture: &F) {
     let client = fixture.client().await;
-    let early = Rules { starts_at_ms: TERMS.ends_at_ms - 1, ..TERMS };
-    let over = Rules { ends_at_ms: 1, ..TERMS };
+    let early = Rules { starts_at_ms: RULES.ends_at_ms - 1, ..RULES };
+    let over = Rules { ends_at_ms: 1, ..RULES };
     for (rules, outcome) in [(early, Outcome::NotStarted), (over, Outcome::Ended)] {
         let activity = fixture.activity();
         client.open(activity, 5, rules).await.expect("opens");
@@ -179,7 +179,7 @@ async fn a_sale_outside_its_time_sells_nothing<F: Fixture>(fixture: &F) {
 /// Buyers keep their units and get the first answer again; units that come back are not sold.
 async fn a_sale_that_was_ended_sells_no_more<F: Fixture>(fixture: &F) {
     let (client, activity) = (fixture.client().await, fixture.activity());
-    client.open(activity, 5, TERMS).await.expect("opens");
+    client.open(activity, 5, RULES).await.expect("opens");
     let first = vec![asks(1, 1, Some(1), 1), asks(2, 2, None, 1)];
     fixture.reserve(&client, activity, first.clone()).await.expect("answers");
     let end = Action::End { ends_at_ms: 1 };
@@ -201,7 +201,7 @@ async fn a_sale_that_was_ended_sells_no_more<F: Fixture>(fixture: &F) {
 
 async fn who_asks_for_repeats_only_gets_nothing_new<F: Fixture>(fixture: &F) {
     let (client, activity) = (fixture.client().await, fixture.activity());
-    client.open(activity, 5, Rules { per_user_limit: 1, ..TERMS }).await.expect("opens");
+    client.open(activity, 5, Rules { per_user_limit: 1, ..RULES }).await.expect("opens");
     let first = vec![asks(1, 1, Some(1), 1), asks(2, 2, None, 1)];
     fixture.reserve(&client, activity, first.clone()).await.expect("answers");
     let before = proven(fixture, &client, activity).await;
@@ -215,7 +215,7 @@ async fn who_asks_for_repeats_only_gets_nothing_new<F: Fixture>(fixture: &F) {
 async fn a_fight_has_as_many_winners_as_units<F: Fixture>(fixture: &F) {
     const STOCK: usize = 60;
     let (client, activity) = (fixture.client().await, fixture.activity());
-    client.open(activity, STOCK as u64, TERMS).await.expect("opens");
+    client.open(activity, STOCK as u64, RULES).await.expect("opens");
     let batch = |number: i64| {
         let batch = (0..10).map(|at| asks(100 * number + at, (number + at) % 45, None, 1)).collect();
         fixture.reserve(&client, activity, batch)
@@ -232,7 +232,7 @@ async fn a_fight_has_as_many_winners_as_units<F: Fixture>(fixture: &F) {
         }
     }
     assert_eq!(won.values().sum::<u32>() as usize, STOCK);
-    assert!(won.values().all(|units| *units <= TERMS.per_user_limit), "{won:?}");
+    assert!(won.values().all(|units| *units <= RULES.per_user_limit), "{won:?}");
     let counters = proven(fixture, &client, activity).await;
     assert_eq!((counters.available, counters.held), (0, STOCK as u64));
 }
@@ -272,8 +272,8 @@ async fn any_history_is_the_models<F: Fixture>(fixture: &F, seed: u64) {
     let (client, activity) = (fixture.client().await, fixture.activity());
     let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let stock = dice.below(25).into();
-    let mut model = Ledger::open(activity, stock, TERMS, 1).0;
-    client.open(activity, stock, TERMS).await.expect("opens");
+    let mut model = Ledger::open(activity, stock, RULES, 1).0;
+    client.open(activity, stock, RULES).await.expect("opens");
     for _ in 0..30 {
         let mut journal = Vec::new();
         if dice.below(3) == 0 {

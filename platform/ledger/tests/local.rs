@@ -22,7 +22,7 @@ use ledger::{
     local::{self, LocalLedger},
 };
 
-const TERMS: Rules = Rules { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX };
+const RULES: Rules = Rules { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX };
 
 fn activity() -> ActivityId {
     ActivityId::from_i64(1).unwrap()
@@ -161,7 +161,7 @@ async fn a_restart_changes_nothing() {
         let log = log(&folder).await;
         let (ledger, thread) = local::start(log.clone(), Nothing, Window::default(), SystemClock).await.unwrap();
         assert!(reserve(&ledger, activity(), vec![asks(10, 1)]).await.is_err(), "not open yet");
-        ledger.open(activity(), 2, TERMS).await.unwrap();
+        ledger.open(activity(), 2, RULES).await.unwrap();
         let reply = reserve(&ledger, activity(), vec![asks(11, 1), asks(12, 2), asks(13, 3)]).await.unwrap();
         assert_eq!(reply.outcomes, [held(11, false), held(12, false), Outcome::SoldOut]);
         let release = Action::Release(OrderId::from_i64(12).unwrap());
@@ -176,7 +176,7 @@ async fn a_restart_changes_nothing() {
     };
     let (ledger, _) = local::start(log(&folder).await, Nothing, Window::default(), SystemClock).await.unwrap();
     assert_eq!(ledger.counters(activity()).await.unwrap(), before);
-    assert_eq!(ledger.open(activity(), 99, TERMS).await.map(Some), Ok(before), "opening again changes nothing");
+    assert_eq!(ledger.open(activity(), 99, RULES).await.map(Some), Ok(before), "opening again changes nothing");
     let reply = reserve(&ledger, activity(), vec![asks(21, 1), asks(22, 3), asks(23, 2)]).await.unwrap();
     assert_eq!(reply.outcomes, [held(11, true), held(22, false), Outcome::SoldOut]);
 }
@@ -187,7 +187,7 @@ async fn a_log_that_fails_is_believed_afterwards() {
     let folder = tempfile::tempdir().unwrap();
     let log = Forgetful { log: log(&folder).await, fails: Arc::default() };
     let (ledger, _) = local::start(log.clone(), Nothing, Window::default(), SystemClock).await.unwrap();
-    ledger.open(activity(), 1, TERMS).await.unwrap();
+    ledger.open(activity(), 1, RULES).await.unwrap();
     log.fails.store(true, Ordering::Relaxed);
     assert!(reserve(&ledger, activity(), vec![asks(10, 1)]).await.is_err());
     log.fails.store(false, Ordering::Relaxed);

@@ -227,7 +227,7 @@ async fn conforms() {
 async fn what_an_earlier_version_left_is_read() {
     let Some(redis) = &*REDIS else { return };
     let (ledgers, activity) = (connect(redis).await, activity());
-    ledgers.open(activity, 5, TERMS).await.unwrap();
+    ledgers.open(activity, 5, RULES).await.unwrap();
     let order = OrderId::from_i64(1).unwrap();
     let (user, request) = (UserId::from_i64(2).unwrap(), Some(RequestKey([0xee; 16])));
     let asked = Reservation { order, user, request, quantity: 1 };
@@ -250,7 +250,7 @@ async fn what_an_earlier_version_left_is_read() {
     assert_eq!(reply.outcomes, [Outcome::Held { order, repeated: true }]);
 }
 
-const TERMS: Rules = Rules { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX };
+const RULES: Rules = Rules { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX };
 const BY_THE_SERVER: Caller<'static> =
     Caller { run: "", now_ms: None, window: Window { max: 0, within_ms: 0 }, repeats_only: false };
 
@@ -261,7 +261,7 @@ async fn a_script_that_is_not_known_is_sent() {
     let activity = activity();
     for id in 0..3 {
         let _: () = cmd("SCRIPT").arg("FLUSH").query_async(&mut ledgers.connection()).await.unwrap();
-        ledgers.open(activity, 10, TERMS).await.unwrap();
+        ledgers.open(activity, 10, RULES).await.unwrap();
         let reply = ledgers.reserve(BY_THE_SERVER, activity, &[asks(id, id, None, 1)]).await.unwrap();
         assert_eq!(reply.outcomes, [Outcome::Held { order: order(id), repeated: false }]);
         let settle = LedgerCommand { activity, action: Action::Settle(order(id)) };
@@ -274,7 +274,7 @@ async fn a_restart_freezes_until_thawed() {
     let Some(mut redis) = Redis::start() else { return };
     let ledgers = connect(&redis).await;
     let (activity, missing) = (activity(), activity());
-    ledgers.open(activity, 10, TERMS).await.unwrap();
+    ledgers.open(activity, 10, RULES).await.unwrap();
     ledgers.reserve(BY_THE_SERVER, activity, &[asks(1, 1, None, 1)]).await.unwrap();
     let before = ledgers.counters(activity).await.unwrap().unwrap();
     redis.kill();
@@ -287,7 +287,7 @@ async fn a_restart_freezes_until_thawed() {
     assert!(refused("FROZEN").await || refused("FROZEN").await);
     let settle = LedgerCommand { activity, action: Action::Settle(order(1)) };
     assert!(ledgers.act(vec![settle]).await.unwrap_err().0.contains("FROZEN"));
-    assert!(ledgers.open(missing, 1, TERMS).await.is_err(), "what is missing may have been lost");
+    assert!(ledgers.open(missing, 1, RULES).await.is_err(), "what is missing may have been lost");
 
     let state = ledgers.states(&[activity]).await.unwrap()[0].clone().unwrap();
     assert_eq!(state.seq, Some(before.seq));
@@ -304,12 +304,12 @@ async fn an_empty_redis_knows_nothing_and_says_so() {
     let activity = activity();
     let unknown = LedgerCommand { activity, action: Action::Release(order(1)) };
     assert_eq!(ledgers.act(vec![unknown]).await, Ok(vec![Outcome::UnknownOrder]));
-    ledgers.open(activity, 10, TERMS).await.unwrap();
+    ledgers.open(activity, 10, RULES).await.unwrap();
     let _: () = cmd("FLUSHALL").query_async(&mut ledgers.connection()).await.unwrap();
     let error = ledgers.reserve(BY_THE_SERVER, activity, &[asks(1, 1, None, 1)]).await.unwrap_err();
     assert!(error.0.contains("UNOPENED"), "{error}");
     assert!(ledgers.act(vec![unknown]).await.unwrap_err().0.contains("UNOPENED"));
-    assert!(ledgers.open(activity, 10, TERMS).await.is_err(), "what was sold would be sold again");
+    assert!(ledgers.open(activity, 10, RULES).await.is_err(), "what was sold would be sold again");
     assert_eq!(ledgers.counters(activity).await, Ok(None));
 }
 
@@ -318,7 +318,7 @@ async fn a_rebuild_shuts_others_out() {
     let Some(redis) = &*REDIS else { return };
     let ledgers = connect(redis).await;
     let activity = activity();
-    let (mut model, _) = Ledger::open(activity, 2_000, TERMS, 0);
+    let (mut model, _) = Ledger::open(activity, 2_000, RULES, 0);
     for id in 0..1_500 {
         model.apply(Command::Reserve(asks(id, id, Some(u8::try_from(id % 256).unwrap()), 1)), 1, &mut Vec::new());
     }
@@ -337,7 +337,7 @@ async fn a_redis_that_hangs_is_unavailable_and_comes_back() {
     let Some(redis) = Redis::start_with("no") else { return };
     let ledgers = connect(&redis).await;
     let activity = activity();
-    ledgers.open(activity, 10, TERMS).await.unwrap();
+    ledgers.open(activity, 10, RULES).await.unwrap();
     redis.freeze();
     assert!(ledgers.counters(activity).await.is_err());
     redis.thaw();

@@ -185,7 +185,7 @@ impl Skips {
         if now_ms >= logged_ms + QUIET_MS
             && self.logged_ms.compare_exchange(logged_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
-            tracing::warn!(%away, "nobody is limited for now");
+            tracing::warn!(%away, "requests are not limited while their counts are away");
         }
     }
 }

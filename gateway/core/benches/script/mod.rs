@@ -7,7 +7,7 @@ mod world;
 
 use contract::{ActivityId, OrderId, stock::Command};
 use gateway_core::{Config, ConnId, Control, Next, Rate};
-use world::{TERMS, World, activity, buy, post};
+use world::{RULES, World, activity, buy, post};
 
 /// ConnectionTable that ask at once, so that reservations go to the ledger as they do in a sale.
 pub(crate) const CONNECTIONS: usize = 64;
@@ -60,12 +60,12 @@ impl Script {
     pub(crate) fn new(kind: Kind, rounds: usize) -> Self {
         let count = rounds * CONNECTIONS;
         let stock = if kind == Kind::Accepted { count } else { 0 };
-        let mut world = World::with(stock as u64, TERMS, |config: &mut Config| {
+        let mut world = World::with(stock as u64, RULES, |config: &mut Config| {
             let high = Rate { per_second: 1_000_000, burst: 1_000_000 };
             config.gate.client = high;
             config.gate.user = if kind == Kind::RateExceeded { Rate { per_second: 1, burst: 1 } } else { high };
         });
-        world.control(Control::Activity(activity(2, TERMS)));
+        world.control(Control::Activity(activity(2, RULES)));
         let request = |at: usize| {
             let user = i64::try_from(at).unwrap_or(i64::MAX) + 1;
             match kind {
@@ -108,7 +108,7 @@ impl Script {
 #[allow(dead_code, reason = "the instructions are those of the core")]
 pub(crate) fn ledger(count: u32) -> (contract::stock::Ledger, Vec<Command>) {
     let id = ActivityId::from_i64(1).unwrap_or_else(|| unreachable!("1 is an id"));
-    let (ledger, _) = contract::stock::Ledger::open(id, u64::from(count), TERMS, world::START_MS);
+    let (ledger, _) = contract::stock::Ledger::open(id, u64::from(count), RULES, world::START_MS);
     let ask = |number: u32| {
         let order = OrderId::from_i64(i64::from(number)).unwrap_or_else(|| unreachable!("it is not negative"));
         let (user, request) = (world::user(i64::from(number)), None);

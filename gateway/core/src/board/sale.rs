@@ -56,7 +56,7 @@ pub(crate) struct Sale {
     ledger_ends_at_ms: Option<u64>,
     /// The ledger's `seq` when it reported the end of the sale. Every buyer is on the journal before it.
     ended_at_seq: Option<u64>,
-    /// The latest rule of each user for whom an admin set one.
+    /// The latest entry rule of each user that has one.
     rules: HashMap<UserId, EntryRule, FixedState>,
     /// There were more rules than are kept, so any user may be a blocked one.
     rules_lost: bool,

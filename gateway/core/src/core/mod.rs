@@ -189,8 +189,7 @@ impl Core {
         self.connections.handle_eof(id);
     }
 
-    /// The ledger's reply to a batch, or that there is none. A reply to a batch that is no longer in flight changes
-    /// nothing.
+    /// Takes the ledger's reply to a batch, or its failure. A reply to a batch that is no longer in flight is ignored.
     pub fn handle_reply(&mut self, batch: BatchId, reply: Result<BatchReply, Unavailable>, now: Now) {
         self.now = now;
         let Some(concluded) = self.queue.conclude(batch) else { return };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gateway_core::{Answer, Control, PartReason, Rate, Readiness};
 
-use crate::world::{HOUR_MS, START_MS, TERMS, World, activity, buy, get, get_as, post, token, user};
+use crate::world::{HOUR_MS, RULES, START_MS, World, activity, buy, get, get_as, post, token, user};
 
 const GOOD: &str = r#"{"activity_id":"1","quantity":1}"#;
 
@@ -52,7 +52,7 @@ fn tokens_are_good_until_they_expire() {
 
 #[test]
 fn clients_and_users_are_limited() {
-    let mut world = World::with(10, TERMS, |config| {
+    let mut world = World::with(10, RULES, |config| {
         config.gate.client = Rate { per_second: 2, burst: 4 };
         config.gate.user = Rate { per_second: 1, burst: 2 };
         config.gate.trusted_proxies = "127.0.0.1".parse().unwrap();
@@ -80,7 +80,7 @@ fn clients_and_users_are_limited() {
 
 #[test]
 fn nothing_is_sold_before_the_log_was_read() {
-    let mut world = World::cold(10, TERMS, |_| {});
+    let mut world = World::cold(10, RULES, |_| {});
     let ready = |world: &mut World| {
         let answer = world.ask(get("/readyz", ""));
         (answer.status, answer.json()["reasons"].as_array().unwrap().len())
@@ -91,7 +91,7 @@ fn nothing_is_sold_before_the_log_was_read() {
         assert_eq!((refused.code().as_str(), refused.header("retry-after")), ("unavailable", "1"));
     }
     assert_eq!(world.ask(get("/healthz", "")).status, 200);
-    world.control(Control::Activity(activity(1, TERMS)));
+    world.control(Control::Activity(activity(1, RULES)));
     world.control(Control::CaughtUp);
     assert_eq!(ready(&mut world), (200, 0));
     let part = |part: &str, reason: &str| PartReason { part: part.to_owned(), reason: reason.to_owned() };
@@ -143,13 +143,13 @@ fn activities_as_shoppers_see_them() {
 #[test]
 fn an_older_version_changes_nothing_and_lists_have_pages() {
     let mut world = World::new(10);
-    let mut newer = activity(1, TERMS);
+    let mut newer = activity(1, RULES);
     newer.version = 3;
     newer.title = "new".to_owned();
     world.control(Control::Activity(newer));
-    world.control(Control::Activity(activity(1, TERMS)));
+    world.control(Control::Activity(activity(1, RULES)));
     for id in 2..=5 {
-        let mut rules = TERMS;
+        let mut rules = RULES;
         rules.starts_at_ms -= u64::try_from(id).unwrap();
         rules.ends_at_ms = if id == 4 { START_MS } else { rules.ends_at_ms };
         world.control(Control::Activity(activity(id, rules)));

@@ -6,7 +6,7 @@ use allocation_counter::{AllocationInfo, measure};
 use contract::record::OrderStatus;
 use gateway_core::{Next, Rate};
 
-use crate::world::{TERMS, World, buy, get, get_as, post};
+use crate::world::{RULES, World, buy, get, get_as, post};
 
 /// Requests before it is counted, and then those that are.
 const WARM_UP: u32 = 200;
@@ -85,7 +85,7 @@ fn a_request_takes_no_memory() {
     world.follow();
     check(&mut world, "sold out", &buy(8, "a"), (409, 0));
 
-    let mut limited = World::with(1, TERMS, |config| config.gate.client = Rate { per_second: 1, burst: 1 });
+    let mut limited = World::with(1, RULES, |config| config.gate.client = Rate { per_second: 1, burst: 1 });
     limited.ask(buy(7, "a"));
     check(&mut limited, "limited client", &buy(7, "a"), (429, 0));
     assert!(faults.is_empty(), "{}", faults.join("\n"));

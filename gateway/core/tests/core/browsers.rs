@@ -7,7 +7,7 @@ use crate::world::{World, get, get_as, post};
 const SHOP: &str = "http://127.0.0.1:8081";
 
 fn world() -> World {
-    World::with(1, crate::world::TERMS, |config| {
+    World::with(1, crate::world::RULES, |config| {
         config.shop_url = SHOP.to_owned();
         config.origins = vec![Origin::new(SHOP)];
     })

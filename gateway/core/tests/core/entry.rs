@@ -5,7 +5,7 @@ use std::sync::Arc;
 use contract::activity::{Admission, Door, Entry, EntryRule};
 use gateway_core::{CHALLENGE_MS, Captcha, Config, Control, Next, TICKET_MS};
 
-use crate::world::{Answer, HOUR_MS, START_MS, TERMS, World, activity, buy, get, get_as, post, post_to, user};
+use crate::world::{Answer, HOUR_MS, RULES, START_MS, World, activity, buy, get, get_as, post, post_to, user};
 
 /// A sale of ten units that lets in as `admission` says.
 fn world(admission: Admission) -> World {
@@ -15,7 +15,7 @@ fn world(admission: Admission) -> World {
 }
 
 fn admit(world: &mut World, version: u64, admission: Admission) {
-    let mut changed = activity(1, TERMS);
+    let mut changed = activity(1, RULES);
     (changed.version, changed.admission) = (version, admission);
     world.control(Control::Activity(changed));
 }
@@ -25,7 +25,7 @@ fn door(door: Door) -> Admission {
 }
 
 fn rule(world: &mut World, id: i64, version: u64, entry: Entry) {
-    let rule = EntryRule { activity: activity(1, TERMS).id, user: user(id), version, entry };
+    let rule = EntryRule { activity: activity(1, RULES).id, user: user(id), version, entry };
     world.control(Control::EntryRules(Arc::from([rule])));
 }
 
@@ -92,9 +92,9 @@ fn lists_say_who_may_and_who_may_not() {
 
 #[test]
 fn a_rule_may_come_before_its_sale_and_more_than_fit_let_nobody_in() {
-    let mut world = World::cold(10, TERMS, |config: &mut Config| config.board.rules_max = 3);
+    let mut world = World::cold(10, RULES, |config: &mut Config| config.board.rules_max = 3);
     rule(&mut world, 7, 1, Entry::Blocked);
-    world.control(Control::Activity(activity(1, TERMS)));
+    world.control(Control::Activity(activity(1, RULES)));
     world.follow();
     world.control(Control::CaughtUp);
     assert_eq!(world.ask(buy(7, "a")).code(), "not_eligible");
@@ -127,7 +127,7 @@ fn a_ticket_is_given_from_the_start_on_and_opens_the_door() {
 
 #[test]
 fn nobody_enters_before_the_start_or_after_the_end() {
-    let mut rules = TERMS;
+    let mut rules = RULES;
     rules.starts_at_ms = START_MS + 1_000;
     for door in [Door::Open, Door::Ticket, Door::Captcha] {
         let mut world = World::with(10, rules, |_| {});
@@ -193,7 +193,7 @@ fn few_users_do_not_use_up_the_pictures() {
 
 #[test]
 fn pictures_are_asked_for_ahead_of_the_sale_and_only_where_it_needs_them() {
-    let mut rules = TERMS;
+    let mut rules = RULES;
     rules.starts_at_ms = START_MS + HOUR_MS / 2;
     let mut world = World::with(10, rules, |_| {});
     let mut known = activity(1, rules);

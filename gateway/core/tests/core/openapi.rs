@@ -6,7 +6,7 @@ use contract::{ActivityId, activity::Door};
 use gateway_core::{Answer as Code, Captcha, Control, OPENAPI, Rate};
 use serde_json::Value;
 
-use crate::world::{Answer, TERMS, World, activity, buy, token};
+use crate::world::{Answer, RULES, World, activity, buy, token};
 
 /// An operation of the document.
 struct Operation {
@@ -145,14 +145,14 @@ fn check(document: &Value, schema: &Value, value: &Value, name: &str) {
 
 /// A world that has the activity of the examples. The sale asks for a challenge if `operation` is about challenges.
 fn world(operation: &Operation, configure: impl FnOnce(&mut gateway_core::Config)) -> World {
-    let mut world = World::with(10, TERMS, |config| {
+    let mut world = World::with(10, RULES, |config| {
         config.shop_url = "http://shop.example/".to_owned();
         configure(config);
     });
     let document = document();
     let id = document["components"]["parameters"]["activity_id"]["example"].as_str().unwrap();
     let id: ActivityId = id.parse().unwrap();
-    let mut sold = activity(id.as_i64(), TERMS);
+    let mut sold = activity(id.as_i64(), RULES);
     if operation.id() == "get_challenge" {
         sold.admission.door = Door::Captcha;
     }
@@ -192,7 +192,7 @@ fn each_documented_request_gets_its_documented_answer() {
 fn each_refusal_is_documented() {
     for operation in operations() {
         let token = || Some(token(1));
-        let mut cold = World::cold(0, TERMS, |_| {});
+        let mut cold = World::cold(0, RULES, |_| {});
         operation.must_have(&send(&mut cold, &operation.request("1", token(), true)));
         let mut open = world(&operation, |_| {});
         let answer = send(&mut open, &operation.request("1", None, false));

@@ -3,7 +3,7 @@
 use contract::{OrderId, record::OrderStatus, stock::Command};
 use gateway_core::{ConnId, Control, Next};
 
-use crate::world::{TERMS, World, buy, get_as};
+use crate::world::{RULES, World, buy, get_as};
 
 fn status_of(world: &mut World, user: i64, order: OrderId) -> String {
     let answer = world.ask(get_as(user, &format!("/api/v1/seckill/orders/{order}")));
@@ -91,7 +91,7 @@ fn a_stream_tells_each_change_and_ends() {
 
 #[test]
 fn streams_are_bounded_and_their_places_come_back() {
-    let mut world = World::with(10, TERMS, |config| config.streams_max = 1);
+    let mut world = World::with(10, RULES, |config| config.streams_max = 1);
     let order = world.ask(buy(1, "a")).order();
     let first = follow(&mut world, 1, order);
     let second = follow(&mut world, 1, order);

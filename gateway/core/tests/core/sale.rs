@@ -9,7 +9,7 @@ use contract::{
 };
 use gateway_core::{Answer, BATCH_MAX, Control, Next, Unavailable};
 
-use crate::world::{HOUR_MS, START_MS, TERMS, World, activity, buy, post, statuses};
+use crate::world::{HOUR_MS, RULES, START_MS, World, activity, buy, post, statuses};
 
 #[test]
 fn two_hundred_users_ask_twice_for_fifty_units() {
@@ -77,7 +77,7 @@ fn what_is_sold_out_and_ended_early_has_ended() {
     assert_eq!(world.ask(buy(2, "b")).code(), "sold_out");
     world.follow();
     world.pass(1_000);
-    let mut over = activity(1, TERMS);
+    let mut over = activity(1, RULES);
     (over.version, over.rules.ends_at_ms) = (2, world.now.wall_ms);
     world.control(Control::Activity(over));
     assert_eq!(world.ask(buy(2, "b")).code(), "ended");
@@ -89,7 +89,7 @@ fn a_sale_that_is_ended_now_sells_no_more_whatever_its_ledger_knows() {
     let mut world = World::new(5);
     let first = world.ask(buy(1, "a"));
     world.pass(1_000);
-    let mut over = activity(1, TERMS);
+    let mut over = activity(1, RULES);
     (over.version, over.rules.ends_at_ms) = (2, world.now.wall_ms);
     world.control(Control::Activity(over));
     assert_eq!(world.ask(buy(2, "b")).code(), "ended");
@@ -169,8 +169,8 @@ fn the_end_is_only_known_here_once_every_buyer_is() {
 
 #[test]
 fn a_journal_with_a_gap_gives_no_right_to_refuse() {
-    let mut world = World::cold(1, TERMS, |_| {});
-    world.control(Control::Activity(activity(1, TERMS)));
+    let mut world = World::cold(1, RULES, |_| {});
+    world.control(Control::Activity(activity(1, RULES)));
     world.command(Command::Restock { operation: OperationId::from_i64(1).unwrap(), delta: -1 });
     world.journal.remove(0);
     world.follow();
@@ -276,7 +276,7 @@ fn no_answer_is_never_a_no() {
 
 #[test]
 fn what_waits_is_bounded() {
-    let mut world = World::with(10, TERMS, |config| config.waiting_max = 3);
+    let mut world = World::with(10, RULES, |config| config.waiting_max = 3);
     let ids: Vec<_> = (0..5).map(|_| world.open()).collect();
     for (user, id) in (1..).zip(&ids) {
         world.send(*id, buy(user, "a"));
@@ -296,7 +296,7 @@ fn a_lease_that_ended_makes_no_orders() {
         contract::snowflake::Snowflake::new(1, START_MS, START_MS + 1),
         world.now,
     );
-    world.control(Control::Activity(activity(1, TERMS)));
+    world.control(Control::Activity(activity(1, RULES)));
     world.control(Control::CaughtUp);
     assert_eq!(world.ask(buy(1, "a")).code(), "unavailable");
     world.control(Control::LeaseUntil(START_MS + 10));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gateway_core::{ConnectionRefused, Control, Next};
 
-use crate::world::{TERMS, World, buy, get, get_as, statuses};
+use crate::world::{RULES, World, buy, get, get_as, statuses};
 
 #[test]
 fn a_request_that_takes_too_long_is_told_so() {
@@ -143,7 +143,7 @@ fn timers_stay_few() {
 
 #[test]
 fn connections_are_bounded() {
-    let mut world = World::with(1, TERMS, |config| config.connections_max = 2);
+    let mut world = World::with(1, RULES, |config| config.connections_max = 2);
     let (first, _) = (world.open(), world.open());
     assert_eq!(world.core.open(world.client, world.now), Err(ConnectionRefused));
     world.core.close(first);

@@ -51,11 +51,11 @@ pub(crate) fn user(id: i64) -> UserId {
     UserId::from_i64(id).unwrap()
 }
 
-pub(crate) const TERMS: Rules = Rules { per_user_limit: 1, starts_at_ms: START_MS, ends_at_ms: START_MS + HOUR_MS };
+pub(crate) const RULES: Rules = Rules { per_user_limit: 1, starts_at_ms: START_MS, ends_at_ms: START_MS + HOUR_MS };
 
 impl World {
     pub(crate) fn new(stock: u64) -> Self {
-        Self::with(stock, TERMS, |_| {})
+        Self::with(stock, RULES, |_| {})
     }
 
     pub(crate) fn with(stock: u64, rules: Rules, configure: impl FnOnce(&mut Config)) -> Self {

@@ -87,7 +87,7 @@ impl Service {
         Self { socket, limits, asks, answered, head: String::new(), bytes: 0, closing }
     }
 
-    /// The core's answer, or why there is none; the connection ends then.
+    /// The core's answer. After an error the connection must be closed.
     fn ask(&mut self, request: may_minihttp::Request<'_, '_, '_>) -> Result<AnswerBytes, NoAnswer> {
         if self.socket.is_none() {
             return Err(NoAnswer::Unavailable);

@@ -303,7 +303,7 @@ impl Connection {
         is_idle
     }
 
-    /// Sends a change of the order that it follows. Whether the stream goes on.
+    /// Sends a change of the order to its stream. Returns whether the stream stays open.
     pub(super) fn send_event(&mut self, streaming: &Streaming, order: Order, event: &[u8]) -> bool {
         let is_owner = order.owner == streaming.user;
         // The stream began with `queued`, so the journal's record of it is no change.
