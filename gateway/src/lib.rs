@@ -139,7 +139,8 @@ impl Gateway {
         }
         figures::register(&deps.metrics, &figures);
         let (activities, known) = watch::channel(Arc::from([]));
-        let cores = Broadcast { cores: controls, activities };
+        let recent = recents.iter().cloned().collect();
+        let cores = Broadcast { cores: controls, activities, recent };
         let redis_is_ready = match &deps.ledgers {
             Ledgers::Redis(_) => Some(deps.readiness.part("gateway", "Redis has not been checked yet")),
             Ledgers::Shared(_) => None,

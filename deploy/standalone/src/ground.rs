@@ -190,12 +190,11 @@ impl Ground {
 }
 
 impl Ledger {
-    /// What keeps a Redis that came back older from selling; the ledgers in this process need none.
+    /// What recovers and opens ledgers in Redis; the ledgers in this process need none.
     pub(crate) fn fence(&self, log: &AnyLog, store: &Store) -> Option<Fence<AnyLog, Snapshots>> {
-        match &self.client {
-            AnyLedger::Redis(client) => Some(Fence::new(client.clone(), log.clone(), Snapshots::new(store.clone()))),
-            AnyLedger::Local(_) => None,
-        }
+        let AnyLedger::Redis(client) = &self.client else { return None };
+        let nonce = SystemClock.now_ms() << 20 | u64::from(std::process::id());
+        Some(Fence::new(client.clone(), log.clone(), Snapshots::new(store.clone()), nonce))
     }
 
     /// Where it is counted how often somebody asks: beside the ledgers.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use contract::{
     ActivityId, OperationId, OrderId,
-    stock::{Entry, Hold, HoldState, Snapshot},
+    stock::{Hold, HoldState, Snapshot},
 };
 use sqlx::{QueryBuilder, Row};
 
@@ -14,28 +14,30 @@ use crate::{
     moves::{Moved, standing, step},
     parked::all_parked,
     take_in::{RESTOCK, hold_row, hold_state, hold_word, ledger_row},
+    terms::all_terms,
 };
 use domain::{
-    DatabaseCounts, OutboxRow, Outgoing, PaidOutcome, Parked, REPEAT_ROWS_MAX, Retried, SaleStore, TakenIn,
+    DatabaseCounts, Line, OutboxRow, Outgoing, PaidOutcome, Parked, REPEAT_ROWS_MAX, Retried, SaleStore, TakenIn,
     order_state::{Happening, OrderState},
     parked::go_on,
+    plan::TermRow,
 };
 
 impl SaleStore for Store {
     type Error = StoreError;
 
-    async fn take_in(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
-        retried(|| self.take_in_entries(entries, now_ms)).await
+    async fn take_in(&self, lines: &[Line], now_ms: u64) -> Result<TakenIn, StoreError> {
+        retried(|| self.take_in_lines(lines, now_ms)).await
     }
 
     async fn park(
         &self,
         activity: ActivityId,
         reason: &str,
-        entries: &[Entry],
+        lines: &[Line],
         times_ms: (u64, u64),
     ) -> Result<(), StoreError> {
-        retried(|| self.park_entries(activity, reason, entries, times_ms)).await
+        retried(|| self.park_entries(activity, reason, lines, times_ms)).await
     }
 
     async fn parked(&self) -> Result<Vec<Parked>, StoreError> {
@@ -146,6 +148,7 @@ impl SaleStore for Store {
             .fetch_all(&mut *tx)
             .await?;
         let mut parked = all_parked(&mut tx).await?;
+        let terms = all_terms(&mut tx).await?;
         tx.commit().await?;
 
         let mut holds_of: BTreeMap<ActivityId, Vec<Hold>> = BTreeMap::new();
@@ -164,7 +167,9 @@ impl SaleStore for Store {
             let holds = holds_of.remove(&activity).unwrap_or_default();
             let restocks = restocks_of.remove(&activity).unwrap_or_default();
             let (total, epoch, seq) = (row.total, row.epoch, row.seq);
-            let mut snapshot = Snapshot { activity, rules: row.rules, total, epoch, seq, holds, restocks };
+            let TermRow { term, is_open, .. } = terms.get(&activity).copied().unwrap_or_default();
+            let rules = row.rules;
+            let mut snapshot = Snapshot { activity, rules, total, term, is_open, epoch, seq, holds, restocks };
             go_on(&mut snapshot, parked.remove(&activity).unwrap_or_default());
             Ok(snapshot)
         };

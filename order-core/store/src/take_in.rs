@@ -13,25 +13,27 @@ use crate::{
     StoreError,
     db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, push_in, quantity},
     parked::parked_among,
+    terms::{promises_of, terms_of, write_promises, write_terms},
 };
 use domain::{
-    TAKE_IN_MAX, TakenIn,
-    plan::{HoldRow, Known, LedgerRow, Offer, OrderRow, Plan, turned_orders},
+    Line, TAKE_IN_MAX, TakenIn,
+    plan::{HoldRow, Known, LedgerRow, Lookups, Offer, OrderRow, Plan},
 };
 
 /// `inbox.source` of an admin's restocks.
 pub(crate) const RESTOCK: &str = "restock";
 
 impl Store {
-    pub(crate) async fn take_in_entries(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
-        assert!(entries.len() <= TAKE_IN_MAX, "{} entries at once", entries.len());
-        if entries.is_empty() {
+    pub(crate) async fn take_in_lines(&self, lines: &[Line], now_ms: u64) -> Result<TakenIn, StoreError> {
+        assert!(lines.len() <= TAKE_IN_MAX, "{} entries at once", lines.len());
+        if lines.is_empty() {
             return Ok(TakenIn::default());
         }
         let mut tx = self.begin_write().await?;
-        let parked = parked_among(&mut tx, entries).await?;
-        let (aside, entries): (Vec<Entry>, Vec<Entry>) =
-            entries.iter().partition(|entry| parked.contains(&entry.activity));
+        let parked = parked_among(&mut tx, lines).await?;
+        let (aside, lines): (Vec<Line>, Vec<Line>) =
+            lines.iter().partition(|line| parked.contains(&line.entry.activity));
+        let entries = Line::entries(&lines);
         let known = known(&mut tx, &entries).await?;
         let plan = Plan::new(&known, &entries, self.settings.pay_within_ms, now_ms)?;
         let (mut taken, rings) = (plan.taken, !plan.outgoing.is_empty());
@@ -55,6 +57,8 @@ impl Store {
                 Some(seq) => move_ledger(tx, *activity, *seq, row).await?,
             }
         }
+        write_terms(tx, &plan.terms).await?;
+        write_promises(tx, &plan.dealt_with, &plan.set_aside).await?;
         let holds: Vec<&HoldRow> = plan.holds.values().collect();
         for rows in holds.chunks(INSERT_ROWS_MAX) {
             insert_holds(tx, rows).await?;
@@ -101,13 +105,28 @@ pub(crate) async fn known(tx: &mut Tx, entries: &[Entry]) -> Result<Known, Store
         let offer = Offer { sku, title: row.try_get("title")?, price };
         known.offers.insert(id(&row, "id", ActivityId::from_i64)?, offer);
     }
-    let turned = turned_orders(entries);
-    if !turned.is_empty() {
+    known.terms = terms_of(tx, ids()).await?;
+    let mut lookups = Lookups::new(entries, &known.terms);
+    for activity in &lookups.promises {
+        known.promises.insert(*activity, promises_of(tx, *activity).await?);
+    }
+    lookups.add_promises(known.promises.values().flatten());
+    if !lookups.holds.is_empty() {
         let mut query = QueryBuilder::<Db>::new("SELECT * FROM reservations WHERE order_id");
-        push_in(&mut query, turned.iter().map(|order| order.as_i64()));
+        push_in(&mut query, lookups.holds.iter().map(|order| order.as_i64()));
         for row in query.build().fetch_all(&mut **tx).await? {
             let row = hold_row(&row)?;
             known.holds.insert(row.hold.reservation.order, row);
+        }
+    }
+    if !lookups.failed.is_empty() {
+        let mut query = QueryBuilder::<Db>::new(
+            "SELECT o.id AS id FROM orders o LEFT JOIN reservations r ON r.order_id = o.id \
+             WHERE r.order_id IS NULL AND o.id",
+        );
+        push_in(&mut query, lookups.failed.iter().map(|order| order.as_i64()));
+        for row in query.build().fetch_all(&mut **tx).await? {
+            known.failed.insert(id(&row, "id", OrderId::from_i64)?);
         }
     }
     Ok(known)
