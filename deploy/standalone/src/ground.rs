@@ -17,7 +17,7 @@ use gateway::Ledgers;
 use images::Images;
 use ledger::{
     AnyLedger,
-    redis::{RedisLedger, fence::Fence},
+    redis::{RedisLedger, UnconfirmedLimits, fence::Fence},
 };
 use limits::{LocalWindows, RedisWindows, Windows};
 use order_core::{Browsers, MockPlatform, Providers, Search, ShopPages, Snapshots};
@@ -166,6 +166,9 @@ impl Ground {
         let url = redis.url.expose();
         let client = RedisLedger::new(url).context("redis.url")?;
         let link = gateway::redis::Settings::new(url, self.config.gateway.user_window, redis.reply_timeout)?;
+        let orders_max = redis.unconfirmed_max.get();
+        let age_max_ms = u64::try_from(redis.unconfirmed_age_max.as_millis()).unwrap_or(u64::MAX);
+        let link = link.with_unconfirmed(UnconfirmedLimits { orders_max, age_max_ms });
         Ok(Some(Ledger { client: AnyLedger::Redis(client), link: Ledgers::Redis(link), thread: None }))
     }
 

@@ -257,8 +257,13 @@ impl RedisPipe {
         if self.is_open() {
             self.send_batch(batch, Naming::Digest, now);
         } else {
-            self.replies.push_back((batch, Err(Unavailable::Unknown)));
+            self.refuse(batch);
         }
+    }
+
+    /// Answers a batch unavailable without asking the ledger.
+    pub fn refuse(&mut self, batch: Batch) {
+        self.replies.push_back((batch, Err(Unavailable::Unknown)));
     }
 
     /// A batch, and the ledger's reply to it.

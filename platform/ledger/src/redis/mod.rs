@@ -31,7 +31,7 @@ use redis::{Cmd, RedisError, ServerErrorKind, Value, cmd};
 pub use closing::Closed;
 pub use outbox::{Outbox, OutboxError};
 pub use rebuild::State;
-pub use recent::RecentHolds;
+pub use recent::{RecentHolds, UnconfirmedLimits};
 pub use remembered::Remembered;
 
 use crate::{LedgerClient, LedgerUnavailable};

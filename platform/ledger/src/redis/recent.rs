@@ -2,6 +2,8 @@
 //!
 //! Redis writes its append-only file before it answers, but not while a sync of that file is running: a crash then loses
 //! up to two seconds of answers that clients have had. A server that is replaced by its replica loses what was not copied.
+//! If much is remembered, or for long, the log is away or behind. The core stops selling then, because what only Redis and
+//! one gateway know is lost with both.
 
 use std::{
     collections::BTreeMap,
@@ -15,50 +17,68 @@ use contract::{
 
 use super::Remembered;
 
-/// An order that was confirmed once more may be on the journal for long; it is remembered for this time.
+/// Orders that were confirmed once more may be on the journal for long; they are remembered for this time.
 const REPEATED_MS: u64 = 60_000;
-/// How often the list is searched for orders that were confirmed once more long ago.
+/// How often they are searched for those that are older.
 const EXPIRE_EVERY_MS: u64 = 10_000;
-/// Orders of one core; beyond it the oldest are forgotten. 40 MiB.
-const HOLDS_MAX: usize = 512 * 1024;
+/// Orders that were confirmed once more, of one core; beyond it the oldest are forgotten. 8 MiB.
+const REPEATED_MAX: usize = 64 * 1024;
+
+/// When a core stops selling because the journal does not have what it has confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnconfirmedLimits {
+    /// Orders.
+    pub orders_max: usize,
+    /// The age of the oldest.
+    pub age_max_ms: u64,
+}
+
+impl Default for UnconfirmedLimits {
+    fn default() -> Self {
+        Self { orders_max: 200_000, age_max_ms: 60_000 }
+    }
+}
 
 /// What one core remembers.
 #[derive(Debug, Default)]
 pub struct RecentHolds {
+    limits: UnconfirmedLimits,
     holds: Mutex<Holds>,
 }
 
+/// Ids of orders grow with time, so the first of a map is its oldest.
 #[derive(Debug, Default)]
 struct Holds {
-    /// Ids of orders grow with time, so the first is the oldest.
-    by_order: BTreeMap<OrderId, Held>,
+    confirmed: BTreeMap<OrderId, (ActivityId, Remembered)>,
+    /// Orders that had been held before, so that the core may have read them long ago.
+    repeated: BTreeMap<OrderId, (ActivityId, Remembered)>,
     expire_at_ms: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    activity: ActivityId,
-    remembered: Remembered,
-    is_repeated: bool,
-}
-
 impl RecentHolds {
+    /// A core's memory that is full at `limits`.
+    pub fn new(limits: UnconfirmedLimits) -> Self {
+        Self { limits, holds: Mutex::default() }
+    }
+
     /// Takes the ledger's reply to `asked`.
     pub fn remember(&self, activity: ActivityId, asked: &[Reservation], reply: &BatchReply, now_ms: u64) {
         let mut holds = self.holds();
         if now_ms >= holds.expire_at_ms {
             holds.expire_at_ms = now_ms + EXPIRE_EVERY_MS;
-            let is_recent = |held: &Held| !held.is_repeated || held.remembered.at_ms + REPEATED_MS >= now_ms;
-            holds.by_order.retain(|_, held| is_recent(held));
+            holds.repeated.retain(|_, (_, remembered)| remembered.at_ms + REPEATED_MS >= now_ms);
         }
         for (reservation, outcome) in asked.iter().zip(&reply.outcomes) {
             let Outcome::Held { order, repeated } = *outcome else { continue };
-            while holds.by_order.len() >= HOLDS_MAX {
-                holds.by_order.pop_first();
+            let remembered = Remembered { reservation: Reservation { order, ..*reservation }, at_ms: now_ms };
+            if !repeated {
+                holds.confirmed.insert(order, (activity, remembered));
+            } else if !holds.confirmed.contains_key(&order) {
+                while holds.repeated.len() >= REPEATED_MAX {
+                    holds.repeated.pop_first();
+                }
+                holds.repeated.entry(order).or_insert((activity, remembered));
             }
-            let reservation = Reservation { order, ..*reservation };
-            let remembered = Remembered { reservation, at_ms: now_ms };
-            holds.by_order.entry(order).or_insert(Held { activity, remembered, is_repeated: repeated });
         }
     }
 
@@ -66,19 +86,86 @@ impl RecentHolds {
     pub fn forget(&self, orders: impl IntoIterator<Item = OrderId>) {
         let mut holds = self.holds();
         for order in orders {
-            if holds.by_order.is_empty() {
+            if holds.confirmed.is_empty() && holds.repeated.is_empty() {
                 return;
             }
-            holds.by_order.remove(&order);
+            holds.confirmed.remove(&order);
+            holds.repeated.remove(&order);
         }
     }
 
-    /// All of them, oldest first.
+    /// Whether the core must not confirm more orders.
+    pub fn is_full(&self, now_ms: u64) -> bool {
+        let holds = self.holds();
+        let oldest = holds.confirmed.first_key_value().map(|(_, (_, remembered))| remembered.at_ms);
+        holds.confirmed.len() >= self.limits.orders_max
+            || oldest.is_some_and(|oldest| oldest.saturating_add(self.limits.age_max_ms) < now_ms)
+    }
+
+    /// Orders that were confirmed and not read on the journal.
+    pub fn unconfirmed(&self) -> usize {
+        self.holds().confirmed.len()
+    }
+
+    /// All that is remembered, oldest first.
     pub fn all(&self) -> Vec<(ActivityId, Remembered)> {
-        self.holds().by_order.values().map(|held| (held.activity, held.remembered)).collect()
+        let holds = self.holds();
+        holds.repeated.values().chain(holds.confirmed.values()).copied().collect()
     }
 
     fn holds(&self) -> MutexGuard<'_, Holds> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::{
+        UserId,
+        stock::{Counters, Term},
+    };
+
+    use super::*;
+
+    fn reply(recent: &RecentHolds, id: i64, repeated: bool, now_ms: u64) {
+        let order = OrderId::from_i64(id).unwrap();
+        // A repeat has an order id of its own, which nobody gets.
+        let asked = OrderId::from_i64(1_000 + id).unwrap();
+        let asked = Reservation { order: asked, user: UserId::from_i64(1).unwrap(), request: None, quantity: 1 };
+        let counters = Counters { total: 9, available: 9, held: 0, sold: 0, term: Term::FIRST, epoch: 1, seq: 1 };
+        let outcomes = vec![Outcome::Held { order, repeated }];
+        recent.remember(ActivityId::from_i64(7).unwrap(), &[asked], &BatchReply { outcomes, counters }, now_ms);
+    }
+
+    fn orders(recent: &RecentHolds) -> Vec<i64> {
+        recent.all().iter().map(|(_, held)| held.reservation.order.as_i64()).collect()
+    }
+
+    #[test]
+    fn an_order_is_remembered_until_the_journal_has_it() {
+        let recent = RecentHolds::default();
+        for id in [1, 2, 3] {
+            reply(&recent, id, false, 1_000);
+        }
+        reply(&recent, 3, true, 1_001);
+        reply(&recent, 4, true, 1_001);
+        assert_eq!((orders(&recent), recent.unconfirmed()), (vec![4, 1, 2, 3], 3));
+        recent.forget([2, 9].map(|id| OrderId::from_i64(id).unwrap()));
+        assert_eq!(orders(&recent), [4, 1, 3]);
+        reply(&recent, 5, false, 1_000_000);
+        assert_eq!(orders(&recent), [1, 3, 5], "repeats for a minute, the others for as long as it takes");
+    }
+
+    #[test]
+    fn too_many_or_too_old_is_full() {
+        let recent = RecentHolds::new(UnconfirmedLimits { orders_max: 2, age_max_ms: 500 });
+        assert!(!recent.is_full(u64::MAX));
+        reply(&recent, 9, true, 0);
+        reply(&recent, 1, false, 1_000);
+        assert!(!recent.is_full(1_500) && recent.is_full(1_501), "by the oldest, and repeats do not count");
+        reply(&recent, 2, false, 1_001);
+        assert!(recent.is_full(1_001), "by their number");
+        recent.forget([OrderId::from_i64(1).unwrap()]);
+        assert!(!recent.is_full(1_501));
     }
 }
