@@ -12,7 +12,7 @@ macro_rules! names {
             /// Every write of the store.
             pub const ALL: &[Self] = &[$(Self::$write,)*];
 
-            /// Its name in logs and in the server's list of processes.
+            /// Its name in logs, and in the comment of its BEGIN.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$write => $name,)*
