@@ -76,6 +76,21 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Database(error) if Cause::of(error) == Cause::Contention)
     }
+
+    /// Whether there is no session with the server any more.
+    pub(crate) fn is_lost_connection(&self) -> bool {
+        matches!(self, Self::Database(error) if Cause::of(error) == Cause::Connection)
+    }
+
+    /// Whether the error, which is of COMMIT, is the server's answer that the transaction is rolled back.
+    pub(crate) fn is_refused_commit(&self) -> bool {
+        let Self::Database(error @ sqlx::Error::Database(_)) = self else { return false };
+        match Cause::of(error) {
+            Cause::Contention | Cause::Rows | Cause::NoRoom | Cause::ReadOnly => true,
+            // A server that shuts down, or whose session was killed, may have committed before.
+            Cause::Connection | Cause::OutOfTime | Cause::Unknown => false,
+        }
+    }
 }
 
 impl From<StoreError> for SaleError {

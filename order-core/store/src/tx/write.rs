@@ -18,7 +18,6 @@ use crate::{
     StoreError,
     connect::Backend,
     db::{Db, INSERT_ROWS_MAX, Store, lock_row},
-    error::Cause,
 };
 
 /// How often a write, or the look-up after a lost COMMIT, is tried.
@@ -132,6 +131,10 @@ impl Store {
     ///
     /// `statements` may run several times. A key that `after_lost_commit` looks for is chosen before the call, or is
     /// part of the value.
+    ///
+    /// They get the transaction by value and give it back in [`Ending::Commit`]. With a reference to it, the compiler
+    /// could not prove that the future of a write is [`Send`], which a handler's must be
+    /// (<https://github.com/rust-lang/rust/issues/134997>).
     pub(crate) async fn write<T, R>(
         &self,
         write: Write,
@@ -269,21 +272,4 @@ async fn pause(tries: u32) {
 
 fn silent() -> StoreError {
     StoreError::Unavailable(format!("no answer within {TRY_MAX:?}"))
-}
-
-impl StoreError {
-    /// Whether there is no session with the server any more.
-    fn is_lost_connection(&self) -> bool {
-        matches!(self, Self::Database(error) if Cause::of(error) == Cause::Connection)
-    }
-
-    /// Whether the error, which is of COMMIT, is the server's answer that the transaction is rolled back.
-    fn is_refused_commit(&self) -> bool {
-        let Self::Database(error @ sqlx::Error::Database(_)) = self else { return false };
-        match Cause::of(error) {
-            Cause::Contention | Cause::Rows | Cause::NoRoom | Cause::ReadOnly => true,
-            // A server that shuts down, or whose session was killed, may have committed before.
-            Cause::Connection | Cause::OutOfTime | Cause::Unknown => false,
-        }
-    }
 }

@@ -7,14 +7,20 @@ mod proxy;
 mod steps;
 mod story;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use domain::Outlook;
 use proxy::{Fault, Proxy};
 use sqlx::{AnyConnection, Connection as _, Row as _, any::AnyRow};
 use steps::STEPS;
-use store::{Store, Write};
+use store::{Realm, Settings, Store, StoreError, Write};
 use story::Story;
 
+/// How long a write may take until it commits.
+const COMMIT_MAX: Duration = Duration::from_secs(10);
 /// Rows of the transaction that a write is given up for; more than any write changes.
 const RIVAL_ROWS: u32 = 2_000;
 
@@ -35,6 +41,11 @@ async fn a_write_that_is_given_up_at_commit_is_written_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_waits_for_a_lock_for_too_long_is_written_once() {
+    compare(Fault::LockWait).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_whose_connection_is_lost_before_commit_is_written_once() {
     compare(Fault::CutBeforeCommit).await;
 }
@@ -47,6 +58,63 @@ async fn a_write_whose_commit_is_not_answered_is_written_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_whose_commit_is_still_under_way_is_written_once() {
     compare(Fault::CutDuringCommit).await;
+}
+
+/// Neither the COMMIT nor the look-up is answered: nobody knows whether the write counts, and the error says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_cannot_be_looked_up_reports_it() {
+    let Some(server) = services::MariaDb::start() else { return };
+    let proxy = Proxy::start(&server.database());
+    let settings = Settings { acquire_timeout_ms: 500, ..Settings::new(1_000) };
+    let store = Story::begin_with(&proxy.url(), settings).await.store;
+    for (write, fault) in [
+        (Write::AddUser, Fault::CutAfterCommit),
+        (Write::AddUser, Fault::CutBeforeCommit),
+        (Write::SetAdminPassword, Fault::CutAfterCommit),
+    ] {
+        proxy.arm_and_hold(write, fault);
+        let error = if write == Write::AddUser {
+            store.add_user(&format!("{fault:?}"), "hash", None, 1).await.map(drop).unwrap_err()
+        } else {
+            store.set_admin_password("root", "hash").await.map(drop).unwrap_err()
+        };
+        assert!(matches!(error, StoreError::OutcomeUnknown(_)), "{write:?} {fault:?}: {error}");
+        assert_eq!((error.outlook(), proxy.problems()), (Outlook::WillPass, Vec::new()));
+        proxy.release();
+    }
+    assert!(store.credentials(Realm::Shoppers, "CutAfterCommit").await.unwrap().is_some());
+    assert!(store.credentials(Realm::Shoppers, "CutBeforeCommit").await.unwrap().is_none());
+}
+
+/// A later write has hidden what a look-up could find: the write is neither repeated nor reported as done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_later_writes_hide_reports_it() {
+    let Some(server) = services::MariaDb::start() else { return };
+    let url = server.database();
+    let proxy = Proxy::start(&url);
+    let store = Story::begin(&proxy.url()).await.store;
+    let others = Story::begin(&url).await;
+    others.count_ids_from(1_000);
+    let user = store.add_user("ada", "hash", None, 1).await.unwrap().unwrap().id;
+    proxy.arm_and_hold(Write::CountTry, Fault::CutAfterCommit);
+    let counting = tokio::spawn({
+        let store = store.clone();
+        async move { store.count_try(Realm::Shoppers, user, 1).await }
+    });
+    let held = async {
+        while !proxy.is_held() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(COMMIT_MAX, held).await.unwrap();
+    // This waits for the transaction that is being committed.
+    assert!(others.store.count_try(Realm::Shoppers, user, 1).await.unwrap());
+    proxy.release();
+    let error = counting.await.unwrap().unwrap_err();
+    assert!(matches!(error, StoreError::OutcomeUnknown(_)), "{error}");
+    let mut direct = AnyConnection::connect(&url).await.unwrap();
+    let row = sqlx::query("SELECT failed_sign_ins FROM users").fetch_one(&mut direct).await.unwrap();
+    assert_eq!(row.get::<i64, _>(0), 2, "each try is counted once");
 }
 
 /// What is there after a step.

@@ -9,6 +9,7 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
     thread,
@@ -21,6 +22,8 @@ use tokio::runtime::Handle;
 
 /// How long a COMMIT is under way whose sender has lost its connection.
 const UNDER_WAY: Duration = Duration::from_millis(200);
+/// How often a connection that is held is looked at.
+const HELD_LOOK: Duration = Duration::from_millis(10);
 /// How long the server may take to answer the proxy.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// The command that has a statement as text.
@@ -31,6 +34,8 @@ const OK: u8 = 0;
 const ERROR: u8 = 0xff;
 /// The number of the error for a deadlock.
 const DEADLOCK: u16 = 1213;
+/// The number of the error for a row that another transaction has locked for too long.
+const LOCK_WAIT: u16 = 1205;
 
 /// What happens to a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +44,8 @@ pub(crate) enum Fault {
     DeadlockAtFirst,
     /// The server gives it up in favour of another one after all of its statements.
     DeadlockAtLast,
+    /// It waits for too long for a row, after all of its statements.
+    LockWait,
     /// Its connection is lost before COMMIT reaches the server.
     CutBeforeCommit,
     /// Its connection is lost before the answer to COMMIT reaches the client.
@@ -59,6 +66,12 @@ struct Control {
     /// The address of the database past the proxy.
     rival_url: String,
     armed: Mutex<Option<(Write, Fault)>>,
+    /// Whether a cut is followed by a time without new connections.
+    holds: AtomicBool,
+    /// Whether new connections wait.
+    is_held: AtomicBool,
+    /// All connections of clients.
+    clients: Mutex<Vec<TcpStream>>,
     /// What did not go as it should.
     problems: Mutex<Vec<String>>,
 }
@@ -74,12 +87,18 @@ impl Proxy {
             runtime: Handle::current(),
             rival_url: url.to_owned(),
             armed: Mutex::default(),
+            holds: AtomicBool::new(false),
+            is_held: AtomicBool::new(false),
+            clients: Mutex::default(),
             problems: Mutex::default(),
         });
         let shared = control.clone();
         thread::spawn(move || {
             for client in listener.incoming() {
                 let (client, control) = (client.unwrap(), shared.clone());
+                while control.is_held.load(Ordering::Acquire) {
+                    thread::sleep(HELD_LOOK);
+                }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", control.server)) else { continue };
                 thread::spawn(move || carry(client, server, &control));
             }
@@ -97,6 +116,23 @@ impl Proxy {
     /// Does `fault` to the next transaction of `write`.
     pub(crate) fn arm(&self, write: Write, fault: Fault) {
         *self.control.armed.lock().unwrap() = Some((write, fault));
+    }
+
+    /// Does `fault` to the next transaction of `write`, cuts all other connections, and lets no new one pass until
+    /// [`Proxy::release`].
+    pub(crate) fn arm_and_hold(&self, write: Write, fault: Fault) {
+        self.control.holds.store(true, Ordering::Release);
+        self.arm(write, fault);
+    }
+
+    /// Whether new connections wait.
+    pub(crate) fn is_held(&self) -> bool {
+        self.control.is_held.load(Ordering::Acquire)
+    }
+
+    /// Lets new connections pass.
+    pub(crate) fn release(&self) {
+        self.control.is_held.store(false, Ordering::Release);
     }
 
     /// What did not go as it should, and a fault that had no transaction to happen to.
@@ -144,6 +180,7 @@ fn carry(client: TcpStream, server: TcpStream, control: &Control) {
     let (keep, kept) = channel();
     let back = (server.try_clone().unwrap(), client.try_clone().unwrap(), answers.clone());
     thread::spawn(move || carry_back(back.0, back.1, &back.2, &keep));
+    control.clients.lock().unwrap().push(client.try_clone().unwrap());
     let mut pair = Pair { client, server, answers, kept, control };
     // The name of the write that has just begun, and whether a statement has followed.
     let mut write: Option<(String, bool)> = None;
@@ -204,9 +241,14 @@ impl Control {
         let is_due = match armed.as_ref()? {
             (write, _) if write.name() != name => false,
             (_, Fault::DeadlockAtFirst) => is_first,
-            (_, Fault::DeadlockAtLast | Fault::CutBeforeCommit | Fault::CutAfterCommit | Fault::CutDuringCommit) => {
-                is_last
-            }
+            (
+                _,
+                Fault::DeadlockAtLast
+                | Fault::LockWait
+                | Fault::CutBeforeCommit
+                | Fault::CutAfterCommit
+                | Fault::CutDuringCommit,
+            ) => is_last,
         };
         if is_due { armed.take().map(|(_, fault)| fault) } else { None }
     }
@@ -215,14 +257,24 @@ impl Control {
 impl Pair<'_> {
     /// Does `fault` to the transaction, whose next command is `packet`.
     fn harm(&mut self, fault: Fault, packet: &[u8]) {
+        if self.control.holds.swap(false, Ordering::AcqRel) {
+            let own = self.client.peer_addr().unwrap();
+            let mut clients = self.control.clients.lock().unwrap();
+            for other in clients.drain(..).filter(|client| client.peer_addr().is_ok_and(|other| other != own)) {
+                // It may be closed already.
+                drop(other.shutdown(Shutdown::Both));
+            }
+            self.control.is_held.store(true, Ordering::Release);
+        }
         match fault {
-            Fault::DeadlockAtFirst | Fault::DeadlockAtLast => match self.deadlock() {
-                Ok(error) => self.client.write_all(&error).unwrap(),
-                Err(problem) => {
-                    self.control.problems.lock().unwrap().push(problem);
-                    close(&self.client, &self.server);
-                }
-            },
+            Fault::DeadlockAtFirst | Fault::DeadlockAtLast => {
+                let given_up = self.deadlock();
+                self.report(given_up);
+            }
+            Fault::LockWait => {
+                let given_up = self.wait_for_lock();
+                self.report(given_up);
+            }
             Fault::CutBeforeCommit => close(&self.client, &self.server),
             Fault::CutAfterCommit => {
                 *self.answers.lock().unwrap() = Answers::Close;
@@ -239,33 +291,62 @@ impl Pair<'_> {
         }
     }
 
-    /// Has the transaction and a larger one wait for each other; the server's error.
-    fn deadlock(&mut self) -> Result<Vec<u8>, String> {
-        *self.answers.lock().unwrap() = Answers::Keep;
-        let runtime = &self.control.runtime;
-        let mut rival = runtime.block_on(rival(&self.control.rival_url));
-        self.update(1);
-        let updated = self.answer()?;
-        if updated[4] != OK {
-            return Err(format!("the first row: {updated:?}"));
+    /// Sends the client the error of a transaction that was given up.
+    fn report(&mut self, given_up: Result<Vec<u8>, String>) {
+        match given_up {
+            Ok(error) => self.client.write_all(&error).unwrap(),
+            Err(problem) => {
+                self.control.problems.lock().unwrap().push(problem);
+                close(&self.client, &self.server);
+            }
         }
-        self.update(2);
-        let update = "UPDATE rivals SET n = n + 1 WHERE id = 1";
-        let survived = runtime.block_on(async { sqlx::raw_sql(update).execute(&mut rival).await });
-        let error = self.answer()?;
-        if let Err(error) = survived {
-            return Err(format!("the rival was given up: {error}"));
-        }
-        let number = u16::from_le_bytes([error[5], error[6]]);
-        *self.answers.lock().unwrap() = Answers::Forward;
-        if (error[4], number) == (ERROR, DEADLOCK) { Ok(error) } else { Err(format!("no deadlock: {error:?}")) }
     }
 
-    fn update(&mut self, id: u8) {
-        let text = format!("UPDATE rivals SET n = n + 1 WHERE id = {id}");
+    /// Has the transaction and a larger one wait for each other; the server's error.
+    fn deadlock(&mut self) -> Result<Vec<u8>, String> {
+        let runtime = &self.control.runtime;
+        let mut rival = runtime.block_on(rival(&self.control.rival_url));
+        *self.answers.lock().unwrap() = Answers::Keep;
+        self.succeed("UPDATE rivals SET n = n + 1 WHERE id = 1")?;
+        self.send("UPDATE rivals SET n = n + 1 WHERE id = 2");
+        let update = "UPDATE rivals SET n = n + 1 WHERE id = 1";
+        let survived = self.control.runtime.block_on(async { sqlx::raw_sql(update).execute(&mut rival).await });
+        let error = self.error(DEADLOCK)?;
+        *self.answers.lock().unwrap() = Answers::Forward;
+        survived.map(|_| error).map_err(|error| format!("the rival was given up: {error}"))
+    }
+
+    /// Has the transaction wait for a row until the server does not wait any longer; the server's error.
+    fn wait_for_lock(&mut self) -> Result<Vec<u8>, String> {
+        let rival = self.control.runtime.block_on(rival(&self.control.rival_url));
+        *self.answers.lock().unwrap() = Answers::Keep;
+        self.succeed("SET SESSION innodb_lock_wait_timeout = 0")?;
+        self.send("UPDATE rivals SET n = n + 1 WHERE id = 2");
+        let error = self.error(LOCK_WAIT)?;
+        self.succeed("SET SESSION innodb_lock_wait_timeout = 10")?;
+        *self.answers.lock().unwrap() = Answers::Forward;
+        drop(rival);
+        Ok(error)
+    }
+
+    /// Sends a statement of fewer than 255 bytes to the server.
+    fn send(&mut self, text: &str) {
         let length = u8::try_from(text.len() + 1).unwrap();
         let packet = [&[length, 0, 0, 0, QUERY], text.as_bytes()].concat();
         self.server.write_all(&packet).unwrap();
+    }
+
+    fn succeed(&mut self, text: &str) -> Result<(), String> {
+        self.send(text);
+        let answer = self.answer()?;
+        if answer[4] == OK { Ok(()) } else { Err(format!("{text}: {answer:?}")) }
+    }
+
+    /// The server's answer, which must be the error `number`.
+    fn error(&self, number: u16) -> Result<Vec<u8>, String> {
+        let answer = self.answer()?;
+        let is_expected = answer[4] == ERROR && answer[5..7] == number.to_le_bytes();
+        if is_expected { Ok(answer) } else { Err(format!("not error {number}: {answer:?}")) }
     }
 
     fn answer(&self) -> Result<Vec<u8>, String> {

@@ -62,10 +62,15 @@ fn fields(recipient: &str, is_default: bool) -> AddressFields {
 impl Story {
     /// A store on the empty database at `url`.
     pub(crate) async fn begin(url: &str) -> Self {
+        Self::begin_with(url, Settings::new(PAY_WITHIN_MS)).await
+    }
+
+    /// The same with `settings`.
+    pub(crate) async fn begin_with(url: &str, settings: Settings) -> Self {
         let ids = Arc::new(AtomicI64::new(0));
         let next = ids.clone();
         let make = Ids::new(move || Ok::<_, String>(next.fetch_add(1, Ordering::Relaxed) + 1));
-        let store = Store::connect(url, make, Settings::new(PAY_WITHIN_MS)).await.unwrap();
+        let store = Store::connect(url, make, settings).await.unwrap();
         Self {
             store,
             ids,
