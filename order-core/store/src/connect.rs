@@ -156,15 +156,6 @@ fn is_mariadb(version: &str) -> bool {
 }
 
 impl Backend {
-    /// Begins a transaction that writes.
-    pub(crate) fn begin_write(self) -> &'static str {
-        match self {
-            // A transaction that begins by reading and then writes fails under contention, whatever the timeout.
-            Self::Sqlite => "BEGIN IMMEDIATE",
-            Self::MySql => "START TRANSACTION",
-        }
-    }
-
     /// Begins a transaction whose reads all see one instant.
     pub(crate) fn begin_read(self) -> &'static str {
         match self {

@@ -64,6 +64,7 @@ pub use search::{SEARCH_ENTRIES_MAX, SearchEntry};
 pub use shelf::{Detail, Displayed, ShelfPage, Sort};
 pub use shop_orders::{Goods, NewOrder, ORDER_LINES_MAX, Placed};
 pub use terms::LedgerToOpen;
+pub use tx::Write;
 
 #[cfg(test)]
 mod tests;

@@ -11,9 +11,10 @@ use sqlx::{QueryBuilder, Row as _, any::AnyArguments, query::Query};
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in, retried},
+    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in},
     page::{Listed, Page},
-    take_in::known,
+    take_in::{known, write_plan},
+    tx::{Ending, Repeat, Write},
 };
 use domain::{
     Line, PARKED_LISTED_MAX, Parked, Retried, TAKE_IN_MAX,
@@ -146,12 +147,12 @@ impl Store {
 
     pub(crate) async fn park_entries(
         &self,
+        mut tx: Tx,
         activity: ActivityId,
         reason: &str,
         lines: &[Line],
         (now_ms, next_try_ms): (u64, u64),
-    ) -> Result<(), StoreError> {
-        let mut tx = self.begin_write().await?;
+    ) -> Result<Ending<()>, StoreError> {
         if !lock_row(&mut tx, LOCK, activity.as_i64()).await? {
             sqlx::query(
                 "INSERT INTO parked_activities (activity_id, reason, since_ms, tries, next_try_ms) \
@@ -165,19 +166,19 @@ impl Store {
             .await?;
         }
         self.set_aside(&mut tx, lines).await?;
-        tx.commit().await
+        Ok(Ending::Commit(tx, ()))
     }
 
     pub(crate) async fn retry_entries(
         &self,
+        mut tx: Tx,
         activity: ActivityId,
         limit: usize,
         now_ms: u64,
-    ) -> Result<Retried, StoreError> {
+    ) -> Result<Ending<Retried>, StoreError> {
         assert!((1..=TAKE_IN_MAX).contains(&limit), "{limit} entries at once");
-        let mut tx = self.begin_write().await?;
         if !lock_row(&mut tx, LOCK, activity.as_i64()).await? {
-            return Ok(Retried::NotParked);
+            return Ok(Ending::RollBack(Retried::NotParked));
         }
         let rows = sqlx::query(
             "SELECT id, journal_offset, entry FROM parked_entries WHERE activity_id = ? ORDER BY place, seq, id LIMIT ?",
@@ -190,14 +191,12 @@ impl Store {
         let (ids, lines): (Vec<i64>, Vec<Line>) =
             rows.iter().take(limit).map(read).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         let mut taken = 0;
-        let mut rings = false;
         if !lines.is_empty() {
             let known = known(&mut tx, &Line::entries(&lines)).await?;
             taken = next_in_line(activity, known.position(activity), &lines)?;
             let next = Line::entries(&lines[..taken]);
             let plan = Plan::new(&known, &next, self.settings.pay_within_ms, now_ms)?;
-            rings = !plan.outgoing.is_empty();
-            self.write_plan(&mut tx, plan, now_ms).await?;
+            write_plan(&mut tx, plan, now_ms).await?;
             let mut delete = QueryBuilder::<Db>::new("DELETE FROM parked_entries WHERE id");
             push_in(&mut delete, ids[..taken].iter().copied());
             delete.build().execute(&mut *tx).await?;
@@ -207,29 +206,27 @@ impl Store {
             let delete = sqlx::query("DELETE FROM parked_activities WHERE activity_id = ?").bind(activity.as_i64());
             delete.execute(&mut *tx).await?;
         }
-        tx.commit().await?;
-        if rings {
-            self.bell.notify_one();
-        }
-        Ok(if done { Retried::Done } else { Retried::More })
+        Ok(Ending::Commit(tx, if done { Retried::Done } else { Retried::More }))
     }
 
     pub(crate) async fn note_try(
         &self,
+        mut tx: Tx,
         activity: ActivityId,
         reason: &str,
         next_try_ms: u64,
-    ) -> Result<(), StoreError> {
-        let mut tx = self.begin_write().await?;
+    ) -> Result<Ending<()>, StoreError> {
         sqlx::query(
-            "UPDATE parked_activities SET reason = ?, tries = tries + 1, next_try_ms = ? WHERE activity_id = ?",
+            "UPDATE parked_activities SET reason = ?, tries = tries + 1, next_try_ms = ? \
+             WHERE activity_id = ? AND next_try_ms <> ?",
         )
         .bind(shortened(reason))
         .bind(big(next_try_ms)?)
         .bind(activity.as_i64())
+        .bind(big(next_try_ms)?)
         .execute(&mut *tx)
         .await?;
-        tx.commit().await
+        Ok(Ending::Commit(tx, ()))
     }
 
     pub(crate) async fn list_parked(&self) -> Result<Vec<Parked>, StoreError> {
@@ -259,7 +256,8 @@ impl Store {
     pub async fn retry_soon(&self, activity: ActivityId, now_ms: u64) -> Result<Option<Parked>, StoreError> {
         let sql = "UPDATE parked_activities SET next_try_ms = ?, dropped_reason = NULL WHERE activity_id = ?";
         let now_ms = big(now_ms)?;
-        retried(|| self.update_parked(activity, sqlx::query(sql).bind(now_ms).bind(activity.as_i64()))).await
+        let update = |tx| update_parked(tx, activity, sqlx::query(sql).bind(now_ms).bind(activity.as_i64()));
+        self.write(Write::RetrySoon, Repeat("it sets values"), update).await
     }
 
     /// Gives a parked sale up for `reason`: it is neither tried nor warned of any more, until somebody has it tried
@@ -269,22 +267,21 @@ impl Store {
     /// Where the database fails.
     pub async fn drop_parked(&self, activity: ActivityId, reason: &str) -> Result<Option<Parked>, StoreError> {
         let sql = "UPDATE parked_activities SET dropped_reason = ? WHERE activity_id = ?";
-        retried(|| self.update_parked(activity, sqlx::query(sql).bind(reason).bind(activity.as_i64()))).await
+        let update = |tx| update_parked(tx, activity, sqlx::query(sql).bind(reason).bind(activity.as_i64()));
+        self.write(Write::DropParked, Repeat("it sets values"), update).await
     }
+}
 
-    async fn update_parked(
-        &self,
-        activity: ActivityId,
-        update: Query<'_, Db, AnyArguments>,
-    ) -> Result<Option<Parked>, StoreError> {
-        let mut tx = self.begin_write().await?;
-        update.execute(&mut *tx).await?;
-        let mut query = QueryBuilder::<Db>::new(SELECT);
-        query.push(" WHERE activity_id = ").push_bind(activity.as_i64());
-        let row = query.build().fetch_optional(&mut *tx).await?;
-        tx.commit().await?;
-        row.as_ref().map(parked).transpose()
-    }
+async fn update_parked(
+    mut tx: Tx,
+    activity: ActivityId,
+    update: Query<'_, Db, AnyArguments>,
+) -> Result<Ending<Option<Parked>>, StoreError> {
+    update.execute(&mut *tx).await?;
+    let mut query = QueryBuilder::<Db>::new(SELECT);
+    query.push(" WHERE activity_id = ").push_bind(activity.as_i64());
+    let row = query.build().fetch_optional(&mut *tx).await?;
+    Ok(Ending::Commit(tx, row.as_ref().map(parked).transpose()?))
 }
 
 const SELECT: &str = "SELECT p.*, (SELECT COUNT(*) FROM parked_entries e WHERE e.activity_id = p.activity_id) AS entries \

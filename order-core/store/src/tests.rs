@@ -71,7 +71,7 @@ impl Fixture for Place {
 
     async fn fresh(&self) -> Store {
         let store = self.open().await;
-        let mut tx = store.begin_write().await.unwrap();
+        let mut tx = store.begin_test().await.unwrap();
         for sql in [
             "INSERT INTO categories VALUES (1, NULL, 'c', 0, 1, 0)",
             "INSERT INTO products (id, category_id, title, subtitle, description, image_ids, on_shelf, version, created_at_ms) VALUES (1, 1, 'p', '', '', '[]', 1, 1, 0)",
@@ -84,7 +84,7 @@ impl Fixture for Place {
     }
 
     async fn put_activity(&self, store: &Store, activity: &Activity) {
-        let mut tx = store.begin_write().await.unwrap();
+        let mut tx = store.begin_test().await.unwrap();
         sqlx::query("INSERT INTO activities VALUES (?, 1, ?, 7, ?, ?, 100, 3, 0, 9000, 0, 0, 0, 'open', 0)")
             .bind(activity.id.as_i64())
             .bind(&activity.title)
