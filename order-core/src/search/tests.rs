@@ -242,6 +242,10 @@ impl SearchIndex for Away {
         self.here()?.versions(visit)
     }
 
+    fn products(&self, after: Option<ProductId>, limit: usize) -> Result<Vec<search::Product>, IndexError> {
+        self.here()?.products(after, limit)
+    }
+
     fn rebuild(&self) -> Result<Box<dyn Rebuild + '_>, IndexError> {
         self.here()?.rebuild()
     }
