@@ -79,6 +79,15 @@ impl Store {
         rows.iter().map(entry).collect()
     }
 
+    /// Products that there are, on the shelf or not.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn product_count(&self) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT COUNT(*) AS products FROM products").fetch_one(self.readers()).await?;
+        count(&row, "products")
+    }
+
     /// Units of each product in orders that were made since `since_ms` and paid.
     ///
     /// # Errors
