@@ -4,12 +4,28 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::process::{Mall, Shop, command, get, until};
+use crate::process::{Mall, Shop, agent, command, get, until};
+
+/// Changes of products during which the worker is killed; `make search-long` sets [`CHANGES_VARIABLE`] for more.
+const CHANGES: usize = 1_600;
+const CHANGES_VARIABLE: &str = "MALL_TEST_SEARCH_CHANGES";
+/// How long they may take between two kills.
+const CHANGES_MAX: Duration = Duration::from_secs(300);
+const KILLS: usize = 3;
+/// Threads that change products.
+const CHANGERS: usize = 4;
+const CHANGED_PRODUCTS: usize = 200;
 
 /// Runs `mall search` with `args`; its exit code and all that it wrote.
 fn search(data: &Path, args: &[&str]) -> (i32, String) {
@@ -135,4 +151,117 @@ fn a_socket_outlives_its_mall_without_harm() {
 
 fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0)
+}
+
+/// Threads that change products until there were enough; a change that a killed process did not answer counts as well.
+pub(crate) struct Changers {
+    /// Where admin is now.
+    admin: Arc<Mutex<String>>,
+    count: Arc<AtomicUsize>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Changers {
+    pub(crate) fn start(shop: &Shop, products: &[(String, String)]) -> Self {
+        let enough = changes();
+        let (admin, count) = (Arc::new(Mutex::new(shop.admin.clone())), Arc::new(AtomicUsize::new(0)));
+        let changer = |products: &[(String, String)]| {
+            let (admin, count, products) = (admin.clone(), count.clone(), products.to_vec());
+            let token = shop.admin_token();
+            std::thread::spawn(move || {
+                let agent = agent();
+                for at in 0.. {
+                    if count.fetch_add(1, Ordering::SeqCst) >= enough {
+                        return;
+                    }
+                    let place = admin.lock().unwrap().clone();
+                    if change(&agent, &place, &token, at, &products[at % products.len()]).is_err() {
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                }
+            })
+        };
+        let threads = products.chunks(products.len().div_ceil(CHANGERS)).map(changer).collect();
+        Self { admin, count, threads }
+    }
+
+    pub(crate) fn now_at(&self, admin: &str) {
+        admin.clone_into(&mut self.admin.lock().unwrap());
+    }
+
+    pub(crate) fn wait_for(&self, changes: usize) {
+        let by = Instant::now() + CHANGES_MAX;
+        while self.count.load(Ordering::SeqCst) < changes {
+            assert!(Instant::now() < by, "not {changes} changes within {CHANGES_MAX:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn end(self) {
+        self.wait_for(changes());
+        for thread in self.threads {
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn changes() -> usize {
+    std::env::var(CHANGES_VARIABLE).map_or(CHANGES, |changes| changes.parse().unwrap())
+}
+
+/// The change with the number `at`: its shelf, its title, or the price of its SKU.
+fn change(
+    agent: &ureq::Agent,
+    admin: &str,
+    token: &str,
+    at: usize,
+    (product, sku): &(String, String),
+) -> Result<(), ureq::Error> {
+    let bearer = format!("Bearer {token}");
+    let url = |path: String| format!("{admin}/admin/api/v1{path}");
+    let post = |path: &str| {
+        let answer =
+            agent.post(url(format!("/products/{product}/{path}"))).header("Authorization", &bearer).send_empty()?;
+        assert_eq!(answer.status(), 200, "{path}");
+        Ok(())
+    };
+    let patch = |path: String, body: Value| {
+        let found = agent.get(url(path.clone())).header("Authorization", &bearer).call()?;
+        let version = found.headers()["etag"].to_str().unwrap().to_owned();
+        let request = agent.patch(url(path)).header("Authorization", &bearer).header("If-Match", version);
+        assert_eq!(request.send_json(&body)?.status(), 200);
+        Ok(())
+    };
+    match at % 9 {
+        0 => post("unshelve"),
+        1 => post("shelve"),
+        at if at % 2 == 0 => patch(format!("/products/{product}"), json!({ "title": format!("旗舰手机 {at} 代") })),
+        at => patch(format!("/skus/{sku}"), json!({ "price_cents": 100 + at })),
+    }
+}
+
+/// The number of changes before each kill.
+pub(crate) fn kills() -> impl Iterator<Item = usize> {
+    (1..=KILLS).map(|kill| kill * changes() / (KILLS + 1))
+}
+
+/// In the middle of many changes, three times.
+#[test]
+fn a_search_worker_that_is_killed_loses_no_change() {
+    let data = tempfile::tempdir().unwrap();
+    let mut mall = Mall::start(data.path(), &[]);
+    let products = stocked(&mall, CHANGED_PRODUCTS);
+    let changers = Changers::start(&mall, &products);
+    for changes in kills() {
+        changers.wait_for(changes);
+        is(search(data.path(), &["verify"]), 0, "the index equals the database: ");
+        mall.kill_now();
+        mall = Mall::start(data.path(), &[]);
+        changers.now_at(&mall.admin);
+    }
+    changers.end();
+    is(search(data.path(), &["verify"]), 0, "the index equals the database: ");
+    // The comparison sees what a lost record would leave.
+    plant(data.path(), "UPDATE products SET on_shelf = 1 - on_shelf WHERE id = ?", &products[7].0);
+    is(search(data.path(), &["verify"]), 1, &products[7].0);
 }
