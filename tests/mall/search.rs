@@ -265,3 +265,28 @@ fn a_search_worker_that_is_killed_loses_no_change() {
     plant(data.path(), "UPDATE products SET on_shelf = 1 - on_shelf WHERE id = ?", &products[7].0);
     is(search(data.path(), &["verify"]), 1, &products[7].0);
 }
+
+#[test]
+fn synonyms_come_from_a_file() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("synonyms");
+    let setting = [("MALL_SEARCH__SYNONYMS_FILE", file.to_str().unwrap())];
+    let refused = |part: &str| {
+        for args in [&["check-config"][..], &["run"]] {
+            let output = command(data.path(), &setting).args(args).output().unwrap();
+            let text = String::from_utf8(output.stderr).unwrap();
+            let last = text.lines().last().unwrap();
+            assert!(!output.status.success() && last.contains(part), "{args:?}: {text}");
+            assert!(last.contains("search.synonyms_file") && last.contains(file.to_str().unwrap()), "{text}");
+        }
+    };
+    refused("No such file");
+    std::fs::write(&file, "手机, cellphone\n# fine\n旗舰\n").unwrap();
+    refused("line 3: a rule needs two phrases");
+    std::fs::write(&file, [0xff, 0xfe]).unwrap();
+    refused("UTF-8");
+    std::fs::write(&file, "王牌机, 旗舰手机\n").unwrap();
+    let mall = Mall::start(data.path(), &setting);
+    stocked(&mall, 1);
+    until("a synonym is found", || total(&mall, "王牌机") == 1);
+}

@@ -51,6 +51,7 @@ fn start(cli: &Cli) -> Result<ExitCode> {
         Command::Migrate => runtime()?.block_on(tasks::migrate(&config))?,
         Command::AdminPassword { username } => runtime()?.block_on(tasks::admin_password(&config, &username))?,
         Command::CheckConfig => {
+            ground::synonyms(&config)?;
             config.warnings.iter().try_for_each(|warning| tasks::say(&format!("warning: {warning}")))?;
             tasks::say("the settings are valid")?;
         }
