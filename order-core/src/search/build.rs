@@ -13,8 +13,8 @@ use super::{
     Search,
     compare::{Pass, compare},
     control::{Comparison, DIFFERENCES_MAX, Difference, Progress, ProgressSender, Rebuilt, Stage},
-    documents::{PAGES_AHEAD, Pages, feed},
-    sync::{failed, report},
+    documents::{PAGES_AHEAD, Pages, feed, report},
+    sync::failed,
 };
 
 /// A build that is under way. Dropping it gives it up.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use search::{Attribute, Category, Change, Product};
+use search::{Attribute, Category, Change, Outcome, Product};
 use store::{SEARCH_ENTRIES_MAX, SearchEntry, Store};
 use tokio::sync::mpsc;
 use workers::WorkerError;
@@ -59,4 +59,18 @@ pub(super) fn change(entry: SearchEntry) -> Change {
         created_at_ms,
     };
     Change::Put(Box::new(product))
+}
+
+/// One line for what can't be indexed; it does not hold up the rest.
+pub(super) fn report(outcomes: &[Outcome]) {
+    let rejected: Vec<&String> = outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Outcome::Rejected(reason) => Some(reason),
+            Outcome::Written | Outcome::Older => None,
+        })
+        .collect();
+    if let Some(reason) = rejected.first() {
+        tracing::error!(products = rejected.len(), reason, "products can't be indexed");
+    }
 }

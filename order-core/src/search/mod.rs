@@ -3,8 +3,10 @@
 mod build;
 mod compare;
 pub mod control;
+mod delays;
 mod documents;
 mod owner;
+mod records;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ use tokio::{
 };
 
 use control::RebuildOrder;
+use delays::Delays;
 pub use owner::{Owner, Socket, bind};
 pub use sync::SearchSync;
 pub use verify::verify;
@@ -35,6 +38,7 @@ pub struct Search {
     index: Arc<dyn SearchIndex>,
     permits: Arc<Semaphore>,
     lag: Arc<Lag>,
+    delays: Arc<Delays>,
     orders: mpsc::Sender<RebuildOrder>,
     /// For the worker; `None` once it has them.
     ordered: Arc<Mutex<Option<mpsc::Receiver<RebuildOrder>>>>,
@@ -71,6 +75,7 @@ impl Search {
             index: Arc::new(index),
             permits: Arc::new(Semaphore::new(SEARCHES_MAX)),
             lag: Arc::default(),
+            delays: Arc::default(),
             orders,
             ordered: Arc::new(Mutex::new(Some(ordered))),
         }

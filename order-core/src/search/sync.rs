@@ -5,19 +5,12 @@
 //! log up to which it is complete. Where that can't be right any more (there is no index, it is damaged, or the log has
 //! forgotten records after the position), the index is built from the whole database.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::atomic::Ordering,
-};
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use commit_log::{Consumer, Log, Partition, Record};
-use contract::{
-    ProductId,
-    record::{ProductChanged, Record as _},
-    topic,
-};
+use contract::{ProductId, topic};
 use foundation::{Clock, Readiness};
-use search::{Change, IndexError, Outcome, Position, SearchIndex, State};
+use search::{Change, IndexError, Outcome, SearchIndex, State};
 use store::{SEARCH_ENTRIES_MAX, Store};
 use tokio::sync::{mpsc, oneshot, watch};
 use workers::{Worker, WorkerError};
@@ -26,7 +19,8 @@ use super::{
     Search,
     build::Building,
     control::{Progress, RebuildOrder, Rebuilt},
-    documents::change,
+    documents::{change, report},
+    records::{Taken, Told, ends, read, write},
 };
 
 /// Records of one step.
@@ -87,6 +81,8 @@ pub struct SearchSync<L: Log, C> {
     sales_at_ms: u64,
     /// What the index says has sold; `None` where that is not known.
     sold: Option<BTreeMap<ProductId, u64>>,
+    /// The offset after the last record of each partition that was put aside.
+    buried: BTreeMap<u32, u64>,
     rebuild: Option<Rebuild>,
     /// A rebuild that is asked for and has not begun.
     order: Option<RebuildOrder>,
@@ -118,6 +114,7 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
             next,
             sales_at_ms: 0,
             sold: None,
+            buried: BTreeMap::new(),
             rebuild: None,
             order: None,
             orders,
@@ -230,19 +227,7 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
             }
             self.stage = Stage::Following;
         }
-        let mut changed = BTreeSet::new();
-        let mut next = self.next.clone();
-        for record in &records {
-            let done = next.entry(record.partition.index).or_default();
-            if record.offset < *done {
-                continue;
-            }
-            *done = record.offset + 1;
-            match ProductChanged::decode(&record.value) {
-                Ok(ProductChanged { product }) => drop(changed.insert(product)),
-                Err(error) => tracing::warn!(%error, offset = record.offset, "not a change of a product"),
-            }
-        }
+        let Taken { changed, next, dead } = Taken::of(&records, &self.next);
         if next == self.next {
             if next == ends(&self.log).await? {
                 self.current();
@@ -250,7 +235,38 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
             return Ok(());
         }
         self.behind(read_ms);
-        let changed: Vec<ProductId> = changed.into_iter().collect();
+        self.bury(dead).await?;
+        let changes = self.changes(&changed).await?;
+        if let Some(change) = changes.iter().find(|change| change.version() < changed[&change.id()].version) {
+            let (product, version) = (change.id(), change.version());
+            tracing::warn!(%product, version, "the database is older than the log; the search index is built again");
+            self.stage = Stage::Rebuild;
+            return Ok(());
+        }
+        let told: Vec<u64> = changes.iter().map(|change| changed[&change.id()].at_ms).collect();
+        let position = write(&next);
+        let applied = self.search.work(move |index| index.apply(&changes, position.as_ref())).await;
+        if let Err(IndexError::NeedsRebuild(reason)) = &applied {
+            tracing::warn!(reason, "the search index is built again");
+            self.stage = Stage::Rebuild;
+            return Ok(());
+        }
+        let outcomes = applied.map_err(failed)?;
+        report(&outcomes);
+        let now_ms = self.clock.now_ms();
+        let written = told.into_iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Written);
+        written.for_each(|(at_ms, _)| self.search.delays.note(at_ms, now_ms));
+        self.next = next;
+        // A full batch may be the last one all the same.
+        if records.len() < BATCH_MAX || self.next == ends(&self.log).await? {
+            self.current();
+        }
+        Ok(())
+    }
+
+    /// What the database says now of these products.
+    async fn changes(&mut self, changed: &BTreeMap<ProductId, Told>) -> Result<Vec<Change>, WorkerError> {
+        let changed: Vec<ProductId> = changed.keys().copied().collect();
         let mut changes = Vec::with_capacity(changed.len());
         for products in changed.chunks(SEARCH_ENTRIES_MAX) {
             let entries = self.store.search_entries(products).await.map_err(WorkerError::store)?;
@@ -261,19 +277,16 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
                 product.sales = self.sold.as_ref().and_then(|sold| sold.get(&product.id)).copied().unwrap_or_default();
             }
         }
-        let position = write(&next);
-        let applied = self.search.work(move |index| index.apply(&changes, position.as_ref())).await;
-        if let Err(IndexError::NeedsRebuild(reason)) = &applied {
-            tracing::warn!(reason, "the search index is built again");
-            self.stage = Stage::Rebuild;
-            return Ok(());
-        }
-        report(&applied.map_err(failed)?);
-        self.next = next;
-        // A full batch may be the last one all the same.
-        if records.len() < BATCH_MAX || self.next == ends(&self.log).await? {
-            self.current();
-        }
+        Ok(changes)
+    }
+
+    /// Puts records that can't be decoded aside, once for each: a batch that fails afterwards is read again.
+    async fn bury(&mut self, mut dead: Vec<(Record, String)>) -> Result<(), WorkerError> {
+        dead.retain(|(record, _)| self.buried.get(&record.partition.index).is_none_or(|next| record.offset >= *next));
+        let next: Vec<(u32, u64)> =
+            dead.iter().map(|(record, _)| (record.partition.index, record.offset + 1)).collect();
+        workers::bury(&self.log, Self::NAME, dead).await?;
+        self.buried.extend(next);
         Ok(())
     }
 
@@ -419,12 +432,6 @@ async fn next_order(orders: &mut Option<mpsc::Receiver<RebuildOrder>>) -> Option
     }
 }
 
-/// The offset after the last record of each partition.
-pub(super) async fn ends(log: &impl Log) -> Result<BTreeMap<u32, u64>, WorkerError> {
-    let ends = log.ends(topic::CATALOGUE).await?;
-    Ok(ends.into_iter().map(|(partition, end)| (partition.index, end)).collect())
-}
-
 /// Every product of the index. What it says of their sales is not known, so no count of theirs is right.
 fn all_products(index: &dyn SearchIndex) -> Result<BTreeMap<ProductId, u64>, IndexError> {
     let mut all = BTreeMap::new();
@@ -436,32 +443,4 @@ fn all_products(index: &dyn SearchIndex) -> Result<BTreeMap<ProductId, u64>, Ind
 
 pub(super) fn failed(error: IndexError) -> WorkerError {
     WorkerError::Search(error.to_string())
-}
-
-/// One line for what can't be indexed; it does not hold up the rest.
-pub(super) fn report(outcomes: &[Outcome]) {
-    let rejected: Vec<&String> = outcomes
-        .iter()
-        .filter_map(|outcome| match outcome {
-            Outcome::Rejected(reason) => Some(reason),
-            Outcome::Written | Outcome::Older => None,
-        })
-        .collect();
-    if let Some(reason) = rejected.first() {
-        tracing::error!(products = rejected.len(), reason, "products can't be indexed");
-    }
-}
-
-/// `partition:offset` of each partition.
-fn write(next: &BTreeMap<u32, u64>) -> Option<Position> {
-    let parts: Vec<String> = next.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
-    Position::new(parts.join(","))
-}
-
-pub(super) fn read(position: &Position) -> Option<BTreeMap<u32, u64>> {
-    let part = |text: &str| {
-        let (partition, offset) = text.split_once(':')?;
-        Some((partition.parse().ok()?, offset.parse().ok()?))
-    };
-    position.as_str().split(',').filter(|text| !text.is_empty()).map(part).collect()
 }

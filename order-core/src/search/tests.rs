@@ -290,6 +290,8 @@ async fn a_full_batch_that_is_the_last_one_leaves_nothing_behind() {
         key: contract::record::product_key(ProductId::from_i64(id).unwrap()).to_vec(),
         value: contract::record::Record::to_bytes(&contract::record::ProductChanged {
             product: ProductId::from_i64(id).unwrap(),
+            version: 1,
+            at_ms: 1,
         }),
     };
     commit_log::Log::append(&mall.log, (1..=500).map(record).collect()).await.unwrap();
@@ -421,4 +423,47 @@ async fn a_change_that_no_record_tells_of_is_a_difference() {
     assert_eq!((compared.different, compared.products, &*compared.position), (1, 2, "0:4"));
     assert_eq!(compared.first[0].product, product);
     assert!(compared.first[0].what.starts_with("the index does not have it"), "{compared:?}");
+}
+
+async fn append(log: &MemoryLog, value: Vec<u8>) {
+    let record = commit_log::NewRecord { topic: contract::topic::CATALOGUE.into(), key: vec![1], value };
+    commit_log::Log::append(log, vec![record]).await.unwrap();
+}
+
+#[tokio::test]
+async fn records_that_are_no_changes_are_put_aside_once() {
+    let (mut mall, away) = mall_with_switch().await;
+    let category = mall.category("手机").await;
+    append(&mall.log, vec![1, 255, 0]).await;
+    let (product, _) = mall.product(category, "旗舰", 1).await;
+    away.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        assert!(mall.sync.step().await.is_err());
+    }
+    away.store(false, Ordering::Relaxed);
+    mall.settle().await;
+    assert_eq!(mall.found("旗舰").await, [product]);
+    let mut letters = commit_log::Log::follow(&mall.log, &[contract::topic::DEAD_LETTERS]).await.unwrap();
+    let letters = commit_log::Consumer::poll(&mut letters, 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    let letter: contract::record::DeadLetter = contract::record::Record::decode(&letters[0].value).unwrap();
+    assert_eq!(
+        (&*letter.topic, &*letter.group, letter.value),
+        (contract::topic::CATALOGUE, "search_sync", vec![1, 255, 0])
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_is_older_than_the_log_has_the_index_built_again() {
+    let mut mall = Mall::new().await;
+    let category = mall.category("手机").await;
+    let (product, _) = mall.product(category, "旗舰", 1).await;
+    mall.settle().await;
+    // The index followed a database that has been replaced by an older copy.
+    let removed = Change::Remove { id: product, version: 1_000 };
+    mall.search.work(move |index| index.apply(&[removed], None)).await.unwrap();
+    let changed = contract::record::ProductChanged { product, version: 1_000, at_ms: 1 };
+    append(&mall.log, contract::record::Record::to_bytes(&changed)).await;
+    mall.settle().await;
+    assert_eq!(mall.found("旗舰").await, [product]);
 }

@@ -22,7 +22,8 @@ use super::{
     compare::{Pass, Suspect, compare, difference},
     control::{Comparison, DIFFERENCES_MAX, Difference, Progress, ProgressSender, Stage},
     documents::{PAGES_AHEAD, change, feed},
-    sync::{ends, failed, read},
+    records::{ends, read},
+    sync::failed,
 };
 
 /// How long the index may take to come to the end of the log.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use contract::{CategoryId, Cents, ProductId};
 use domain::{Outgoing, order_state::OrderState};
+use foundation::{Clock as _, SystemClock};
 use sqlx::{QueryBuilder, Row};
 
 use crate::{
@@ -138,10 +139,10 @@ impl Store {
                 QueryBuilder::<Db>::new("UPDATE products SET search_version = search_version + 1 WHERE category_id");
             push_in(&mut update, categories.iter().copied());
             update.build().execute(&mut **tx).await?;
-            let mut query = QueryBuilder::<Db>::new("SELECT id FROM products WHERE category_id");
+            let mut query = QueryBuilder::<Db>::new("SELECT id, search_version FROM products WHERE category_id");
             push_in(&mut query, categories.iter().copied());
             let rows = query.push(" ORDER BY id").build().fetch_all(&mut **tx).await?;
-            let changed = rows.iter().map(|row| Ok(Outgoing::product(id(row, "id", ProductId::from_i64)?)));
+            let changed = rows.iter().map(word);
             self.send(tx, changed.collect::<Result<_, StoreError>>()?).await?;
         }
         Ok(())
@@ -151,7 +152,16 @@ impl Store {
 async fn count_change(tx: &mut Tx, product: ProductId) -> Result<Outgoing, StoreError> {
     let query = sqlx::query("UPDATE products SET search_version = search_version + 1 WHERE id = ?");
     query.bind(product.as_i64()).execute(&mut **tx).await?;
-    Ok(Outgoing::product(product))
+    let query = sqlx::query("SELECT id, search_version FROM products WHERE id = ?").bind(product.as_i64());
+    // Without its row there is no document, and nothing that another transaction could wait for.
+    let row = query.fetch_optional(&mut **tx).await?;
+    row.as_ref().map_or_else(|| Ok(Outgoing::product(product, 0, 0)), word)
+}
+
+/// The record of a change that has just been counted. Its time only tells how long the index takes.
+fn word(row: &DbRow) -> Result<Outgoing, StoreError> {
+    let product = id(row, "id", ProductId::from_i64)?;
+    Ok(Outgoing::product(product, row.try_get("search_version")?, SystemClock.now_ms()))
 }
 
 /// As [`Store::stock_moved`], for a caller that sends the word itself.

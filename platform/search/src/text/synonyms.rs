@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn the_rules_of_the_shop_are_rules() {
         assert_eq!(Synonyms::parse(SHOP).1, []);
-        assert_eq!(Synonyms::shop().of(&["充电宝"]), [vec!["移动电源"], vec!["power", "bank"]]);
+        assert_eq!(Synonyms::shop().of(&["充电宝"]), [vec!["移动", "电源"], vec!["power", "bank"]]);
     }
 
     #[test]
