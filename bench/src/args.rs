@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use clap_complete::Shell;
 
 use crate::{
+    catalogue::CatalogueOptions,
     cost::CostOptions,
     cpu::Watched,
     evalsha::EvalshaOptions,
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Cost(Box<CostOptions>),
     /// Send one EVALSHA for each reservation straight to Redis, as a figure to compare with
     Evalsha(EvalshaOptions),
+    /// Fill the database of a mall that does not run with generated products
+    Catalogue(CatalogueOptions),
     /// Search at a constant rate and report latencies, numbers of results and errors
     ///
     /// Latencies count from when a search was due, so that a mall that stands still makes all that were due meanwhile slow. Exit
@@ -190,6 +193,7 @@ pub(crate) fn parse<T: Into<std::ffi::OsString> + Clone>(
         Command::Fight(args) => &args.load,
         Command::Cost(_)
         | Command::Evalsha(_)
+        | Command::Catalogue(_)
         | Command::Search(_)
         | Command::Hello { .. }
         | Command::Completions { .. } => {
@@ -279,6 +283,7 @@ mod tests {
             ("search --order-core https://h", "http://host:port"),
             ("search --suggest --facets", "--facets"),
             ("search words", "words"),
+            ("catalogue --products 0", "1..=1000000"),
             ("sale --pay-within 5", "such as 1500ms"),
         ] {
             let fault = parsed(line).unwrap_err();

@@ -6,6 +6,7 @@ use std::{io::Write, process::ExitCode};
 mod args;
 mod audit;
 mod buyers;
+mod catalogue;
 mod cost;
 mod cpu;
 mod crowd;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Fight(args) => run(&args.into()),
         Command::Evalsha(options) => evalsha::run(&options).and_then(|text| show(&text)).map(|()| true),
         Command::Cost(options) => cost::run(&options).and_then(|text| show(&text)).map(|()| true),
+        Command::Catalogue(options) => catalogue::run(&options).and_then(|text| show(&text)).map(|()| true),
         Command::Search(options) => search::run(&options, show),
         Command::Hello { listen } => cost::hello::run(listen).map(|()| true),
         Command::Completions { shell } => {
