@@ -278,6 +278,14 @@ fn the_search_worker_is_killed() {
     }
     changers.end();
     is_same(&full);
+    // A document that is lost is found, and comes back with a rebuild.
+    let lost = &products[7].0;
+    full.shop.admin_post(&format!("/products/{lost}/shelve"), Value::Null);
+    is_same(&full);
+    let document = format!("{}/mall-products/_doc/{lost}?refresh=true", full.search.url());
+    assert_eq!(call("DELETE", &document, None, &Value::Null).0, 200);
+    let (code, text) = search::ended(full.command(), &["verify"]);
+    assert!(code == 1 && text.contains(&format!("{lost}: the index does not have it")), "exit {code}: {text}");
     let (code, text) = search::ended(full.command(), &["rebuild", "--verify"]);
     assert!(code == 0 && text.contains("the new index is in place: "), "exit {code}: {text}");
     is_same(&full);
