@@ -16,7 +16,7 @@ use services::{Elasticsearch, Kafka, MariaDb, Redis};
 use tempfile::TempDir;
 
 use crate::{
-    assert_sound,
+    assert_sound, operations,
     process::{Process, Shop, agent, call, command, get, token, until},
     steer, walk,
 };
@@ -237,6 +237,9 @@ fn a_shopper_walks_through_the_mall() {
     walk::walk(&full.shop);
     steer::steer(&full.shop);
     steer::end_now(&full.shop);
+    for place in [&full.shop.gateway, &full.shop.order_core, &full.shop.admin] {
+        operations::assert_clean(place);
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod faults;
 mod front;
 #[cfg(feature = "kafka")]
 mod full;
+mod operations;
 mod process;
 mod redis;
 mod steer;

@@ -92,6 +92,11 @@ impl Book {
         self.tracks().get(&activity).map_or(0, |track| track.seq)
     }
 
+    /// Every sale, and its last entry that was read.
+    pub fn heads(&self) -> Vec<(ActivityId, u64)> {
+        self.tracks().iter().map(|(activity, track)| (*activity, track.seq)).collect()
+    }
+
     /// Adds an entry; one that is there already changes nothing.
     pub fn add(&self, entry: &Entry) {
         let mut tracks = self.tracks();

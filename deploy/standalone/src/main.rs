@@ -5,6 +5,7 @@ mod banner;
 mod cli;
 mod example;
 mod ground;
+mod metrics;
 mod roles;
 mod tasks;
 mod writable;
@@ -86,7 +87,9 @@ async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener> {
 async fn run(mut ground: Ground) -> Result<()> {
     let kafka_alone = ground.config.kafka.is_some() && ground.config.redis.is_none();
     anyhow::ensure!(!kafka_alone, "kafka.brokers: it needs redis.url; a ledger in this process keeps its log here");
-    let stop = shutdown::on_signal()?;
+    let readiness = Readiness::default();
+    let stop = shutdown::on_signal(ground.config.shutdown.drain, &readiness)?;
+    metrics::serve(&ground, None);
     let order_core_listener = bind(ground.config.order_core.listen, "order_core.listen").await?;
     let admin_listener = bind(ground.config.admin.listen, "admin.listen").await?;
 
@@ -97,7 +100,6 @@ async fn run(mut ground: Ground) -> Result<()> {
     let mut services = JoinSet::new();
     let services_stop = CancellationToken::new();
     let (order_core_address, admin_address) = (order_core_listener.local_addr()?, admin_listener.local_addr()?);
-    let readiness = Readiness::default();
     let shared = (&store, &log, &ledger);
     writable::watch_database(&mut services, &ground, &store, &readiness, &services_stop);
     writable::watch_log(&mut services, &ground, &log, &readiness, &services_stop);

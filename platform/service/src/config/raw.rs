@@ -1,7 +1,7 @@
 //! The settings as they are written: every key with its default.
 //!
-//! The type of a default is the type of its key; `null` stands for text that may be absent, and for true or false that
-//! may be absent where [`super::layers`] says so. Numbers are whole and not negative.
+//! The type of a default is the type of its key; `null` stands for text that may be absent, and for a switch or a number
+//! that may be absent where [`super::layers`] says so. Numbers are whole and not negative.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,8 @@ pub(super) struct Raw {
     pub limits: Limits,
     pub web: Web,
     pub log: Log,
+    pub metrics: Metrics,
+    pub shutdown: Shutdown,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -135,6 +137,16 @@ pub(super) struct Log {
     pub keep_days: u64,
 }
 
+#[derive(Serialize, Deserialize)]
+pub(super) struct Metrics {
+    pub listen: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Shutdown {
+    pub drain_ms: Option<u64>,
+}
+
 impl Default for Raw {
     fn default() -> Self {
         let server = |listen: &str| Server {
@@ -197,6 +209,8 @@ impl Default for Raw {
             },
             web: Web { origins: None, gateway_url: None },
             log: Log { format: "pretty".to_owned(), level: "info".to_owned(), directory: None, keep_days: 14 },
+            metrics: Metrics { listen: None },
+            shutdown: Shutdown { drain_ms: None },
         }
     }
 }
