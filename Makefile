@@ -4,7 +4,7 @@ SEED ?= 1
 GATEWAYS ?= 1
 ARGS ?=
 
-.PHONY: help run run-full sale services-up services-down measure cost test sim deny fmt clean
+.PHONY: help run run-full sale services-up services-down measure cost test sim compose-check deny fmt clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -36,6 +36,9 @@ test: ## format, lints, every test, Schemathesis
 
 sim: ## replay one seed of the simulation: make sim SEED=n
 	cargo run --locked -p sim -- $(SEED)
+
+compose-check: ## check every file that deploys the mall: Compose, Dockerfile, manifests, alerts, dashboard, units
+	bash deploy/check.sh
 
 deny: ## check licences, sources, bans and advisories of all dependencies; builds cargo-deny first (minutes)
 	cargo install --locked --quiet --root target/tools cargo-deny
