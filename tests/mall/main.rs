@@ -1,6 +1,7 @@
 //! The mall as its users have it: the real process, over HTTP, through kill -9.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
+mod backup;
 mod deployed;
 mod faults;
 mod front;

@@ -1,6 +1,7 @@
 //! `mall`: the whole mall in one process, with nothing else installed; or one service of it.
 #![forbid(unsafe_code)]
 
+mod backup;
 mod banner;
 mod cli;
 mod example;
@@ -53,6 +54,10 @@ fn start(cli: &Cli) -> Result<()> {
         Command::CheckConfig => {
             config.warnings.iter().try_for_each(|warning| tasks::say(&format!("warning: {warning}")))?;
             tasks::say("the settings are valid")
+        }
+        Command::Backup { directory } => {
+            backup::back_up(&config, &directory)?;
+            tasks::say(&format!("{} is copied to {}", config.data_dir.display(), directory.display()))
         }
         Command::ShopAssets { directory } => tasks::shop_assets(&config, &directory),
         Command::Completions { .. } => Ok(()),
