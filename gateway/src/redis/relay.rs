@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 const RETRY: Duration = Duration::from_millis(50);
 /// How long the relay appends after the gateway has stopped.
 const FLUSH_MAX: Duration = Duration::from_secs(3);
+/// Steps of the relay after the gateway has stopped; other gateways may sell on, so a step need not find the outboxes empty.
+const FLUSH_STEPS_MAX: u32 = 16;
 /// Failures that are not logged between two that are.
 const QUIET_FAILURES: u32 = 100;
 
@@ -155,13 +157,13 @@ async fn run<L: Log>(
     }
 }
 
-/// Appends what waits until a step finds nothing, or this relay has no lease.
+/// Appends what waits until a step finds nothing, or another relay has the lease.
 async fn flush<L: Log>(relay: &mut LedgerRelay<L>, known: &[ActivityId], figures: &Figures, started: Instant) {
-    loop {
+    for _ in 0..FLUSH_STEPS_MAX {
         match relay.step(known, started.elapsed()).await {
             Ok(step) => {
                 figures.update(&step);
-                if step.is_idle || step.lease.is_some_and(|lease| !lease.is_held) {
+                if step.is_idle || step.appended == 0 {
                     return;
                 }
             }
