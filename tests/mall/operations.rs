@@ -141,6 +141,38 @@ fn a_second_sigterm_ends_a_mall_at_once() {
     until("the order is written", || mall.order(order, 1).0 == 200);
 }
 
+/// The log level follows the settings file; a wrong file and other settings change nothing.
+#[test]
+fn sighup_changes_the_log_level() {
+    let data = tempfile::tempdir().unwrap();
+    let (file, logs) = (data.path().join("mall.yaml"), data.path().join("logs"));
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write("log:\n  level: warn\n");
+    let mut command = command(&data.path().join("data"), &[("MALL_LOG__DIRECTORY", logs.to_str().unwrap())]);
+    command.env_remove("MALL_LOG__LEVEL").arg("--config").arg(&file);
+    let mall = Mall::run(command);
+    let logged = || -> String {
+        let files = std::fs::read_dir(&logs).unwrap().map(|file| file.unwrap().path());
+        files.map(|file| std::fs::read_to_string(file).unwrap()).collect()
+    };
+    let hang_up = |expect: &str| {
+        mall.process().signal("HUP");
+        until(expect, || logged().contains(expect));
+    };
+    assert!(!logged().contains(" INFO "), "{}", logged());
+    write("log:\n  level: warn,foundation=info\n");
+    hang_up("log.level is now warn,foundation=info");
+    hang_up("log.level is warn,foundation=info, as before");
+    write("log:\n  level: warn\n  levels: info\n");
+    hang_up("there is no such setting; did you mean log.level?");
+    write("log:\n  level: warn,foundation=info\ngateway:\n  threads: 7\n");
+    hang_up("settings other than log.level have changed; they need a restart");
+    assert_eq!(get(&format!("{}/readyz", mall.gateway), None).0, 200);
+    assert!(mall.stop().success());
+    // At the level info, which the file of the start did not have.
+    assert!(logged().contains(" INFO ") && logged().contains("stopping"), "{}", logged());
+}
+
 /// A service that waits for servers that are away ends with 0; a mall that is still starting does, too.
 #[test]
 fn sigterm_during_the_start_ends_a_process() {

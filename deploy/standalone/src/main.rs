@@ -7,6 +7,7 @@ mod cli;
 mod example;
 mod ground;
 mod metrics;
+mod reload;
 mod roles;
 mod tasks;
 mod writable;
@@ -46,9 +47,10 @@ fn start(cli: &Cli) -> Result<()> {
         return Ok(());
     }
     let settings = cli.settings.clone();
-    let config = config::read(config::Args { config: settings.config, runtime: settings.runtime })?;
+    let args = config::Args { config: settings.config, runtime: settings.runtime };
+    let config = config::read(args.clone())?;
     match command {
-        Command::Run | Command::Gateway | Command::OrderCore | Command::Admin => serve(command.role(), config),
+        Command::Run | Command::Gateway | Command::OrderCore | Command::Admin => serve(command.role(), args, config),
         Command::Migrate => runtime()?.block_on(tasks::migrate(&config)),
         Command::AdminPassword { username } => runtime()?.block_on(tasks::admin_password(&config, &username)),
         Command::CheckConfig => {
@@ -68,15 +70,19 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("mall").build()?)
 }
 
-fn serve(role: Option<Role>, config: Config) -> Result<()> {
+fn serve(role: Option<Role>, args: config::Args, config: Config) -> Result<()> {
     // Services of their own share a directory on one host: nothing of theirs lasts there but secrets and leases.
     let data = if role.is_some() { DataDir::share(&config.data_dir)? } else { DataDir::open(&config.data_dir)? };
     let secrets = data.secrets(&config)?;
-    let _logs = logs::init(&config.log)?;
+    let logs = logs::init(&config.log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let runtime = runtime()?;
+    {
+        let _entered = runtime.enter();
+        reload::on_signal(args, config.clone(), logs.level().clone())?;
+    }
     let ground = Ground { config, data, secrets, metrics: Registry::default() };
     match role {
         Some(role) => runtime.block_on(roles::run(role, ground)),

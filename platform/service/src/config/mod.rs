@@ -198,10 +198,14 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// Filter directives, such as `info` or `info,order_core=debug`.
     pub level: String,
-    /// Where a file a day is written beside stderr.
+    /// Where files are written, besides stderr.
     pub directory: Option<PathBuf>,
-    /// Files that are kept.
+    /// Files of so many days are kept.
     pub keep_days: NonZeroUsize,
+    /// A file that would become longer is followed by another one.
+    pub file_bytes_max: u64,
+    /// Files that are kept at most.
+    pub files_max: NonZeroUsize,
 }
 
 /// What a program's arguments say.
@@ -382,6 +386,8 @@ impl Check {
             level: raw.level,
             directory: raw.directory.map(PathBuf::from),
             keep_days: self.count("log.keep_days", raw.keep_days, 1..=3_650),
+            file_bytes_max: self.within("log.file_bytes_max", raw.file_bytes_max, 1_024..=1 << 40),
+            files_max: self.count("log.files_max", raw.files_max, 2..=10_000),
         }
     }
 

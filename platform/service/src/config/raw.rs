@@ -135,6 +135,8 @@ pub(super) struct Log {
     pub level: String,
     pub directory: Option<String>,
     pub keep_days: u64,
+    pub file_bytes_max: u64,
+    pub files_max: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -208,7 +210,14 @@ impl Default for Raw {
                 wrong_sign_ins_window_ms: 15 * 60 * 1000,
             },
             web: Web { origins: None, gateway_url: None },
-            log: Log { format: "pretty".to_owned(), level: "info".to_owned(), directory: None, keep_days: 14 },
+            log: Log {
+                format: "pretty".to_owned(),
+                level: "info".to_owned(),
+                directory: None,
+                keep_days: 14,
+                file_bytes_max: 100 * 1024 * 1024,
+                files_max: 50,
+            },
             metrics: Metrics { listen: None },
             shutdown: Shutdown { drain_ms: None },
         }
