@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     banner, bind,
     ground::{Ground, Ledger},
-    writable,
+    metrics, writable,
 };
 
 /// Which service this process is.
@@ -48,44 +48,62 @@ pub(crate) async fn run(role: Role, ground: Ground) -> Result<()> {
     if auth.shopper_secret.is_none() {
         tracing::warn!("auth.shopper_secret is made here and kept in the data directory; {warn}");
     }
-    let stop = shutdown::on_signal()?;
+    let readiness = Readiness::default();
+    let stop = shutdown::on_signal(ground.config.shutdown.drain, &readiness)?;
+    metrics::serve(&ground, Some(role));
+    let started = tokio::select! {
+        started = start(role, &ground, &readiness, &stop) => started?,
+        // Nothing was accepted yet. A server that is waited for must not keep the process from ending.
+        () = stop.cancelled() => {
+            tracing::info!("stopped before it was ready");
+            return Ok(());
+        }
+    };
+    let ended = match started {
+        Started::Gateway(gateway) => {
+            stop.cancelled().await;
+            tokio::task::spawn_blocking(|| gateway.join()).await?
+        }
+        Started::Services(services, store) => end(services, &stop, store).await,
+    };
+    tracing::info!("stopped");
+    ended
+}
+
+/// What runs once a service is started.
+enum Started {
+    Gateway(Gateway),
+    Services(JoinSet<Result<()>>, Store),
+}
+
+async fn start(role: Role, ground: &Ground, readiness: &Readiness, stop: &CancellationToken) -> Result<Started> {
     let log = ground.log().await?;
     let Some(ledger) = ground.redis()? else { anyhow::bail!("redis.url: it is needed") };
-    match role {
-        Role::Gateway => {
-            let shop_url = ground.public_url(ground.config.order_core.listen);
-            let gateway = start_gateway(&ground, &log, &ledger, &Readiness::default(), shop_url, stop.clone()).await?;
-            say(role, gateway.address);
-            stop.cancelled().await;
-            tokio::task::spawn_blocking(|| gateway.join()).await??;
-            Ok(())
-        }
-        Role::OrderCore => {
-            let listener = bind(ground.config.order_core.listen, "order_core.listen").await?;
-            let address = listener.local_addr()?;
-            let store = ground.store().await?;
-            let mut services = JoinSet::new();
-            let readiness = Readiness::default();
-            writable::watch_database(&mut services, &ground, &store, &readiness, &stop);
-            writable::watch_redis(&mut services, &ground, &ledger, &readiness, &stop);
-            spawn_order_core(&mut services, &ground, (&store, &log, &ledger), listener, &readiness, &stop)?;
-            say(role, address);
-            end(services, &stop, store).await
-        }
-        Role::Admin => {
-            let listener = bind(ground.config.admin.listen, "admin.listen").await?;
-            let address = listener.local_addr()?;
-            let store = ground.store().await?;
-            let mut services = JoinSet::new();
-            let readiness = Readiness::default();
-            writable::watch_database(&mut services, &ground, &store, &readiness, &stop);
-            writable::watch_redis(&mut services, &ground, &ledger, &readiness, &stop);
-            let places = (listener, ground.config.order_core.listen);
-            spawn_admin(&mut services, &ground, (&store, &log, &ledger), places, &readiness, &stop).await?;
-            say(role, address);
-            end(services, &stop, store).await
-        }
+    if role == Role::Gateway {
+        let shop_url = ground.public_url(ground.config.order_core.listen);
+        let gateway = start_gateway(ground, &log, &ledger, readiness, shop_url, stop.clone()).await?;
+        say(role, gateway.address);
+        return Ok(Started::Gateway(gateway));
     }
+    let (listen, key) = match role {
+        Role::Admin => (ground.config.admin.listen, "admin.listen"),
+        Role::Gateway | Role::OrderCore => (ground.config.order_core.listen, "order_core.listen"),
+    };
+    let listener = bind(listen, key).await?;
+    let address = listener.local_addr()?;
+    let store = ground.store().await?;
+    let mut services = JoinSet::new();
+    writable::watch_database(&mut services, ground, &store, readiness, stop);
+    writable::watch_redis(&mut services, ground, &ledger, readiness, stop);
+    let shared = (&store, &log, &ledger);
+    if role == Role::Admin {
+        let places = (listener, ground.config.order_core.listen);
+        spawn_admin(&mut services, ground, shared, places, readiness, stop).await?;
+    } else {
+        spawn_order_core(&mut services, ground, shared, listener, readiness, stop)?;
+    }
+    say(role, address);
+    Ok(Started::Services(services, store))
 }
 
 fn say(role: Role, address: SocketAddr) {
@@ -101,7 +119,6 @@ async fn end(mut services: JoinSet<Result<()>>, stop: &CancellationToken, store:
         ended = ended.and(service?);
     }
     store.close().await;
-    tracing::info!("stopped");
     ended
 }
 
