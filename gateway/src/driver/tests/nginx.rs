@@ -145,10 +145,12 @@ fn through_nginx_no_request_is_smuggled() {
         // As many answers as the gateway counts, though the last may be late, and none after that.
         let mut agrees = || {
             let ((seen, lost), sum) = (tally(&mut clients), (counted(&server) - before).saturating_sub(PROBES.into()));
+            eprintln!("{}: {seen} answers came back, {lost} were lost, {sum} are counted", driver.name());
             // may_minihttp loses refusals, and what nginx then says is 502.
             seen <= sum && sum <= if driver.runtime == Runtime::May { seen + lost } else { seen }
         };
-        until("every answer of the gateway has come back", &mut agrees);
+        let what = format!("{}: every answer of the gateway has come back", driver.name());
+        until(&what, &mut agrees);
         std::thread::sleep(3 * crate::thread::TICK);
         assert!(agrees(), "{}: more requests than were sent", driver.name());
     });

@@ -57,7 +57,9 @@ fn combines(next: char) -> bool {
 
 /// Passes the normalised characters of one character and its marks to `emit`.
 fn fold(cluster: &str, mut emit: impl FnMut(char)) {
-    let is_latin = cluster.nfkd().next().is_some_and(|base| base.is_alphabetic() && base < '\u{250}');
+    // Some capital letters beyond the Latin blocks have a small letter in them.
+    let in_blocks = |base: char| base.is_alphabetic() && base < '\u{250}';
+    let is_latin = cluster.nfkd().next().is_some_and(|base| in_blocks(base) || base.to_lowercase().any(in_blocks));
     let composed: String = if is_latin {
         cluster.nfkd().filter(|part| canonical_combining_class(*part) == 0).collect()
     } else {
@@ -105,6 +107,7 @@ mod tests {
         check("İstanbul", "istanbul");
         check("華為手機", "华为手机");
         check("國際", "国际");
+        check("\u{a7dc}\u{6df}", "ƛ");
         check("", "");
     }
 
