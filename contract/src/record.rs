@@ -10,9 +10,9 @@ use crate::{
 
 mod entries;
 
-pub use entries::Entries;
+pub use entries::{Entries, JOURNAL_VERSION};
 
-/// The version this build writes, and the only one it reads.
+/// The version of all records but those of the journal.
 pub const VERSION: u8 = 1;
 
 /// A value that travels on the log.
@@ -203,6 +203,9 @@ mod kind {
     pub(super) const RESTOCKED: u8 = 5;
     pub(super) const ENTRIES: u8 = 6;
     pub(super) const ENDED: u8 = 7;
+    pub(super) const TERM_STARTED: u8 = 8;
+    pub(super) const TERM_OPENED: u8 = 9;
+    pub(super) const PROMISE_FAILED: u8 = 10;
     pub(super) const SETTLE: u8 = 16;
     pub(super) const RELEASE: u8 = 17;
     pub(super) const RESTOCK: u8 = 18;
@@ -224,7 +227,7 @@ fn count_of_many(reader: &mut Reader<'_>) -> Result<usize, DecodeError> {
     count.filter(|count| (2..=ENTRIES_MAX).contains(count)).ok_or(DecodeError::OutOfRange)
 }
 
-fn put_terms(writer: &mut Writer<'_>, rules: &Rules) {
+fn put_rules(writer: &mut Writer<'_>, rules: &Rules) {
     writer.u32(rules.per_user_limit).u64(rules.starts_at_ms).u64(rules.ends_at_ms);
 }
 
@@ -269,7 +272,7 @@ impl Record for Activity {
         let mut writer = begin(out, kind::ACTIVITY);
         writer.i64(self.id.as_i64()).u64(self.version).i64(self.sku.as_i64());
         writer.i64(self.price.get()).i64(self.original_price.get());
-        put_terms(&mut writer, &self.rules);
+        put_rules(&mut writer, &self.rules);
         let Admission { paused, invited_only, door } = self.admission;
         let door = match door {
             Door::Open => 0,

@@ -99,10 +99,15 @@ impl Full {
 
     /// kill -9 of the first gateway, and another one in its place.
     fn restart_gateway(&mut self) {
+        self.restart_gateway_with(&[]);
+    }
+
+    fn restart_gateway_with(&mut self, settings: &[(&str, &str)]) {
         let (gateway, place) = self.gateways.remove(0);
         gateway.kill_now();
         let listen = place.trim_start_matches("http://").to_owned();
-        let (gateway, [place]) = self.role("gateway", &[("MALL_GATEWAY__LISTEN", &listen)]);
+        let settings = [&[("MALL_GATEWAY__LISTEN", listen.as_str())], settings].concat();
+        let (gateway, [place]) = self.role("gateway", &settings);
         self.gateways.insert(0, (gateway, place));
     }
 }
@@ -266,6 +271,30 @@ fn kafka_is_killed() {
     });
 }
 
+/// What only Redis and one gateway know is bounded, however long the log is away.
+#[test]
+fn selling_stops_while_too_much_is_not_on_the_log() {
+    let mut configured = false;
+    survives(1, |full, told, _| {
+        if !std::mem::replace(&mut configured, true) {
+            full.restart_gateway_with(&[("MALL_LEDGER__UNCONFIRMED_MAX", "100")]);
+            let before = told.accepted();
+            until("it sells", || told.accepted() > before);
+        }
+        full.kafka.kill();
+        let (before, unavailable) = (told.accepted(), told.unavailable.load(Ordering::SeqCst));
+        // Each core has its share.
+        until("it stops selling", || {
+            let accepted = told.accepted();
+            std::thread::sleep(Duration::from_secs(1));
+            told.accepted() == accepted
+        });
+        assert!(told.accepted() <= before + 200, "{} orders without a log", told.accepted() - before);
+        assert!(told.unavailable.load(Ordering::SeqCst) > unavailable);
+        full.kafka.resume();
+    });
+}
+
 /// Redis comes back with what it had written, and twice without its last entries.
 #[test]
 fn redis_is_killed_and_comes_back_older() {
@@ -318,7 +347,7 @@ fn redis_forgets_what_became_of_orders() {
     };
     let ledger = |held: u64, sold: u64| {
         until("the ledger has carried it out", || {
-            full.redis.ask(&["HMGET", &format!("mall:{{{activity}}}:ledger"), "held", "sold"])
+            full.redis.ask(&["HMGET", &format!("mall:{{{activity}.0}}:ledger"), "held", "sold"])
                 == format!("{held}\n{sold}\n")
         });
     };

@@ -17,7 +17,7 @@ use gateway::Ledgers;
 use images::Images;
 use ledger::{
     AnyLedger,
-    redis::{RedisLedger, fence::Fence},
+    redis::{RedisLedger, UnconfirmedLimits, fence::Fence},
 };
 use limits::{LocalWindows, RedisWindows, Windows};
 use order_core::{Browsers, MockPlatform, Providers, Search, ShopPages, Snapshots};
@@ -166,6 +166,9 @@ impl Ground {
         let url = redis.url.expose();
         let client = RedisLedger::new(url).context("redis.url")?;
         let link = gateway::redis::Settings::new(url, self.config.gateway.user_window, redis.reply_timeout)?;
+        let orders_max = redis.unconfirmed_max.get();
+        let age_max_ms = u64::try_from(redis.unconfirmed_age_max.as_millis()).unwrap_or(u64::MAX);
+        let link = link.with_unconfirmed(UnconfirmedLimits { orders_max, age_max_ms });
         Ok(Some(Ledger { client: AnyLedger::Redis(client), link: Ledgers::Redis(link), thread: None }))
     }
 
@@ -190,12 +193,11 @@ impl Ground {
 }
 
 impl Ledger {
-    /// What keeps a Redis that came back older from selling; the ledgers in this process need none.
+    /// What recovers and opens ledgers in Redis; the ledgers in this process need none.
     pub(crate) fn fence(&self, log: &AnyLog, store: &Store) -> Option<Fence<AnyLog, Snapshots>> {
-        match &self.client {
-            AnyLedger::Redis(client) => Some(Fence::new(client.clone(), log.clone(), Snapshots::new(store.clone()))),
-            AnyLedger::Local(_) => None,
-        }
+        let AnyLedger::Redis(client) = &self.client else { return None };
+        let nonce = SystemClock.now_ms() << 20 | u64::from(std::process::id());
+        Some(Fence::new(client.clone(), log.clone(), Snapshots::new(store.clone()), nonce))
     }
 
     /// Where it is counted how often somebody asks: beside the ledgers.

@@ -22,7 +22,7 @@ use domain::Outgoing;
 pub const ENTRY_RULES_MAX: usize = 1_000;
 
 /// `inbox.source` of restocks whose units have left their SKU.
-const RESTOCK_ASKED: &str = "restock-asked";
+pub(crate) const RESTOCK_ASKED: &str = "restock-asked";
 
 /// What became of a change of a sale.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,11 +150,12 @@ impl Store {
                     .bind(activity.as_i64())
                     .execute(&mut *tx)
                     .await?;
-                sqlx::query("INSERT INTO inbox (source, subject_id, message_id, at_ms) VALUES (?, ?, ?, ?)")
+                sqlx::query("INSERT INTO inbox (source, subject_id, message_id, at_ms, delta) VALUES (?, ?, ?, ?, ?)")
                     .bind(RESTOCK_ASKED)
                     .bind(activity.as_i64())
                     .bind(operation.as_i64())
                     .bind(big(now_ms)?)
+                    .bind(delta)
                     .execute(&mut *tx)
                     .await?;
                 tx.send([Outgoing::command(activity, Action::Restock { operation, delta })]);

@@ -43,6 +43,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (202_611_270_730, "parked", include_str!("../migrations/20261127_0730_parked.sql")),
     (202_611_271_155, "search version", include_str!("../migrations/20261127_1155_search_version.sql")),
     (202_611_271_156, "orders by time", include_str!("../migrations/20261127_1156_orders_by_time.sql")),
+    (202_611_271_530, "terms", include_str!("../migrations/20261127_1530_terms.sql")),
+    (202_611_271_531, "parked place", include_str!("../migrations/20261127_1531_parked_place.sql")),
+    (202_611_271_532, "restock delta", include_str!("../migrations/20261127_1532_restock_delta.sql")),
 ];
 
 /// The databases that the SQL is checked on.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use contract::{
     ActivityId, OperationId, OrderId,
-    stock::{Entry, Hold, HoldState, Snapshot},
+    stock::{Hold, HoldState, Snapshot},
 };
 use sqlx::{QueryBuilder, Row};
 
@@ -13,21 +13,23 @@ use crate::{
     db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, push_in},
     moves::{Moved, Step, find_step, standing, step},
     parked::all_parked,
-    take_in::{RESTOCK, find_position, hold_row, hold_state, hold_word, ledger_row},
+    take_in::{RESTOCK, find_written, hold_row, hold_state, hold_word, ledger_row},
+    terms::all_terms,
     tx::{Ending, Repeat, Write, look_up},
 };
 use domain::{
-    DatabaseCounts, OutboxRow, Outgoing, PaidOutcome, Parked, REPEAT_ROWS_MAX, Retried, SaleStore, TakenIn,
+    DatabaseCounts, Line, OutboxRow, Outgoing, PaidOutcome, Parked, REPEAT_ROWS_MAX, Retried, SaleStore, TakenIn,
     order_state::{Happening, OrderState},
     parked::go_on,
+    plan::TermRow,
 };
 
 impl SaleStore for Store {
     type Error = StoreError;
 
-    async fn take_in(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
-        let after_lost_commit = look_up(|tx, (_, position)| find_position(tx, position));
-        let taken = self.write(Write::TakeIn, after_lost_commit, |tx| self.take_in_entries(tx, entries, now_ms));
+    async fn take_in(&self, lines: &[Line], now_ms: u64) -> Result<TakenIn, StoreError> {
+        let after_lost_commit = look_up(|tx, (_, row)| find_written(tx, row));
+        let taken = self.write(Write::TakeIn, after_lost_commit, |tx| self.take_in_lines(tx, lines, now_ms));
         taken.await.map(|(taken, _)| taken)
     }
 
@@ -35,11 +37,11 @@ impl SaleStore for Store {
         &self,
         activity: ActivityId,
         reason: &str,
-        entries: &[Entry],
+        lines: &[Line],
         times_ms: (u64, u64),
     ) -> Result<(), StoreError> {
         let repeat = Repeat("a parked sale keeps its first reason, and an entry is kept once");
-        self.write(Write::Park, repeat, |tx| self.park_entries(tx, activity, reason, entries, times_ms)).await
+        self.write(Write::Park, repeat, |tx| self.park_entries(tx, activity, reason, lines, times_ms)).await
     }
 
     async fn parked(&self) -> Result<Vec<Parked>, StoreError> {
@@ -154,6 +156,7 @@ impl SaleStore for Store {
             .fetch_all(&mut *tx)
             .await?;
         let mut parked = all_parked(&mut tx).await?;
+        let terms = all_terms(&mut tx).await?;
         tx.commit().await?;
 
         let mut holds_of: BTreeMap<ActivityId, Vec<Hold>> = BTreeMap::new();
@@ -172,7 +175,9 @@ impl SaleStore for Store {
             let holds = holds_of.remove(&activity).unwrap_or_default();
             let restocks = restocks_of.remove(&activity).unwrap_or_default();
             let (total, epoch, seq) = (row.total, row.epoch, row.seq);
-            let mut snapshot = Snapshot { activity, rules: row.rules, total, epoch, seq, holds, restocks };
+            let TermRow { term, is_open, .. } = terms.get(&activity).copied().unwrap_or_default();
+            let rules = row.rules;
+            let mut snapshot = Snapshot { activity, rules, total, term, is_open, epoch, seq, holds, restocks };
             go_on(&mut snapshot, parked.remove(&activity).unwrap_or_default());
             Ok(snapshot)
         };

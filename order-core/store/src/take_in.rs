@@ -12,56 +12,93 @@ use sqlx::{QueryBuilder, Row};
 use crate::{
     StoreError,
     db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in, quantity},
+    moves,
     parked::parked_among,
     search::stock_moved,
+    terms::{promises_of, terms_of, write_promises, write_terms},
     tx::{Ending, Found},
 };
 use domain::{
-    TAKE_IN_MAX, TakenIn,
-    plan::{HoldRow, Known, LedgerRow, Offer, OrderRow, Plan, turned_orders},
+    Line, TAKE_IN_MAX, TakenIn,
+    plan::{HoldRow, Known, LedgerRow, Lookups, Offer, OrderRow, Plan, TermRow},
 };
 
 /// `inbox.source` of an admin's restocks.
 pub(crate) const RESTOCK: &str = "restock";
 
 impl Store {
-    pub(crate) async fn take_in_entries(
+    pub(crate) async fn take_in_lines(
         &self,
         mut tx: Tx,
-        entries: &[Entry],
+        lines: &[Line],
         now_ms: u64,
-    ) -> Result<Ending<(TakenIn, Option<Position>)>, StoreError> {
-        assert!(entries.len() <= TAKE_IN_MAX, "{} entries at once", entries.len());
-        if entries.is_empty() {
+    ) -> Result<Ending<(TakenIn, Option<WrittenRow>)>, StoreError> {
+        assert!(lines.len() <= TAKE_IN_MAX, "{} entries at once", lines.len());
+        if lines.is_empty() {
             return Ok(Ending::RollBack((TakenIn::default(), None)));
         }
-        let parked = parked_among(&mut tx, entries).await?;
-        let (aside, entries): (Vec<Entry>, Vec<Entry>) =
-            entries.iter().partition(|entry| parked.contains(&entry.activity));
+        let parked = parked_among(&mut tx, lines).await?;
+        let (aside, lines): (Vec<Line>, Vec<Line>) =
+            lines.iter().partition(|line| parked.contains(&line.entry.activity));
+        let entries = Line::entries(&lines);
         let known = known(&mut tx, &entries).await?;
         let plan = Plan::new(&known, &entries, self.settings.pay_within_ms, now_ms)?;
         let mut taken = plan.taken;
-        let position = plan.ledgers.first_key_value().map(|(activity, (_, row))| (*activity, row.seq));
+        let row = WrittenRow::of(&plan);
         if taken.applied > 0 {
             write_plan(&mut tx, plan, now_ms).await?;
         }
         taken.set_aside = self.set_aside(&mut tx, &aside).await?;
         let is_new = taken.applied + taken.set_aside > 0;
-        Ok(if is_new { Ending::Commit(tx, (taken, position)) } else { Ending::RollBack((taken, None)) })
+        Ok(if is_new { Ending::Commit(tx, (taken, row)) } else { Ending::RollBack((taken, None)) })
     }
 }
 
-/// How far a ledger was taken in.
-pub(crate) type Position = (ActivityId, u64);
+/// A row that a batch has written, by which it is found after a lost COMMIT.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum WrittenRow {
+    /// A ledger, up to this `seq`.
+    Ledger(ActivityId, u64),
+    /// An order that failed.
+    Order(OrderId),
+    /// A term.
+    Term(ActivityId, TermRow),
+    /// A promise that waits for a term to open.
+    Promise(OrderId),
+}
 
-/// Whether the transaction that took a ledger in as far as `position` is committed.
-pub(crate) async fn find_position(mut tx: Tx, position: Option<Position>) -> Result<Found, StoreError> {
-    // Without a new position, entries were only set aside. They are set aside once.
-    let Some((activity, seq)) = position else { return Ok(Found::Repeatable) };
-    lock_row(&mut tx, "UPDATE ledgers SET seq = seq WHERE activity_id = ?", activity.as_i64()).await?;
-    let row = sqlx::query("SELECT seq FROM ledgers WHERE activity_id = ?").bind(activity.as_i64());
-    let now = row.fetch_optional(&mut *tx).await?.map(|row| count(&row, "seq")).transpose()?;
-    Ok(Found::from(now.is_some_and(|now| now >= seq)))
+impl WrittenRow {
+    fn of(plan: &Plan) -> Option<Self> {
+        let ledger = plan.ledgers.first_key_value().map(|(activity, (_, row))| Self::Ledger(*activity, row.seq));
+        let order = || plan.orders.first().map(|row| Self::Order(row.id));
+        let term = || plan.terms.first_key_value().map(|(activity, row)| Self::Term(*activity, *row));
+        let promise = || plan.set_aside.first().map(|(_, promise)| Self::Promise(promise.reservation.order));
+        ledger.or_else(order).or_else(term).or_else(promise)
+    }
+}
+
+/// Whether the transaction that wrote `row` is committed.
+pub(crate) async fn find_written(mut tx: Tx, row: Option<WrittenRow>) -> Result<Found, StoreError> {
+    Ok(match row {
+        Some(WrittenRow::Ledger(activity, seq)) => {
+            lock_row(&mut tx, "UPDATE ledgers SET seq = seq WHERE activity_id = ?", activity.as_i64()).await?;
+            let row = sqlx::query("SELECT seq FROM ledgers WHERE activity_id = ?").bind(activity.as_i64());
+            let now = row.fetch_optional(&mut *tx).await?.map(|row| count(&row, "seq")).transpose()?;
+            Found::from(now.is_some_and(|now| now >= seq))
+        }
+        Some(WrittenRow::Order(order)) => Found::from(lock_row(&mut tx, moves::LOCK, order.as_i64()).await?),
+        Some(WrittenRow::Term(activity, row)) => {
+            lock_row(&mut tx, "UPDATE terms SET term = term WHERE activity_id = ?", activity.as_i64()).await?;
+            let now = terms_of(&mut tx, std::iter::once(activity.as_i64())).await?.remove(&activity);
+            Found::from(now.is_some_and(|now| (now.term, now.is_open) >= (row.term, row.is_open)))
+        }
+        Some(WrittenRow::Promise(order)) => {
+            let lock = "UPDATE promises SET quantity = quantity WHERE order_id = ?";
+            Found::from(lock_row(&mut tx, lock, order.as_i64()).await?)
+        }
+        // Entries were only set aside with a parked sale. That is done once.
+        None => Found::Repeatable,
+    })
 }
 
 pub(crate) async fn write_plan(tx: &mut Tx, plan: Plan, now_ms: u64) -> Result<(), StoreError> {
@@ -71,6 +108,8 @@ pub(crate) async fn write_plan(tx: &mut Tx, plan: Plan, now_ms: u64) -> Result<(
             Some(seq) => move_ledger(tx, *activity, *seq, row).await?,
         }
     }
+    write_terms(tx, &plan.terms).await?;
+    write_promises(tx, &plan.dealt_with, &plan.set_aside).await?;
     let holds: Vec<&HoldRow> = plan.holds.values().collect();
     for rows in holds.chunks(INSERT_ROWS_MAX) {
         insert_holds(tx, rows).await?;
@@ -117,13 +156,28 @@ pub(crate) async fn known(tx: &mut Tx, entries: &[Entry]) -> Result<Known, Store
         let offer = Offer { sku, title: row.try_get("title")?, price };
         known.offers.insert(id(&row, "id", ActivityId::from_i64)?, offer);
     }
-    let turned = turned_orders(entries);
-    if !turned.is_empty() {
+    known.terms = terms_of(tx, ids()).await?;
+    let mut lookups = Lookups::new(entries, &known.terms);
+    for activity in &lookups.promises {
+        known.promises.insert(*activity, promises_of(tx, *activity).await?);
+    }
+    lookups.add_promises(known.promises.values().flatten());
+    if !lookups.holds.is_empty() {
         let mut query = QueryBuilder::<Db>::new("SELECT * FROM reservations WHERE order_id");
-        push_in(&mut query, turned.iter().map(|order| order.as_i64()));
+        push_in(&mut query, lookups.holds.iter().map(|order| order.as_i64()));
         for row in query.build().fetch_all(&mut **tx).await? {
             let row = hold_row(&row)?;
             known.holds.insert(row.hold.reservation.order, row);
+        }
+    }
+    if !lookups.failed.is_empty() {
+        let mut query = QueryBuilder::<Db>::new(
+            "SELECT o.id AS id FROM orders o LEFT JOIN reservations r ON r.order_id = o.id \
+             WHERE r.order_id IS NULL AND o.id",
+        );
+        push_in(&mut query, lookups.failed.iter().map(|order| order.as_i64()));
+        for row in query.build().fetch_all(&mut **tx).await? {
+            known.failed.insert(id(&row, "id", OrderId::from_i64)?);
         }
     }
     Ok(known)

@@ -193,7 +193,7 @@ fn any_entry() -> impl Strategy<Value = contract::stock::Entry> {
     ];
     (id(), number(), number(), number(), event).prop_map(|(activity, epoch, seq, at_ms, event)| {
         let activity = contract::ActivityId::from_i64(activity).unwrap();
-        Entry { activity, epoch, seq, at_ms, event }
+        Entry { activity, term: contract::stock::Term::FIRST, epoch, seq, at_ms, event }
     })
 }
 
@@ -205,8 +205,8 @@ proptest! {
         store.put_activity(&activity(1, 100));
         store.put_activity(&activity(2, i64::MAX));
         for entry in entries {
-            if let Err(error) = now(store.take_in(&[entry], 1)) {
-                now(store.park(entry.activity, &error.to_string(), &[entry], (1, 1))).unwrap();
+            if let Err(error) = now(store.take_in(&domain::Line::in_order(&[entry]), 1)) {
+                now(store.park(entry.activity, &error.to_string(), &domain::Line::in_order(&[entry]), (1, 1))).unwrap();
             }
             drop(now(store.retry_parked(entry.activity, 1, 1)));
         }
@@ -231,7 +231,7 @@ async fn restarts(place: &mut Place) {
         let asked = Reservation { order, user, request: None, quantity: 1 };
         ledger.apply(Command::Reserve(asked), conformance::NOW_MS, &mut journal);
     }
-    let taken = store.take_in(&journal, conformance::NOW_MS).await.unwrap();
+    let taken = store.take_in(&domain::Line::in_order(&journal), conformance::NOW_MS).await.unwrap();
     assert_eq!(taken, TakenIn { applied: 500, skipped: 0, failed: 499, set_aside: 0 });
     store.close().await;
     if let Place::MariaDb(server) = place {

@@ -91,6 +91,7 @@ names! {
     MockTradeTold = "mock_trade_told",
     RefundMockTrade = "refund_mock_trade",
     // Journal and outbox
+    DrawTerm = "draw_term",
     TakeIn = "take_in",
     Park = "park",
     RetryParked = "retry_parked",
