@@ -221,7 +221,9 @@ fn the_rest() {
         check_closed(&together[1], &format!("0132 00000002 {golden} {golden}"));
     }
     let product = ProductId::from_i64(3).unwrap();
-    check_closed(&ProductChanged { product }, "0121 0000000000000003");
+    check_closed(&ProductChanged { product, version: 0, at_ms: 0 }, "0121 0000000000000003");
+    let changed = ProductChanged { product, version: 4, at_ms: 9 };
+    check_closed(&changed, "0124 0000000000000003 0000000000000004 0000000000000009");
     check_closed(&PaymentDeadline { order, due_at_ms: 9 }, "0131 0000000000000002 0000000000000009");
     let letter = DeadLetter {
         topic: "t".to_owned(),

@@ -5,7 +5,7 @@ pub mod api;
 mod carts;
 mod pages;
 pub mod payments;
-mod search;
+pub mod search;
 mod service;
 mod shelf;
 mod snapshots;

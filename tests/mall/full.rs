@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 use crate::{
     assert_sound,
     process::{Process, Shop, agent, call, command, get, token, until},
+    search::{self, Changers},
     steer, walk,
 };
 
@@ -79,6 +81,13 @@ impl Full {
     }
 
     fn role(&self, role: &str, settings: &[(&str, &str)]) -> (Process, [String; 1]) {
+        let mut command = self.command();
+        command.arg(role).envs(settings.iter().copied());
+        Process::start(command)
+    }
+
+    /// The program with the settings of every part.
+    fn command(&self) -> Command {
         let (redis, brokers, search) = (self.redis.url(), self.kafka.brokers(), self.search.url());
         let servers = [
             ("MALL_REDIS__URL", redis.as_str()),
@@ -87,9 +96,7 @@ impl Full {
             ("MALL_SEARCH__URL", &search),
             ("MALL_REDIS__REPLY_TIMEOUT_MS", "300"),
         ];
-        let mut command = command(self.data.path(), &servers);
-        command.arg(role).envs(settings.iter().copied());
-        Process::start(command)
+        command(self.data.path(), &servers)
     }
 
     fn start_order_core(&mut self) {
@@ -255,6 +262,38 @@ fn order_core_is_killed() {
         full.order_core.take().unwrap().kill_now();
         full.start_order_core();
     });
+}
+
+/// The search worker in the middle of many changes, which admin takes meanwhile.
+#[test]
+fn the_search_worker_is_killed() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(mut full) = Full::start(1) else { return };
+    let products = search::stocked(&full.shop, 200);
+    let is_same = |full: &Full| {
+        let (code, text) = search::ended(full.command(), &["verify"]);
+        assert!(code == 0 && text.contains("the index equals the database: "), "exit {code}: {text}");
+    };
+    until("the index is built", || search::ended(full.command(), &["verify"]).0 == 0);
+    let changers = Changers::start(&full.shop, &products);
+    for changes in search::kills() {
+        changers.wait_for(changes);
+        full.order_core.take().unwrap().kill_now();
+        full.start_order_core();
+    }
+    changers.end();
+    is_same(&full);
+    // A document that is lost is found, and comes back with a rebuild.
+    let lost = &products[7].0;
+    full.shop.admin_post(&format!("/products/{lost}/shelve"), Value::Null);
+    is_same(&full);
+    let document = format!("{}/mall-products/_doc/{lost}?refresh=true", full.search.url());
+    assert_eq!(call("DELETE", &document, None, &Value::Null).0, 200);
+    let (code, text) = search::ended(full.command(), &["verify"]);
+    assert!(code == 1 && text.contains(&format!("{lost}: the index does not have it")), "exit {code}: {text}");
+    let (code, text) = search::ended(full.command(), &["rebuild", "--verify"]);
+    assert!(code == 0 && text.contains("the new index is in place: "), "exit {code}: {text}");
+    is_same(&full);
 }
 
 #[test]

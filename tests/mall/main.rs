@@ -7,6 +7,7 @@ mod front;
 mod full;
 mod process;
 mod redis;
+mod search;
 mod steer;
 mod walk;
 

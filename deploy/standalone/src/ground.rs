@@ -1,6 +1,6 @@
 //! What the services stand on, as the settings name it: embedded, or a real server, part by part.
 
-use std::{net::SocketAddr, path::PathBuf, thread::JoinHandle, time::Duration};
+use std::{fs::File, io::Read, net::SocketAddr, path::PathBuf, thread::JoinHandle, time::Duration};
 
 use anyhow::{Context, Result};
 use commit_log::{AnyLog, LocalLog, Log};
@@ -21,7 +21,7 @@ use ledger::{
 };
 use limits::{LocalWindows, RedisWindows, Windows};
 use order_core::{Browsers, MockPlatform, Providers, Search, ShopPages, Snapshots};
-use search::{Analyzer, Embedded, Synonyms};
+use search::{Analyzer, Embedded, Synonyms, limits::SYNONYMS_BYTES_MAX};
 use store::{Ids, Settings, Store};
 
 use std::sync::Arc;
@@ -109,7 +109,7 @@ impl Ground {
 
     /// The search index, in the data directory where the settings name no server.
     pub(crate) fn search(&self) -> Result<Search> {
-        let analyzer = Analyzer::new(Synonyms::default());
+        let analyzer = Analyzer::new(synonyms(&self.config)?);
         let Some(config) = &self.config.search else {
             let path = self.data.path().join("search");
             let index =
@@ -189,6 +189,22 @@ impl Ground {
         });
         let link = Ledgers::Shared(Arc::new(ledger.clone()));
         Ok(Ledger { client: AnyLedger::Local(ledger), link, thread: Some(thread) })
+    }
+}
+
+/// The synonyms that searches know.
+pub(crate) fn synonyms(config: &Config) -> Result<Synonyms> {
+    let Some(path) = &config.synonyms_file else { return Ok(Synonyms::shop()) };
+    let named = || format!("search.synonyms_file: {}", path.display());
+    let mut text = String::new();
+    // A longer file is refused by `parse`.
+    let bytes_max = u64::try_from(SYNONYMS_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path).and_then(|file| file.take(bytes_max).read_to_string(&mut text)).with_context(named)?;
+    let (synonyms, errors) = Synonyms::parse(&text);
+    match errors.first() {
+        None => Ok(synonyms),
+        Some(first) if errors.len() == 1 => anyhow::bail!("{}: {first}", named()),
+        Some(first) => anyhow::bail!("{}: {first} (and {} more lines)", named(), errors.len() - 1),
     }
 }
 

@@ -6,6 +6,7 @@ mod cli;
 mod example;
 mod ground;
 mod roles;
+mod search;
 mod tasks;
 mod writable;
 
@@ -29,7 +30,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match start(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("mall: {error:#}");
             ExitCode::FAILURE
@@ -37,28 +38,34 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(cli: &Cli) -> Result<()> {
+fn start(cli: &Cli) -> Result<ExitCode> {
     let command = cli.chosen();
     if let Command::Completions { shell } = command {
         clap_complete::generate(shell, &mut Cli::command(), "mall", &mut std::io::stdout());
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let settings = cli.settings.clone();
     let config = config::read(config::Args { config: settings.config, runtime: settings.runtime })?;
     match command {
-        Command::Run | Command::Gateway | Command::OrderCore | Command::Admin => serve(command.role(), config),
-        Command::Migrate => runtime()?.block_on(tasks::migrate(&config)),
-        Command::AdminPassword { username } => runtime()?.block_on(tasks::admin_password(&config, &username)),
+        Command::Run | Command::Gateway | Command::OrderCore | Command::Admin => serve(command.role(), config)?,
+        Command::Migrate => runtime()?.block_on(tasks::migrate(&config))?,
+        Command::AdminPassword { username } => runtime()?.block_on(tasks::admin_password(&config, &username))?,
         Command::CheckConfig => {
+            ground::synonyms(&config)?;
             config.warnings.iter().try_for_each(|warning| tasks::say(&format!("warning: {warning}")))?;
-            tasks::say("the settings are valid")
+            tasks::say("the settings are valid")?;
         }
-        Command::ShopAssets { directory } => tasks::shop_assets(&config, &directory),
-        Command::Completions { .. } => Ok(()),
+        Command::Search { command } => {
+            let is_same = search::run(config, command)?;
+            return Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::ShopAssets { directory } => tasks::shop_assets(&config, &directory)?,
+        Command::Completions { .. } => {}
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("mall").build()?)
 }
 

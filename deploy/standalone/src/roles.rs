@@ -7,6 +7,7 @@ use commit_log::AnyLog;
 use foundation::{Readiness, SystemClock, shutdown};
 use gateway::Gateway;
 use ledger::AnyLedger;
+use order_core::search::{self, Owner, control};
 use store::{Passwords, Store};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -148,6 +149,21 @@ pub(crate) fn spawn_order_core(
             Ok(())
         });
     }
+    let search = ground.search()?;
+    if crate::search::has_owner(&ground.config) {
+        let owner = Owner::new(log.clone(), store.clone(), search.clone());
+        match search::bind(&control::socket_path(ground.data.path())) {
+            Ok(socket) => {
+                let stop = stop.clone();
+                services.spawn(async move {
+                    owner.serve(socket, stop).await;
+                    Ok(())
+                });
+            }
+            // The mall needs it for two commands only.
+            Err(error) => tracing::warn!(%error, "`mall search` can't reach this process"),
+        }
+    }
     let config = &ground.config;
     let public_url = ground.public_url(listener.local_addr()?);
     let (providers, mock) = ground.providers(&public_url)?;
@@ -158,7 +174,7 @@ pub(crate) fn spawn_order_core(
         store: store.clone(),
         log: log.clone(),
         ledgers: ledger.client.clone(),
-        search: ground.search()?,
+        search,
         carts: match &ledger.client {
             AnyLedger::Redis(redis) => {
                 order_core::Carts::Redis(order_core::RedisCarts::new(redis.connection(), store.clone()))

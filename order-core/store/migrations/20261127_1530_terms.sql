@@ -20,9 +20,10 @@ CREATE TABLE promises (
 );
 CREATE INDEX promises_by_activity ON promises (activity_id, order_id);
 
--- One row: the last term that was drawn, for whichever ledger.
+-- One row: the last term that was drawn, for whichever ledger, and the id of its draw.
 CREATE TABLE ledger_terms (
     id BIGINT NOT NULL PRIMARY KEY,
-    last_term BIGINT NOT NULL
+    last_term BIGINT NOT NULL,
+    draw_id BIGINT NOT NULL
 );
-INSERT INTO ledger_terms (id, last_term) VALUES (1, 0);
+INSERT INTO ledger_terms (id, last_term, draw_id) VALUES (1, 0, 0);

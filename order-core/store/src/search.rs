@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use contract::{CategoryId, Cents, ProductId};
 use domain::{Outgoing, order_state::OrderState};
+use foundation::{Clock as _, SystemClock};
 use sqlx::{QueryBuilder, Row};
 
 use crate::{
@@ -79,6 +80,15 @@ impl Store {
         rows.iter().map(entry).collect()
     }
 
+    /// Products that there are, on the shelf or not.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn product_count(&self) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT COUNT(*) AS products FROM products").fetch_one(self.readers()).await?;
+        count(&row, "products")
+    }
+
     /// Units of each product in orders that were made since `since_ms` and paid.
     ///
     /// # Errors
@@ -102,8 +112,17 @@ impl Store {
 pub(crate) async fn document_changed(tx: &mut Tx, product: ProductId) -> Result<(), StoreError> {
     let query = sqlx::query("UPDATE products SET search_version = search_version + 1 WHERE id = ?");
     query.bind(product.as_i64()).execute(&mut **tx).await?;
-    tx.send([Outgoing::product(product)]);
+    let query = sqlx::query("SELECT id, search_version FROM products WHERE id = ?").bind(product.as_i64());
+    // Without its row there is no document, and nothing that another transaction could wait for.
+    let row = query.fetch_optional(&mut **tx).await?;
+    tx.send([row.as_ref().map_or_else(|| Ok(Outgoing::product(product, 0, 0)), word)?]);
     Ok(())
+}
+
+/// The record of a change that has just been counted. Its time only tells how long the index takes.
+fn word(row: &DbRow) -> Result<Outgoing, StoreError> {
+    let product = id(row, "id", ProductId::from_i64)?;
+    Ok(Outgoing::product(product, row.try_get("search_version")?, SystemClock.now_ms()))
 }
 
 /// `tx` has moved the stock of `sku` by `delta`: the document of its product changes where that was to or from zero.
@@ -137,12 +156,10 @@ pub(crate) async fn category_renamed(tx: &mut Tx, category: CategoryId) -> Resul
             QueryBuilder::<Db>::new("UPDATE products SET search_version = search_version + 1 WHERE category_id");
         push_in(&mut update, categories.iter().copied());
         update.build().execute(&mut **tx).await?;
-        let mut query = QueryBuilder::<Db>::new("SELECT id FROM products WHERE category_id");
+        let mut query = QueryBuilder::<Db>::new("SELECT id, search_version FROM products WHERE category_id");
         push_in(&mut query, categories.iter().copied());
         let rows = query.push(" ORDER BY id").build().fetch_all(&mut **tx).await?;
-        for row in &rows {
-            tx.send([Outgoing::product(id(row, "id", ProductId::from_i64)?)]);
-        }
+        tx.send(rows.iter().map(word).collect::<Result<Vec<_>, StoreError>>()?);
     }
     Ok(())
 }

@@ -14,10 +14,10 @@ use crate::{
     StoreError,
     activities::sale_of,
     admission::RESTOCK_ASKED,
-    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, push_in, quantity},
+    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in, quantity},
     sale_sql::order_state,
     take_in::{RESTOCK, hold_word},
-    tx::{Ending, Repeat, Write},
+    tx::{Ending, Found, Write, look_up},
 };
 
 /// A sale whose ledger is to be opened for the first time.
@@ -130,19 +130,28 @@ pub(crate) async fn write_promises(
     Ok(())
 }
 
-async fn draw_term(mut tx: Tx, above: Term) -> Result<Ending<Term>, StoreError> {
-    let above = big(above.0)?;
+async fn draw_term(mut tx: Tx, above: i64, draw: i64) -> Result<Ending<u64>, StoreError> {
     sqlx::query(
-        "UPDATE ledger_terms SET last_term = CASE WHEN last_term < ? THEN ? ELSE last_term END + 1 WHERE id = ?",
+        "UPDATE ledger_terms SET last_term = CASE WHEN last_term < ? THEN ? ELSE last_term END + 1, draw_id = ? \
+         WHERE id = ?",
     )
     .bind(above)
     .bind(above)
+    .bind(draw)
     .bind(COUNTER)
     .execute(&mut *tx)
     .await?;
     let row = sqlx::query("SELECT last_term FROM ledger_terms WHERE id = ?").bind(COUNTER);
     let term = count(&row.fetch_one(&mut *tx).await?, "last_term")?;
-    Ok(Ending::Commit(tx, Term(term)))
+    Ok(Ending::Commit(tx, term))
+}
+
+/// Whether a draw is committed. Where another one has followed, that can't be seen; a term that nobody uses does no harm.
+async fn find_draw(mut tx: Tx, draw: i64) -> Result<Found, StoreError> {
+    lock_row(&mut tx, "UPDATE ledger_terms SET draw_id = draw_id WHERE id = ?", COUNTER).await?;
+    let row = sqlx::query("SELECT draw_id FROM ledger_terms WHERE id = ?").bind(COUNTER).fetch_one(&mut *tx).await?;
+    let last: i64 = row.try_get("draw_id")?;
+    Ok(if last == draw { Found::Committed } else { Found::Repeatable })
 }
 
 impl Store {
@@ -151,9 +160,10 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn next_term(&self, above: Term) -> Result<Term, StoreError> {
-        // Not looked up: another process may have drawn the same number if this transaction was not committed.
-        let repeat = Repeat("a term that was drawn and is not used is skipped");
-        self.write(Write::DrawTerm, repeat, |tx| draw_term(tx, above)).await
+        let (above, draw) = (big(above.0)?, self.next_id()?);
+        let after_lost_commit = look_up(|tx, _| find_draw(tx, draw));
+        let drawn = self.write(Write::DrawTerm, after_lost_commit, |tx| draw_term(tx, above, draw));
+        drawn.await.map(Term)
     }
 
     /// The promises of an activity that wait until a term opens.

@@ -18,6 +18,7 @@ use cases;
 
 mod faults;
 mod money;
+mod search;
 mod shop;
 mod steer;
 
@@ -156,6 +157,7 @@ async fn mariadb_conforms() {
     is_locked_while_it_counts(&place).await;
     shop::all(&place).await;
     money::all(&place).await;
+    search::all(&place).await;
     steer::all(&place).await;
     faults::all(&place).await;
 }

@@ -91,7 +91,6 @@ names! {
     MockTradeTold = "mock_trade_told",
     RefundMockTrade = "refund_mock_trade",
     // Journal and outbox
-    DrawTerm = "draw_term",
     TakeIn = "take_in",
     Park = "park",
     RetryParked = "retry_parked",
@@ -100,6 +99,7 @@ names! {
     DropParked = "drop_parked",
     RepeatCommands = "repeat_commands",
     OutboxSent = "outbox_sent",
+    DrawTerm = "draw_term",
     // Health
     ProbeWrites = "probe_writes",
 }

@@ -12,6 +12,10 @@ use std::{
     time::Duration,
 };
 
+use contract::{
+    record::{ProductChanged, Record as _},
+    topic,
+};
 use domain::Outlook;
 use proxy::{Fault, Proxy};
 use sqlx::{AnyConnection, Connection as _, Row as _, any::AnyRow};
@@ -183,11 +187,7 @@ async fn tell(server: &services::MariaDb, fault: Option<Fault>) -> Vec<Seen> {
 async fn tables(store: &Store) -> BTreeMap<String, Vec<(String, String)>> {
     let mut tables: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for (table, column, kind) in store.columns().await.unwrap() {
-        let differs = matches!(
-            (&*table, &*column),
-            // A term that was drawn in vain is skipped.
-            ("outbox" | "parked_entries", "id") | ("ledger_terms", "last_term")
-        );
+        let differs = matches!((&*table, &*column), ("outbox" | "parked_entries", "id"));
         if table != "rivals" && !differs {
             tables.entry(table).or_default().push((column, kind));
         }
@@ -215,10 +215,21 @@ fn written(row: &AnyRow, columns: &[(String, String)]) -> String {
     let value = |(name, kind): &(String, String)| {
         let value = match &**kind {
             "bigint" => row.try_get::<Option<i64>, _>(&**name).unwrap().map(|number| number.to_string()),
-            "blob" => row.try_get::<Option<Vec<u8>>, _>(&**name).unwrap().map(|bytes| format!("{bytes:?}")),
+            "blob" => row
+                .try_get::<Option<Vec<u8>>, _>(&**name)
+                .unwrap()
+                .map(|bytes| format!("{:?}", timeless(row, name, bytes))),
             _ => row.try_get::<Option<String>, _>(&**name).unwrap(),
         };
         format!("{name}={}", value.as_deref().unwrap_or("NULL"))
     };
     columns.iter().map(value).collect::<Vec<_>>().join(" ")
+}
+
+/// The bytes in a column. The record of a product's change without the time at which it was written.
+fn timeless(row: &AnyRow, column: &str, bytes: Vec<u8>) -> Vec<u8> {
+    if column != "record" || row.try_get::<&str, _>("topic").unwrap() != topic::CATALOGUE {
+        return bytes;
+    }
+    ProductChanged { at_ms: 0, ..ProductChanged::decode(&bytes).unwrap() }.to_bytes()
 }

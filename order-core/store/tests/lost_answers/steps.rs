@@ -54,7 +54,6 @@ pub(crate) const STEPS: &[(Write, Way)] = &[
     (Write::SayEntry, Way::First),
     (Write::PauseSale, Way::First),
     (Write::DecideOpening, Way::First),
-    (Write::DrawTerm, Way::First),
     (Write::TakeIn, Way::First),
     (Write::TakeIn, Way::Second),
     (Write::TakeIn, Way::Mark),
@@ -71,6 +70,7 @@ pub(crate) const STEPS: &[(Write, Way)] = &[
     (Write::RetryParked, Way::First),
     (Write::RepeatCommands, Way::First),
     (Write::OutboxSent, Way::First),
+    (Write::DrawTerm, Way::First),
     (Write::ProbeWrites, Way::First),
 ];
 

@@ -137,15 +137,15 @@ impl Story {
             | Write::RestockSale
             | Write::SayEntry
             | Write::DecideOpening => self.sale(write, way).await,
-            Write::DrawTerm
-            | Write::TakeIn
+            Write::TakeIn
             | Write::Park
             | Write::RetryParked
             | Write::NoteFailedTry
             | Write::RetrySoon
             | Write::DropParked
             | Write::RepeatCommands
-            | Write::OutboxSent => self.journal(write, way).await,
+            | Write::OutboxSent
+            | Write::DrawTerm => self.journal(write, way).await,
             Write::ProbeWrites => {
                 tokio::time::sleep(QUIET).await;
                 format!("{:?}", self.store.check_writable(NOW_MS + 7).await)
@@ -436,15 +436,12 @@ impl Story {
                 let failed = Entry { event, ..Self::started(&entries).entry };
                 debug(store.take_in(&[Line { offset: 6, entry: failed }], now_ms).await)
             }
-            (Write::DrawTerm, _) => {
-                let above = Term(5);
-                debug(store.next_term(above).await.map(|term| term > above))
-            }
             // Of a sale that is parked.
             (Write::TakeIn, _) => {
                 store.take_in(&waiting[1..], now_ms).await.unwrap();
                 String::new()
             }
+            (Write::DrawTerm, _) => debug(store.next_term(Term(7)).await),
             (Write::Park, _) => debug(store.park(parked, "refused", &waiting[..1], (now_ms, now_ms + 5)).await),
             (Write::NoteFailedTry, _) => debug(store.note_failed_try(parked, "again", now_ms + 9).await),
             (Write::RetrySoon, _) => debug(store.retry_soon(parked, now_ms).await),

@@ -99,6 +99,8 @@ pub struct Config {
     pub images: ImagesConfig,
     /// Section `search`; `None` keeps the index in the data directory.
     pub search: Option<SearchConfig>,
+    /// Synonyms of the words of searches; `None` for those that the program has. Key `search.synonyms_file`.
+    pub synonyms_file: Option<PathBuf>,
     /// Section `limits`.
     pub limits: LimitsConfig,
     /// Section `web`.
@@ -299,6 +301,7 @@ impl Check {
                 ),
             },
             images: self.images(raw.images),
+            synonyms_file: raw.search.synonyms_file.clone().map(PathBuf::from),
             search: self.search(raw.search),
             limits: self.limits(&raw.limits),
             web: self.web(raw.web),

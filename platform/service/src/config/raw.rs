@@ -50,6 +50,7 @@ pub(super) struct Search {
     pub url: Option<String>,
     pub index: String,
     pub ca_file: Option<String>,
+    pub synonyms_file: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -187,7 +188,7 @@ impl Default for Raw {
             database: Database { url: None, read_connections: 4, acquire_timeout_ms: 5_000 },
             redis: Redis { url: None, reply_timeout_ms: 1_000 },
             ledger: Ledger { unconfirmed_max: 200_000, unconfirmed_max_ms: 60_000 },
-            search: Search { url: None, index: "mall-products".to_owned(), ca_file: None },
+            search: Search { url: None, index: "mall-products".to_owned(), ca_file: None, synonyms_file: None },
             kafka: Kafka { brokers: None, topic_prefix: String::new(), replication: 0 },
             images: Images {
                 oss_endpoint: None,
