@@ -11,11 +11,11 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
+    catalogue::search::stock_moved,
     db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in, quantity},
-    moves,
-    parked::parked_among,
-    search::stock_moved,
-    terms::{promises_of, terms_of, write_promises, write_terms},
+    orders::moves,
+    sales::parked::parked_among,
+    sales::terms::{promises_of, terms_of, write_promises, write_terms},
     tx::{Ending, Found},
 };
 use domain::{

@@ -11,10 +11,10 @@ use sqlx::{QueryBuilder, Row};
 use crate::{
     StoreError,
     db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, push_in},
-    moves::{Moved, Step, find_step, standing, step},
-    parked::all_parked,
-    take_in::{RESTOCK, find_written, hold_row, hold_state, hold_word, ledger_row},
-    terms::all_terms,
+    orders::moves::{Moved, Step, find_step, standing, step},
+    sales::parked::all_parked,
+    sales::take_in::{RESTOCK, find_written, hold_row, hold_state, hold_word, ledger_row},
+    sales::terms::all_terms,
     tx::{Ending, Repeat, Write, look_up},
 };
 use domain::{
