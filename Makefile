@@ -4,7 +4,7 @@ SEED ?= 1
 GATEWAYS ?= 1
 ARGS ?=
 
-.PHONY: help run run-full sale services-up services-down measure cost search-long test sim deny fmt clean
+.PHONY: help run run-full sale services-up services-down measure cost search-long test sim restarts compose-check deny fmt clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -39,6 +39,13 @@ test: ## format, lints, every test, Schemathesis
 
 sim: ## replay one seed of the simulation: make sim SEED=n
 	cargo run --locked -p sim -- $(SEED)
+
+restarts: ## restart every process of a mall on real servers 50 times during a sale; what was promised must not be lost
+	bash deploy/services/services.sh install
+	RESTARTS=50 cargo test --locked --package standalone --test mall --features kafka full::restarts -- --nocapture
+
+compose-check: ## check every file that deploys the mall: Compose, Dockerfile, manifests, alerts, dashboard, units
+	bash deploy/check.sh
 
 deny: ## check licences, sources, bans and advisories of all dependencies; builds cargo-deny first (minutes)
 	cargo install --locked --quiet --root target/tools cargo-deny

@@ -35,22 +35,13 @@ trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Whether http://$1/readyz answers 200.
-ready() {
-    local status
-    status=$( (exec 3<>"/dev/tcp/${1/://}" &&
-        printf 'GET /readyz HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$1" >&3 &&
-        timeout 2 head -n 1 <&3) 2>/dev/null) || return 1
-    [[ $status == *" 200 "* ]]
-}
-
-# Starts a service that is told by the variable $2 to listen at $3, with the arguments after it, and waits until
-# it is ready.
+# Starts a service that the variable $2 makes listen at $3, with its metrics on port $4 and the arguments after it, and
+# waits until it is ready.
 begin() {
     local role=$1 tries=$((START_MAX_S * 10))
-    env "$2=$3" "$mall" "$role" "${@:4}" &
+    env "$2=$3" "MALL_METRICS__LISTEN=127.0.0.1:$4" "$mall" "$role" "${@:5}" &
     pids+=($!)
-    until ready "$3"; do
+    until bash deploy/ready.sh "$3" 2>/dev/null; do
         tries=$((tries - 1))
         if [ $tries = 0 ] || ! kill -0 "${pids[-1]}" 2>/dev/null; then
             echo "run-full: $role is not ready at $3" >&2
@@ -60,15 +51,16 @@ begin() {
     done
 }
 
-begin order-core MALL_ORDER_CORE__LISTEN "${MALL_ORDER_CORE__LISTEN:-127.0.0.1:8081}"
-begin admin MALL_ADMIN__LISTEN "${MALL_ADMIN__LISTEN:-127.0.0.1:8082}"
+begin order-core MALL_ORDER_CORE__LISTEN "${MALL_ORDER_CORE__LISTEN:-127.0.0.1:8081}" 9465
+begin admin MALL_ADMIN__LISTEN "${MALL_ADMIN__LISTEN:-127.0.0.1:8082}" 9466
 first=${MALL_GATEWAY__LISTEN:-127.0.0.1:8080}
 gateways=
 for ((at = 1; at <= GATEWAYS; at++)); do
     # 8081 and 8082 are the others'.
     next=${first%:*}:$((${first##*:} + (at > 1 ? 1 + at : 0)))
     runtime=${RUNTIMES[$(((at - 1) % ${#RUNTIMES[@]}))]}
-    begin gateway MALL_GATEWAY__LISTEN "$next" --runtime "$runtime"
+    # As with the ports above: 9465 and 9466 are the others'.
+    begin gateway MALL_GATEWAY__LISTEN "$next" $((9464 + (at > 1 ? 1 + at : 0))) --runtime "$runtime"
     echo "started: $runtime $next ${pids[-1]}"
     gateways+=" $next"
 done

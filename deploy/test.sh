@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change lands: format, lints, every test, Schemathesis and a browser on the mall that they built, the
-# instructions of a request, half a minute of fuzzing. Ends with one line that adds up what the runners said; to
+# files that deploy it, the instructions of a request, half a minute of fuzzing. Ends with one line that adds up what the runners said; to
 # Schemathesis an operation is one test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,6 +17,7 @@ status=0
 cargo test "${everything[@]}" --no-fail-fast 2>&1 | tee -a "$out" || status=$?
 bash tests/schemathesis/run.sh 2>&1 | tee -a "$out" || status=1
 bash tests/browser/run.sh 2>&1 | tee -a "$out" || status=1
+bash deploy/check.sh 2>&1 | tee -a "$out" || status=1
 bash bench/instructions.sh 2>&1 | tee -a "$out" || status=1
 bash deploy/fuzz.sh 2>&1 | tee -a "$out" || status=1
 
@@ -29,6 +30,6 @@ if [ "$skips" -gt 0 ]; then
     fi
 fi
 awk '/^test result:/ { passed += $4; failed += $6 }
-    /^(schemathesis|browser|instructions|fuzz): [0-9]+ passed/ { passed += $2; failed += $4 }
+    /^(schemathesis|browser|deploy|instructions|fuzz): [0-9]+ passed/ { passed += $2; failed += $4 }
     END { printf "all: %d passed, %d failed\n", passed, failed }' "$out"
 exit "$status"

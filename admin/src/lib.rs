@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod audit;
+mod auditor;
 mod open_once;
 pub mod opening;
 mod service;

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{Api, LIMITED, Role, router},
     audit::{Book, Follower},
+    auditor::Auditor,
     open_once::OpenOnce,
     warmer::Warmer,
 };
@@ -105,6 +106,10 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     running.spawn(async move { while go_on("follower", follower.step(), &pace, &token).await {} });
     let (pace, token) = (clock.clone(), stopped.clone());
     running.spawn(async move { while go_on("warmer", warmer.step(), &pace, &token).await {} });
+
+    let mut auditor = Auditor::new(store.clone(), ledgers.clone(), book.clone(), clock.clone(), &parts.metrics);
+    let (pace, token) = (clock.clone(), stopped.clone());
+    running.spawn(async move { while go_on("auditor", auditor.step(), &pace, &token).await {} });
 
     let signing = (parts.passwords.clone(), WrongTries::new(parts.windows.clone(), &parts.limits, "admins"));
     let shown = (store.clone(), ledgers, book, parts.images.clone());

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Redis, MariaDB, nginx, Kafka and Elasticsearch: the real ones, private, on loopback.
 #
-#   services.sh install           what is missing, from Debian and Maven Central
+#   services.sh install           what is missing, from Debian and Maven Central; also Prometheus, which only tests run
 #   services.sh up | down         starts what is not running; stops what `up` started
 #   services.sh status            what listens where
 #   services.sh start NAME DIR PORT     one of them, with its data in DIR, in the foreground
@@ -64,6 +64,7 @@ install() {
         # shellcheck disable=SC2206 # several packages
         has "${program[$name]}" || missing+=(${package[$name]})
     done
+    has prometheus && has promtool || missing+=(prometheus)
     [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
     for name in kafka elasticsearch; do
         fetch_jars "$name" || skipped "$name" "its jars can't be had"
@@ -71,6 +72,7 @@ install() {
     for name in "${names[@]}"; do
         has "${program[$name]}" || skipped "$name" "there is no ${program[$name]}"
     done
+    has promtool || skipped prometheus "there is no promtool"
 }
 
 # --- start -----------------------------------------------------------------------------------------

@@ -104,11 +104,14 @@ impl Counted {
                 *position = Position { term: entry.term, is_open: true, seq: entry.seq };
             }
             let counts = matches!(placed, Placed::Next | Placed::Gap | Placed::Known);
-            match entry.event {
-                Event::Held(reservation) if counts => orders.push(reservation.order),
-                // It is not kept, and that is on the journal for good as well.
-                Event::PromiseFailed { reservation, .. } => orders.push(reservation.order),
-                _ => {}
+            if let Event::Held(reservation) = entry.event
+                && counts
+            {
+                orders.push(reservation.order);
+            }
+            // It is not kept, and that is on the journal for good as well.
+            if let Event::PromiseFailed { reservation, .. } = entry.event {
+                orders.push(reservation.order);
             }
         }
         orders

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use foundation::metrics::Registry;
+use foundation::{Clock, SystemClock, metrics::Registry};
 use gateway_core::{Answer, Stats};
 use ledger::redis::RecentHolds;
 
@@ -24,10 +24,16 @@ impl Figures {
 
 /// Adds what the cores have confirmed and not read on the log.
 pub(crate) fn register_unconfirmed(metrics: &Registry, recents: &[Arc<RecentHolds>]) {
-    let recents = recents.to_vec();
+    let cores = recents.to_vec();
     let help = "Orders that this gateway has confirmed and not read on the log yet.";
     metrics.read_gauge("mall_gateway_unconfirmed_orders", help, move || {
-        recents.iter().map(|recent| recent.unconfirmed() as f64).sum()
+        cores.iter().map(|recent| recent.unconfirmed() as f64).sum()
+    });
+    let cores = recents.to_vec();
+    let help = "The age of the oldest of these orders; 0 if there is none.";
+    metrics.read_gauge("mall_gateway_unconfirmed_seconds", help, move || {
+        let now_ms = SystemClock.now_ms();
+        cores.iter().map(|recent| recent.oldest_ms(now_ms)).max().unwrap_or(0) as f64 / 1e3
     });
 }
 

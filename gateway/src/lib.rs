@@ -83,7 +83,13 @@ pub struct Gateway {
     /// The address on which it listens.
     pub address: SocketAddr,
     threads: Vec<JoinHandle<io::Result<()>>>,
-    relay: Option<JoinHandle<()>>,
+    relay: Option<Relaying>,
+}
+
+/// The thread of the relay. It works on until the core threads have ended, so that what they accepted reaches the log.
+struct Relaying {
+    thread: JoinHandle<()>,
+    stop: CancellationToken,
 }
 
 impl Gateway {
@@ -152,7 +158,9 @@ impl Gateway {
             (Ledgers::Redis(settings), Some(readiness)) => {
                 let (url, log, metrics) = (settings.url.expose().to_owned(), log.clone(), deps.metrics.clone());
                 let parts = relay::Parts { url, log, activities: known, recent: recents, readiness, metrics };
-                Some(relay::start(parts, stop.clone())?)
+                let relay_stop = CancellationToken::new();
+                let thread = relay::start(parts, relay_stop.clone(), stop.clone())?;
+                Some(Relaying { thread, stop: relay_stop })
             }
             (Ledgers::Redis(_), None) | (Ledgers::Shared(_), _) => None,
         };
@@ -176,13 +184,16 @@ impl Gateway {
     /// # Errors
     /// If a thread failed or panicked.
     pub fn join(self) -> Result<()> {
+        let mut ended = Ok(());
         for thread in self.threads {
-            thread.join().map_err(|_| anyhow::anyhow!("a gateway thread panicked"))??;
+            let thread = thread.join().map_err(|_| anyhow::anyhow!("a gateway thread panicked"));
+            ended = ended.and(thread.and_then(|ended| Ok(ended?)));
         }
-        if let Some(relay) = self.relay {
-            relay.join().map_err(|_| anyhow::anyhow!("the relay panicked"))?;
+        if let Some(Relaying { thread, stop }) = self.relay {
+            stop.cancel();
+            ended = ended.and(thread.join().map_err(|_| anyhow::anyhow!("the relay panicked")));
         }
-        Ok(())
+        ended
     }
 }
 

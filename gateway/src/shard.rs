@@ -10,8 +10,11 @@ use std::{
     time::Instant,
 };
 
-use foundation::{Clock, SystemClock, metrics::Registry};
-use gateway_core::{Batch, ConnId, ConnectionRefused, Control, Core, Next, Now, Unavailable};
+use foundation::{
+    Clock, SystemClock,
+    metrics::{Histogram, Registry, STAGE_HELP, stage},
+};
+use gateway_core::{Batch, BatchId, ConnId, ConnectionRefused, Control, Core, Next, Now, Unavailable};
 
 use ledger::redis::RecentHolds;
 
@@ -37,6 +40,9 @@ pub(crate) struct Shard {
     figures: Arc<Figures>,
     metrics: Registry,
     started: Instant,
+    /// When each batch without a reply was sent; an activity has one at a time.
+    in_flight: RefCell<Vec<(BatchId, Instant)>>,
+    batch_time: Histogram,
 }
 
 /// How one core reaches the ledgers.
@@ -68,7 +74,21 @@ impl Shard {
         };
         let (core, parked) = (RefCell::new(core), RefCell::default());
         let (sendable, flusher) = (Cell::new(false), Cell::new(None));
-        Rc::new(Self { core, parked, sendable, flusher, ledgers, mailbox, captchas, figures, metrics, started })
+        let (in_flight, batch_time) = (RefCell::default(), metrics.histogram(&stage("batch"), STAGE_HELP));
+        Rc::new(Self {
+            core,
+            parked,
+            sendable,
+            flusher,
+            ledgers,
+            mailbox,
+            captchas,
+            figures,
+            metrics,
+            started,
+            in_flight,
+            batch_time,
+        })
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -114,6 +134,12 @@ impl Shard {
 
     pub(crate) fn handle_reply(&self, reply: LedgerReply) {
         let (batch, reply) = reply;
+        let mut in_flight = self.in_flight.borrow_mut();
+        if let Some(at) = in_flight.iter().position(|(id, _)| *id == batch) {
+            let (_, sent) = in_flight.swap_remove(at);
+            self.batch_time.observe(sent.elapsed());
+        }
+        drop(in_flight);
         self.core.borrow_mut().handle_reply(batch, reply, self.now());
         self.moved();
     }
@@ -232,6 +258,7 @@ impl Shard {
     }
 
     fn send(&self, batch: Batch) {
+        self.in_flight.borrow_mut().push((batch.id, Instant::now()));
         match &self.ledgers {
             LedgerLink::Redis(link) => {
                 link.send(batch);

@@ -3,6 +3,7 @@
 
 pub mod api;
 mod carts;
+mod journal_lag;
 mod pages;
 pub mod payments;
 pub mod search;

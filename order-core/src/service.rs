@@ -26,6 +26,7 @@ use workers::{Journal, Keeper, PayBack as _, Refunder, Relay, Timeouts, Worker};
 use crate::{
     Carts, Changes, MockPlatform, Providers, Search, SearchSync, ShopPages,
     api::{Api, Browsers, LIMITED, router},
+    journal_lag::{JournalFigures, JournalLag},
     pages,
     payments::mock::{self, MockNotices},
 };
@@ -99,7 +100,10 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     let stopped = stop.child_token();
     let mut running = JoinSet::new();
     let journal = Journal::join(log.clone(), store.clone(), clock.clone()).await.context("journal")?;
+    let figures = JournalFigures::new(&parts.metrics);
+    let measured = figures.clone();
     let journal = journal.reporting(report_parked(parts.readiness.clone(), &parts.metrics));
+    let journal = journal.measuring(move |taken| measured.take(taken));
     let timeouts = Timeouts::join(log.clone(), store.clone(), clock.clone()).await.context("timeouts")?;
     let keeper = Keeper::join(log.clone(), store.clone(), ledgers.clone(), clock.clone()).await.context("keeper")?;
     let (changes, shelf) = Changes::follow(log, store.clone()).await.context("shelf")?;
@@ -110,14 +114,15 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     let search = SearchSync::follow(log.clone(), store.clone(), search, clock.clone(), warnings);
     let search = search.await.context("search")?;
     let (lag, now) = (parts.search.clone(), clock.clone());
-    let help = "How long the oldest change of the catalogue waits to be found by search, in milliseconds.";
-    parts.metrics.read_gauge("mall_search_lag_ms", help, move || lag.lag_ms(now.now_ms()) as f64);
+    let help = "How long the oldest change of the catalogue waits to be found by search.";
+    parts.metrics.read_gauge("mall_search_lag_seconds", help, move || lag.lag_ms(now.now_ms()) as f64 / 1e3);
     parts.search.show_delays(&parts.metrics);
     let relay = Relay::new(log.clone(), store.clone(), clock.clone());
     spawn(&mut running, journal, clock, &stopped);
     spawn(&mut running, timeouts, clock, &stopped);
     spawn(&mut running, keeper, clock, &stopped);
     spawn(&mut running, relay, clock, &stopped);
+    spawn(&mut running, JournalLag::new(log.clone(), clock.clone(), figures), clock, &stopped);
     spawn(&mut running, search, clock, &stopped);
     spawn(&mut running, changes, clock, &stopped);
     spawn(&mut running, Refunder::new(store.clone(), parts.providers.clone(), clock.clone()), clock, &stopped);

@@ -1,5 +1,7 @@
 //! The mall in processes of its own on Redis, Kafka and MariaDB, each of them killed in mid-sale.
 
+mod restarts;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -17,7 +19,7 @@ use services::{Elasticsearch, Kafka, MariaDb, Redis};
 use tempfile::TempDir;
 
 use crate::{
-    assert_sound,
+    assert_sound, operations,
     process::{Process, Shop, agent, call, command, get, token, until},
     search::{self, Changers},
     steer, walk,
@@ -180,6 +182,11 @@ impl Crowd {
     }
 }
 
+/// Whether the gateway at `place` has the sale and it is on.
+fn sells(place: &str, activity: &str) -> bool {
+    get(&format!("{place}/api/v1/seckill/activities/{activity}"), None).1["state"] == "open"
+}
+
 /// Whether the answer decides.
 fn ask(shop: &Shop, agent: &ureq::Agent, activity: &str, user: i64, told: &Told) -> bool {
     match shop.buy(agent, activity, user, &format!("k{user}")) {
@@ -208,11 +215,7 @@ fn survives(gateways: usize, mut break_it: impl FnMut(&mut Full, &Told, usize)) 
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(mut full) = Full::start(gateways) else { return };
     let activity = full.shop.sale(STOCK);
-    until("every gateway sells", || {
-        let open =
-            |place: &str| get(&format!("{place}/api/v1/seckill/activities/{activity}"), None).1["state"] == "open";
-        full.gateways.iter().all(|(_, place)| open(place))
-    });
+    until("every gateway sells", || full.gateways.iter().all(|(_, place)| sells(place, &activity)));
     let crowd = Crowd::start(&full, &activity);
     for round in 0..KILLS {
         let before = crowd.told.accepted();
@@ -249,6 +252,9 @@ fn a_shopper_walks_through_the_mall() {
     walk::walk(&full.shop);
     steer::steer(&full.shop);
     steer::end_now(&full.shop);
+    for place in [&full.shop.gateway, &full.shop.order_core, &full.shop.admin] {
+        operations::assert_clean(place);
+    }
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! The mall as its users have it: the real process, over HTTP, through kill -9.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
+mod backup;
+mod deployed;
 mod faults;
 mod front;
 #[cfg(feature = "kafka")]
 mod full;
+mod operations;
 mod process;
 mod redis;
 mod search;

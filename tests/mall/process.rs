@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     sync::Mutex,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -47,6 +47,7 @@ pub(crate) fn command(data: &Path, settings: &[(&str, &str)]) -> Command {
     for service in ["GATEWAY", "ORDER_CORE", "ADMIN"] {
         command.env(format!("MALL_{service}__LISTEN"), "127.0.0.1:0");
     }
+    command.env("MALL_METRICS__LISTEN", "off");
     command.env("MALL_LOG__LEVEL", "warn").env("MALL_GATEWAY__USER_RATE_PER_S", "0");
     for limit in ["SIGN_IN", "WRITE", "READ"] {
         command.env(format!("MALL_LIMITS__{limit}_MAX"), "0");
@@ -88,6 +89,15 @@ impl Mall {
     pub(crate) fn stop(self) -> ExitStatus {
         self.process.stop()
     }
+
+    /// Waits for it to end by itself.
+    pub(crate) fn ended(self) -> ExitStatus {
+        self.process.ended()
+    }
+
+    pub(crate) const fn process(&self) -> &Process {
+        &self.process
+    }
 }
 
 impl std::ops::Deref for Mall {
@@ -117,6 +127,27 @@ impl Process {
         (Self(Mutex::new(child)), places)
     }
 
+    /// Starts it without waiting for anything.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        Self(Mutex::new(command.spawn().unwrap()))
+    }
+
+    /// Sends a signal, such as `TERM`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.0.lock().unwrap().id();
+        assert!(Command::new("kill").args([format!("-{signal}"), id.to_string()]).status().unwrap().success());
+    }
+
+    /// Waits for it to end by itself.
+    pub(crate) fn ended(&self) -> ExitStatus {
+        self.0.lock().unwrap().wait().unwrap()
+    }
+
+    /// What it writes to standard error, where that is piped.
+    pub(crate) fn take_stderr(&self) -> ChildStderr {
+        self.0.lock().unwrap().stderr.take().unwrap()
+    }
+
     /// kill -9, while others still ask.
     pub(crate) fn kill_now(&self) {
         let mut child = self.0.lock().unwrap();
@@ -126,10 +157,8 @@ impl Process {
 
     /// SIGTERM, and what the process makes of it.
     pub(crate) fn stop(self) -> ExitStatus {
-        let mut child = self.0.lock().unwrap();
-        let kill = Command::new("kill").arg(child.id().to_string()).status().unwrap();
-        assert!(kill.success());
-        child.wait().unwrap()
+        self.signal("TERM");
+        self.ended()
     }
 }
 

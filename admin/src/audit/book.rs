@@ -99,6 +99,11 @@ impl Book {
         self.tracks().get(&activity).map_or(0, |track| track.position.seq)
     }
 
+    /// Every sale, and its last entry that was read.
+    pub fn heads(&self) -> Vec<(ActivityId, u64)> {
+        self.tracks().iter().map(|(activity, track)| (*activity, track.position.seq)).collect()
+    }
+
     /// Adds an entry; one that is there already, or does not count, changes nothing.
     pub fn add(&self, entry: &Entry) {
         let mut tracks = self.tracks();

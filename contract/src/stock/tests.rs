@@ -282,9 +282,9 @@ proptest! {
 
 #[test]
 fn a_promise_is_kept_whatever_the_time_is_unless_its_units_or_its_key_are_gone() {
-    let promised = |id, user, key, quantity| match asks(id, user, key, quantity) {
-        Command::Reserve(reservation) => reservation,
-        other => panic!("{other:?}"),
+    let promised = |id, user, key, quantity| {
+        let Command::Reserve(reservation) = asks(id, user, key, quantity) else { unreachable!("it is a reservation") };
+        reservation
     };
     let mut ledger = ledger(3, 2);
     let mut journal = Vec::new();

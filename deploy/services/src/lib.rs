@@ -12,6 +12,7 @@ mod kafka;
 mod mariadb;
 mod nginx;
 mod process;
+mod prometheus;
 mod redis;
 
 pub use disk::SmallDisk;
@@ -20,6 +21,7 @@ pub use forwarder::Forwarder;
 pub use kafka::Kafka;
 pub use mariadb::MariaDb;
 pub use nginx::{Nginx, Upstreams};
+pub use prometheus::{Prometheus, lint_metrics};
 pub use redis::Redis;
 
 /// Says that a test can't run here, and why, in the words that `make test` counts.

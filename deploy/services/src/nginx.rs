@@ -120,6 +120,11 @@ impl Nginx {
         std::fs::read_to_string(self.dir.path().join(CERTIFICATE)).ok()
     }
 
+    /// What it has written to its log of errors.
+    pub fn errors(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("logs/error.log")).unwrap_or_default()
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
@@ -157,7 +162,8 @@ fn write_front(dir: &Path, port: u16, upstreams: &Upstreams<'_>, limits: &str) -
     }
     std::fs::copy(from.join("conf.d").join(limits), to.join("limits.conf"))?;
     std::fs::write(to.join("listen.conf"), format!("listen 127.0.0.1:{port};\n"))?;
-    let gateways: String = upstreams.gateways.iter().map(|at| format!("server {at} fail_timeout=1s;")).collect();
+    let gateways: String =
+        upstreams.gateways.iter().map(|at| format!("server {at} max_fails=2 fail_timeout=1s;")).collect();
     let text = format!(
         "upstream gateways {{ {gateways} keepalive 8; }}\nupstream order_core {{ server {}; keepalive 8; }}\n\
          upstream admin {{ server {}; }}\n",

@@ -42,6 +42,12 @@ pub(crate) enum Command {
     Admin,
     /// Bring the database's schema up to date and exit
     Migrate,
+    /// Copy the data directory of an embedded mall, which may run meanwhile
+    Backup {
+        /// Where to; it must not exist
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Check the settings and exit: 0 if they are valid, 1 with every fault if not
     CheckConfig,
     /// Set an admin's password, read from standard input
@@ -102,6 +108,7 @@ impl Command {
             Self::Admin => Some(Role::Admin),
             Self::Run
             | Self::Migrate
+            | Self::Backup { .. }
             | Self::CheckConfig
             | Self::AdminPassword { .. }
             | Self::Search { .. }

@@ -10,7 +10,7 @@ use foundation::{
     config::{KafkaConfig, MockConfig, SearchConfig},
     data_dir::Secrets,
     ids,
-    metrics::Registry,
+    metrics::{Histogram, Registry, STAGE_HELP, stage},
     web::Origins,
 };
 use gateway::Ledgers;
@@ -146,14 +146,15 @@ impl Ground {
 
     /// The log, with its topics.
     pub(crate) async fn log(&self) -> Result<AnyLog> {
+        let append_time = self.metrics.histogram(&stage("log_append"), STAGE_HELP);
         let log = match &self.config.kafka {
-            Some(kafka) => connect(kafka).await?,
+            Some(kafka) => connect(kafka, append_time).await?,
             None => {
                 let log = LocalLog::open(&self.data.path().join("log.db"))?;
                 let syncs = log.clone();
                 let help = "Syncs of the log that made records durable.";
                 self.metrics.read_counter("mall_log_syncs_total", help, move || syncs.syncs() as f64);
-                AnyLog::Local(log)
+                AnyLog::local(log, append_time)
             }
         };
         log.create_topics(topic::fixed().to_vec()).await.context("the log's topics")?;
@@ -255,14 +256,14 @@ fn elastic(_config: &SearchConfig, _analyzer: Analyzer) -> Result<Search> {
 }
 
 #[cfg(feature = "kafka")]
-async fn connect(kafka: &KafkaConfig) -> Result<AnyLog> {
+async fn connect(kafka: &KafkaConfig, append_time: Histogram) -> Result<AnyLog> {
     let KafkaConfig { brokers, topic_prefix, replication } = kafka.clone();
     let settings = commit_log::KafkaSettings { brokers, prefix: topic_prefix, replication };
-    Ok(AnyLog::Kafka(commit_log::KafkaLog::connect(settings).await.context("kafka.brokers")?))
+    Ok(AnyLog::kafka(commit_log::KafkaLog::connect(settings).await.context("kafka.brokers")?, append_time))
 }
 
 #[cfg(not(feature = "kafka"))]
 #[expect(clippy::unused_async, reason = "as the other one")]
-async fn connect(kafka: &KafkaConfig) -> Result<AnyLog> {
+async fn connect(kafka: &KafkaConfig, _append_time: Histogram) -> Result<AnyLog> {
     anyhow::bail!("kafka.brokers: this build can't reach {}; build it with --features kafka", kafka.brokers)
 }

@@ -1,10 +1,13 @@
 //! `mall`: the whole mall in one process, with nothing else installed; or one service of it.
 #![forbid(unsafe_code)]
 
+mod backup;
 mod banner;
 mod cli;
 mod example;
 mod ground;
+mod metrics;
+mod reload;
 mod roles;
 mod search;
 mod tasks;
@@ -45,9 +48,10 @@ fn start(cli: &Cli) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let settings = cli.settings.clone();
-    let config = config::read(config::Args { config: settings.config, runtime: settings.runtime })?;
+    let args = config::Args { config: settings.config, runtime: settings.runtime };
+    let config = config::read(args.clone())?;
     match command {
-        Command::Run | Command::Gateway | Command::OrderCore | Command::Admin => serve(command.role(), config)?,
+        Command::Run | Command::Gateway | Command::OrderCore | Command::Admin => serve(command.role(), args, config)?,
         Command::Migrate => runtime()?.block_on(tasks::migrate(&config))?,
         Command::AdminPassword { username } => runtime()?.block_on(tasks::admin_password(&config, &username))?,
         Command::CheckConfig => {
@@ -59,6 +63,10 @@ fn start(cli: &Cli) -> Result<ExitCode> {
             let is_same = search::run(config, command)?;
             return Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::Backup { directory } => {
+            backup::back_up(&config, &directory)?;
+            tasks::say(&format!("{} is copied to {}", config.data_dir.display(), directory.display()))?;
+        }
         Command::ShopAssets { directory } => tasks::shop_assets(&config, &directory)?,
         Command::Completions { .. } => {}
     }
@@ -69,15 +77,19 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("mall").build()?)
 }
 
-fn serve(role: Option<Role>, config: Config) -> Result<()> {
+fn serve(role: Option<Role>, args: config::Args, config: Config) -> Result<()> {
     // Services of their own share a directory on one host: nothing of theirs lasts there but secrets and leases.
     let data = if role.is_some() { DataDir::share(&config.data_dir)? } else { DataDir::open(&config.data_dir)? };
     let secrets = data.secrets(&config)?;
-    let _logs = logs::init(&config.log)?;
+    let logs = logs::init(&config.log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let runtime = runtime()?;
+    {
+        let _entered = runtime.enter();
+        reload::on_signal(args, config.clone(), logs.level().clone())?;
+    }
     let ground = Ground { config, data, secrets, metrics: Registry::default() };
     match role {
         Some(role) => runtime.block_on(roles::run(role, ground)),
@@ -93,7 +105,9 @@ async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener> {
 async fn run(mut ground: Ground) -> Result<()> {
     let kafka_alone = ground.config.kafka.is_some() && ground.config.redis.is_none();
     anyhow::ensure!(!kafka_alone, "kafka.brokers: it needs redis.url; a ledger in this process keeps its log here");
-    let stop = shutdown::on_signal()?;
+    let readiness = Readiness::default();
+    let stop = shutdown::on_signal(ground.config.shutdown.drain, &readiness)?;
+    metrics::serve(&ground, None);
     let order_core_listener = bind(ground.config.order_core.listen, "order_core.listen").await?;
     let admin_listener = bind(ground.config.admin.listen, "admin.listen").await?;
 
@@ -104,7 +118,6 @@ async fn run(mut ground: Ground) -> Result<()> {
     let mut services = JoinSet::new();
     let services_stop = CancellationToken::new();
     let (order_core_address, admin_address) = (order_core_listener.local_addr()?, admin_listener.local_addr()?);
-    let readiness = Readiness::default();
     let shared = (&store, &log, &ledger);
     writable::watch_database(&mut services, &ground, &store, &readiness, &services_stop);
     writable::watch_log(&mut services, &ground, &log, &readiness, &services_stop);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
 use commit_log::AnyLog;
+use contract::ActivityId;
 use foundation::{Readiness, SystemClock, shutdown};
 use gateway::Gateway;
 use ledger::AnyLedger;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     banner, bind,
     ground::{Ground, Ledger},
-    writable,
+    metrics, writable,
 };
 
 /// Which service this process is.
@@ -48,44 +49,62 @@ pub(crate) async fn run(role: Role, ground: Ground) -> Result<()> {
     if auth.shopper_secret.is_none() {
         tracing::warn!("auth.shopper_secret is made here and kept in the data directory; {warn}");
     }
-    let stop = shutdown::on_signal()?;
+    let readiness = Readiness::default();
+    let stop = shutdown::on_signal(ground.config.shutdown.drain, &readiness)?;
+    metrics::serve(&ground, Some(role));
+    let started = tokio::select! {
+        started = start(role, &ground, &readiness, &stop) => started?,
+        // Nothing was accepted yet. A server that is waited for must not keep the process from ending.
+        () = stop.cancelled() => {
+            tracing::info!("stopped before it was ready");
+            return Ok(());
+        }
+    };
+    let ended = match started {
+        Started::Gateway(gateway) => {
+            stop.cancelled().await;
+            tokio::task::spawn_blocking(|| gateway.join()).await?
+        }
+        Started::Services(services, store) => end(services, &stop, store).await,
+    };
+    tracing::info!("stopped");
+    ended
+}
+
+/// What runs once a service is started.
+enum Started {
+    Gateway(Gateway),
+    Services(JoinSet<Result<()>>, Store),
+}
+
+async fn start(role: Role, ground: &Ground, readiness: &Readiness, stop: &CancellationToken) -> Result<Started> {
     let log = ground.log().await?;
     let Some(ledger) = ground.redis()? else { anyhow::bail!("redis.url: it is needed") };
-    match role {
-        Role::Gateway => {
-            let shop_url = ground.public_url(ground.config.order_core.listen);
-            let gateway = start_gateway(&ground, &log, &ledger, &Readiness::default(), shop_url, stop.clone()).await?;
-            say(role, gateway.address);
-            stop.cancelled().await;
-            tokio::task::spawn_blocking(|| gateway.join()).await??;
-            Ok(())
-        }
-        Role::OrderCore => {
-            let listener = bind(ground.config.order_core.listen, "order_core.listen").await?;
-            let address = listener.local_addr()?;
-            let store = ground.store().await?;
-            let mut services = JoinSet::new();
-            let readiness = Readiness::default();
-            writable::watch_database(&mut services, &ground, &store, &readiness, &stop);
-            writable::watch_redis(&mut services, &ground, &ledger, &readiness, &stop);
-            spawn_order_core(&mut services, &ground, (&store, &log, &ledger), listener, &readiness, &stop)?;
-            say(role, address);
-            end(services, &stop, store).await
-        }
-        Role::Admin => {
-            let listener = bind(ground.config.admin.listen, "admin.listen").await?;
-            let address = listener.local_addr()?;
-            let store = ground.store().await?;
-            let mut services = JoinSet::new();
-            let readiness = Readiness::default();
-            writable::watch_database(&mut services, &ground, &store, &readiness, &stop);
-            writable::watch_redis(&mut services, &ground, &ledger, &readiness, &stop);
-            let places = (listener, ground.config.order_core.listen);
-            spawn_admin(&mut services, &ground, (&store, &log, &ledger), places, &readiness, &stop).await?;
-            say(role, address);
-            end(services, &stop, store).await
-        }
+    if role == Role::Gateway {
+        let shop_url = ground.public_url(ground.config.order_core.listen);
+        let gateway = start_gateway(ground, &log, &ledger, readiness, shop_url, stop.clone()).await?;
+        say(role, gateway.address);
+        return Ok(Started::Gateway(gateway));
     }
+    let (listen, key) = match role {
+        Role::Admin => (ground.config.admin.listen, "admin.listen"),
+        Role::Gateway | Role::OrderCore => (ground.config.order_core.listen, "order_core.listen"),
+    };
+    let listener = bind(listen, key).await?;
+    let address = listener.local_addr()?;
+    let store = ground.store().await?;
+    let mut services = JoinSet::new();
+    writable::watch_database(&mut services, ground, &store, readiness, stop);
+    writable::watch_redis(&mut services, ground, &ledger, readiness, stop);
+    let shared = (&store, &log, &ledger);
+    if role == Role::Admin {
+        let places = (listener, ground.config.order_core.listen);
+        spawn_admin(&mut services, ground, shared, places, readiness, stop).await?;
+    } else {
+        spawn_order_core(&mut services, ground, shared, listener, readiness, stop)?;
+    }
+    say(role, address);
+    Ok(Started::Services(services, store))
 }
 
 fn say(role: Role, address: SocketAddr) {
@@ -101,7 +120,6 @@ async fn end(mut services: JoinSet<Result<()>>, stop: &CancellationToken, store:
         ended = ended.and(service?);
     }
     store.close().await;
-    tracing::info!("stopped");
     ended
 }
 
@@ -129,6 +147,22 @@ pub(crate) async fn start_gateway(
     Gateway::start(parts).await
 }
 
+/// Ledgers that a warning names.
+const CLOSED_LISTED_MAX: usize = 10;
+
+/// Shows ledgers that can't be recovered as a warning of `/readyz` and in the metrics: the others sell on.
+fn report_closed(readiness: Readiness, ground: &Ground) -> impl Fn(&[ActivityId]) + Send + 'static {
+    let help = "Ledgers in Redis that can't be recovered; their sales answer 503.";
+    let closed = ground.metrics.gauge("mall_ledgers_closed", help);
+    move |failed| {
+        closed.set(i64::try_from(failed.len()).unwrap_or(i64::MAX));
+        let first = failed.iter().take(CLOSED_LISTED_MAX).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let warning =
+            format!("{} ledgers in Redis can't be recovered, among them those of sales {first}", failed.len());
+        readiness.set_warnings("ledgers", if failed.is_empty() { Vec::new() } else { vec![warning] });
+    }
+}
+
 /// What the services that keep the database share.
 pub(crate) type Shared<'a> = (&'a Store, &'a AnyLog, &'a Ledger);
 
@@ -142,10 +176,11 @@ pub(crate) fn spawn_order_core(
     stop: &CancellationToken,
 ) -> Result<()> {
     if let Some(fence) = ledger.fence(log, store) {
-        let part = readiness.part("ledgers", "Redis has yet to be compared with the log");
+        let part = readiness.part("ledgers", "the ledgers in Redis were not looked at yet");
         let (store, stop) = (store.clone(), stop.clone());
+        let report = report_closed(readiness.clone(), ground);
         services.spawn(async move {
-            workers::guard(fence, store, SystemClock, part, stop).await;
+            workers::guard(fence, store, SystemClock, part, report, stop).await;
             Ok(())
         });
     }

@@ -12,7 +12,7 @@ use commit_log::Log;
 use contract::ActivityId;
 use foundation::{
     health::Part,
-    metrics::{Counter, Gauge, Registry},
+    metrics::{Counter, Gauge, Histogram, Registry, STAGE_HELP, stage},
     redis::{CHECK_EVERY, Connection},
 };
 use ledger::redis::{
@@ -24,6 +24,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Before the next attempt after a failure.
 const RETRY: Duration = Duration::from_millis(50);
+/// How long the relay appends after the gateway has stopped.
+const FLUSH_MAX: Duration = Duration::from_secs(3);
+/// Steps of the relay after the gateway has stopped; other gateways may sell on, so a step need not find the outboxes empty.
+const FLUSH_STEPS_MAX: u32 = 16;
 /// Failures that are not logged between two that are.
 const QUIET_FAILURES: u32 = 100;
 
@@ -46,15 +50,21 @@ struct Figures {
     is_active: Gauge,
     entries: Counter,
     backlog: Gauge,
+    time: Histogram,
 }
 
-/// Starts the relay's thread; it ends after `stop`.
-pub(crate) fn start<L: Log>(parts: Parts<L>, stop: CancellationToken) -> anyhow::Result<JoinHandle<()>> {
+/// Starts the relay's thread. It ends after `stop`, once it has appended what waits; if it ends by a bug, it cancels
+/// `gateway`.
+pub(crate) fn start<L: Log>(
+    parts: Parts<L>,
+    stop: CancellationToken,
+    gateway: CancellationToken,
+) -> anyhow::Result<JoinHandle<()>> {
     let random = getrandom::u64().map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
     let name = format!("{}-{random:016x}", std::process::id());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // A relay that ends by a bug stops the gateway, so that it is restarted.
-    let ends = stop.clone().drop_guard();
+    let ends = gateway.drop_guard();
     let body = move || {
         let _ends = ends;
         runtime.block_on(async {
@@ -105,10 +115,14 @@ async fn run<L: Log>(
     let (started, mut failures) = (Instant::now(), 0_u32);
     loop {
         let known = activities.borrow_and_update().clone();
+        let begun = Instant::now();
         let step = tokio::select! {
             () = stop.cancelled() => break,
             step = relay.step(&known, started.elapsed()) => step,
         };
+        if step.as_ref().is_ok_and(|step| step.appended > 0) {
+            figures.time.observe(begun.elapsed());
+        }
         let pause = match step {
             Ok(step) => {
                 failures = 0;
@@ -134,8 +148,30 @@ async fn run<L: Log>(
             }
         }
     }
+    let known = activities.borrow().clone();
+    if tokio::time::timeout(FLUSH_MAX, flush(&mut relay, &known, figures, started)).await.is_err() {
+        tracing::warn!("the relay stops before the log has everything; the relay of the next gateway goes on");
+    }
     if let Err(error) = relay.give_up().await {
         tracing::debug!(%error, "the relay's lease could not be given up and will expire");
+    }
+}
+
+/// Appends what waits until a step finds nothing, or another relay has the lease.
+async fn flush<L: Log>(relay: &mut LedgerRelay<L>, known: &[ActivityId], figures: &Figures, started: Instant) {
+    for _ in 0..FLUSH_STEPS_MAX {
+        match relay.step(known, started.elapsed()).await {
+            Ok(step) => {
+                figures.update(&step);
+                if step.is_idle || step.appended == 0 {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the relay failed while it stops; it retries");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
     }
 }
 
@@ -153,6 +189,7 @@ impl Figures {
     fn new(metrics: &Registry) -> Self {
         Self {
             is_active: metrics.gauge("mall_relay_active", "1 if this gateway's relay holds the lease."),
+            time: metrics.histogram(&stage("relay"), STAGE_HELP),
             entries: metrics.counter("mall_relay_entries_total", "Entries of the journal that the relay appended."),
             backlog: metrics.gauge(
                 "mall_relay_backlog",

@@ -1,7 +1,7 @@
 //! Keeps the fence of the ledgers in Redis up.
 
 use commit_log::Log;
-use contract::OrderId;
+use contract::{ActivityId, OrderId};
 use domain::SaleError;
 use domain::SaleStore;
 use foundation::{Clock, health::Part};
@@ -13,7 +13,7 @@ const LOOK_EVERY_MS: u64 = 100;
 /// Failures that are not logged between two that are.
 const QUIET_FAILURES: u32 = 50;
 
-/// Looks until `stop`; `part` is ready while the ledgers may sell.
+/// Looks until `stop`; `part` is ready while the ledgers may sell. `report` gets the ledgers that can't be recovered.
 ///
 /// A Redis that came back may have forgotten settles and releases that it had carried out and nobody else
 /// had heard of: the keeper has put the commands behind it, so they are sent once more after each
@@ -23,6 +23,7 @@ pub async fn guard<L: Log, S: RecoverySource, D: SaleStore>(
     store: D,
     clock: impl Clock,
     part: Part,
+    report: impl Fn(&[ActivityId]) + Send,
     stop: CancellationToken,
 ) {
     let mut failures = Failures(0);
@@ -32,6 +33,7 @@ pub async fn guard<L: Log, S: RecoverySource, D: SaleStore>(
             () = stop.cancelled() => return,
             looked = fence.look(clock.now_ms()) => looked,
         };
+        report(&fence.failed().collect::<Vec<_>>());
         match looked {
             Ok(Looked::Selling) => part.ready(),
             Ok(Looked::Recovered) => {

@@ -5,7 +5,7 @@ mod rereading;
 
 use std::collections::BTreeMap;
 
-use commit_log::{Consumer, Log, LogError, Record, next_offsets};
+use commit_log::{Consumer, Log, LogError, Partition, Record, next_offsets};
 use contract::{
     ActivityId,
     record::{Entries, Record as _},
@@ -23,6 +23,21 @@ const READ_MAX: usize = 256;
 
 /// Receives the list of parked sales.
 type Report = Box<dyn Fn(&[Parked]) + Send>;
+/// Receives what was taken in.
+type Measure = Box<dyn Fn(&TakenIn<'_>) + Send>;
+
+/// Entries that the database has taken in, and when.
+#[derive(Debug)]
+pub struct TakenIn<'a> {
+    /// All of one read of the log.
+    pub lines: &'a [Line],
+    /// When the transaction began, epoch milliseconds.
+    pub begun_ms: u64,
+    /// When it was committed.
+    pub done_ms: u64,
+    /// The offset after the last record of each partition.
+    pub next: &'a [(Partition, u64)],
+}
 
 /// Takes the ledger's journal into the database, up to [`TAKE_IN_MAX`] entries in one transaction.
 ///
@@ -37,6 +52,7 @@ pub struct Journal<L: Log, S, C> {
     store: S,
     clock: C,
     report: Report,
+    measure: Measure,
     /// When the parked sales are looked at next.
     look_at_ms: u64,
     /// Every parked sale was tried since the worker started.
@@ -77,6 +93,7 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
             store,
             clock,
             report: Box::new(|_| ()),
+            measure: Box::new(|_| ()),
             look_at_ms: 0,
             tried_all: false,
             unclear: BTreeMap::new(),
@@ -89,6 +106,13 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
     #[must_use]
     pub fn reporting(mut self, report: impl Fn(&[Parked]) + Send + 'static) -> Self {
         self.report = Box::new(report);
+        self
+    }
+
+    /// Calls `measure` after each read of the log that was taken in.
+    #[must_use]
+    pub fn measuring(mut self, measure: impl Fn(&TakenIn<'_>) + Send + 'static) -> Self {
+        self.measure = Box::new(measure);
         self
     }
 
@@ -125,7 +149,10 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
 
     async fn take_new(&mut self, records: &[Record]) -> Result<(), WorkerError> {
         let (lines, dead) = read(records);
+        let begun_ms = self.clock.now_ms();
         self.take(&lines).await?;
+        let (done_ms, next) = (self.clock.now_ms(), next_offsets(records));
+        (self.measure)(&TakenIn { lines: &lines, begun_ms, done_ms, next: &next });
         bury(&self.log, GROUP, dead).await?;
         Ok(())
     }

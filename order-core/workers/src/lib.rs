@@ -25,7 +25,7 @@ use ledger::LedgerUnavailable;
 use tokio_util::sync::CancellationToken;
 
 pub use fence::guard;
-pub use journal::Journal;
+pub use journal::{Journal, TakenIn};
 pub use keeper::Keeper;
 pub use refunder::{PayBack, Refunder};
 pub use relay::Relay;

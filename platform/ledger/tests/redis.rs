@@ -259,10 +259,7 @@ impl Fixture for Home<'_> {
     async fn journal(&self, Opener(ledgers): &Opener, activity: ActivityId) -> Vec<Entry> {
         let found = ledgers.snapshot(activity).await.unwrap().unwrap();
         let outbox = ledgers.outbox(activity).await.unwrap();
-        let delta = |entry: &Entry| match entry.event {
-            Event::Restocked { delta, .. } => delta,
-            _ => 0,
-        };
+        let delta = |entry: &Entry| if let Event::Restocked { delta, .. } = entry.event { delta } else { 0 };
         let stock = found.total.checked_add_signed(-outbox.iter().map(delta).sum::<i64>()).unwrap();
         let (_, opened) = Ledger::open_in(found.term, activity, stock, found.rules, 0);
         let mut opened = self.opened.lock().unwrap().entry(activity).or_insert(opened).to_owned();

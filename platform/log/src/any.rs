@@ -1,6 +1,9 @@
 //! The log that the settings choose.
 
+use std::time::Instant;
+
 use contract::topic::Topic;
+use foundation::metrics::Histogram;
 
 use crate::{Consumer, LocalConsumer, LocalLog, Log, LogError, NewRecord, Partition, Record};
 #[cfg(feature = "kafka")]
@@ -8,10 +11,14 @@ use crate::{KafkaConsumer, KafkaLog};
 
 /// In the data directory, or on Kafka.
 #[derive(Clone)]
-pub enum AnyLog {
-    /// See [`LocalLog`].
+pub struct AnyLog {
+    backend: Backend,
+    append_time: Histogram,
+}
+
+#[derive(Clone)]
+enum Backend {
     Local(LocalLog),
-    /// See [`KafkaLog`].
     #[cfg(feature = "kafka")]
     Kafka(KafkaLog),
 }
@@ -36,27 +43,36 @@ macro_rules! each {
 }
 
 impl AnyLog {
+    /// The log in the data directory. `append_time` takes how long each append that succeeded took.
+    pub const fn local(log: LocalLog, append_time: Histogram) -> Self {
+        Self { backend: Backend::Local(log), append_time }
+    }
+
+    /// The log on Kafka. `append_time` as above.
+    #[cfg(feature = "kafka")]
+    pub const fn kafka(log: KafkaLog, append_time: Histogram) -> Self {
+        Self { backend: Backend::Kafka(log), append_time }
+    }
+
     /// Writes what waits, where that is this process' work; see [`LocalLog::close`].
     pub fn close(&self) {
-        match self {
-            Self::Local(log) => log.close(),
+        match &self.backend {
+            Backend::Local(log) => log.close(),
             #[cfg(feature = "kafka")]
-            Self::Kafka(_) => {}
+            Backend::Kafka(_) => {}
         }
     }
-}
 
-impl AnyLog {
     /// Whether the log can be written, where that is this process' work; see [`LocalLog::check_writable`]. A gateway
     /// goes on selling while Kafka is away.
     ///
     /// # Errors
     /// Why it can't.
     pub async fn check_writable(&self) -> Result<(), String> {
-        match self {
-            Self::Local(log) => log.check_writable().await,
+        match &self.backend {
+            Backend::Local(log) => log.check_writable().await,
             #[cfg(feature = "kafka")]
-            Self::Kafka(_) => Ok(()),
+            Backend::Kafka(_) => Ok(()),
         }
     }
 }
@@ -65,35 +81,40 @@ impl Log for AnyLog {
     type Consumer = AnyConsumer;
 
     async fn create_topics(&self, topics: Vec<Topic>) -> Result<(), LogError> {
-        each!(Self, self, log => log.create_topics(topics).await)
+        each!(Backend, &self.backend, log => log.create_topics(topics).await)
     }
 
     async fn topics(&self, prefix: &str) -> Result<Vec<String>, LogError> {
-        each!(Self, self, log => log.topics(prefix).await)
+        each!(Backend, &self.backend, log => log.topics(prefix).await)
     }
 
     async fn append(&self, records: Vec<NewRecord>) -> Result<(), LogError> {
-        each!(Self, self, log => log.append(records).await)
+        let begun = Instant::now();
+        let appended = each!(Backend, &self.backend, log => log.append(records).await);
+        if appended.is_ok() {
+            self.append_time.observe(begun.elapsed());
+        }
+        appended
     }
 
     async fn join(&self, group: &str, topics: &[&str]) -> Result<AnyConsumer, LogError> {
-        match self {
-            Self::Local(log) => log.join(group, topics).await.map(AnyConsumer::Local),
+        match &self.backend {
+            Backend::Local(log) => log.join(group, topics).await.map(AnyConsumer::Local),
             #[cfg(feature = "kafka")]
-            Self::Kafka(log) => log.join(group, topics).await.map(AnyConsumer::Kafka),
+            Backend::Kafka(log) => log.join(group, topics).await.map(AnyConsumer::Kafka),
         }
     }
 
     async fn follow(&self, topics: &[&str]) -> Result<AnyConsumer, LogError> {
-        match self {
-            Self::Local(log) => log.follow(topics).await.map(AnyConsumer::Local),
+        match &self.backend {
+            Backend::Local(log) => log.follow(topics).await.map(AnyConsumer::Local),
             #[cfg(feature = "kafka")]
-            Self::Kafka(log) => log.follow(topics).await.map(AnyConsumer::Kafka),
+            Backend::Kafka(log) => log.follow(topics).await.map(AnyConsumer::Kafka),
         }
     }
 
     async fn ends(&self, topic: &str) -> Result<Vec<(Partition, u64)>, LogError> {
-        each!(Self, self, log => log.ends(topic).await)
+        each!(Backend, &self.backend, log => log.ends(topic).await)
     }
 }
 

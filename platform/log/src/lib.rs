@@ -20,7 +20,7 @@ use contract::topic::Topic;
 pub use any::{AnyConsumer, AnyLog};
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaConsumer, KafkaLog, KafkaSettings};
-pub use local::{LocalConsumer, LocalLog, OpenError};
+pub use local::{CommittedOffsets, LocalConsumer, LocalLog, OpenError, committed_offsets, copy_log};
 
 /// A record to append. Records of one key stay in order.
 #[derive(Debug, Clone, PartialEq, Eq)]

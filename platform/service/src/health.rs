@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -11,6 +14,7 @@ use std::{
 pub struct Readiness {
     waiting: Arc<Mutex<BTreeMap<String, String>>>,
     warnings: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
+    draining: Arc<AtomicBool>,
 }
 
 /// One part of a [`Readiness`].
@@ -26,6 +30,17 @@ impl Readiness {
         let part = Part { readiness: self.clone(), name: name.to_owned() };
         part.not_ready(reason);
         part
+    }
+
+    /// The process is about to stop: it serves on and is not ready any more, so that requests are sent elsewhere.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.part("process", "it is stopping");
+    }
+
+    /// Whether [`Readiness::drain`] was called.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// Parts that are not ready, each with its reason; empty is ready.
@@ -47,6 +62,11 @@ impl Readiness {
 }
 
 impl Part {
+    /// The list that it is a part of.
+    pub const fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
     /// The part is ready.
     pub fn ready(&self) {
         self.readiness.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);

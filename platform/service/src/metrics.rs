@@ -1,4 +1,4 @@
-//! Counters and gauges of one process, and their text for Prometheus.
+//! Counters, gauges and histograms of one process, and their text for Prometheus.
 //!
 //! A name may carry labels: `mall_http_requests_total{class="2xx"}`. Samples of one name share help and type.
 
@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 /// Content type of [`Registry::render`].
@@ -51,10 +52,64 @@ impl Gauge {
     }
 }
 
+/// Help of the metric that [`stage`] names.
+pub const STAGE_HELP: &str = "How long one run of a stage on the way of an order took.";
+
+/// The histogram of one stage on the way of an order; all of them are one metric.
+pub fn stage(name: &str) -> String {
+    format!("mall_stage_seconds{{stage=\"{name}\"}}")
+}
+
+/// Upper bounds of the buckets of every histogram, in seconds: from one sync of a disk to the longest request.
+const BOUNDS_S: [f64; 14] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// How long something took, in buckets.
+#[derive(Debug, Clone, Default)]
+pub struct Histogram(Arc<Buckets>);
+
+#[derive(Debug, Default)]
+struct Buckets {
+    /// One for each of [`BOUNDS_S`], and one for what is longer.
+    counts: [AtomicU64; BOUNDS_S.len() + 1],
+    sum_us: AtomicU64,
+}
+
+impl Histogram {
+    /// Adds a duration.
+    pub fn observe(&self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        let at = BOUNDS_S.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS_S.len());
+        self.0.counts[at].fetch_add(1, Ordering::Relaxed);
+        self.0.sum_us.fetch_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The lines of the histogram `name`, which may carry labels.
+    fn render(&self, text: &mut String, name: &str) {
+        let (family, labels) = name
+            .split_once('{')
+            .map_or((name, ""), |(family, labels)| (family, labels.strip_suffix('}').unwrap_or(labels)));
+        let (before_le, of_all) = if labels.is_empty() {
+            (String::new(), String::new())
+        } else {
+            (format!("{labels},"), format!("{{{labels}}}"))
+        };
+        let mut count = 0;
+        for (at, bucket) in self.0.counts.iter().enumerate() {
+            count += bucket.load(Ordering::Relaxed);
+            let bound = BOUNDS_S.get(at).map_or_else(|| "+Inf".to_owned(), f64::to_string);
+            line(text, format_args!("{family}_bucket{{{before_le}le=\"{bound}\"}} {count}"));
+        }
+        let sum_s = self.0.sum_us.load(Ordering::Relaxed) as f64 / 1e6;
+        line(text, format_args!("{family}_sum{of_all} {sum_s}"));
+        line(text, format_args!("{family}_count{of_all} {count}"));
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Counter,
     Gauge,
+    Histogram,
 }
 
 /// Reads a sample at the moment it is asked for.
@@ -63,6 +118,7 @@ type Read = Box<dyn Fn() -> f64 + Send + Sync>;
 enum Sample {
     Counter(Counter),
     Gauge(Gauge),
+    Histogram(Histogram),
     Read(Read),
 }
 
@@ -97,7 +153,7 @@ impl Registry {
             || Sample::Counter(Counter::default()),
             |sample| match sample {
                 Sample::Counter(counter) => Some(counter.clone()),
-                Sample::Gauge(_) | Sample::Read(_) => None,
+                Sample::Gauge(_) | Sample::Histogram(_) | Sample::Read(_) => None,
             },
         )
     }
@@ -114,7 +170,24 @@ impl Registry {
             || Sample::Gauge(Gauge::default()),
             |sample| match sample {
                 Sample::Gauge(gauge) => Some(gauge.clone()),
-                Sample::Counter(_) | Sample::Read(_) => None,
+                Sample::Counter(_) | Sample::Histogram(_) | Sample::Read(_) => None,
+            },
+        )
+    }
+
+    /// The histogram of that name; the same one again where it is there.
+    ///
+    /// # Panics
+    /// Where the name is that of another kind of metric.
+    pub fn histogram(&self, name: &str, help: &'static str) -> Histogram {
+        self.sample(
+            name,
+            help,
+            Kind::Histogram,
+            || Sample::Histogram(Histogram::default()),
+            |sample| match sample {
+                Sample::Histogram(histogram) => Some(histogram.clone()),
+                Sample::Counter(_) | Sample::Gauge(_) | Sample::Read(_) => None,
             },
         )
     }
@@ -162,6 +235,7 @@ impl Registry {
             let kind = match family.kind {
                 Kind::Counter => "counter",
                 Kind::Gauge => "gauge",
+                Kind::Histogram => "histogram",
             };
             line(&mut text, format_args!("# HELP {name} {}", family.help));
             line(&mut text, format_args!("# TYPE {name} {kind}"));
@@ -169,6 +243,7 @@ impl Registry {
                 match sample {
                     Sample::Counter(counter) => line(&mut text, format_args!("{name} {}", counter.get())),
                     Sample::Gauge(gauge) => line(&mut text, format_args!("{name} {}", gauge.get())),
+                    Sample::Histogram(histogram) => histogram.render(&mut text, name),
                     Sample::Read(read) => line(&mut text, format_args!("{name} {}", read())),
                 }
             }
@@ -199,5 +274,32 @@ mod tests {
             # HELP mall_requests_total Answers.\n# TYPE mall_requests_total counter\n\
             mall_requests_total{class=\"2xx\"} 5\nmall_requests_total{class=\"5xx\"} 1\n";
         assert_eq!(registry.render(), expect);
+    }
+
+    #[test]
+    fn durations_fall_into_buckets() {
+        let registry = Registry::default();
+        let stage = registry.histogram("mall_stage_seconds{stage=\"log\"}", "Stages.");
+        for ms in [1, 2, 700, 11_000] {
+            stage.observe(Duration::from_millis(ms));
+        }
+        registry.histogram("mall_plain_seconds", "Plain.").observe(Duration::from_micros(1_500));
+        let text = registry.render();
+        for expect in [
+            "# TYPE mall_stage_seconds histogram\n",
+            "mall_stage_seconds_bucket{stage=\"log\",le=\"0.0005\"} 0\n",
+            "mall_stage_seconds_bucket{stage=\"log\",le=\"0.001\"} 1\n",
+            "mall_stage_seconds_bucket{stage=\"log\",le=\"0.0025\"} 2\n",
+            "mall_stage_seconds_bucket{stage=\"log\",le=\"0.5\"} 2\n",
+            "mall_stage_seconds_bucket{stage=\"log\",le=\"1\"} 3\n",
+            "mall_stage_seconds_bucket{stage=\"log\",le=\"10\"} 3\n",
+            "mall_stage_seconds_bucket{stage=\"log\",le=\"+Inf\"} 4\n",
+            "mall_stage_seconds_sum{stage=\"log\"} 11.703\n",
+            "mall_stage_seconds_count{stage=\"log\"} 4\n",
+            "mall_plain_seconds_bucket{le=\"0.0025\"} 1\n",
+            "mall_plain_seconds_sum 0.0015\nmall_plain_seconds_count 1\n",
+        ] {
+            assert!(text.contains(expect), "{expect} in {text}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use contract::{
     ActivityId,
-    record::{Action, LedgerCommand},
+    record::{Action, LedgerCommand, OrderStatus},
     stock::{Command, Entry, Event, FailedReason, Reservation, Term},
     topic,
 };
@@ -36,9 +36,9 @@ impl Lost {
         journal.push(Self::mark(&sale, Event::TermStarted { nonce: 1 }));
         journal.extend(&old.journal[2..]);
         sale.journal.clear();
-        let late = [3, 4].map(|at: usize| match journal[at].event {
-            Event::Held(reservation) => reservation,
-            other => unreachable!("{other:?} is no hold"),
+        let late = [3, 4].map(|at: usize| {
+            let Event::Held(reservation) = journal[at].event else { unreachable!("it is a hold") };
+            reservation
         });
         Self { sale, journal, late }
     }
@@ -186,9 +186,5 @@ fn id(number: i64) -> ActivityId {
 async fn state<S: SaleStore>(store: &S, number: i64) -> Option<OrderState> {
     let events = super::order_events(&outbox(store).await);
     let last = events.iter().rfind(|event| event.order == order(number))?;
-    Some(match last.status {
-        contract::record::OrderStatus::Created => OrderState::PendingPayment,
-        contract::record::OrderStatus::Failed => OrderState::Failed,
-        other => unreachable!("an order is {other:?}"),
-    })
+    Some(if last.status == OrderStatus::Failed { OrderState::Failed } else { OrderState::PendingPayment })
 }

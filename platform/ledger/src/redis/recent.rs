@@ -96,10 +96,14 @@ impl RecentHolds {
 
     /// Whether the core must not confirm more orders.
     pub fn is_full(&self, now_ms: u64) -> bool {
+        self.unconfirmed() >= self.limits.orders_max || self.oldest_ms(now_ms) > self.limits.age_max_ms
+    }
+
+    /// The age of the oldest order that was confirmed and not read on the journal, in milliseconds; 0 if there is none.
+    pub fn oldest_ms(&self, now_ms: u64) -> u64 {
         let holds = self.holds();
-        let oldest = holds.confirmed.first_key_value().map(|(_, (_, remembered))| remembered.at_ms);
-        holds.confirmed.len() >= self.limits.orders_max
-            || oldest.is_some_and(|oldest| oldest.saturating_add(self.limits.age_max_ms) < now_ms)
+        let oldest = holds.confirmed.first_key_value();
+        oldest.map_or(0, |(_, (_, remembered))| now_ms.saturating_sub(remembered.at_ms))
     }
 
     /// Orders that were confirmed and not read on the journal.

@@ -1,6 +1,7 @@
 //! The log of the embedded profile: a SQLite file of its own, one writer thread with group commit,
 //! one reader thread, and consumers that are woken, never poll.
 
+mod backup;
 mod consumer;
 mod storage;
 #[cfg(test)]
@@ -23,7 +24,10 @@ use contract::topic::Topic;
 use foundation::health::{Verdict, Writes};
 use tokio::sync::{oneshot, watch};
 
-pub use self::consumer::LocalConsumer;
+pub use self::{
+    backup::{CommittedOffsets, committed_offsets, copy_log},
+    consumer::LocalConsumer,
+};
 use self::{
     storage::{Storage, StoredTopic},
     writer::{COMMIT_RECORDS_MAX, Request, Writer},

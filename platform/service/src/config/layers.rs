@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::raw::Raw;
 
 /// The prefix of every environment variable that is a setting.
-const PREFIX: &str = "MALL_";
+pub(super) const PREFIX: &str = "MALL_";
 /// Names the configuration file; no setting itself.
 pub(super) const CONFIG_VARIABLE: &str = "MALL_CONFIG";
 
@@ -16,6 +16,8 @@ pub(super) const RUNTIME_ARGUMENT: &str = "--runtime";
 
 /// Keys that are true, false or absent.
 const OPTIONAL_SWITCHES: [&str; 1] = ["payments.mock"];
+/// Keys that are a whole number or absent.
+const OPTIONAL_NUMBERS: [&str; 1] = ["shutdown.drain_ms"];
 
 pub(super) struct Layers {
     defaults: BTreeMap<String, Value>,
@@ -123,13 +125,16 @@ fn flatten(value: &Value, key: &str, into: &mut BTreeMap<String, Value>) {
 }
 
 /// The environment variable of `key`.
-fn variable(key: &str) -> String {
+pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
 }
 
 fn typed(key: &str, default: &Value, value: &Value) -> Result<(), String> {
     let (fits, expected) = match default {
         Value::Null if OPTIONAL_SWITCHES.contains(&key) => (value.is_null() || value.is_boolean(), "true or false"),
+        Value::Null if OPTIONAL_NUMBERS.contains(&key) => {
+            (value.is_null() || value.as_u64().is_some(), "a whole number")
+        }
         Value::Null => (value.is_null() || value.is_string(), "text"),
         Value::String(_) => (value.is_string(), "text"),
         Value::Bool(_) => (value.is_boolean(), "true or false"),
@@ -151,14 +156,15 @@ fn parsed(key: &str, default: &Value, text: &str) -> Result<Value, String> {
         "false" => Ok(Value::Bool(false)),
         _ => Err(format!("expected true or false, found {text:?}")),
     };
+    let number =
+        || text.parse::<u64>().map(Value::from).map_err(|_| format!("expected a whole number, found {text:?}"));
     match default {
         Value::Null if text.is_empty() => Ok(Value::Null),
         Value::Null if OPTIONAL_SWITCHES.contains(&key) => switch(),
+        Value::Null if OPTIONAL_NUMBERS.contains(&key) => number(),
         Value::Null | Value::String(_) => Ok(Value::String(text.to_owned())),
         Value::Bool(_) => switch(),
-        Value::Number(_) => {
-            text.parse::<u64>().map(Value::from).map_err(|_| format!("expected a whole number, found {text:?}"))
-        }
+        Value::Number(_) => number(),
         Value::Array(_) | Value::Object(_) => unreachable!("a default is a leaf"),
     }
 }

@@ -1,5 +1,7 @@
 //! Settings: defaults, then a YAML file, then the environment (`MALL_A__B` is the key `a.b`).
 //!
+//! The variable `MALL_A__B_FILE` names a file that holds the value, where `a.b` is a secret.
+//!
 //! A key that does not exist is refused by name, and so is a value of the wrong type or out of range.
 
 use std::{
@@ -19,9 +21,11 @@ mod gateway;
 mod images;
 mod layers;
 mod limits;
+mod operations;
 mod payments;
 mod raw;
 mod search;
+mod secret_files;
 #[cfg(test)]
 mod tests;
 mod web;
@@ -30,6 +34,7 @@ pub use gateway::{GatewayConfig, RateLimit, Runtime};
 pub use images::{ImagesConfig, OssConfig};
 use layers::{Layers, RUNTIME_ARGUMENT};
 pub use limits::LimitsConfig;
+pub use operations::{MetricsListen, ShutdownConfig};
 pub use payments::{AlipayConfig, MockConfig, PaymentsConfig};
 pub use search::SearchConfig;
 pub use web::WebConfig;
@@ -107,6 +112,10 @@ pub struct Config {
     pub web: WebConfig,
     /// Section `log`.
     pub log: LogConfig,
+    /// Key `metrics.listen`.
+    pub metrics_listen: MetricsListen,
+    /// Section `shutdown`.
+    pub shutdown: ShutdownConfig,
     /// What is allowed and unwise, to be logged once logs are open.
     pub warnings: Vec<String>,
 }
@@ -195,10 +204,14 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// Filter directives, such as `info` or `info,order_core=debug`.
     pub level: String,
-    /// Where a file a day is written beside stderr.
+    /// Where files are written, besides stderr.
     pub directory: Option<PathBuf>,
-    /// Files that are kept.
+    /// Files of so many days are kept.
     pub keep_days: NonZeroUsize,
+    /// A file that would become longer is followed by another one.
+    pub file_bytes_max: u64,
+    /// Files that are kept at most.
+    pub files_max: NonZeroUsize,
 }
 
 /// What a program's arguments say.
@@ -236,7 +249,10 @@ pub fn read(args: Args) -> Result<Config, ConfigError> {
         }
     }
     env.extend(args.runtime.map(|runtime| (RUNTIME_ARGUMENT.to_owned(), runtime)));
-    load(file.as_ref().map(|(path, text)| (path.as_str(), text.as_str())), env.into_iter())
+    let (env, warnings) = secret_files::resolve(env).map_err(ConfigError)?;
+    let mut config = load(file.as_ref().map(|(path, text)| (path.as_str(), text.as_str())), env.into_iter())?;
+    config.warnings.extend(warnings);
+    Ok(config)
 }
 
 /// The settings that a YAML file (its path and text) and environment variables come to.
@@ -272,12 +288,15 @@ impl Check {
             self.fault("data_dir", "expected a path, found nothing");
         }
         let order_core = self.server("order_core", &raw.order_core, &trusted_proxies);
+        let admin = self.server("admin", &raw.admin, &trusted_proxies);
+        let gateway = self.gateway(&raw.gateway);
+        let shutdown = self.shutdown(&raw.shutdown, [gateway.listen, order_core.listen, admin.listen]);
         let bcrypt_cost = self.whole("auth.bcrypt_cost", raw.auth.bcrypt_cost, 4..=31);
         let config = Config {
             data_dir: raw.data_dir.into(),
             admin_password: self.password(raw.admin_password),
-            gateway: self.gateway(&raw.gateway),
-            admin: self.server("admin", &raw.admin, &trusted_proxies),
+            gateway,
+            admin,
             trusted_proxies,
             auth: AuthConfig {
                 shopper_secret: self.key("auth.shopper_secret", raw.auth.shopper_secret),
@@ -306,6 +325,8 @@ impl Check {
             limits: self.limits(&raw.limits),
             web: self.web(raw.web),
             log: self.log(raw.log),
+            metrics_listen: self.metrics_listen(raw.metrics.listen.as_deref()),
+            shutdown,
             warnings: Vec::new(),
         };
         if config.auth.shopper_secret.is_some() && config.auth.shopper_secret == config.auth.admin_secret {
@@ -375,6 +396,8 @@ impl Check {
             level: raw.level,
             directory: raw.directory.map(PathBuf::from),
             keep_days: self.count("log.keep_days", raw.keep_days, 1..=3_650),
+            file_bytes_max: self.within("log.file_bytes_max", raw.file_bytes_max, 1_024..=1 << 40),
+            files_max: self.count("log.files_max", raw.files_max, 2..=10_000),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The settings as they are written: every key with its default.
 //!
-//! The type of a default is the type of its key; `null` stands for text that may be absent, and for true or false that
-//! may be absent where [`super::layers`] says so. Numbers are whole and not negative.
+//! The type of a default is the type of its key; `null` stands for text that may be absent, and for a switch or a number
+//! that may be absent where [`super::layers`] says so. Numbers are whole and not negative.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,8 @@ pub(super) struct Raw {
     pub limits: Limits,
     pub web: Web,
     pub log: Log,
+    pub metrics: Metrics,
+    pub shutdown: Shutdown,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -141,6 +143,18 @@ pub(super) struct Log {
     pub level: String,
     pub directory: Option<String>,
     pub keep_days: u64,
+    pub file_bytes_max: u64,
+    pub files_max: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Metrics {
+    pub listen: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Shutdown {
+    pub drain_ms: Option<u64>,
 }
 
 impl Default for Raw {
@@ -205,7 +219,16 @@ impl Default for Raw {
                 wrong_sign_ins_window_ms: 15 * 60 * 1000,
             },
             web: Web { origins: None, gateway_url: None },
-            log: Log { format: "pretty".to_owned(), level: "info".to_owned(), directory: None, keep_days: 14 },
+            log: Log {
+                format: "pretty".to_owned(),
+                level: "info".to_owned(),
+                directory: None,
+                keep_days: 14,
+                file_bytes_max: 100 * 1024 * 1024,
+                files_max: 50,
+            },
+            metrics: Metrics { listen: None },
+            shutdown: Shutdown { drain_ms: None },
         }
     }
 }

@@ -209,3 +209,26 @@ fn runtimes() {
     assert_eq!(loaded("", &said).unwrap().gateway.listen.port(), 80);
     assert!(loaded("", &[anywhere[1]]).is_ok());
 }
+
+#[test]
+fn a_process_that_others_reach_drains_before_it_stops() {
+    let drain = |env: &[(&str, &str)]| loaded("", env).unwrap().shutdown.drain.as_millis();
+    assert_eq!(drain(&[]), 0);
+    assert_eq!(drain(&[("MALL_ADMIN__LISTEN", "0.0.0.0:8082")]), 5_000);
+    assert_eq!(drain(&[("MALL_ADMIN__LISTEN", "0.0.0.0:8082"), ("MALL_SHUTDOWN__DRAIN_MS", "0")]), 0);
+    assert_eq!(loaded("shutdown:\n  drain_ms: 70\n", &[]).unwrap().shutdown.drain.as_millis(), 70);
+    refused("", &[("MALL_SHUTDOWN__DRAIN_MS", "60000")], "MALL_SHUTDOWN__DRAIN_MS: expected 0 to 10000, found 60000");
+    refused("", &[("MALL_SHUTDOWN__DRAIN_MS", "no")], "MALL_SHUTDOWN__DRAIN_MS: expected a whole number, found \"no\"");
+    refused("shutdown:\n  drain_ms: soon\n", &[], "mall.yaml: shutdown.drain_ms: expected a whole number, found text");
+}
+
+#[test]
+fn metrics_are_served_on_loopback_unless_set_otherwise() {
+    let listen = |env: &[(&str, &str)]| loaded("", env).unwrap().metrics_listen;
+    assert_eq!(listen(&[]), MetricsListen::Default);
+    assert_eq!(listen(&[("MALL_METRICS__LISTEN", "off")]), MetricsListen::Off);
+    let address = "0.0.0.0:9464";
+    assert_eq!(listen(&[("MALL_METRICS__LISTEN", address)]), MetricsListen::At(address.parse().unwrap()));
+    let expect = "MALL_METRICS__LISTEN: expected off, or address:port such as 127.0.0.1:9464, found \"on\"";
+    refused("", &[("MALL_METRICS__LISTEN", "on")], expect);
+}

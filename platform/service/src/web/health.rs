@@ -1,20 +1,19 @@
 //! `/ping`, `/healthz`, `/readyz` and `/metrics`, and what counts the answers.
 
+use std::{sync::Arc, time::Instant};
+
 use axum::{
     Router,
-    extract::Request,
-    http::{StatusCode, header},
+    extract::{MatchedPath, Request},
+    http::{Method, StatusCode},
     middleware::{self, Next},
     response::IntoResponse,
     routing::get,
 };
 use serde_json::json;
 
-use super::Json;
-use crate::{
-    health::Readiness,
-    metrics::{CONTENT_TYPE, Registry},
-};
+use super::{Json, metrics::metrics_route};
+use crate::{health::Readiness, metrics::Registry};
 
 /// The four paths that every service has.
 pub fn health_routes<S: Clone + Send + Sync + 'static>(readiness: Readiness, metrics: Registry) -> Router<S> {
@@ -31,16 +30,20 @@ pub fn health_routes<S: Clone + Send + Sync + 'static>(readiness: Readiness, met
         }
         std::future::ready((status, Json(body)).into_response())
     };
-    let text = move || std::future::ready(([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.render()));
     Router::new()
         .route("/ping", get(|| std::future::ready("pong")))
         .route("/healthz", get(|| std::future::ready(Json(json!({ "status": "ok" })))))
         .route("/readyz", get(ready))
-        .route("/metrics", get(text))
+        .merge(metrics_route(metrics))
 }
 
+/// The methods that a label may name; a client can make up others.
+const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+
 /// Counts the answers of `router` by the first digit of their status, as
-/// `mall_http_requests_total{service,class}`.
+/// `mall_http_requests_total{service,class}`, and times them by route as `mall_http_request_seconds{service,method,route}`,
+/// from the end of a request's head to the head of its answer.
 pub fn count_requests<S: Clone + Send + Sync + 'static>(
     router: Router<S>,
     metrics: &Registry,
@@ -50,10 +53,19 @@ pub fn count_requests<S: Clone + Send + Sync + 'static>(
         let name = format!("mall_http_requests_total{{service=\"{service}\",class=\"{class}\"}}");
         metrics.counter(&name, "Answered HTTP requests.")
     });
+    let (registry, service) = (metrics.clone(), Arc::<str>::from(service));
     router.layer(middleware::from_fn(move |request: Request, next: Next| {
-        let classes = classes.clone();
+        let (classes, registry, service) = (classes.clone(), registry.clone(), service.clone());
         async move {
+            let begun = Instant::now();
+            let method = METHODS.iter().find(|known| *known == request.method()).map_or("other", Method::as_str);
+            let route = request.extensions().get::<MatchedPath>().cloned();
             let response = next.run(request).await;
+            let route = route.as_ref().map_or("other", MatchedPath::as_str);
+            let name =
+                format!("mall_http_request_seconds{{service=\"{service}\",method=\"{method}\",route=\"{route}\"}}");
+            let help = "From the head of a request to the head of its answer, by route.";
+            registry.histogram(&name, help).observe(begun.elapsed());
             let class = usize::from(response.status().as_u16() / 100).wrapping_sub(1);
             if let Some(counter) = classes.get(class) {
                 counter.add(1);

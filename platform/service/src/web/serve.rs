@@ -8,8 +8,8 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    extract::{ConnectInfo, DefaultBodyLimit, Request},
-    http::StatusCode,
+    extract::{ConnectInfo, DefaultBodyLimit, Request, State},
+    http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -25,7 +25,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use super::{Problem, client};
-use crate::{config::ServerConfig, health::Part};
+use crate::{
+    config::ServerConfig,
+    health::{Part, Readiness},
+};
 
 /// From a connection's first byte of attention to the end of a request's head; an idle connection is
 /// closed after as long.
@@ -90,6 +93,7 @@ pub async fn serve_beside(
     ready: &Part,
     stop: &CancellationToken,
 ) -> Result<(), JoinError> {
+    let router = router.layer(middleware::from_fn_with_state(ready.readiness().clone(), close_while_draining));
     let mut serving = pin!(serve(listener, router, config, workers.stop.clone()));
     ready.ready();
     let (result, served) = tokio::select! {
@@ -106,6 +110,16 @@ pub async fn serve_beside(
     }
     while workers.running.join_next().await.is_some() {}
     result
+}
+
+/// While the process drains, an answer is the last one on its connection, so that none is open and idle at the stop: the
+/// next request on it would be reset.
+async fn close_while_draining(State(readiness): State<Readiness>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if readiness.is_draining() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {

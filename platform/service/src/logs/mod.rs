@@ -1,12 +1,13 @@
-//! Logs: to stderr, and where a directory is set into a file a day.
+//! Logs: to stderr, and where a directory is set into files of a day and a size.
+
+mod files;
 
 use std::io::IsTerminal;
 
-use tracing_appender::{
-    non_blocking::WorkerGuard,
-    rolling::{RollingFileAppender, Rotation},
-};
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, layer::SubscriberExt};
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, reload};
+
+use self::files::LogFiles;
 
 use crate::config::{LogConfig, LogFormat};
 
@@ -22,8 +23,11 @@ pub enum LogsError {
         /// As configured.
         directory: String,
         /// Why not.
-        error: tracing_appender::rolling::InitError,
+        error: std::io::Error,
     },
+    /// The level can't be changed any more.
+    #[error("log.level: {0}")]
+    Reload(#[from] reload::Error),
     /// Logs are open already.
     #[error("logs are open already")]
     Open(#[from] tracing::subscriber::SetGlobalDefaultError),
@@ -34,6 +38,28 @@ pub enum LogsError {
 #[must_use = "dropping it ends the log files"]
 pub struct LogGuard {
     _file: Option<WorkerGuard>,
+    level: LevelHandle,
+}
+
+/// Changes what is logged while the process runs.
+#[derive(Debug, Clone)]
+pub struct LevelHandle(reload::Handle<EnvFilter, Registry>);
+
+impl LogGuard {
+    /// What changes the level.
+    pub const fn level(&self) -> &LevelHandle {
+        &self.level
+    }
+}
+
+impl LevelHandle {
+    /// Logs what `directives` let through from now on.
+    ///
+    /// # Errors
+    /// If they make no sense.
+    pub fn set(&self, directives: &str) -> Result<(), LogsError> {
+        Ok(self.0.reload(EnvFilter::try_new(directives)?)?)
+    }
 }
 
 /// Opens the logs of this process.
@@ -41,26 +67,24 @@ pub struct LogGuard {
 /// # Errors
 /// Where the files can't be written, or logs are open already.
 pub fn init(config: &LogConfig) -> Result<LogGuard, LogsError> {
-    let filter = EnvFilter::try_new(&config.level)?;
+    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&config.level)?);
     let mut layers = vec![layer(config.format, std::io::stderr, std::io::stderr().is_terminal())];
     let mut guard = None;
     if let Some(directory) = &config.directory {
-        let appender = RollingFileAppender::builder()
-            .rotation(Rotation::DAILY)
-            .filename_prefix("mall")
-            .filename_suffix("log")
-            .max_log_files(config.keep_days.get())
-            .build(directory)
+        let files = LogFiles::open(config, directory)
             .map_err(|error| LogsError::Directory { directory: directory.display().to_string(), error })?;
-        let (writer, worker) = tracing_appender::non_blocking(appender);
+        let (writer, worker) = tracing_appender::non_blocking(files);
         layers.push(layer(config.format, writer, false));
         guard = Some(worker);
     }
-    tracing::subscriber::set_global_default(Registry::default().with(layers).with(filter))?;
-    Ok(LogGuard { _file: guard })
+    // The filter is next to the registry, so that it decides for all layers.
+    tracing::subscriber::set_global_default(Registry::default().with(filter).with(layers))?;
+    Ok(LogGuard { _file: guard, level: LevelHandle(handle) })
 }
 
-fn layer<W>(format: LogFormat, writer: W, colours: bool) -> Box<dyn Layer<Registry> + Send + Sync>
+type Filtered = tracing_subscriber::layer::Layered<reload::Layer<EnvFilter, Registry>, Registry>;
+
+fn layer<W>(format: LogFormat, writer: W, colours: bool) -> Box<dyn Layer<Filtered> + Send + Sync>
 where
     W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
 {

@@ -1,0 +1,47 @@
+//! `/metrics` on an address of its own, so that what scrapes it needs no way to the services.
+
+use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
+
+use axum::{Router, http::header, routing::get};
+use contract::client_address::TrustedProxies;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::serve;
+use crate::{
+    config::ServerConfig,
+    metrics::{CONTENT_TYPE, Registry},
+};
+
+/// Scrapers that are connected at once.
+const CONNECTIONS_MAX: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const BODY_BYTES_MAX: usize = 1024;
+
+/// The path `/metrics`.
+pub(super) fn metrics_route<S: Clone + Send + Sync + 'static>(metrics: Registry) -> Router<S> {
+    let text = move || std::future::ready(([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.render()));
+    Router::new().route("/metrics", get(text))
+}
+
+/// Serves `metrics` at `address` until the process ends. If the address can't be listened on, this logs one line, and the
+/// process runs without.
+pub async fn serve_metrics(address: SocketAddr, metrics: Registry) {
+    let listener = match TcpListener::bind(address).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::warn!(%error, "metrics.listen: can't listen on {address}; metrics are not served there");
+            return;
+        }
+    };
+    let listens = listener.local_addr().unwrap_or(address);
+    tracing::info!("metrics are served at http://{listens}/metrics");
+    let config = ServerConfig {
+        listen: address,
+        connections_max: CONNECTIONS_MAX,
+        request_timeout: REQUEST_TIMEOUT,
+        body_bytes_max: BODY_BYTES_MAX,
+        trusted_proxies: TrustedProxies::default(),
+    };
+    serve(listener, metrics_route(metrics), &config, CancellationToken::new()).await;
+}
