@@ -12,6 +12,10 @@ use std::{
     time::Duration,
 };
 
+use contract::{
+    record::{ProductChanged, Record as _},
+    topic,
+};
 use domain::Outlook;
 use proxy::{Fault, Proxy};
 use sqlx::{AnyConnection, Connection as _, Row as _, any::AnyRow};
@@ -211,10 +215,21 @@ fn written(row: &AnyRow, columns: &[(String, String)]) -> String {
     let value = |(name, kind): &(String, String)| {
         let value = match &**kind {
             "bigint" => row.try_get::<Option<i64>, _>(&**name).unwrap().map(|number| number.to_string()),
-            "blob" => row.try_get::<Option<Vec<u8>>, _>(&**name).unwrap().map(|bytes| format!("{bytes:?}")),
+            "blob" => row
+                .try_get::<Option<Vec<u8>>, _>(&**name)
+                .unwrap()
+                .map(|bytes| format!("{:?}", timeless(row, name, bytes))),
             _ => row.try_get::<Option<String>, _>(&**name).unwrap(),
         };
         format!("{name}={}", value.as_deref().unwrap_or("NULL"))
     };
     columns.iter().map(value).collect::<Vec<_>>().join(" ")
+}
+
+/// The bytes in a column. The record of a product's change without the time at which it was written.
+fn timeless(row: &AnyRow, column: &str, bytes: Vec<u8>) -> Vec<u8> {
+    if column != "record" || row.try_get::<&str, _>("topic").unwrap() != topic::CATALOGUE {
+        return bytes;
+    }
+    ProductChanged { at_ms: 0, ..ProductChanged::decode(&bytes).unwrap() }.to_bytes()
 }

@@ -56,6 +56,9 @@ pub(crate) const STEPS: &[(Write, Way)] = &[
     (Write::DecideOpening, Way::First),
     (Write::TakeIn, Way::First),
     (Write::TakeIn, Way::Second),
+    (Write::TakeIn, Way::Mark),
+    (Write::TakeIn, Way::Promise),
+    (Write::TakeIn, Way::FailedPromise),
     (Write::RestockSale, Way::First),
     (Write::EndSale, Way::First),
     (Write::EndSale, Way::Second),
@@ -77,4 +80,7 @@ pub(crate) enum Way {
     First,
     Second,
     Third,
+    Mark,
+    Promise,
+    FailedPromise,
 }

@@ -12,7 +12,7 @@ use std::{
 use contract::{
     ActivityId, AddressId, CategoryId, Cents, OperationId, OrderId, PaymentId, ProductId, RefundId, SkuId, UserId,
     activity::{Admission, Entry as EntryWord, Rules},
-    stock::{Command, Entry, Ledger, Reservation},
+    stock::{Command, Entry, Event, FailedReason, Ledger, Reservation, Term},
 };
 use domain::{Line, RefundStore as _, SaleStore as _, order_state::Happening};
 use store::{
@@ -168,22 +168,18 @@ impl Story {
             }
             Write::EnsureAdmin => debug(store.ensure_admin("root", "hash", "owner", NOW_MS).await),
             Write::SetAdminPassword => debug(store.set_admin_password("root", "other").await),
-            Write::CountTry => match way {
-                Way::First => debug(store.count_try(Realm::Shoppers, user, NOW_MS).await),
-                Way::Second | Way::Third => {
-                    let admin = store.credentials(Realm::Admins, "root").await.unwrap().unwrap();
-                    debug(store.count_try(Realm::Admins, admin.id, NOW_MS).await)
-                }
-            },
+            Write::CountTry if way == Way::First => debug(store.count_try(Realm::Shoppers, user, NOW_MS).await),
+            Write::CountTry => {
+                let admin = store.credentials(Realm::Admins, "root").await.unwrap().unwrap();
+                debug(store.count_try(Realm::Admins, admin.id, NOW_MS).await)
+            }
             Write::ForgetTries => debug(store.forget_tries(Realm::Shoppers, user).await),
             Write::AddSession => debug(store.add_session(user, "first", NOW_MS + 10_000, NOW_MS).await),
-            Write::RotateSession => match way {
-                Way::First => debug(store.rotate_session("first", "second", NOW_MS + 20_000, NOW_MS).await),
-                // A token that was replaced ends the session.
-                Way::Second | Way::Third => {
-                    debug(store.rotate_session("first", "third", NOW_MS + 20_000, NOW_MS).await)
-                }
-            },
+            Write::RotateSession if way == Way::First => {
+                debug(store.rotate_session("first", "second", NOW_MS + 20_000, NOW_MS).await)
+            }
+            // A token that was replaced ends the session.
+            Write::RotateSession => debug(store.rotate_session("first", "third", NOW_MS + 20_000, NOW_MS).await),
             Write::EndSessions => {
                 store.add_session(user, "other", NOW_MS + 10_000, NOW_MS).await.unwrap();
                 debug(store.end_sessions(user).await)
@@ -407,24 +403,46 @@ impl Story {
         journal
     }
 
+    /// The start of a second term behind `entries`.
+    fn started(entries: &[Entry]) -> Line {
+        let entry = Entry { term: Term(2), event: Event::TermStarted { nonce: 1 }, ..entries[2] };
+        Line { offset: 4, entry }
+    }
+
     async fn journal(&mut self, write: Write, way: Way) -> String {
         let now_ms = RULES.starts_at_ms + 10;
         let (store, user) = (&self.store, self.user);
         let entries = Self::entries(self.activity, user);
+        let lines = Line::in_order(&entries);
         let parked = id(ActivityId::from_i64, 7_000);
-        let waiting = Self::entries(parked, user);
+        let waiting = Line::in_order(&Self::entries(parked, user));
         match (write, way) {
-            (Write::TakeIn, Way::First) => debug(store.take_in(&Line::in_order(&entries[..2]), now_ms).await),
-            (Write::TakeIn, Way::Second) => debug(store.take_in(&Line::in_order(&entries[2..]), now_ms).await),
+            (Write::TakeIn, Way::First) => debug(store.take_in(&lines[..2], now_ms).await),
+            (Write::TakeIn, Way::Second) => debug(store.take_in(&lines[2..], now_ms).await),
+            // A new term of the ledger, which has not recovered yet.
+            (Write::TakeIn, Way::Mark) => debug(store.take_in(&[Self::started(&entries)], now_ms).await),
+            // An order of the old term, which waits until the new one has recovered.
+            (Write::TakeIn, Way::Promise) => {
+                let Event::Held(reservation) = entries[1].event else { panic!("{entries:?}") };
+                let reservation = Reservation { order: id(OrderId::from_i64, 910_001), ..reservation };
+                let lost = Entry { seq: 4, event: Event::Held(reservation), ..entries[2] };
+                debug(store.take_in(&[Line { offset: 5, entry: lost }], now_ms).await)
+            }
+            // An order of the old term that the new one could not hold again.
+            (Write::TakeIn, Way::FailedPromise) => {
+                let Event::Held(reservation) = entries[1].event else { panic!("{entries:?}") };
+                let reservation = Reservation { order: id(OrderId::from_i64, 910_002), ..reservation };
+                let event = Event::PromiseFailed { reservation, reason: FailedReason::SoldOut };
+                let failed = Entry { event, ..Self::started(&entries).entry };
+                debug(store.take_in(&[Line { offset: 6, entry: failed }], now_ms).await)
+            }
             // Of a sale that is parked.
-            (Write::TakeIn, Way::Third) => {
-                store.take_in(&Line::in_order(&waiting[1..]), now_ms).await.unwrap();
+            (Write::TakeIn, _) => {
+                store.take_in(&waiting[1..], now_ms).await.unwrap();
                 String::new()
             }
-            (Write::DrawTerm, _) => debug(store.next_term(contract::stock::Term(7)).await),
-            (Write::Park, _) => {
-                debug(store.park(parked, "refused", &Line::in_order(&waiting[..1]), (now_ms, now_ms + 5)).await)
-            }
+            (Write::DrawTerm, _) => debug(store.next_term(Term(7)).await),
+            (Write::Park, _) => debug(store.park(parked, "refused", &waiting[..1], (now_ms, now_ms + 5)).await),
             (Write::NoteFailedTry, _) => debug(store.note_failed_try(parked, "again", now_ms + 9).await),
             (Write::RetrySoon, _) => debug(store.retry_soon(parked, now_ms).await),
             (Write::DropParked, _) => debug(store.drop_parked(parked, "broken").await),

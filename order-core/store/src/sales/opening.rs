@@ -8,8 +8,8 @@ use contract::ActivityId;
 
 use crate::{
     Sale, StoreError,
-    activities::{SELECT, move_stock, sale_of},
     db::{Store, Tx, big, id, lock_row},
+    sales::activities::{SELECT, move_stock, sale_of},
     tx::{Ending, Repeat, Write},
 };
 

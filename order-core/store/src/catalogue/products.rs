@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 
 use crate::{
     StoreError,
+    catalogue::search::{category_renamed, document_changed},
     db::{DbRow, Store, Tx, big, count, id, id_or_none, lock_row},
     page::{Changed, Listed, Page, find_change},
-    search::{category_renamed, document_changed},
     tx::{Ending, NewRow, Repeat, Write, look_up},
 };
 

@@ -11,15 +11,16 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
+    catalogue::search::stock_moved,
     db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in, quantity},
-    parked::parked_among,
-    search::stock_moved,
-    terms::{promises_of, terms_of, write_promises, write_terms},
+    orders::moves,
+    sales::parked::parked_among,
+    sales::terms::{promises_of, terms_of, write_promises, write_terms},
     tx::{Ending, Found},
 };
 use domain::{
     Line, TAKE_IN_MAX, TakenIn,
-    plan::{HoldRow, Known, LedgerRow, Lookups, Offer, OrderRow, Plan},
+    plan::{HoldRow, Known, LedgerRow, Lookups, Offer, OrderRow, Plan, TermRow},
 };
 
 /// `inbox.source` of an admin's restocks.
@@ -31,7 +32,7 @@ impl Store {
         mut tx: Tx,
         lines: &[Line],
         now_ms: u64,
-    ) -> Result<Ending<(TakenIn, Option<Position>)>, StoreError> {
+    ) -> Result<Ending<(TakenIn, Option<WrittenRow>)>, StoreError> {
         assert!(lines.len() <= TAKE_IN_MAX, "{} entries at once", lines.len());
         if lines.is_empty() {
             return Ok(Ending::RollBack((TakenIn::default(), None)));
@@ -43,27 +44,61 @@ impl Store {
         let known = known(&mut tx, &entries).await?;
         let plan = Plan::new(&known, &entries, self.settings.pay_within_ms, now_ms)?;
         let mut taken = plan.taken;
-        let position = plan.ledgers.first_key_value().map(|(activity, (_, row))| (*activity, row.seq));
+        let row = WrittenRow::of(&plan);
         if taken.applied > 0 {
             write_plan(&mut tx, plan, now_ms).await?;
         }
         taken.set_aside = self.set_aside(&mut tx, &aside).await?;
         let is_new = taken.applied + taken.set_aside > 0;
-        Ok(if is_new { Ending::Commit(tx, (taken, position)) } else { Ending::RollBack((taken, None)) })
+        Ok(if is_new { Ending::Commit(tx, (taken, row)) } else { Ending::RollBack((taken, None)) })
     }
 }
 
-/// How far a ledger was taken in.
-pub(crate) type Position = (ActivityId, u64);
+/// A row that a batch has written, by which it is found after a lost COMMIT.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum WrittenRow {
+    /// A ledger, up to this `seq`.
+    Ledger(ActivityId, u64),
+    /// An order that failed.
+    Order(OrderId),
+    /// A term.
+    Term(ActivityId, TermRow),
+    /// A promise that waits for a term to open.
+    Promise(OrderId),
+}
 
-/// Whether the transaction that took a ledger in as far as `position` is committed.
-pub(crate) async fn find_position(mut tx: Tx, position: Option<Position>) -> Result<Found, StoreError> {
-    // Without a new position, entries were only set aside, or a term moved, or promises failed: each happens once.
-    let Some((activity, seq)) = position else { return Ok(Found::Repeatable) };
-    lock_row(&mut tx, "UPDATE ledgers SET seq = seq WHERE activity_id = ?", activity.as_i64()).await?;
-    let row = sqlx::query("SELECT seq FROM ledgers WHERE activity_id = ?").bind(activity.as_i64());
-    let now = row.fetch_optional(&mut *tx).await?.map(|row| count(&row, "seq")).transpose()?;
-    Ok(Found::from(now.is_some_and(|now| now >= seq)))
+impl WrittenRow {
+    fn of(plan: &Plan) -> Option<Self> {
+        let ledger = plan.ledgers.first_key_value().map(|(activity, (_, row))| Self::Ledger(*activity, row.seq));
+        let order = || plan.orders.first().map(|row| Self::Order(row.id));
+        let term = || plan.terms.first_key_value().map(|(activity, row)| Self::Term(*activity, *row));
+        let promise = || plan.set_aside.first().map(|(_, promise)| Self::Promise(promise.reservation.order));
+        ledger.or_else(order).or_else(term).or_else(promise)
+    }
+}
+
+/// Whether the transaction that wrote `row` is committed.
+pub(crate) async fn find_written(mut tx: Tx, row: Option<WrittenRow>) -> Result<Found, StoreError> {
+    Ok(match row {
+        Some(WrittenRow::Ledger(activity, seq)) => {
+            lock_row(&mut tx, "UPDATE ledgers SET seq = seq WHERE activity_id = ?", activity.as_i64()).await?;
+            let row = sqlx::query("SELECT seq FROM ledgers WHERE activity_id = ?").bind(activity.as_i64());
+            let now = row.fetch_optional(&mut *tx).await?.map(|row| count(&row, "seq")).transpose()?;
+            Found::from(now.is_some_and(|now| now >= seq))
+        }
+        Some(WrittenRow::Order(order)) => Found::from(lock_row(&mut tx, moves::LOCK, order.as_i64()).await?),
+        Some(WrittenRow::Term(activity, row)) => {
+            lock_row(&mut tx, "UPDATE terms SET term = term WHERE activity_id = ?", activity.as_i64()).await?;
+            let now = terms_of(&mut tx, std::iter::once(activity.as_i64())).await?.remove(&activity);
+            Found::from(now.is_some_and(|now| (now.term, now.is_open) >= (row.term, row.is_open)))
+        }
+        Some(WrittenRow::Promise(order)) => {
+            let lock = "UPDATE promises SET quantity = quantity WHERE order_id = ?";
+            Found::from(lock_row(&mut tx, lock, order.as_i64()).await?)
+        }
+        // Entries were only set aside with a parked sale. That is done once.
+        None => Found::Repeatable,
+    })
 }
 
 pub(crate) async fn write_plan(tx: &mut Tx, plan: Plan, now_ms: u64) -> Result<(), StoreError> {

@@ -12,11 +12,11 @@ use sqlx::{QueryBuilder, Row as _};
 
 use crate::{
     StoreError,
-    activities::sale_of,
-    admission::RESTOCK_ASKED,
     db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in, quantity},
-    sale_sql::order_state,
-    take_in::{RESTOCK, hold_word},
+    sales::activities::sale_of,
+    sales::admission::RESTOCK_ASKED,
+    sales::sale_store::order_state,
+    sales::take_in::{RESTOCK, hold_word},
     tx::{Ending, Found, Write, look_up},
 };
 

@@ -6,8 +6,8 @@ use sqlx::{QueryBuilder, Row};
 use crate::{
     StoreError,
     db::{Db, DbRow, Store, Tx, big, count, id, lock_row},
-    moves::{Moved, standing, step},
-    payments::SUCCEEDED,
+    money::payments::SUCCEEDED,
+    orders::moves::{Moved, standing, step},
     tx::{Ending, Found, NewRow, Repeat, Write, look_up},
 };
 use domain::{

@@ -7,9 +7,9 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
-    catalogue::{Attributes, from_json},
+    catalogue::products::{Attributes, from_json},
     db::{Db, DbRow, Store, Tx, big, count, id, is_taken, push_in, quantity},
-    shop_orders::ORDER_LINES_MAX,
+    orders::shop_orders::ORDER_LINES_MAX,
     tx::{Ending, Found, Repeat, Write, look_up},
 };
 

@@ -9,7 +9,7 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
-    catalogue::{Attributes, Category, from_json},
+    catalogue::products::{Attributes, Category, from_json},
     db::{Db, DbRow, INSERT_ROWS_MAX, Store, big, count, id, push_in},
     tx::Tx,
 };

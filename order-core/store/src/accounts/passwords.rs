@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     StoreError,
-    accounts::{LOCKED_MS, Realm, WRONG_TRIES_MAX},
+    accounts::users::{LOCKED_MS, Realm, WRONG_TRIES_MAX},
     db::Store,
 };
 

@@ -7,10 +7,10 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
-    catalogue::from_json,
+    catalogue::products::from_json,
     db::{Db, DbRow, Store, count, id, id_or_none, push_in, quantity},
     page::{Listed, Page},
-    sale_sql::order_state,
+    sales::sale_store::order_state,
 };
 use domain::order_state::OrderState;
 

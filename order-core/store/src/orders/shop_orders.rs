@@ -7,14 +7,14 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
-    addresses::address_of,
-    cart::{CART_UNITS_MAX, Offered, offered_of, offered_query, take_cart},
-    cart_claims::{CartClaim, ClaimState, claim_state},
-    catalogue::to_json,
+    accounts::addresses::address_of,
+    catalogue::products::to_json,
+    catalogue::search::stock_moved,
     db::{Db, Store, Tx, big, is_taken},
-    moves,
-    orders::{Order, OrderLine},
-    search::stock_moved,
+    orders::cart::{CART_UNITS_MAX, Offered, offered_of, offered_query, take_cart},
+    orders::cart_claims::{CartClaim, ClaimState, claim_state},
+    orders::moves,
+    orders::queries::{Order, OrderLine},
     tx::{Ending, NewRow, Write},
 };
 use domain::{Outgoing, order_state::OrderState};

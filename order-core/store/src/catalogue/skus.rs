@@ -5,10 +5,10 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
-    catalogue::{NewSku, Sku, SkuPatch, exists, from_json, to_json},
+    catalogue::products::{NewSku, Sku, SkuPatch, exists, from_json, to_json},
+    catalogue::search::document_changed,
     db::{Db, DbRow, Store, Tx, big, count, id, lock_row},
     page::{Changed, Listed, Page, find_change},
-    search::document_changed,
     tx::{Ending, NewRow, Write, look_up},
 };
 

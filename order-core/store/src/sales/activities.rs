@@ -8,10 +8,10 @@ use sqlx::Row;
 
 use crate::{
     StoreError,
+    catalogue::search::stock_moved,
     db::{DbRow, Store, Tx, big, count, id, quantity},
-    opening::{LOCK, locked},
     page::{Changed, Listed, Page, find_change},
-    search::stock_moved,
+    sales::opening::{LOCK, locked},
     tx::{Ending, NewRow, Write, look_up},
 };
 use domain::Outgoing;

@@ -11,10 +11,10 @@ use sqlx::{QueryBuilder, Row};
 use crate::{
     StoreError,
     db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, push_in},
-    moves::{Moved, Step, find_step, standing, step},
-    parked::all_parked,
-    take_in::{RESTOCK, find_position, hold_row, hold_state, hold_word, ledger_row},
-    terms::all_terms,
+    orders::moves::{Moved, Step, find_step, standing, step},
+    sales::parked::all_parked,
+    sales::take_in::{RESTOCK, find_written, hold_row, hold_state, hold_word, ledger_row},
+    sales::terms::all_terms,
     tx::{Ending, Repeat, Write, look_up},
 };
 use domain::{
@@ -28,7 +28,7 @@ impl SaleStore for Store {
     type Error = StoreError;
 
     async fn take_in(&self, lines: &[Line], now_ms: u64) -> Result<TakenIn, StoreError> {
-        let after_lost_commit = look_up(|tx, (_, position)| find_position(tx, position));
+        let after_lost_commit = look_up(|tx, (_, row)| find_written(tx, row));
         let taken = self.write(Write::TakeIn, after_lost_commit, |tx| self.take_in_lines(tx, lines, now_ms));
         taken.await.map(|(taken, _)| taken)
     }

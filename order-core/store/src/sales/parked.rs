@@ -13,7 +13,7 @@ use crate::{
     StoreError,
     db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in},
     page::{Listed, Page},
-    take_in::{known, write_plan},
+    sales::take_in::{known, write_plan},
     tx::{Ending, Repeat, Write},
 };
 use domain::{

@@ -10,7 +10,7 @@ use utoipa::{
 
 use crate::{
     StoreError,
-    accounts::LOCK_USER,
+    accounts::users::LOCK_USER,
     db::{DbRow, Store, Tx, big, count, id, lock_row},
     tx::{Ending, Found, NewRow, Repeat, Write, look_up},
 };

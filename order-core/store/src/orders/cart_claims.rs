@@ -10,7 +10,7 @@ use contract::{OrderId, SkuId, UserId};
 
 use crate::{
     StoreError,
-    addresses::lock_user,
+    accounts::addresses::lock_user,
     db::{Store, Tx, count},
     tx::{Ending, Repeat, Write},
 };

@@ -9,11 +9,11 @@ use sqlx::Row;
 
 use crate::{
     Sale, StoreError,
-    activities::{move_stock, rewrite_sale},
     db::{DbRow, Store, Tx, big, count, id},
-    opening::{give_back_unopened, locked},
     page::{Listed, Page},
-    take_in::RESTOCK,
+    sales::activities::{move_stock, rewrite_sale},
+    sales::opening::{give_back_unopened, locked},
+    sales::take_in::RESTOCK,
     tx::{Ending, Repeat, Write},
 };
 use domain::Outgoing;

@@ -5,11 +5,11 @@ use sqlx::Row;
 
 use crate::{
     StoreError,
-    catalogue::exists,
+    catalogue::products::exists,
+    catalogue::search::stock_moved,
     db::{Store, Tx, big, count, id, is_taken, lock_row},
-    moves::{Standing, standing, step},
-    refunds::{Purpose, send_back},
-    search::stock_moved,
+    money::refunds::{Purpose, send_back},
+    orders::moves::{Standing, standing, step},
     tx::{Ending, Found, NewRow, Write, look_up},
 };
 use domain::{

@@ -6,8 +6,8 @@ use contract::{ActivityId, OrderId, UserId};
 use crate::{
     StoreError,
     db::{Store, Tx, big, count, id, id_or_none, lock_row},
-    sale_sql::order_state,
-    shop_orders::give_stock_back,
+    orders::shop_orders::give_stock_back,
+    sales::sale_store::order_state,
     tx::{Ending, Found, Write, look_up},
 };
 use domain::{

@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 
 use crate::{
     StoreError,
-    catalogue::{Category, Product, Sku, category_of, from_json, product_of},
+    catalogue::products::{Category, Product, Sku, category_of, from_json, product_of},
+    catalogue::skus::sku_of,
     db::{Db, DbRow, Store, id, push_in},
-    skus::sku_of,
 };
 
 /// Categories of one mall at most, as far as shoppers see.

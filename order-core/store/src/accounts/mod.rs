@@ -1,0 +1,6 @@
+//! Shoppers, admins, their sessions and addresses.
+
+pub(crate) mod addresses;
+pub(crate) mod passwords;
+pub(crate) mod sessions;
+pub(crate) mod users;

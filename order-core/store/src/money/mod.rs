@@ -1,0 +1,5 @@
+//! Payments, refunds, and the trades of the mock platform.
+
+pub(crate) mod mock_trades;
+pub(crate) mod payments;
+pub(crate) mod refunds;

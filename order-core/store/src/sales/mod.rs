@@ -1,0 +1,9 @@
+//! Flash sales and what the journal tells of their ledgers.
+
+pub(crate) mod activities;
+pub(crate) mod admission;
+pub(crate) mod opening;
+pub(crate) mod parked;
+pub(crate) mod sale_store;
+pub(crate) mod take_in;
+pub(crate) mod terms;
