@@ -142,7 +142,7 @@ impl Store {
             let mut query = QueryBuilder::<Db>::new("SELECT id, search_version FROM products WHERE category_id");
             push_in(&mut query, categories.iter().copied());
             let rows = query.push(" ORDER BY id").build().fetch_all(&mut **tx).await?;
-            let changed = rows.iter().map(word);
+            let changed = rows.iter().map(record_of);
             self.send(tx, changed.collect::<Result<_, StoreError>>()?).await?;
         }
         Ok(())
@@ -155,11 +155,11 @@ async fn count_change(tx: &mut Tx, product: ProductId) -> Result<Outgoing, Store
     let query = sqlx::query("SELECT id, search_version FROM products WHERE id = ?").bind(product.as_i64());
     // Without its row there is no document, and nothing that another transaction could wait for.
     let row = query.fetch_optional(&mut **tx).await?;
-    row.as_ref().map_or_else(|| Ok(Outgoing::product(product, 0, 0)), word)
+    row.as_ref().map_or_else(|| Ok(Outgoing::product(product, 0, 0)), record_of)
 }
 
 /// The record of a change that has just been counted. Its time only tells how long the index takes.
-fn word(row: &DbRow) -> Result<Outgoing, StoreError> {
+fn record_of(row: &DbRow) -> Result<Outgoing, StoreError> {
     let product = id(row, "id", ProductId::from_i64)?;
     Ok(Outgoing::product(product, row.try_get("search_version")?, SystemClock.now_ms()))
 }
