@@ -72,7 +72,7 @@ pub(crate) fn stocked(shop: &Shop, products: usize) -> Vec<(String, String)> {
     (0..products).map(stock).collect()
 }
 
-/// Changes rows of the database next to the mall, so that no record tells the index of it.
+/// Changes rows of the database next to the mall, without a record for the index.
 fn plant(data: &Path, sql: &'static str, product: &str) {
     let path = format!("sqlite://{}", data.join("mall.db").display());
     let product: i64 = product.parse().unwrap();
@@ -101,7 +101,7 @@ fn an_index_is_compared_and_built_again() {
     let mode = std::fs::metadata(data.join("search/socket")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "{mode:o}");
 
-    // Another document under the same version, and a version that no record has told of.
+    // Another document under the same version, and a version without a record.
     plant(data, "UPDATE products SET title = '旗舰平板' WHERE id = ?", &products[0].0);
     plant(data, "UPDATE products SET search_version = search_version + 1 WHERE id = ?", &products[1].0);
     plant(data, "UPDATE products SET on_shelf = 0 WHERE id = ?", &products[2].0);

@@ -13,7 +13,7 @@ use foundation::{Config, DataDir, Readiness, SystemClock, metrics::Registry};
 use order_core::{
     SearchSync,
     search::{
-        control::{Comparison, Progress, Rebuilt, Reply, Request, SOCKET_PATH_BYTES_MAX, Stage, socket_path},
+        control::{Comparison, Progress, RebuildResult, Reply, Request, SOCKET_PATH_BYTES_MAX, Stage, socket_path},
         verify,
     },
 };
@@ -41,12 +41,12 @@ pub(crate) fn run(config: Config, command: SearchCommand) -> Result<bool> {
     };
     match reply {
         Reply::Verified(comparison) => show(&comparison, "the index"),
-        Reply::Rebuilt(Rebuilt { is_in_place: true, comparison }) => {
+        Reply::Rebuilt(RebuildResult { is_in_place: true, comparison }) => {
             let Comparison { products, position, .. } = comparison;
             tasks::say(&format!("the new index is in place: {products} products at offset {position}"))?;
             Ok(true)
         }
-        Reply::Rebuilt(Rebuilt { comparison, .. }) => {
+        Reply::Rebuilt(RebuildResult { comparison, .. }) => {
             let is_same = show(&comparison, "the new index")?;
             tasks::say("the old index stays in place")?;
             Ok(is_same)
@@ -99,7 +99,7 @@ fn ask(data: &Path, request: Request) -> Result<Reply> {
         Err(error) => return Err(error).context(path.display().to_string()),
     };
     writeln!(mall, "{}", serde_json::to_string(&request)?)?;
-    let mut shown = Shown::new();
+    let mut shown = ProgressLine::new();
     let mut lines = BufReader::new(mall);
     loop {
         let mut line = String::new();
@@ -139,7 +139,7 @@ async fn work(config: Config, request: Request) -> Result<Reply> {
         })
     };
     tokio::pin!(work);
-    let mut shown = Shown::new();
+    let mut shown = ProgressLine::new();
     let done: Result<Reply> = loop {
         tokio::select! {
             done = &mut work => break done,
@@ -167,12 +167,12 @@ fn lock(data: &Path) -> Result<File> {
 }
 
 /// Progress on standard error: one line that changes on a terminal, now and then a line elsewhere.
-struct Shown {
+struct ProgressLine {
     is_terminal: bool,
     last: Option<(Stage, Instant)>,
 }
 
-impl Shown {
+impl ProgressLine {
     fn new() -> Self {
         Self { is_terminal: io::stderr().is_terminal(), last: None }
     }

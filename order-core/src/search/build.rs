@@ -12,7 +12,7 @@ use workers::WorkerError;
 use super::{
     Search,
     compare::{Pass, compare},
-    control::{Comparison, DIFFERENCES_MAX, Difference, Progress, ProgressSender, Rebuilt, Stage},
+    control::{Comparison, DIFFERENCES_MAX, Difference, Progress, ProgressSender, RebuildResult, Stage},
     documents::{PAGES_AHEAD, Pages, feed, report},
     sync::failed,
 };
@@ -23,7 +23,7 @@ pub(super) struct Building {
     /// True once only the swap is left.
     ready: watch::Receiver<bool>,
     go: Option<oneshot::Sender<()>>,
-    task: AbortOnDropHandle<Result<Rebuilt, WorkerError>>,
+    task: AbortOnDropHandle<Result<RebuildResult, WorkerError>>,
 }
 
 impl Building {
@@ -48,7 +48,7 @@ impl Building {
     }
 
     /// Puts the new index in place. Cancel-safe; not to be called again after it has returned.
-    pub(super) async fn swap(&mut self) -> Result<Rebuilt, WorkerError> {
+    pub(super) async fn swap(&mut self) -> Result<RebuildResult, WorkerError> {
         if let Some(go) = self.go.take() {
             // A builder that has failed does not wait for it.
             let (Ok(()) | Err(())) = go.send(());
@@ -70,7 +70,7 @@ async fn run(
     position: Option<Position>,
     verify: bool,
     signals: Signals,
-) -> Result<Rebuilt, WorkerError> {
+) -> Result<RebuildResult, WorkerError> {
     let total = store.product_count().await.map_err(WorkerError::store)?;
     let (pages, read) = mpsc::channel(PAGES_AHEAD);
     let (pages_again, read_again) = mpsc::channel(PAGES_AHEAD);
@@ -92,7 +92,7 @@ fn build(
     position: Option<&Position>,
     total: u64,
     Signals { progress, is_ready, may_swap }: Signals,
-) -> Result<Rebuilt, IndexError> {
+) -> Result<RebuildResult, IndexError> {
     let mut rebuild = index.rebuild()?;
     let added = add_all(rebuild.as_mut(), pages, total, &progress)?;
     let mut comparison = match pages_again {
@@ -101,14 +101,14 @@ fn build(
     };
     comparison.position = position.map_or_else(|| "none".to_owned(), |position| position.as_str().to_owned());
     if comparison.different > 0 {
-        return Ok(Rebuilt { is_in_place: false, comparison });
+        return Ok(RebuildResult { is_in_place: false, comparison });
     }
     progress.send_replace(Progress { stage: Stage::Swap, done: comparison.products, total });
     is_ready.send_replace(true);
     let gone = |_| IndexError::Unavailable("the worker that follows the log has ended".to_owned());
     may_swap.blocking_recv().map_err(gone)?;
     rebuild.finish(position)?;
-    Ok(Rebuilt { is_in_place: true, comparison })
+    Ok(RebuildResult { is_in_place: true, comparison })
 }
 
 /// What was read while an index was built.

@@ -15,7 +15,7 @@ const READ_MAX: usize = 500;
 /// Differences that are kept; more are counted.
 pub(super) const SUSPECTS_MAX: usize = 1_000;
 
-/// Reads the next products of an index after an id, at most so many.
+/// Reads the next products of an index after an id; the number is the most that it may return.
 pub(super) type ReadIndex<'a> = dyn FnMut(Option<ProductId>, usize) -> Result<Vec<Product>, IndexError> + 'a;
 
 /// A product that differed when it was read. It may only have changed between two reads.
@@ -60,7 +60,7 @@ pub(super) fn compare(
     total: u64,
     progress: &ProgressSender,
 ) -> Result<Pass, IndexError> {
-    let mut indexed = Indexed { read, buffer: VecDeque::new(), after: None, is_read: false };
+    let mut indexed = IndexReader { read, buffer: VecDeque::new(), after: None, is_read: false };
     let (mut pass, mut done) = (Pass::default(), 0);
     loop {
         let page = pages.blocking_recv();
@@ -84,14 +84,14 @@ pub(super) fn compare(
 }
 
 /// The products of an index, one after another.
-struct Indexed<'a, 'b> {
+struct IndexReader<'a, 'b> {
     read: &'a mut ReadIndex<'b>,
     buffer: VecDeque<Product>,
     after: Option<ProductId>,
     is_read: bool,
 }
 
-impl Indexed<'_, '_> {
+impl IndexReader<'_, '_> {
     fn fill(&mut self) -> Result<(), IndexError> {
         if self.buffer.is_empty() && !self.is_read {
             let products = (self.read)(self.after, READ_MAX)?;

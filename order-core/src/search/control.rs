@@ -43,7 +43,7 @@ pub enum Reply {
     /// The index was compared.
     Verified(Comparison),
     /// The second index was built.
-    Rebuilt(Rebuilt),
+    Rebuilt(RebuildResult),
     /// Nothing was done, and why.
     Failed(String),
 }
@@ -102,7 +102,7 @@ pub struct Difference {
 
 /// A second index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rebuilt {
+pub struct RebuildResult {
     /// Whether it took the place of the first one: not where it differs from the database.
     pub is_in_place: bool,
     /// The comparison; of the number of products alone where no more was asked for.
@@ -114,7 +114,7 @@ pub struct Rebuilt {
 pub(super) struct RebuildOrder {
     pub verify: bool,
     pub progress: ProgressSender,
-    pub done: oneshot::Sender<Result<Rebuilt, WorkerError>>,
+    pub done: oneshot::Sender<Result<RebuildResult, WorkerError>>,
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl Search {
     pub fn show_delays(&self, metrics: &Registry) {
         for (at, (_, label)) in BOUNDS.into_iter().enumerate() {
             let (name, delays) = (format!("{NAME}_bucket{{le=\"{label}\"}}"), self.delays.clone());
-            let help = "Documents that search found at most so many seconds after the change.";
+            let help = "Documents that search found within `le` seconds of the change.";
             metrics.read_counter(&name, help, move || delays.counts[at].load(Ordering::Relaxed) as f64);
         }
         let delays = self.delays.clone();

@@ -11,9 +11,9 @@ use contract::{
 use search::Position;
 use workers::WorkerError;
 
-/// What the records of one batch say of a product.
+/// The changes of one product in a batch of records, taken together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct ProductChange {
     /// The highest version; 0 where none is named.
     pub version: i64,
     /// When the oldest of the changes was made, epoch milliseconds; 0 where none says.
@@ -22,32 +22,32 @@ pub(super) struct Told {
 
 /// The records of one batch that the index does not have.
 #[derive(Debug)]
-pub(super) struct Taken {
-    pub changed: BTreeMap<ProductId, Told>,
+pub(super) struct CatalogueBatch {
+    pub changed: BTreeMap<ProductId, ProductChange>,
     /// The next offset of each partition after them.
     pub next: BTreeMap<u32, u64>,
     /// What can't be decoded, and why.
     pub dead: Vec<(Record, String)>,
 }
 
-impl Taken {
+impl CatalogueBatch {
     pub(super) fn of(records: &[Record], next: &BTreeMap<u32, u64>) -> Self {
-        let mut taken = Self { changed: BTreeMap::new(), next: next.clone(), dead: Vec::new() };
+        let mut batch = Self { changed: BTreeMap::new(), next: next.clone(), dead: Vec::new() };
         for record in records {
-            let done = taken.next.entry(record.partition.index).or_default();
+            let done = batch.next.entry(record.partition.index).or_default();
             if record.offset < *done {
                 continue;
             }
             *done = record.offset + 1;
             match ProductChanged::decode(&record.value) {
                 Ok(ProductChanged { product, version, at_ms }) => {
-                    let told = taken.changed.entry(product).or_insert(Told { version, at_ms });
-                    told.version = told.version.max(version);
+                    let product_change = batch.changed.entry(product).or_insert(ProductChange { version, at_ms });
+                    product_change.version = product_change.version.max(version);
                 }
-                Err(error) => taken.dead.push((record.clone(), error.to_string())),
+                Err(error) => batch.dead.push((record.clone(), error.to_string())),
             }
         }
-        taken
+        batch
     }
 }
 

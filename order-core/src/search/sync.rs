@@ -18,9 +18,9 @@ use workers::{Worker, WorkerError};
 use super::{
     Search,
     build::Building,
-    control::{Progress, RebuildOrder, Rebuilt},
+    control::{Progress, RebuildOrder, RebuildResult},
     documents::{change, report},
-    records::{Taken, Told, ends, read, write},
+    records::{CatalogueBatch, ProductChange, ends, read, write},
 };
 
 /// Records of one step.
@@ -55,7 +55,7 @@ struct Rebuild {
     began_ms: u64,
     building: Building,
     /// Who asked for it.
-    done: Option<oneshot::Sender<Result<Rebuilt, WorkerError>>>,
+    done: Option<oneshot::Sender<Result<RebuildResult, WorkerError>>>,
 }
 
 /// What a worker that follows the log waits for.
@@ -166,7 +166,7 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
         let is_current = ends(&self.log).await? == rebuild.from;
         let built = rebuild.building.swap().await;
         let Some(Rebuild { from, began_ms, done, .. }) = self.rebuild.take() else { return Ok(()) };
-        if let Ok(Rebuilt { is_in_place: true, comparison }) = &built {
+        if let Ok(RebuildResult { is_in_place: true, comparison }) = &built {
             for (partition, offset) in &from {
                 let partition = Partition { topic: topic::CATALOGUE.into(), index: *partition };
                 self.consumer.rewind(&partition, *offset);
@@ -184,7 +184,7 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
             tracing::info!(products = comparison.products, ms, "the search index is built");
         }
         match done {
-            // Who asked for it is told; the index that there was is still followed.
+            // The caller gets the result. After a failure the first index is still followed.
             Some(done) => {
                 let (Ok(()) | Err(_)) = done.send(built);
                 Ok(())
@@ -198,7 +198,11 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
     ///
     /// # Errors
     /// Where database, log or index fail.
-    pub async fn rebuild(mut self, verify: bool, progress: watch::Sender<Progress>) -> Result<Rebuilt, WorkerError> {
+    pub async fn rebuild(
+        mut self,
+        verify: bool,
+        progress: watch::Sender<Progress>,
+    ) -> Result<RebuildResult, WorkerError> {
         let (done, answer) = oneshot::channel();
         self.order = Some(RebuildOrder { verify, progress: progress.clone(), done });
         self.begin().await?;
@@ -227,7 +231,7 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
             }
             self.stage = Stage::Following;
         }
-        let Taken { changed, next, dead } = Taken::of(&records, &self.next);
+        let CatalogueBatch { changed, next, dead } = CatalogueBatch::of(&records, &self.next);
         if next == self.next {
             if next == ends(&self.log).await? {
                 self.current();
@@ -243,7 +247,7 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
             self.stage = Stage::Rebuild;
             return Ok(());
         }
-        let told: Vec<u64> = changes.iter().map(|change| changed[&change.id()].at_ms).collect();
+        let changed_at_ms: Vec<u64> = changes.iter().map(|change| changed[&change.id()].at_ms).collect();
         let position = write(&next);
         let applied = self.search.work(move |index| index.apply(&changes, position.as_ref())).await;
         if let Err(IndexError::NeedsRebuild(reason)) = &applied {
@@ -254,7 +258,7 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
         let outcomes = applied.map_err(failed)?;
         report(&outcomes);
         let now_ms = self.clock.now_ms();
-        let written = told.into_iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Written);
+        let written = changed_at_ms.into_iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Written);
         written.for_each(|(at_ms, _)| self.search.delays.note(at_ms, now_ms));
         self.next = next;
         // A full batch may be the last one all the same.
@@ -265,7 +269,7 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
     }
 
     /// What the database says now of these products.
-    async fn changes(&mut self, changed: &BTreeMap<ProductId, Told>) -> Result<Vec<Change>, WorkerError> {
+    async fn changes(&mut self, changed: &BTreeMap<ProductId, ProductChange>) -> Result<Vec<Change>, WorkerError> {
         let changed: Vec<ProductId> = changed.keys().copied().collect();
         let mut changes = Vec::with_capacity(changed.len());
         for products in changed.chunks(SEARCH_ENTRIES_MAX) {
@@ -374,11 +378,11 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
                     self.begin().await?;
                 }
                 let event = tokio::select! {
-                    // What is built is not kept waiting by a topic that is always full.
+                    // Records may always be there: what is rarer comes first.
                     biased;
                     () = ready(&mut self.rebuild) => Event::Built,
-                    polled = self.consumer.poll(BATCH_MAX) => Event::Records(polled?),
                     Some(order) = next_order(&mut self.orders), if self.order.is_none() => Event::Order(order),
+                    polled = self.consumer.poll(BATCH_MAX) => Event::Records(polled?),
                     () = self.clock.sleep_until(self.sales_at_ms) => Event::Sales,
                 };
                 match event {

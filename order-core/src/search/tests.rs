@@ -7,6 +7,9 @@ use workers::{Relay, Worker as _};
 
 use super::*;
 
+/// Pauses of 50 ms after which a worker without a lag has nothing to do.
+const IDLE_PAUSES: usize = 6;
+
 struct Mall {
     store: Store,
     log: MemoryLog,
@@ -54,15 +57,23 @@ impl Mall {
             relay.step().await.unwrap();
         }
         let pause = std::time::Duration::from_millis(50);
-        for _ in 0..600 {
-            // A step that is dropped may leave its thread at work on the index, and the next one is refused meanwhile.
-            match tokio::time::timeout(pause, self.sync.step()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => tokio::time::sleep(pause).await,
-                Err(_) if self.search.lag_ms(self.clock.now_ms() + 1) == 0 && self.readiness.warnings().is_empty() => {
-                    break;
+        // A step that waits for records is dropped once it has waited for so long; one at work would leave its work undone.
+        let (mut idle, mut steps) = (0, 0);
+        while idle < IDLE_PAUSES && steps < 600 {
+            steps += 1;
+            let mut step = std::pin::pin!(self.sync.step());
+            idle = 0;
+            while idle < IDLE_PAUSES {
+                match tokio::time::timeout(pause, &mut step).await {
+                    Ok(Ok(())) => break,
+                    Ok(Err(_)) => {
+                        tokio::time::sleep(pause).await;
+                        break;
+                    }
+                    Err(_) if self.search.lag_ms(self.clock.now_ms() + 1) == 0 => idle += 1,
+                    Err(_) => steps += 1,
                 }
-                Err(_) => {}
+                assert!(steps < 600, "the worker does not come to the end of the log");
             }
         }
         assert_eq!(self.search.lag_ms(self.clock.now_ms()), 0);

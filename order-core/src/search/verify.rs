@@ -56,9 +56,9 @@ pub async fn verify<L: Log>(
         let mut again = Vec::new();
         for suspect in suspects {
             match look_again(store, search, suspect).await? {
-                Seen::Same => {}
-                Seen::Different(difference) => different.push(difference),
-                Seen::Changing(suspect) => again.push(suspect),
+                Verdict::Same => {}
+                Verdict::Different(difference) => different.push(difference),
+                Verdict::Changing(suspect) => again.push(suspect),
             }
         }
         suspects = again;
@@ -89,7 +89,7 @@ async fn pass(store: &Store, search: &Search, progress: &ProgressSender) -> Resu
     compared.map_err(failed)
 }
 
-enum Seen {
+enum Verdict {
     Same,
     Different(Difference),
     /// It has changed since.
@@ -97,20 +97,20 @@ enum Seen {
 }
 
 /// Compares one product, now that the index has all changes that were made when it was read.
-async fn look_again(store: &Store, search: &Search, suspect: Suspect) -> Result<Seen, WorkerError> {
+async fn look_again(store: &Store, search: &Search, suspect: Suspect) -> Result<Verdict, WorkerError> {
     let product = suspect.product;
     // The index first: it can't have a version that the database does not have a moment later.
     let indexed = search.work(move |index| one(index, product)).await.map_err(failed)?;
     let entries = store.search_entries(&[product]).await.map_err(WorkerError::store)?;
     let database: Option<Change> = entries.into_iter().next().map(change);
-    let Some(what) = difference(database.as_ref(), indexed.as_ref()) else { return Ok(Seen::Same) };
+    let Some(what) = difference(database.as_ref(), indexed.as_ref()) else { return Ok(Verdict::Same) };
     let (version, in_index) = (database.as_ref().map(Change::version), indexed.map(|product| product.version));
     let is_ahead = in_index > version;
     let is_behind = in_index.is_some() && in_index < suspect.version;
     if is_ahead || is_behind || version == suspect.version {
-        return Ok(Seen::Different(Difference { product, what }));
+        return Ok(Verdict::Different(Difference { product, what }));
     }
-    Ok(Seen::Changing(Suspect { version, indexed: in_index, what, product }))
+    Ok(Verdict::Changing(Suspect { version, indexed: in_index, what, product }))
 }
 
 fn one(index: &dyn SearchIndex, product: ProductId) -> Result<Option<Product>, IndexError> {

@@ -115,12 +115,12 @@ pub(crate) async fn document_changed(tx: &mut Tx, product: ProductId) -> Result<
     let query = sqlx::query("SELECT id, search_version FROM products WHERE id = ?").bind(product.as_i64());
     // Without its row there is no document, and nothing that another transaction could wait for.
     let row = query.fetch_optional(&mut **tx).await?;
-    tx.send([row.as_ref().map_or_else(|| Ok(Outgoing::product(product, 0, 0)), word)?]);
+    tx.send([row.as_ref().map_or_else(|| Ok(Outgoing::product(product, 0, 0)), record_of)?]);
     Ok(())
 }
 
 /// The record of a change that has just been counted. Its time only tells how long the index takes.
-fn word(row: &DbRow) -> Result<Outgoing, StoreError> {
+fn record_of(row: &DbRow) -> Result<Outgoing, StoreError> {
     let product = id(row, "id", ProductId::from_i64)?;
     Ok(Outgoing::product(product, row.try_get("search_version")?, SystemClock.now_ms()))
 }
@@ -159,7 +159,7 @@ pub(crate) async fn category_renamed(tx: &mut Tx, category: CategoryId) -> Resul
         let mut query = QueryBuilder::<Db>::new("SELECT id, search_version FROM products WHERE category_id");
         push_in(&mut query, categories.iter().copied());
         let rows = query.push(" ORDER BY id").build().fetch_all(&mut **tx).await?;
-        tx.send(rows.iter().map(word).collect::<Result<Vec<_>, StoreError>>()?);
+        tx.send(rows.iter().map(record_of).collect::<Result<Vec<_>, StoreError>>()?);
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ async fn version(store: &Store) -> i64 {
 }
 
 /// The versions that records name, in the order in which they were sent.
-async fn told(store: &Store) -> Vec<i64> {
+async fn sent_versions(store: &Store) -> Vec<i64> {
     let rows = store.outbox(1_000).await.unwrap();
     let records = rows.iter().filter(|row| row.topic == topic::CATALOGUE);
     let changed = records.map(|row| ProductChanged::decode(&row.value).unwrap());
@@ -46,7 +46,7 @@ async fn told(store: &Store) -> Vec<i64> {
 
 async fn versions(place: &Place) {
     let store = place.fresh().await;
-    assert_eq!((version(&store).await, told(&store).await), (1, vec![]));
+    assert_eq!((version(&store).await, sent_versions(&store).await), (1, vec![]));
     let price = SkuPatch { attributes: None, price_cents: Some(Cents::new(1)) };
     store.patch_sku(sku(), 1, price).await.unwrap();
     store.shelve(product(), false).await.unwrap();
@@ -57,13 +57,13 @@ async fn versions(place: &Place) {
     store.patch_product(product(), at, title).await.unwrap();
     let name = CategoryPatch { name: Some("另一类".to_owned()), ..CategoryPatch::default() };
     store.patch_category(CategoryId::from_i64(1).unwrap(), 1, name).await.unwrap();
-    assert_eq!((version(&store).await, told(&store).await), (6, vec![2, 3, 4, 5, 6]));
+    assert_eq!((version(&store).await, sent_versions(&store).await), (6, vec![2, 3, 4, 5, 6]));
     // Only the last unit changes what is found.
     let ada = buyer(&store, "ada").await;
     place_one(&store, &asks(ada, 99, None)).await;
     assert_eq!(version(&store).await, 6);
     place_one(&store, &asks(ada, 1, None)).await;
-    assert_eq!((version(&store).await, told(&store).await.last()), (7, Some(&7)));
+    assert_eq!((version(&store).await, sent_versions(&store).await.last()), (7, Some(&7)));
 }
 
 async fn at_once(place: &Place) {
@@ -83,7 +83,7 @@ async fn at_once(place: &Place) {
         });
     }
     running.join_all().await;
-    let mut told = told(&store).await;
-    told.sort_unstable();
-    assert_eq!((version(&store).await, told), (21, (2..=21).collect()));
+    let mut sent = sent_versions(&store).await;
+    sent.sort_unstable();
+    assert_eq!((version(&store).await, sent), (21, (2..=21).collect()));
 }
