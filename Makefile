@@ -4,7 +4,7 @@ SEED ?= 1
 GATEWAYS ?= 1
 ARGS ?=
 
-.PHONY: help run run-full sale services-up services-down measure cost test sim restarts compose-check deny fmt clean
+.PHONY: help run run-full sale services-up services-down measure cost search-long test sim restarts compose-check deny fmt clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -30,6 +30,9 @@ measure: ## what a reservation costs gateway and Redis on the processor: see ben
 
 cost: ## what each kind of answer costs beside nginx and a bare hyper: see bench/RESULTS.md
 	bash bench/cost.sh
+
+search-long: ## search over 100,000 products on both indexes, and 10,000 changes with kills: see bench/RESULTS.md
+	bash bench/search.sh
 
 test: ## format, lints, every test, Schemathesis
 	bash deploy/test.sh

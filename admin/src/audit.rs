@@ -5,7 +5,10 @@ mod book;
 #[cfg(test)]
 mod tests;
 
-use contract::{ActivityId, stock::Counters};
+use contract::{
+    ActivityId,
+    stock::{Counters, Term},
+};
 use domain::{DatabaseCounts, SaleError, SaleStore};
 use foundation::Clock;
 use ledger::{LedgerClient, LedgerUnavailable};
@@ -28,6 +31,8 @@ pub struct Audit {
     #[serde(with = "foundation::rfc3339")]
     #[schema(schema_with = contract::openapi::time)]
     pub at: u64,
+    /// The ledger's term: a higher one after each recovery.
+    pub term: u64,
     /// The ledger's epoch.
     pub epoch: u64,
     /// The ledger's last entry.
@@ -162,10 +167,10 @@ pub async fn audit<S: SaleStore, K: LedgerClient, C: Clock>(
 }
 
 /// A ledger that was never opened.
-const CLOSED: Counters = Counters { total: 0, available: 0, held: 0, sold: 0, epoch: 0, seq: 0 };
+const CLOSED: Counters = Counters { total: 0, available: 0, held: 0, sold: 0, term: Term::FIRST, epoch: 0, seq: 0 };
 
 fn report(activity_id: ActivityId, at: u64, sides: &Sides) -> Audit {
-    let Counters { total, available, held, sold, epoch, seq } = sides.ledger;
+    let Counters { total, available, held, sold, term, epoch, seq } = sides.ledger;
     let log = sides.log_then.unwrap_or_default();
     let units = sides.database.by_status;
     let checks = vec![no_oversell(sides), one_order_each(sides), nothing_lost(sides)];
@@ -173,6 +178,7 @@ fn report(activity_id: ActivityId, at: u64, sides: &Sides) -> Audit {
     Audit {
         activity_id,
         at,
+        term: term.0,
         epoch,
         seq,
         total,

@@ -159,7 +159,7 @@ mod tests {
         // The order is not in the database.
         round(&mut auditor).await;
         assert_eq!(shown(&auditor), (1, 1, 0));
-        store.take_in(&log.journal(), clock.now_ms()).await.unwrap();
+        store.take_in(&domain::Line::in_order(&log.journal()), clock.now_ms()).await.unwrap();
         round(&mut auditor).await;
         assert_eq!(shown(&auditor), (2, 0, 0));
         // Nothing has happened since.

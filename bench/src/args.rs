@@ -6,10 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use clap_complete::Shell;
 
 use crate::{
+    catalogue::CatalogueOptions,
     cost::CostOptions,
     cpu::Watched,
     evalsha::EvalshaOptions,
     options::{Access, Model, Options, Repeats, base_url, duration, rate, watched},
+    search::SearchOptions,
 };
 
 /// User ids leave 24 bits for the number of a user within a run.
@@ -39,6 +41,13 @@ pub(crate) enum Command {
     Cost(Box<CostOptions>),
     /// Send one EVALSHA for each reservation straight to Redis, as a figure to compare with
     Evalsha(EvalshaOptions),
+    /// Fill the database of a mall that does not run with generated products
+    Catalogue(CatalogueOptions),
+    /// Search at a constant rate and report latencies, numbers of results and errors
+    ///
+    /// Latencies count from when a search was due, so that a mall that stands still makes all that were due meanwhile slow. Exit
+    /// status: 0 every search was answered with a page, 1 some were not, 2 the command could not be run.
+    Search(SearchOptions),
     /// Serve the bare hyper that `cost` compares with
     Hello {
         /// Address to listen on
@@ -182,7 +191,12 @@ pub(crate) fn parse<T: Into<std::ffi::OsString> + Clone>(
     let load = match &command {
         Command::Sale(args) => &args.load,
         Command::Fight(args) => &args.load,
-        Command::Cost(_) | Command::Evalsha(_) | Command::Hello { .. } | Command::Completions { .. } => {
+        Command::Cost(_)
+        | Command::Evalsha(_)
+        | Command::Catalogue(_)
+        | Command::Search(_)
+        | Command::Hello { .. }
+        | Command::Completions { .. } => {
             return Ok(command);
         }
     };
@@ -265,6 +279,11 @@ mod tests {
             ("cost --gateways m=http://h:1", "name=http://host:port=process-id"),
             (&cost, "--only"),
             ("hello", "--listen"),
+            ("search --rate 0", "requests a second"),
+            ("search --order-core https://h", "http://host:port"),
+            ("search --suggest --facets", "--facets"),
+            ("search words", "words"),
+            ("catalogue --products 0", "1..=1000000"),
             ("sale --pay-within 5", "such as 1500ms"),
         ] {
             let fault = parsed(line).unwrap_err();

@@ -11,14 +11,15 @@ use clap::value_parser;
 use contract::{
     ActivityId, OrderId, UserId,
     activity::Rules,
-    stock::{Reservation, Window},
+    stock::{Reservation, Term, Window},
 };
 use foundation::{Clock, SystemClock};
 use ledger::{
-    LedgerClient, LedgerUnavailable,
+    LedgerUnavailable,
+    conformance::open_in_redis,
     redis::{
         RedisLedger,
-        wire::{Caller, Script, pack_reserve},
+        wire::{Caller, Holds, Script, pack_reserve},
     },
 };
 
@@ -72,9 +73,10 @@ async fn open(
 ) -> Result<String, LedgerUnavailable> {
     let rounded_up = options.connections * options.pipeline;
     let stock = u64::from(options.requests) + u64::from(rounded_up) + 1;
-    ledgers.open(activity, stock, RULES).await?;
+    open_in_redis(ledgers, Term::FIRST, (activity, stock, RULES)).await?;
     let run = ledgers.run_id().await?;
-    let caller = Caller { run: &run, now_ms: None, window: Window::default(), repeats_only: false };
+    let caller =
+        Caller { run: &run, term: Some(Term::FIRST), now_ms: None, window: Window::default(), holds: Holds::New };
     ledgers.reserve(caller, activity, &[asks(0)]).await?;
     Ok(run)
 }
@@ -83,7 +85,7 @@ async fn open(
 async fn remove(ledgers: &RedisLedger, activity: ActivityId) -> redis::RedisResult<()> {
     let mut connection = ledgers.connection();
     let keys: Vec<String> =
-        redis::cmd("KEYS").arg(format!("mall:{{{activity}}}:*")).query_async(&mut connection).await?;
+        redis::cmd("KEYS").arg(format!("mall:{{{activity}.0}}:*")).query_async(&mut connection).await?;
     redis::cmd("UNLINK").arg(&keys).query_async(&mut connection).await
 }
 
@@ -105,7 +107,8 @@ fn rush(options: &EvalshaOptions, activity: ActivityId, run: &str) -> Result<Str
         for connection in &mut connections {
             out.clear();
             for _ in 0..options.pipeline {
-                let caller = Caller { run, now_ms: None, window: Window::default(), repeats_only: false };
+                let caller =
+                    Caller { run, term: Some(Term::FIRST), now_ms: None, window: Window::default(), holds: Holds::New };
                 pack_reserve(&mut out, Script::Known, caller, activity, &[asks(next)]);
                 next += 1;
             }

@@ -6,6 +6,7 @@ use std::{io::Write, process::ExitCode};
 mod args;
 mod audit;
 mod buyers;
+mod catalogue;
 mod cost;
 mod cpu;
 mod crowd;
@@ -17,6 +18,7 @@ mod progress;
 mod records;
 mod report;
 mod sale;
+mod search;
 
 use args::{Cli, Command};
 use clap::CommandFactory;
@@ -32,6 +34,8 @@ fn main() -> ExitCode {
         Command::Fight(args) => run(&args.into()),
         Command::Evalsha(options) => evalsha::run(&options).and_then(|text| show(&text)).map(|()| true),
         Command::Cost(options) => cost::run(&options).and_then(|text| show(&text)).map(|()| true),
+        Command::Catalogue(options) => catalogue::run(&options).and_then(|text| show(&text)).map(|()| true),
+        Command::Search(options) => search::run(&options, show),
         Command::Hello { listen } => cost::hello::run(listen).map(|()| true),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "bench", &mut std::io::stdout());

@@ -11,16 +11,16 @@ local call = redis.call
 -- Counts are exact below it.
 local COUNT_MAX = 9007199254740991
 
-local l = call('HMGET', ledger, 'run', 'total', 'available', 'held', 'sold', 'epoch', 'seq', MARK, 'starts', 'ends')
+local l = call('HMGET', ledger, 'run', 'total', 'available', 'held', 'sold', 'epoch', 'seq', 'starts', 'ends', 'term')
 if not l[1] then return redis.error_reply('UNOPENED the ledger is not here') end
-if l[1] ~= run_id(ARGV[1]) then return redis.error_reply('FROZEN the ledger was last verified on another run') end
-if l[8] and not has_parts(orders, requests, users, restocks, outbox) then
+if l[1] ~= run_id(ARGV[1]) then return redis.error_reply('FROZEN the ledger is closed, or of another run') end
+if not has_parts(orders, requests, users, restocks, outbox) then
     return redis.error_reply('FROZEN a part of the ledger is lost')
 end
 local total, available, held, sold = tonumber(l[2]), tonumber(l[3]), tonumber(l[4]), tonumber(l[5])
 local epoch, seq = tonumber(l[6]), tonumber(l[7])
 local first_epoch, first_seq = l[6], seq + 1
-local starts, ends = tonumber(l[9]), tonumber(l[10])
+local starts, ends = tonumber(l[8]), tonumber(l[9])
 
 local now = tonumber(ARGV[2])
 if not now then
@@ -107,6 +107,6 @@ end
 
 if #events > 0 then
     call('HSET', ledger, 'total', total, 'available', available, 'held', held, 'sold', sold, 'epoch', epoch, 'seq', seq)
-    call('XADD', outbox, '*', 's', first_seq, 'e', first_epoch, 't', now, 'x', table.concat(events, '\n'))
+    call('XADD', outbox, '*', 'm', l[10], 's', first_seq, 'e', first_epoch, 't', now, 'x', table.concat(events, '\n'))
 end
 return table.concat(outcomes, ' ')

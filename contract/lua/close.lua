@@ -1,11 +1,12 @@
--- Closes one activity's ledger that was lost, or has lost a part: every script answers FROZEN until the ledger was
--- compared with the log.
+-- Closes one activity's ledger for a new term: every script answers FROZEN until the ledger is rebuilt and opened in it.
 --
 -- KEYS  ledger
--- ARGV  token that becomes its run; not the id of any run
--- Answers 1, or 0 if it is already closed, being rebuilt, or frozen by a restart.
+-- ARGV  term
+-- Answers 1, or TERM where the ledger is in this term or a higher one: somebody else recovers it.
 
-local run = redis.call('HGET', KEYS[1], 'run')
-if run and run ~= run_id('') then return 0 end
-redis.call('HSET', KEYS[1], 'run', ARGV[1])
+local term = redis.call('HGET', KEYS[1], 'term')
+if term and tonumber(term) >= tonumber(ARGV[1]) then
+    return redis.error_reply('TERM the ledger is in term ' .. term)
+end
+redis.call('HSET', KEYS[1], 'term', ARGV[1], 'run', CLOSED)
 return 1

@@ -2,10 +2,10 @@
 -- The rules are those of `Ledger::apply` in `contract::stock`, in the same order.
 --
 -- KEYS  ledger, orders, requests, users, outbox, window
--- ARGV  run id (empty: asked for), now in epoch ms (empty: this server's clock; over: after the end, whatever the
---       ledger's end is), attempts a user may make and within how many ms
---       (0: any), then for each reservation: order, user, request (empty: none), quantity
--- Answers "epoch seq total available held sold outcome..." or one of the errors UNOPENED, FROZEN, BROKEN.
+-- ARGV  run id (empty: asked for), term (empty: any), now in epoch ms (empty: this server's clock; over: after the end,
+--       whatever the ledger's end is; promised: while the sale runs, whenever that is), attempts a user may make and
+--       within how many ms (0: any), then for each reservation: order, user, request (empty: none), quantity
+-- Answers "term epoch seq total available held sold outcome..." or one of the errors UNOPENED, FROZEN, TERM, BROKEN.
 --
 -- Ids are beyond 2^53 and stay strings. Calls are what costs, so everything is read in a few of them, decided
 -- in tables, and written in a few. The marks of the parts (see parts.lua) are read along with the fields that are
@@ -14,26 +14,30 @@
 local ledger, orders, requests, users, outbox, window = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local call, argv = redis.call, ARGV
 
-local l = call('HMGET', ledger, 'run', 'starts', 'ends', 'limit', 'total', 'available', 'held', 'sold', 'epoch', 'seq', MARK)
+local l = call('HMGET', ledger, 'run', 'starts', 'ends', 'limit', 'total', 'available', 'held', 'sold', 'epoch', 'seq', 'term')
 if not l[1] then return redis.error_reply('UNOPENED the ledger is not here') end
-if l[1] ~= run_id(argv[1]) then return redis.error_reply('FROZEN the ledger was last verified on another run') end
+if l[1] ~= run_id(argv[1]) then return redis.error_reply('FROZEN the ledger is closed, or of another run') end
+local term = l[11]
+if argv[2] ~= '' and argv[2] ~= term then return redis.error_reply('TERM the ledger is in term ' .. term) end
 local starts, ends, limit = tonumber(l[2]), tonumber(l[3]), tonumber(l[4])
 local total, available, held, sold = tonumber(l[5]), tonumber(l[6]), tonumber(l[7]), tonumber(l[8])
-local epoch, seq, marked = l[9], tonumber(l[10]), l[11]
+local epoch, seq = l[9], tonumber(l[10])
 local LOST = 'FROZEN a part of the ledger is lost'
 
-local now = tonumber(argv[2])
-if argv[2] == '' then
+local now = tonumber(argv[3])
+if not now and argv[3] ~= 'over' then
     local time = call('TIME')
     now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
-local attempts_max, within = tonumber(argv[3]), tonumber(argv[4])
-if argv[2] == 'over' then now, attempts_max = math.huge, 0 end
+local decided_at = now
+local attempts_max, within = tonumber(argv[4]), tonumber(argv[5])
+if argv[3] == 'over' then now, attempts_max = math.huge, 0 end
+if argv[3] == 'promised' then now, attempts_max = starts, 0 end
 
-local size, keyed = (#argv - 4) / 4, 0
+local size, keyed = (#argv - 5) / 4, 0
 local order_ids, user_ids, request_ids = {}, {}, {}
 for i = 1, size do
-    local at = 4 * i
+    local at = 4 * i + 1
     order_ids[i], user_ids[i] = argv[at + 1], argv[at + 2]
     if argv[at + 3] ~= '' then
         keyed = keyed + 1
@@ -45,18 +49,18 @@ end
 -- The mark comes first.
 local owned, latest, known, first = {}, {}, {}, {}
 local found = call('HMGET', users, MARK, unpack(user_ids))
-if marked and not found[1] then return redis.error_reply(LOST) end
+if not found[1] then return redis.error_reply(LOST) end
 for i = 1, size do
     if found[i + 1] then owned[user_ids[i]], latest[user_ids[i]] = read_share(found[i + 1]) end
 end
 found = call('HMGET', orders, MARK, unpack(order_ids))
-if marked and not found[1] then return redis.error_reply(LOST) end
+if not found[1] then return redis.error_reply(LOST) end
 for i = 1, size do
     if found[i + 1] then known[order_ids[i]] = true end
 end
 if keyed > 0 then
     found = call('HMGET', requests, MARK, unpack(request_ids))
-    if marked and not found[1] then return redis.error_reply(LOST) end
+    if not found[1] then return redis.error_reply(LOST) end
     for i = 1, keyed do
         -- An earlier version kept more of it, behind a colon.
         if found[i + 1] then first[request_ids[i]] = string.match(found[i + 1], '^%d+') end
@@ -86,14 +90,14 @@ end
 -- Who asked for an order, and for how many units: what this batch has held is not written yet.
 local function asked_for(order)
     local i = known[order]
-    if tonumber(i) then return user_ids[i], tonumber(argv[4 * i + 4]) end
+    if tonumber(i) then return user_ids[i], tonumber(argv[4 * i + 5]) end
     return read_hold(call('HGET', orders, order))
 end
 
 local outcomes, holds, requested, sharers = {}, 0, 0, 0
 local order_fields, request_fields, user_fields, user_at = {}, {}, {}, {}
 for i = 1, size do
-    local order, user, request, units = order_ids[i], user_ids[i], argv[4 * i + 3], argv[4 * i + 4]
+    local order, user, request, units = order_ids[i], user_ids[i], argv[4 * i + 4], argv[4 * i + 5]
     local quantity, share_before, answered = tonumber(units), owned[user], request ~= '' and first[request]
     local outcome
     if answered then
@@ -150,18 +154,18 @@ if available < 0 or available + held + sold ~= total then
 end
 if #attempts > 0 then call('ZADD', window, unpack(attempts)) end
 if holds > 0 then
-    local first_seq, events, from = seq + 1, argv, 5
+    local first_seq, events, from = seq + 1, argv, 6
     seq = seq + holds
     if holds < size then
         events, from = {}, 1
         for i = 1, size do
             if outcomes[i] == 'h' then
-                for at = 4 * i + 1, 4 * i + 4 do events[#events + 1] = argv[at] end
+                for at = 4 * i + 2, 4 * i + 5 do events[#events + 1] = argv[at] end
             end
         end
     end
     -- The first write: where there is no outbox, nothing has changed yet.
-    if not call('XADD', outbox, 'NOMKSTREAM', '*', 's', first_seq, 'e', epoch, 't', now, 'h',
+    if not call('XADD', outbox, 'NOMKSTREAM', '*', 'm', term, 's', first_seq, 'e', epoch, 't', decided_at, 'h',
         table.concat(events, ' ', from)) then
         return redis.error_reply(LOST)
     end
@@ -170,5 +174,5 @@ if holds > 0 then
     if requested > 0 then call('HSET', requests, unpack(request_fields)) end
     call('HSET', ledger, 'available', available, 'held', held, 'seq', seq)
 end
-return epoch .. ' ' .. string.format('%.0f %.0f %.0f %.0f %.0f ', seq, total, available, held, sold)
+return term .. ' ' .. epoch .. ' ' .. string.format('%.0f %.0f %.0f %.0f %.0f ', seq, total, available, held, sold)
     .. table.concat(outcomes, ' ')

@@ -10,9 +10,9 @@ use crate::{
 
 mod entries;
 
-pub use entries::Entries;
+pub use entries::{Entries, JOURNAL_VERSION};
 
-/// The version this build writes, and the only one it reads.
+/// The version of all records but those of the journal.
 pub const VERSION: u8 = 1;
 
 /// A value that travels on the log.
@@ -149,6 +149,10 @@ pub struct OrderEvents(Vec<OrderEvent>);
 pub struct ProductChanged {
     /// Which product.
     pub product: ProductId,
+    /// The version of its document in the search index after the change; 0 where a record of an earlier build does not say.
+    pub version: i64,
+    /// When it was changed, epoch milliseconds; 0 where a record of an earlier build does not say.
+    pub at_ms: u64,
 }
 
 /// An order to look at again once it is due, on a topic of [`crate::topic::timeouts`].
@@ -203,15 +207,20 @@ mod kind {
     pub(super) const RESTOCKED: u8 = 5;
     pub(super) const ENTRIES: u8 = 6;
     pub(super) const ENDED: u8 = 7;
+    pub(super) const TERM_STARTED: u8 = 8;
+    pub(super) const TERM_OPENED: u8 = 9;
+    pub(super) const PROMISE_FAILED: u8 = 10;
     pub(super) const SETTLE: u8 = 16;
     pub(super) const RELEASE: u8 = 17;
     pub(super) const RESTOCK: u8 = 18;
     pub(super) const END: u8 = 19;
     /// An activity before there was an admission; read, no longer written.
     pub(super) const ACTIVITY_OPEN_TO_ALL: u8 = 32;
+    /// A product without a version; read, and written only where the version is not known.
     pub(super) const PRODUCT_CHANGED: u8 = 33;
     pub(super) const ACTIVITY: u8 = 34;
     pub(super) const ENTRY_RULE: u8 = 35;
+    pub(super) const PRODUCT_VERSION: u8 = 36;
     pub(super) const ORDER_EVENT: u8 = 48;
     pub(super) const PAYMENT_DEADLINE: u8 = 49;
     pub(super) const ORDER_EVENTS: u8 = 50;
@@ -224,7 +233,7 @@ fn count_of_many(reader: &mut Reader<'_>) -> Result<usize, DecodeError> {
     count.filter(|count| (2..=ENTRIES_MAX).contains(count)).ok_or(DecodeError::OutOfRange)
 }
 
-fn put_terms(writer: &mut Writer<'_>, rules: &Rules) {
+fn put_rules(writer: &mut Writer<'_>, rules: &Rules) {
     writer.u32(rules.per_user_limit).u64(rules.starts_at_ms).u64(rules.ends_at_ms);
 }
 
@@ -269,7 +278,7 @@ impl Record for Activity {
         let mut writer = begin(out, kind::ACTIVITY);
         writer.i64(self.id.as_i64()).u64(self.version).i64(self.sku.as_i64());
         writer.i64(self.price.get()).i64(self.original_price.get());
-        put_terms(&mut writer, &self.rules);
+        put_rules(&mut writer, &self.rules);
         let Admission { paused, invited_only, door } = self.admission;
         let door = match door {
             Door::Open => 0,
@@ -405,13 +414,27 @@ fn order_event(reader: &mut Reader<'_>) -> Result<OrderEvent, DecodeError> {
 
 impl Record for ProductChanged {
     fn encode(&self, out: &mut Vec<u8>) {
-        begin(out, kind::PRODUCT_CHANGED).i64(self.product.as_i64());
+        if (self.version, self.at_ms) == (0, 0) {
+            begin(out, kind::PRODUCT_CHANGED).i64(self.product.as_i64());
+        } else {
+            begin(out, kind::PRODUCT_VERSION).i64(self.product.as_i64()).i64(self.version).u64(self.at_ms);
+        }
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (kind, mut reader) = header(bytes)?;
-        only(kind, kind::PRODUCT_CHANGED)?;
-        let record = Self { product: reader.id(ProductId::from_i64)? };
+        let product = reader.id(ProductId::from_i64)?;
+        let record = match kind {
+            kind::PRODUCT_CHANGED => Self { product, version: 0, at_ms: 0 },
+            kind::PRODUCT_VERSION => {
+                let version = reader.i64()?;
+                if version <= 0 {
+                    return Err(DecodeError::OutOfRange);
+                }
+                Self { product, version, at_ms: reader.u64()? }
+            }
+            other => return Err(DecodeError::UnknownKind(other)),
+        };
         reader.end()?;
         Ok(record)
     }

@@ -9,7 +9,7 @@ use contract::{
         Action, DeadLetter, ENTRIES_MAX, Entries, LedgerCommand, OrderEvent, OrderEvents, OrderStatus, PaymentDeadline,
         ProductChanged, Record,
     },
-    stock::{Entry, Event, RequestKey, Reservation},
+    stock::{Entry, Event, FailedReason, RequestKey, Reservation, Term, TermCounts},
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -29,9 +29,9 @@ fn check<R: Record + PartialEq + std::fmt::Debug>(value: &R, golden: &str) {
     assert_eq!(R::decode(&bytes).as_ref(), Ok(value));
     assert_eq!(R::decode(&[]), Err(DecodeError::Truncated));
     let mut other = bytes.clone();
-    other[0] = 2;
-    assert_eq!(R::decode(&other), Err(DecodeError::UnknownVersion(2)));
-    other[0] = 1;
+    other[0] = 3;
+    assert_eq!(R::decode(&other), Err(DecodeError::UnknownVersion(3)));
+    other[0] = bytes[0];
     other[1] = 255;
     assert_eq!(R::decode(&other), Err(DecodeError::UnknownKind(255)));
 }
@@ -47,7 +47,7 @@ fn check_closed<R: Record + PartialEq + std::fmt::Debug>(value: &R, golden: &str
 }
 
 fn entry(event: Event) -> Entry {
-    Entry { activity: ActivityId::from_i64(0x0102).unwrap(), epoch: 3, seq: 4, at_ms: 5, event }
+    Entry { activity: ActivityId::from_i64(0x0102).unwrap(), term: Term(6), epoch: 3, seq: 4, at_ms: 5, event }
 }
 
 /// The entries as records.
@@ -60,7 +60,10 @@ fn alone(event: Event) -> Entries {
     grouped(&[entry(event)]).remove(0)
 }
 
-const ENTRY: &str = "0000000000000102 0000000000000003 0000000000000004 0000000000000005";
+/// Activity, bucket, term, no trace context.
+const LEDGER: &str = "0000000000000102 00000000 0000000000000006 00";
+/// Epoch, `seq`, instant.
+const PLACE: &str = "0000000000000003 0000000000000004 0000000000000005";
 
 #[test]
 fn entries() {
@@ -68,25 +71,34 @@ fn entries() {
     let rules = Rules { per_user_limit: 1, starts_at_ms: 2, ends_at_ms: 3 };
     check_closed(
         &alone(Event::Opened { stock: 1000, rules }),
-        &format!("0101 {ENTRY} 00000000000003e8 00000001 0000000000000002 0000000000000003"),
+        &format!("0201 {LEDGER} {PLACE} 00000000000003e8 00000001 0000000000000002 0000000000000003"),
     );
     let user = UserId::from_i64(0x0c).unwrap();
     let unnamed = Reservation { order, user, request: None, quantity: 2 };
-    check_closed(&alone(Event::Held(unnamed)), &format!("0102 {ENTRY} 0000000000000a0b 000000000000000c 00000002 00"));
+    check_closed(
+        &alone(Event::Held(unnamed)),
+        &format!("0202 {LEDGER} {PLACE} 0000000000000a0b 000000000000000c 00000002 00"),
+    );
     let named = Reservation { request: Some(RequestKey([0xee; 16])), ..unnamed };
     let key = "ee".repeat(16);
     check_closed(
         &alone(Event::Held(named)),
-        &format!("0102 {ENTRY} 0000000000000a0b 000000000000000c 00000002 01 {key}"),
+        &format!("0202 {LEDGER} {PLACE} 0000000000000a0b 000000000000000c 00000002 01 {key}"),
     );
-    check_closed(&alone(Event::Settled { order, quantity: 2 }), &format!("0103 {ENTRY} 0000000000000a0b 00000002"));
-    check_closed(&alone(Event::Released { order, quantity: 2 }), &format!("0104 {ENTRY} 0000000000000a0b 00000002"));
+    check_closed(
+        &alone(Event::Settled { order, quantity: 2 }),
+        &format!("0203 {LEDGER} {PLACE} 0000000000000a0b 00000002"),
+    );
+    check_closed(
+        &alone(Event::Released { order, quantity: 2 }),
+        &format!("0204 {LEDGER} {PLACE} 0000000000000a0b 00000002"),
+    );
     let operation = OperationId::from_i64(7).unwrap();
     check_closed(
         &alone(Event::Restocked { operation, delta: -2 }),
-        &format!("0105 {ENTRY} 0000000000000007 fffffffffffffffe"),
+        &format!("0205 {LEDGER} {PLACE} 0000000000000007 fffffffffffffffe"),
     );
-    check_closed(&alone(Event::Ended { ends_at_ms: 9 }), &format!("0107 {ENTRY} 0000000000000009"));
+    check_closed(&alone(Event::Ended { ends_at_ms: 9 }), &format!("0207 {LEDGER} {PLACE} 0000000000000009"));
 }
 
 #[test]
@@ -96,19 +108,63 @@ fn entries_together() {
     let second = Entry { epoch: 4, seq: 5, ..entry(Event::Settled { order, quantity: 1 }) };
     check_closed(
         &grouped(&[first, second]).remove(0),
-        "0106 0000000000000102 00000002 \
+        "0206 0000000000000102 00000000 0000000000000006 00 00000002 \
          04 0000000000000003 0000000000000004 0000000000000005 0000000000000a0b 00000002 \
          03 0000000000000004 0000000000000005 0000000000000005 0000000000000a0b 00000001",
     );
     for count in ["00000000", "00000001", "00000081", "ffffffff"] {
-        let bytes = unhex(&format!("0106 0000000000000102 {count}"));
-        assert_eq!(Entries::decode(&bytes), Err(DecodeError::OutOfRange), "{count} entries");
+        for head in ["0106 0000000000000102", &format!("0206 {LEDGER}")] {
+            let bytes = unhex(&format!("{head} {count}"));
+            assert_eq!(Entries::decode(&bytes), Err(DecodeError::OutOfRange), "{count} entries");
+        }
     }
     // Neighbours of one activity, and not too many of them.
     let other = Entry { activity: ActivityId::from_i64(9).unwrap(), ..first };
-    let many = [vec![first; ENTRIES_MAX + 1], vec![other], vec![first]].concat();
+    let later = Entry { term: Term(7), ..first };
+    let many = [vec![first; ENTRIES_MAX + 1], vec![other], vec![first], vec![later]].concat();
     let sizes: Vec<usize> = grouped(&many).into_iter().map(|record| record.into_vec().len()).collect();
-    assert_eq!(sizes, [ENTRIES_MAX, 1, 1, 1]);
+    assert_eq!(sizes, [ENTRIES_MAX, 1, 1, 1, 1]);
+}
+
+#[test]
+fn marks_of_terms() {
+    check_closed(&alone(Event::TermStarted { nonce: 9 }), &format!("0208 {LEDGER} {PLACE} 0000000000000009"));
+    let counts = TermCounts { total: 1, held: 2, sold: 3, released: 4 };
+    check_closed(
+        &alone(Event::TermOpened(counts)),
+        &format!("0209 {LEDGER} {PLACE} 0000000000000001 0000000000000002 0000000000000003 0000000000000004"),
+    );
+    let (order, user) = (OrderId::from_i64(0x0a0b).unwrap(), UserId::from_i64(0x0c).unwrap());
+    let reservation = Reservation { order, user, request: Some(RequestKey([0xee; 16])), quantity: 2 };
+    let key = "ee".repeat(16);
+    for (reason, byte) in [(FailedReason::SoldOut, "01"), (FailedReason::AnotherOrder, "02")] {
+        check_closed(
+            &alone(Event::PromiseFailed { reservation, reason }),
+            &format!("020a {LEDGER} {PLACE} {byte} 0000000000000a0b 000000000000000c 00000002 01 {key}"),
+        );
+    }
+    let bytes = unhex(&format!("020a {LEDGER} {PLACE} 03 0000000000000a0b 000000000000000c 00000002 00"));
+    assert_eq!(Entries::decode(&bytes), Err(DecodeError::OutOfRange), "another reason");
+}
+
+/// What version 1 wrote is read as the first term; a trace context is passed over, and no bucket but 0 is known.
+#[test]
+fn versions_of_the_journal() {
+    let order = OrderId::from_i64(0x0a0b).unwrap();
+    let first = Entry { term: Term::FIRST, ..entry(Event::Settled { order, quantity: 2 }) };
+    let second = Entry { seq: 5, ..first };
+    let (settled, next) = ("0000000000000a0b 00000002", "0000000000000003 0000000000000005 0000000000000005");
+    let one = unhex(&format!("0103 0000000000000102 {PLACE} {settled}"));
+    assert_eq!(Entries::decode(&one).map(Entries::into_vec), Ok(vec![first]));
+    let two = unhex(&format!("0106 0000000000000102 00000002 03 {PLACE} {settled} 03 {next} {settled}"));
+    assert_eq!(Entries::decode(&two).map(Entries::into_vec), Ok(vec![first, second]));
+    let traced =
+        |trace: &str| unhex(&format!("0203 0000000000000102 00000000 0000000000000006 {trace} {PLACE} {settled}"));
+    let trace = format!("01 {} {} 01", "ab".repeat(16), "cd".repeat(8));
+    assert_eq!(Entries::decode(&traced(&trace)).map(Entries::into_vec), Ok(vec![Entry { term: Term(6), ..first }]));
+    assert_eq!(Entries::decode(&traced("02")), Err(DecodeError::OutOfRange));
+    let bucket = unhex(&format!("0203 0000000000000102 00000001 0000000000000006 00 {PLACE} {settled}"));
+    assert_eq!(Entries::decode(&bucket), Err(DecodeError::OutOfRange));
 }
 
 #[test]
@@ -165,7 +221,9 @@ fn the_rest() {
         check_closed(&together[1], &format!("0132 00000002 {golden} {golden}"));
     }
     let product = ProductId::from_i64(3).unwrap();
-    check_closed(&ProductChanged { product }, "0121 0000000000000003");
+    check_closed(&ProductChanged { product, version: 0, at_ms: 0 }, "0121 0000000000000003");
+    let changed = ProductChanged { product, version: 4, at_ms: 9 };
+    check_closed(&changed, "0124 0000000000000003 0000000000000004 0000000000000009");
     check_closed(&PaymentDeadline { order, due_at_ms: 9 }, "0131 0000000000000002 0000000000000009");
     let letter = DeadLetter {
         topic: "t".to_owned(),

@@ -4,14 +4,15 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use commit_log::{Consumer, Log, LogError, Partition, Record as LogRecord};
 use contract::{
-    Activity, ActivityId,
+    Activity, ActivityId, OrderId,
     activity::EntryRule,
     record::{Entries, OrderEvent, OrderEvents, Record},
-    stock::Entry,
+    stock::{Entry, Event, Placed, Position},
     topic,
 };
 use foundation::{Clock, Readiness, SystemClock, ids::Lease};
 use gateway_core::{Control, PartReason};
+use ledger::redis::RecentHolds;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +33,8 @@ const TOPICS: [&str; 4] = [topic::ACTIVITIES, topic::ENTRY_RULES, topic::ORDERS,
 pub(crate) struct Broadcast {
     pub(crate) cores: Vec<mpsc::Sender<Control>>,
     pub(crate) activities: watch::Sender<Arc<[ActivityId]>>,
+    /// What each core remembers until it was read on the journal.
+    pub(crate) recent: Arc<[Arc<RecentHolds>]>,
 }
 
 impl Broadcast {
@@ -55,14 +58,14 @@ impl Broadcast {
 /// Follows the log until `stop`. Returns once the cores have received everything that was on the log at the call, and
 /// continues in the background.
 pub(crate) async fn follow<L: Log>(log: &L, cores: &Broadcast, stop: CancellationToken) -> Result<(), LogError> {
-    let mut waiting = HashMap::new();
+    let (mut waiting, mut counted) = (HashMap::new(), Counted::default());
     for name in TOPICS {
         waiting.extend(log.ends(name).await?.into_iter().filter(|(_, end)| *end > 0));
     }
     let mut feed = log.follow(&TOPICS).await?;
     while !waiting.is_empty() {
         let records = feed.poll(READ_MAX).await?;
-        pass_on(&records, &mut waiting, cores).await;
+        pass_on(&records, &mut waiting, &mut counted, cores).await;
     }
     cores.send(Control::CaughtUp).await;
     let cores = cores.clone();
@@ -73,7 +76,7 @@ pub(crate) async fn follow<L: Log>(log: &L, cores: &Broadcast, stop: Cancellatio
                 records = feed.poll(READ_MAX) => records,
             };
             match records {
-                Ok(records) => pass_on(&records, &mut HashMap::new(), &cores).await,
+                Ok(records) => pass_on(&records, &mut HashMap::new(), &mut counted, &cores).await,
                 Err(LogError::Closed) => return,
                 Err(error) => {
                     tracing::warn!(%error, "the gateway can't read the log; it retries");
@@ -85,7 +88,42 @@ pub(crate) async fn follow<L: Log>(log: &L, cores: &Broadcast, stop: Cancellatio
     Ok(())
 }
 
-async fn pass_on(records: &[LogRecord], waiting: &mut HashMap<Partition, u64>, cores: &Broadcast) {
+/// How far the journal of each ledger was read.
+#[derive(Debug, Default)]
+struct Counted(HashMap<ActivityId, Position>);
+
+impl Counted {
+    /// The orders that `entries` hold and that count: they are on the journal for good.
+    fn orders(&mut self, entries: &[Entry]) -> Vec<OrderId> {
+        let mut orders = Vec::new();
+        for entry in entries {
+            let position = self.0.entry(entry.activity).or_default();
+            let placed = position.advance(entry);
+            if placed == Placed::Gap {
+                // The journal begins in the middle.
+                *position = Position { term: entry.term, is_open: true, seq: entry.seq };
+            }
+            let counts = matches!(placed, Placed::Next | Placed::Gap | Placed::Known);
+            if let Event::Held(reservation) = entry.event
+                && counts
+            {
+                orders.push(reservation.order);
+            }
+            // It is not kept, and that is on the journal for good as well.
+            if let Event::PromiseFailed { reservation, .. } = entry.event {
+                orders.push(reservation.order);
+            }
+        }
+        orders
+    }
+}
+
+async fn pass_on(
+    records: &[LogRecord],
+    waiting: &mut HashMap<Partition, u64>,
+    counted: &mut Counted,
+    cores: &Broadcast,
+) {
     let (mut rules, mut entries, mut events): (Vec<EntryRule>, Vec<Entry>, Vec<OrderEvent>) = Default::default();
     for record in records {
         let read = match &*record.partition.topic {
@@ -112,6 +150,10 @@ async fn pass_on(records: &[LogRecord], waiting: &mut HashMap<Partition, u64>, c
         cores.send(Control::EntryRules(Arc::from(rules))).await;
     }
     if !entries.is_empty() {
+        let orders = counted.orders(&entries);
+        for recent in cores.recent.iter() {
+            recent.forget(orders.iter().copied());
+        }
         cores.send(Control::Entries(Arc::from(entries))).await;
     }
     if !events.is_empty() {

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use foundation::metrics::Registry;
+use foundation::{Clock, SystemClock, metrics::Registry};
 use gateway_core::{Answer, Stats};
+use ledger::redis::RecentHolds;
 
 /// One core's counters as of its last tick.
 #[derive(Debug, Default)]
@@ -19,6 +20,21 @@ impl Figures {
     pub(crate) fn read(&self, figure: impl Fn(&Stats) -> u64) -> u64 {
         figure(&self.stats.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Adds what the cores have confirmed and not read on the log.
+pub(crate) fn register_unconfirmed(metrics: &Registry, recents: &[Arc<RecentHolds>]) {
+    let cores = recents.to_vec();
+    let help = "Orders that this gateway has confirmed and not read on the log yet.";
+    metrics.read_gauge("mall_gateway_unconfirmed_orders", help, move || {
+        cores.iter().map(|recent| recent.unconfirmed() as f64).sum()
+    });
+    let cores = recents.to_vec();
+    let help = "The age of the oldest of these orders; 0 if there is none.";
+    metrics.read_gauge("mall_gateway_unconfirmed_seconds", help, move || {
+        let now_ms = SystemClock.now_ms();
+        cores.iter().map(|recent| recent.oldest_ms(now_ms)).max().unwrap_or(0) as f64 / 1e3
+    });
 }
 
 /// Adds the sums over `cores` to `metrics`.

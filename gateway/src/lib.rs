@@ -33,7 +33,7 @@ use foundation::{
     metrics::Registry,
 };
 use gateway_core::{Config, Control, Core, Now, Origin, Rate};
-use ledger::redis::RecentHolds;
+use ledger::redis::{RecentHolds, UnconfirmedLimits};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -113,7 +113,7 @@ impl Gateway {
             let (sender, mailbox) = mailbox::mailbox();
             let figure = Arc::new(Figures::default());
             let (ledgers, metrics) = (deps.ledgers.clone(), deps.metrics.clone());
-            let recent = Arc::new(RecentHolds::default());
+            let recent = Arc::new(RecentHolds::new(share(&deps.ledgers, count)));
             recents.push(recent.clone());
             let parts = Parts {
                 core,
@@ -144,8 +144,10 @@ impl Gateway {
             controls.push(sender.controls);
         }
         figures::register(&deps.metrics, &figures);
+        figures::register_unconfirmed(&deps.metrics, &recents);
         let (activities, known) = watch::channel(Arc::from([]));
-        let cores = Broadcast { cores: controls, activities };
+        let recent = recents.iter().cloned().collect();
+        let cores = Broadcast { cores: controls, activities, recent };
         let redis_is_ready = match &deps.ledgers {
             Ledgers::Redis(_) => Some(deps.readiness.part("gateway", "Redis has not been checked yet")),
             Ledgers::Shared(_) => None,
@@ -194,6 +196,18 @@ impl Gateway {
             ended = ended.and(thread.join().map_err(|_| anyhow::anyhow!("the relay panicked")));
         }
         ended
+    }
+}
+
+/// One core's share of the orders that may be confirmed and not on the log yet.
+fn share(ledgers: &Ledgers, cores: usize) -> UnconfirmedLimits {
+    match ledgers {
+        Ledgers::Redis(settings) => {
+            let UnconfirmedLimits { orders_max, age_max_ms } = settings.unconfirmed;
+            UnconfirmedLimits { orders_max: orders_max.div_ceil(cores), age_max_ms }
+        }
+        // These answer once the log has the order.
+        Ledgers::Shared(_) => UnconfirmedLimits::default(),
     }
 }
 

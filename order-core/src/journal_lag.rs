@@ -46,7 +46,7 @@ impl JournalFigures {
     pub(crate) fn take(&self, taken: &TakenIn<'_>) {
         let since = |ms: u64| Duration::from_millis(taken.done_ms.saturating_sub(ms));
         self.database.observe(since(taken.begun_ms));
-        for entry in taken.entries.iter().filter(|entry| matches!(entry.event, Event::Held(_))) {
+        for entry in taken.lines.iter().map(|line| &line.entry).filter(|entry| matches!(entry.event, Event::Held(_))) {
             self.order.observe(since(entry.at_ms));
         }
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);

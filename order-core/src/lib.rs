@@ -6,7 +6,7 @@ mod carts;
 mod journal_lag;
 mod pages;
 pub mod payments;
-mod search;
+pub mod search;
 mod service;
 mod shelf;
 mod snapshots;

@@ -116,6 +116,7 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     let (lag, now) = (parts.search.clone(), clock.clone());
     let help = "How long the oldest change of the catalogue waits to be found by search.";
     parts.metrics.read_gauge("mall_search_lag_seconds", help, move || lag.lag_ms(now.now_ms()) as f64 / 1e3);
+    parts.search.show_delays(&parts.metrics);
     let relay = Relay::new(log.clone(), store.clone(), clock.clone());
     spawn(&mut running, journal, clock, &stopped);
     spawn(&mut running, timeouts, clock, &stopped);

@@ -180,7 +180,7 @@ impl<L: Log> Worker for Changes<L> {
     async fn step(&mut self) -> Result<(), WorkerError> {
         for record in self.consumer.poll(BATCH_MAX).await? {
             match ProductChanged::decode(&record.value) {
-                Ok(ProductChanged { product }) => self.shelf.changed(product).await.map_err(WorkerError::store)?,
+                Ok(ProductChanged { product, .. }) => self.shelf.changed(product).await.map_err(WorkerError::store)?,
                 Err(error) => tracing::warn!(%error, offset = record.offset, "not a change of a product"),
             }
         }

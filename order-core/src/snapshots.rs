@@ -1,11 +1,23 @@
 //! What the ledgers of this process are rebuilt on.
 
-use std::future::Future;
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
-use contract::{ActivityId, stock::Snapshot};
-use ledger::house::SnapshotSource;
+use contract::{
+    ActivityId,
+    record::LedgerCommand,
+    stock::{Promise, Snapshot, Term},
+};
+use ledger::{
+    redis::fence::{Opening, RecoverySource},
+    restore::SnapshotSource,
+};
 use store::Store;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinHandle};
 
 /// The database as the ledgers' source. The ledger thread has no runtime and the database needs one: it
 /// is asked on the runtime that this was made on.
@@ -20,24 +32,57 @@ impl Snapshots {
     pub fn new(store: Store) -> Self {
         Self { store, runtime: Handle::current() }
     }
+
+    /// Asks the database on its own runtime. The question is on its way before the answer is waited for.
+    fn ask<T, E, F>(&self, ask: impl FnOnce(Store) -> F) -> Asked<T>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: fmt::Display + Send + 'static,
+    {
+        let asked = ask(self.store.clone());
+        Asked(self.runtime.spawn(async move { asked.await.map_err(|error| error.to_string()) }))
+    }
+}
+
+/// An answer of the database that is under way.
+struct Asked<T>(JoinHandle<Result<T, String>>);
+
+impl<T> Future for Asked<T> {
+    type Output = Result<T, String>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|joined| joined.unwrap_or_else(|error| Err(error.to_string())))
+    }
 }
 
 impl SnapshotSource for Snapshots {
     fn snapshots(&self) -> impl Future<Output = Result<Vec<Snapshot>, String>> + Send {
-        let store = self.store.clone();
-        let asked = self.runtime.spawn(async move { domain::SaleStore::snapshots(&store).await });
-        async move {
-            let snapshots = asked.await.map_err(|error| error.to_string())?;
-            snapshots.map_err(|error| error.to_string())
-        }
+        self.ask(|store| async move { domain::SaleStore::snapshots(&store).await })
+    }
+}
+
+impl RecoverySource for Snapshots {
+    fn opened(&self) -> impl Future<Output = Result<Vec<ActivityId>, String>> + Send {
+        self.ask(|store| async move { store.opened_sales().await })
     }
 
-    fn opened(&self) -> impl Future<Output = Result<Vec<ActivityId>, String>> + Send {
-        let store = self.store.clone();
-        let asked = self.runtime.spawn(async move { store.opened_sales().await });
-        async move {
-            let opened = asked.await.map_err(|error| error.to_string())?;
-            opened.map_err(|error| error.to_string())
-        }
+    async fn to_open(&self) -> Result<Vec<Opening>, String> {
+        let found = self.ask(|store| async move { store.ledgers_to_open().await }).await?;
+        let opening =
+            |found: store::LedgerToOpen| Opening { activity: found.activity, stock: found.stock, rules: found.rules };
+        Ok(found.into_iter().map(opening).collect())
+    }
+
+    fn next_term(&self, above: Term) -> impl Future<Output = Result<Term, String>> + Send {
+        self.ask(move |store| async move { store.next_term(above).await })
+    }
+
+    fn decisions(&self, activity: ActivityId) -> impl Future<Output = Result<Vec<LedgerCommand>, String>> + Send {
+        self.ask(move |store| async move { store.decisions(activity).await })
+    }
+
+    fn promises(&self, activity: ActivityId) -> impl Future<Output = Result<Vec<Promise>, String>> + Send {
+        self.ask(move |store| async move { store.promises(activity).await })
     }
 }

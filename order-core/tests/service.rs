@@ -196,7 +196,14 @@ async fn a_parked_sale_is_a_warning() {
     let activity = mall.sale().await;
     let lost = ActivityId::from_i64(77).unwrap();
     let event = contract::stock::Event::Released { order: OrderId::from_i64(1).unwrap(), quantity: 1 };
-    let entry = contract::stock::Entry { activity: lost, epoch: 1, seq: 9, at_ms: 1, event };
+    let entry = contract::stock::Entry {
+        activity: lost,
+        term: contract::stock::Term::FIRST,
+        epoch: 1,
+        seq: 9,
+        at_ms: 1,
+        event,
+    };
     mall.log.append(ledger::journal::records(&[entry])).await.unwrap();
     assert_eq!(mall.buy(activity, 1..4).await, 3);
     mall.until(activity, "orders", |counts, _| counts.orders == 3).await;
@@ -223,7 +230,7 @@ async fn a_parked_sale_is_a_warning() {
 /// The ledger thread has no runtime when it rebuilds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn snapshots_are_read_from_a_thread_without_a_runtime() {
-    use ledger::house::SnapshotSource;
+    use ledger::restore::SnapshotSource;
     let directory = tempfile::tempdir().unwrap();
     let ids = Ids::new(|| Ok::<_, String>(1));
     let store = Store::open(&directory.path().join("mall.db"), ids, Settings::new(1)).await.unwrap();

@@ -5,6 +5,7 @@ mod restarts;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -20,6 +21,7 @@ use tempfile::TempDir;
 use crate::{
     assert_sound, operations,
     process::{Process, Shop, agent, call, command, get, token, until},
+    search::{self, Changers},
     steer, walk,
 };
 
@@ -81,6 +83,13 @@ impl Full {
     }
 
     fn role(&self, role: &str, settings: &[(&str, &str)]) -> (Process, [String; 1]) {
+        let mut command = self.command();
+        command.arg(role).envs(settings.iter().copied());
+        Process::start(command)
+    }
+
+    /// The program with the settings of every part.
+    fn command(&self) -> Command {
         let (redis, brokers, search) = (self.redis.url(), self.kafka.brokers(), self.search.url());
         let servers = [
             ("MALL_REDIS__URL", redis.as_str()),
@@ -89,9 +98,7 @@ impl Full {
             ("MALL_SEARCH__URL", &search),
             ("MALL_REDIS__REPLY_TIMEOUT_MS", "300"),
         ];
-        let mut command = command(self.data.path(), &servers);
-        command.arg(role).envs(settings.iter().copied());
-        Process::start(command)
+        command(self.data.path(), &servers)
     }
 
     fn start_order_core(&mut self) {
@@ -101,10 +108,15 @@ impl Full {
 
     /// kill -9 of the first gateway, and another one in its place.
     fn restart_gateway(&mut self) {
+        self.restart_gateway_with(&[]);
+    }
+
+    fn restart_gateway_with(&mut self, settings: &[(&str, &str)]) {
         let (gateway, place) = self.gateways.remove(0);
         gateway.kill_now();
         let listen = place.trim_start_matches("http://").to_owned();
-        let (gateway, [place]) = self.role("gateway", &[("MALL_GATEWAY__LISTEN", &listen)]);
+        let settings = [&[("MALL_GATEWAY__LISTEN", listen.as_str())], settings].concat();
+        let (gateway, [place]) = self.role("gateway", &settings);
         self.gateways.insert(0, (gateway, place));
     }
 }
@@ -258,6 +270,38 @@ fn order_core_is_killed() {
     });
 }
 
+/// The search worker in the middle of many changes, which admin takes meanwhile.
+#[test]
+fn the_search_worker_is_killed() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(mut full) = Full::start(1) else { return };
+    let products = search::stocked(&full.shop, 200);
+    let is_same = |full: &Full| {
+        let (code, text) = search::ended(full.command(), &["verify"]);
+        assert!(code == 0 && text.contains("the index equals the database: "), "exit {code}: {text}");
+    };
+    until("the index is built", || search::ended(full.command(), &["verify"]).0 == 0);
+    let changers = Changers::start(&full.shop, &products);
+    for changes in search::kills() {
+        changers.wait_for(changes);
+        full.order_core.take().unwrap().kill_now();
+        full.start_order_core();
+    }
+    changers.end();
+    is_same(&full);
+    // A document that is lost is found, and comes back with a rebuild.
+    let lost = &products[7].0;
+    full.shop.admin_post(&format!("/products/{lost}/shelve"), Value::Null);
+    is_same(&full);
+    let document = format!("{}/mall-products/_doc/{lost}?refresh=true", full.search.url());
+    assert_eq!(call("DELETE", &document, None, &Value::Null).0, 200);
+    let (code, text) = search::ended(full.command(), &["verify"]);
+    assert!(code == 1 && text.contains(&format!("{lost}: the index does not have it")), "exit {code}: {text}");
+    let (code, text) = search::ended(full.command(), &["rebuild", "--verify"]);
+    assert!(code == 0 && text.contains("the new index is in place: "), "exit {code}: {text}");
+    is_same(&full);
+}
+
 #[test]
 fn kafka_is_killed() {
     survives(1, |full, told, round| {
@@ -268,6 +312,30 @@ fn kafka_is_killed() {
             std::thread::sleep(Duration::from_secs(20));
             assert!(told.accepted() > before + ROUND, "only {} orders without Kafka", told.accepted() - before);
         }
+        full.kafka.resume();
+    });
+}
+
+/// What only Redis and one gateway know is bounded, however long the log is away.
+#[test]
+fn selling_stops_while_too_much_is_not_on_the_log() {
+    let mut configured = false;
+    survives(1, |full, told, _| {
+        if !std::mem::replace(&mut configured, true) {
+            full.restart_gateway_with(&[("MALL_LEDGER__UNCONFIRMED_MAX", "100")]);
+            let before = told.accepted();
+            until("it sells", || told.accepted() > before);
+        }
+        full.kafka.kill();
+        let (before, unavailable) = (told.accepted(), told.unavailable.load(Ordering::SeqCst));
+        // Each core has its share.
+        until("it stops selling", || {
+            let accepted = told.accepted();
+            std::thread::sleep(Duration::from_secs(1));
+            told.accepted() == accepted
+        });
+        assert!(told.accepted() <= before + 200, "{} orders without a log", told.accepted() - before);
+        assert!(told.unavailable.load(Ordering::SeqCst) > unavailable);
         full.kafka.resume();
     });
 }
@@ -324,7 +392,7 @@ fn redis_forgets_what_became_of_orders() {
     };
     let ledger = |held: u64, sold: u64| {
         until("the ledger has carried it out", || {
-            full.redis.ask(&["HMGET", &format!("mall:{{{activity}}}:ledger"), "held", "sold"])
+            full.redis.ask(&["HMGET", &format!("mall:{{{activity}.0}}:ledger"), "held", "sold"])
                 == format!("{held}\n{sold}\n")
         });
     };

@@ -10,6 +10,7 @@ mod full;
 mod operations;
 mod process;
 mod redis;
+mod search;
 mod steer;
 mod walk;
 

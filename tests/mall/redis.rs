@@ -93,7 +93,7 @@ fn what_redis_loses_while_it_runs_is_rebuilt() {
         }
         match lost {
             "everything" => redis.ask(&["FLUSHALL"]),
-            part => redis.ask(&["DEL", &format!("mall:{{{activity}}}:{part}")]),
+            part => redis.ask(&["DEL", &format!("mall:{{{activity}.0}}:{part}")]),
         };
         // It may answer, or not; it must not give out all units once more.
         let warm = format!("{}/admin/api/v1/activities/{activity}/warm", mall.admin);
@@ -166,6 +166,6 @@ fn a_failover_of_redis_is_followed() {
     buyers.all_have_their_orders();
     pay(&mall, &buyers.orders[&1], &token(1));
     buyers.audited(1);
-    let ledger = format!("mall:{{{}}}:ledger", buyers.activity);
+    let ledger = format!("mall:{{{}.0}}:ledger", buyers.activity);
     assert_eq!(new.ask(&["HMGET", &ledger, "held", "sold"]), "3\n1\n", "on the new master");
 }

@@ -140,6 +140,7 @@ impl From<Sale> for ActivityBody {
 #[schema(as = Counters)]
 pub(super) struct CountersBody {
     activity_id: ActivityId,
+    term: u64,
     epoch: u64,
     seq: u64,
     total: u64,
@@ -150,8 +151,8 @@ pub(super) struct CountersBody {
 
 impl CountersBody {
     pub(super) fn of(activity_id: ActivityId, counters: Counters) -> Self {
-        let Counters { total, available, held, sold, epoch, seq } = counters;
-        Self { activity_id, epoch, seq, total, available, held, sold }
+        let Counters { total, available, held, sold, term, epoch, seq } = counters;
+        Self { activity_id, term: term.0, epoch, seq, total, available, held, sold }
     }
 }
 

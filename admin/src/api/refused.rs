@@ -24,9 +24,10 @@ impl From<Problem> for Refused {
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         Self(match error {
-            StoreError::Ids(_) | StoreError::Unavailable(_) | StoreError::Database(_) => {
-                Problem::unavailable(&error, 1)
-            }
+            StoreError::Ids(_)
+            | StoreError::Unavailable(_)
+            | StoreError::OutcomeUnknown(_)
+            | StoreError::Database(_) => Problem::unavailable(&error, 1),
             StoreError::Sale(_) | StoreError::Unsuitable(_) | StoreError::Migration(_) => Problem::internal(&error),
         })
     }

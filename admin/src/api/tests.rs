@@ -134,7 +134,7 @@ impl TestApp {
     /// The journal reaches the book and the database.
     async fn catch_up(&self) {
         let entries = self.log.journal();
-        self.store.take_in(&entries, self.clock.now_ms()).await.unwrap();
+        self.store.take_in(&domain::Line::in_order(&entries), self.clock.now_ms()).await.unwrap();
         Follower::follow(&self.log, self.book.clone()).await.unwrap().step().await.unwrap();
     }
 }
@@ -324,7 +324,7 @@ async fn ledgers_open_in_time_and_the_audit_agrees() {
     assert_eq!((status, &warm["available"], &warm["held"]), (StatusCode::OK, &json!(4), &json!(6)));
     let (_, audit) = app.get(&format!("/activities/{}/audit", id(&now))).await;
     let expect = json!({
-        "activity_id": now["activity_id"], "at": audit["at"], "epoch": 1, "seq": 4,
+        "activity_id": now["activity_id"], "at": audit["at"], "term": 0, "epoch": 1, "seq": 4,
         "total": 10, "available": 4, "held": 6, "sold": 0,
         "log": { "held": 6, "settled": 0, "released": 0, "head_seq": 4 },
         "database": { "pending_payment": 6, "paid": 0, "closed": 0, "refunded": 0 },

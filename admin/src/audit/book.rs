@@ -12,7 +12,7 @@ use commit_log::{Consumer, Log, LogError, Partition};
 use contract::{
     ActivityId,
     record::{Entries, Record as _},
-    stock::{Entry, Event},
+    stock::{Entry, Event, Placed, Position, TermCounts},
     topic,
 };
 
@@ -47,8 +47,15 @@ impl Totals {
             Event::Settled { quantity, .. } => self.settled += u64::from(*quantity),
             Event::Released { quantity, .. } => self.released += u64::from(*quantity),
             Event::Restocked { delta, .. } => self.total = self.total.saturating_add_signed(*delta),
-            Event::Ended { .. } => {}
+            Event::Ended { .. } | Event::TermStarted { .. } | Event::TermOpened(_) | Event::PromiseFailed { .. } => {}
         }
+    }
+}
+
+impl From<TermCounts> for Totals {
+    fn from(counts: TermCounts) -> Self {
+        let TermCounts { total, held, sold, released } = counts;
+        Self { total, held: held + sold + released, settled: sold, released }
     }
 }
 
@@ -60,11 +67,11 @@ pub struct Book {
     unread: Arc<AtomicUsize>,
 }
 
-/// `points` ends with the totals at entry `seq`. A journal that was not read from its opening, or has a
-/// hole, has no points.
+/// `points` ends with the totals at the last entry that counts. A journal that was not read from its opening or from
+/// the opening of a term, or has a hole, has no points.
 #[derive(Debug, Default)]
 struct Track {
-    seq: u64,
+    position: Position,
     points: VecDeque<Totals>,
 }
 
@@ -77,7 +84,7 @@ impl Book {
         }
         let tracks = self.tracks();
         let track = tracks.get(&activity)?;
-        let from_end = usize::try_from(track.seq.checked_sub(seq)?).ok()?;
+        let from_end = usize::try_from(track.position.seq.checked_sub(seq)?).ok()?;
         let at = track.points.len().checked_sub(from_end + 1)?;
         track.points.get(at).copied()
     }
@@ -89,32 +96,36 @@ impl Book {
 
     /// The last entry of a sale that was read.
     pub fn head_seq(&self, activity: ActivityId) -> u64 {
-        self.tracks().get(&activity).map_or(0, |track| track.seq)
+        self.tracks().get(&activity).map_or(0, |track| track.position.seq)
     }
 
     /// Every sale, and its last entry that was read.
     pub fn heads(&self) -> Vec<(ActivityId, u64)> {
-        self.tracks().iter().map(|(activity, track)| (*activity, track.seq)).collect()
+        self.tracks().iter().map(|(activity, track)| (*activity, track.position.seq)).collect()
     }
 
-    /// Adds an entry; one that is there already changes nothing.
+    /// Adds an entry; one that is there already, or does not count, changes nothing.
     pub fn add(&self, entry: &Entry) {
         let mut tracks = self.tracks();
         let track = tracks.entry(entry.activity).or_default();
-        if entry.seq <= track.seq {
-            return;
-        }
-        if entry.seq == track.seq + 1 && (entry.seq == 1 || !track.points.is_empty()) {
-            let mut totals = track.points.back().copied().unwrap_or_default();
-            totals.add(&entry.event);
-            track.points.push_back(totals);
-            if track.points.len() > POINTS_MAX {
-                track.points.pop_front();
+        match (track.position.advance(entry), entry.event) {
+            (Placed::Next, _) if entry.seq == 1 || !track.points.is_empty() => {
+                let mut totals = track.points.back().copied().unwrap_or_default();
+                totals.add(&entry.event);
+                track.points.push_back(totals);
+                if track.points.len() > POINTS_MAX {
+                    track.points.pop_front();
+                }
             }
-        } else {
-            track.points.clear();
+            (Placed::Next | Placed::Mark | Placed::Known | Placed::Stale | Placed::Failed, _) => {}
+            (Placed::Gap, event) => {
+                track.position = Position { term: entry.term, is_open: true, seq: entry.seq };
+                track.points.clear();
+                if let Event::TermOpened(counts) = event {
+                    track.points.push_back(counts.into());
+                }
+            }
         }
-        track.seq = entry.seq;
     }
 
     fn tracks(&self) -> MutexGuard<'_, BTreeMap<ActivityId, Track>> {

@@ -44,7 +44,7 @@ impl Mall {
     }
 
     async fn take_in(&self) {
-        self.store.take_in(&self.journal(), self.clock.now_ms()).await.unwrap();
+        self.store.take_in(&domain::Line::in_order(&self.journal()), self.clock.now_ms()).await.unwrap();
     }
 
     /// The audit, with the clock running while it waits.
@@ -92,7 +92,7 @@ async fn three_sides_at_three_instants_agree() {
 
     // The database runs ahead of what the ledger had said, and is compared where it stands.
     let sides = Sides {
-        ledger: Counters { total: 5, available: 2, held: 3, sold: 0, epoch: 1, seq: 3 },
+        ledger: Counters { total: 5, available: 2, held: 3, sold: 0, term: Term::FIRST, epoch: 1, seq: 3 },
         log_then: mall.book.at(id(), 3),
         database: mall.store.audit_counts(id()).await.unwrap().unwrap(),
         log_there: mall.book.at(id(), 5),
@@ -125,7 +125,7 @@ async fn what_is_wrong_is_seen() {
     mall.read();
     mall.take_in().await;
     let good = |log_there: Totals| Sides {
-        ledger: Counters { total: 5, available: 3, held: 2, sold: 0, epoch: 1, seq: 2 },
+        ledger: Counters { total: 5, available: 3, held: 2, sold: 0, term: Term::FIRST, epoch: 1, seq: 2 },
         log_then: mall.book.at(id(), 2),
         database: DatabaseCounts::default(),
         log_there: Some(log_there),
@@ -196,7 +196,7 @@ async fn a_database_without_the_holds_is_not_sound() {
     let mut database = mall.store.audit_counts(id()).await.unwrap().unwrap();
     (database.by_hold.held, database.by_status.pending_payment) = (0, 0);
     let sides = Sides {
-        ledger: Counters { total: 5, available: 3, held: 2, sold: 0, epoch: 1, seq: 2 },
+        ledger: Counters { total: 5, available: 3, held: 2, sold: 0, term: Term::FIRST, epoch: 1, seq: 2 },
         log_then: mall.book.at(id(), 2),
         database,
         log_there: mall.book.at(id(), 2),

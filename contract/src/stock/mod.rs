@@ -11,13 +11,15 @@
 
 mod restore;
 pub mod script;
+mod term;
 #[cfg(test)]
 mod tests;
 mod window;
 
 use std::collections::{BTreeSet, HashMap};
 
-pub use restore::{Replayed, RestoreError, Snapshot};
+pub use restore::{Broken, Promise, Replay, Replayed, RestoreError, Snapshot};
+pub use term::{Placed, Position, Term};
 use window::Attempts;
 pub use window::Window;
 
@@ -101,7 +103,7 @@ pub enum Outcome {
     Refused,
 }
 
-/// What happened, as it stands on the journal.
+/// What happened, as the journal records it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// The sale's units came under the ledger.
@@ -139,6 +141,43 @@ pub enum Event {
         /// The first instant after the sale, epoch milliseconds.
         ends_at_ms: u64,
     },
+    /// A new term of the ledger starts; entries of older terms behind this mark do not count. No number.
+    TermStarted {
+        /// Tells this mark from any other of the same term.
+        nonce: u64,
+    },
+    /// The recovery that the term began with has ended: the ledger sells again. It has the number of the last entry before
+    /// it, and may be repeated.
+    TermOpened(TermCounts),
+    /// A promised order that the ledger lost and could not hold again. No number.
+    PromiseFailed {
+        /// What was promised.
+        reservation: Reservation,
+        /// Why it can't be kept.
+        reason: FailedReason,
+    },
+}
+
+/// Units of a ledger when its term opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TermCounts {
+    /// Units under the ledger.
+    pub total: u64,
+    /// Units waiting for payment.
+    pub held: u64,
+    /// Units paid for.
+    pub sold: u64,
+    /// Units that were held and given back, since the opening of the sale.
+    pub released: u64,
+}
+
+/// Why a promised order can't be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailedReason {
+    /// Its units were sold to others meanwhile.
+    SoldOut,
+    /// Its buyer has another order under the same key, or as many units as the limit allows.
+    AnotherOrder,
 }
 
 /// One line of the journal.
@@ -146,9 +185,11 @@ pub enum Event {
 pub struct Entry {
     /// Whose ledger.
     pub activity: ActivityId,
+    /// The ledger's term.
+    pub term: Term,
     /// Grows when units come back, so that "sold out" can be forgotten.
     pub epoch: u64,
-    /// 1 for `Opened`, then one more each.
+    /// 1 for `Opened`, then one more each, over all terms. Marks have no number of their own.
     pub seq: u64,
     /// When the ledger decided, epoch milliseconds.
     pub at_ms: u64,
@@ -187,6 +228,8 @@ pub struct Counters {
     pub held: u64,
     /// Units paid for.
     pub sold: u64,
+    /// See [`Entry::term`].
+    pub term: Term,
     /// See [`Entry::epoch`].
     pub epoch: u64,
     /// `seq` of the last entry.
@@ -228,15 +271,79 @@ impl Ledger {
     /// A new ledger and its first entry.
     pub fn open(activity: ActivityId, stock: u64, rules: Rules, now_ms: u64) -> (Self, Entry) {
         let event = Event::Opened { stock, rules };
-        let entry = Entry { activity, epoch: 1, seq: 1, at_ms: now_ms, event };
+        let entry = Entry { activity, term: Term::FIRST, epoch: 1, seq: 1, at_ms: now_ms, event };
         (Self::opened(activity, stock, rules), entry)
+    }
+
+    /// A new ledger whose first term is `term`, and its first entry.
+    pub fn open_in(term: Term, activity: ActivityId, stock: u64, rules: Rules, now_ms: u64) -> (Self, Entry) {
+        let (mut ledger, entry) = Self::open(activity, stock, rules, now_ms);
+        ledger.counters.term = term;
+        (ledger, Entry { term, ..entry })
+    }
+
+    /// Starts a higher term: a new epoch in which nothing said before about stock holds.
+    ///
+    /// # Panics
+    /// If `term` is not higher.
+    pub fn start_term(&mut self, term: Term) {
+        assert!(term > self.counters.term, "term {term} after {}", self.counters.term);
+        self.counters.term = term;
+        self.counters.epoch += 1;
+    }
+
+    /// Units that are reported when a term opens.
+    pub fn term_counts(&self) -> TermCounts {
+        let Counters { total, held, sold, .. } = self.counters;
+        let released = self.orders.values().filter(|hold| hold.state == HoldState::Released);
+        let released = released.map(|hold| u64::from(hold.reservation.quantity)).sum();
+        TermCounts { total, held, sold, released }
+    }
+
+    /// Holds units that a buyer was promised and the ledger forgot. It looks at units and at whether the buyer has another
+    /// order meanwhile, and not at times, since the promise was right when it was made. An order that is known stays as it
+    /// is: nothing is appended.
+    ///
+    /// # Errors
+    /// Why the promise can't be kept.
+    pub fn adopt(&mut self, promised: Reservation, at_ms: u64, journal: &mut Vec<Entry>) -> Result<(), FailedReason> {
+        if self.orders.contains_key(&promised.order) {
+            return Ok(());
+        }
+        let owned = self.shares.get(&promised.user).map_or(0, |share| share.quantity);
+        let wanted = owned.checked_add(promised.quantity);
+        let is_answered = promised.request.is_some_and(|request| self.requests.contains_key(&request));
+        if is_answered || wanted.is_none_or(|wanted| wanted > self.rules.per_user_limit) {
+            return Err(FailedReason::AnotherOrder);
+        }
+        if promised.quantity == 0 || u64::from(promised.quantity) > self.counters.available {
+            return Err(FailedReason::SoldOut);
+        }
+        let entry = self.next_entry(Event::Held(promised), at_ms);
+        self.evolve(&entry);
+        journal.push(entry);
+        Ok(())
+    }
+
+    fn next_entry(&self, event: Event, at_ms: u64) -> Entry {
+        let Counters { term, epoch, seq, .. } = self.counters;
+        let epoch = epoch + u64::from(event.returns_stock());
+        Entry { activity: self.activity, term, epoch, seq: seq + 1, at_ms, event }
     }
 
     fn opened(activity: ActivityId, stock: u64, rules: Rules) -> Self {
         Self {
             activity,
             rules,
-            counters: Counters { total: stock, available: stock, held: 0, sold: 0, epoch: 1, seq: 1 },
+            counters: Counters {
+                total: stock,
+                available: stock,
+                held: 0,
+                sold: 0,
+                term: Term::FIRST,
+                epoch: 1,
+                seq: 1,
+            },
             orders: HashMap::new(),
             requests: HashMap::new(),
             shares: HashMap::new(),
@@ -275,8 +382,7 @@ impl Ledger {
     pub fn apply(&mut self, command: Command, now_ms: u64, journal: &mut Vec<Entry>) -> Outcome {
         let (outcome, event) = self.decide(command, now_ms);
         if let Some(event) = event {
-            let epoch = self.counters.epoch + u64::from(event.returns_stock());
-            let entry = Entry { activity: self.activity, epoch, seq: self.counters.seq + 1, at_ms: now_ms, event };
+            let entry = self.next_entry(event, now_ms);
             self.evolve(&entry);
             journal.push(entry);
         }
@@ -367,6 +473,9 @@ impl Ledger {
         counters.epoch = entry.epoch;
         match entry.event {
             Event::Opened { .. } => panic!("activity {} was opened twice", self.activity),
+            Event::TermStarted { .. } | Event::TermOpened(_) | Event::PromiseFailed { .. } => {
+                panic!("activity {}: a mark is no entry of the ledger", self.activity)
+            }
             Event::Held(reservation) => {
                 let units = u64::from(reservation.quantity);
                 counters.available = less(counters.available, units);
@@ -435,7 +544,13 @@ impl Event {
         match self {
             Self::Released { .. } => true,
             Self::Restocked { delta, .. } => *delta > 0,
-            Self::Opened { .. } | Self::Held(_) | Self::Settled { .. } | Self::Ended { .. } => false,
+            Self::Opened { .. }
+            | Self::Held(_)
+            | Self::Settled { .. }
+            | Self::Ended { .. }
+            | Self::TermStarted { .. }
+            | Self::TermOpened(_)
+            | Self::PromiseFailed { .. } => false,
         }
     }
 }

@@ -1,12 +1,12 @@
 //! What `lua/reserve.lua` takes and returns, for every caller of it; and what Redis reports about itself.
 
-use super::{BatchReply, Counters, Outcome, RequestKey, Reservation, Window};
+use super::{BatchReply, Counters, Outcome, RequestKey, Reservation, Term, Window};
 use crate::{ActivityId, OrderId};
 
 /// The keys of the script, in its order.
 const KEYS: [&str; 6] = ["ledger", "orders", "requests", "users", "outbox", "window"];
 /// Arguments before those of the reservations, the number of keys and the keys counted.
-const FIXED_ARGUMENTS: usize = 1 + KEYS.len() + 4;
+const FIXED_ARGUMENTS: usize = 1 + KEYS.len() + 5;
 const ARGUMENTS_PER_RESERVATION: usize = 4;
 
 /// `reserve.lua` as a server is asked for it.
@@ -23,12 +23,31 @@ pub struct ReserveScript {
 pub struct Caller<'a> {
     /// The run id of the server that the connection leads to ([`run_id`]). If it is empty, the script asks the server.
     pub run: &'a str,
+    /// The term in which the caller knows the ledger to sell; the script refuses any other. `None`: whichever it is.
+    pub term: Option<Term>,
     /// Epoch milliseconds; `None` is the server's clock, which all gateways share.
     pub now_ms: Option<u64>,
     /// How often a user may try.
     pub window: Window,
-    /// Nothing new is held, because the caller knows that the sale has ended.
-    pub repeats_only: bool,
+    /// What may be held.
+    pub holds: Holds,
+}
+
+/// What a batch may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// What the rules allow.
+    New,
+    /// Nothing new, because the caller knows that the sale has ended.
+    RepeatsOnly,
+    /// What was promised before the ledger forgot it: whatever the time is, and however often its user tried.
+    Promised,
+}
+
+/// The prefix of the keys of an activity's ledger. All of them hash to one slot of a cluster.
+pub fn key_prefix(activity: ActivityId) -> String {
+    // Behind the point is the part of the sale's stock that the ledger has; there is one.
+    format!("mall:{{{activity}.0}}:")
 }
 
 /// Not a reply of the script.
@@ -50,15 +69,20 @@ pub fn reserve_arguments(
 ) {
     let mut decimal = [0; 20];
     put(digits(KEYS.len() as u64, &mut decimal));
-    let prefix = format!("mall:{{{activity}}}:");
+    let prefix = key_prefix(activity);
     for name in KEYS {
         put([prefix.as_bytes(), name.as_bytes()].concat().as_slice());
     }
     put(caller.run.as_bytes());
-    match caller.now_ms {
-        _ if caller.repeats_only => put(b"over"),
-        Some(now_ms) => put(digits(now_ms, &mut decimal)),
+    match caller.term {
+        Some(term) => put(digits(term.0, &mut decimal)),
         None => put(b""),
+    }
+    match (caller.holds, caller.now_ms) {
+        (Holds::RepeatsOnly, _) => put(b"over"),
+        (Holds::Promised, _) => put(b"promised"),
+        (Holds::New, Some(now_ms)) => put(digits(now_ms, &mut decimal)),
+        (Holds::New, None) => put(b""),
     }
     put(digits(caller.window.max.min(Window::MAX).into(), &mut decimal));
     put(digits(caller.window.within_ms, &mut decimal));
@@ -114,11 +138,11 @@ pub fn parse_reserve(reply: &[u8], asked: &[Reservation]) -> Result<BatchReply, 
     if words.next().is_some() { Err(Unreadable) } else { Ok(BatchReply { outcomes, counters }) }
 }
 
-/// `epoch seq total available held sold`.
+/// `term epoch seq total available held sold`.
 pub fn parse_counters<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<Counters> {
     let mut next = || words.next()?.parse().ok();
-    let (epoch, seq) = (next()?, next()?);
-    Some(Counters { total: next()?, available: next()?, held: next()?, sold: next()?, epoch, seq })
+    let (term, epoch, seq) = (Term(next()?), next()?, next()?);
+    Some(Counters { total: next()?, available: next()?, held: next()?, sold: next()?, term, epoch, seq })
 }
 
 /// The run id in the reply to `INFO server`.
@@ -172,17 +196,17 @@ mod tests {
         let asked = |request| Reservation { order, user, request, quantity: 3 };
         let reservations = [asked(None), asked(Some(RequestKey([0xab; 16])))];
         let window = Window { max: 2, within_ms: 1_000 };
-        let caller = Caller { run: "0a", now_ms: Some(u64::MAX), window, repeats_only: false };
+        let caller = Caller { run: "0a", term: Some(Term(4)), now_ms: Some(u64::MAX), window, holds: Holds::New };
         let mut arguments = Vec::new();
         let activity = ActivityId::from_i64(1).unwrap();
         reserve_arguments(caller, activity, &reservations, |argument| {
             arguments.push(String::from_utf8(argument.to_vec()).unwrap());
         });
         assert_eq!(arguments.len(), reserve_argument_count(2));
-        assert_eq!(arguments[..2], ["6", "mall:{1}:ledger"]);
-        assert_eq!(arguments[6..11], ["mall:{1}:window", "0a", "18446744073709551615", "2", "1000"]);
+        assert_eq!(arguments[..2], ["6", "mall:{1.0}:ledger"]);
+        assert_eq!(arguments[6..12], ["mall:{1.0}:window", "0a", "4", "18446744073709551615", "2", "1000"]);
         let key = "ab".repeat(16);
-        assert_eq!(arguments[11..], ["7", "8", "", "3", "7", "8", key.as_str(), "3"]);
+        assert_eq!(arguments[12..], ["7", "8", "", "3", "7", "8", key.as_str(), "3"]);
         assert_eq!(RequestKey::from_hex(&key), reservations[1].request);
     }
 }

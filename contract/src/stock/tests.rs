@@ -102,7 +102,7 @@ fn released_units_are_sold_again_and_the_epoch_moves() {
             (Command::Release(order(99)), DURING, Outcome::UnknownOrder),
         ],
     );
-    let expect = Counters { total: 1, available: 0, held: 0, sold: 1, epoch: 2, seq: 5 };
+    let expect = Counters { total: 1, available: 0, held: 0, sold: 1, term: Term::FIRST, epoch: 2, seq: 5 };
     assert_eq!(ledger.counters(), expect);
 }
 
@@ -235,12 +235,100 @@ proptest! {
         prop_assert_eq!(rebuilt.snapshot(), live.snapshot());
         prop_assert_eq!(rebuilt.counters(), live.counters());
 
-        let mut folded = HashMap::new();
+        let mut replay = Replay::default();
         for entry in &journal {
-            prop_assert_eq!(Ledger::fold(&mut folded, entry), Ok(Replayed::Applied));
-            prop_assert_eq!(Ledger::fold(&mut folded, entry), Ok(Replayed::Known));
+            prop_assert_eq!(replay.take(entry), Ok(Placed::Next));
+            prop_assert_eq!(replay.take(entry), Ok(Placed::Known));
         }
-        prop_assert_eq!(folded[&activity()].snapshot(), live.snapshot());
+        prop_assert_eq!(replay.ledger().map(Ledger::snapshot), Some(live.snapshot()));
+    }
+
+    /// A recovery at any point: entries that come behind the start of its term change nothing, and are promises until it
+    /// opens. Reading the journal a second time changes nothing either.
+    #[test]
+    fn what_comes_behind_a_new_term_does_not_count(
+        stock in 0_u64..12, history in history(), cut in 0_usize..60, late in 0_usize..9,
+    ) {
+        let (mut live, opened) = Ledger::open(activity(), stock, Rules { per_user_limit: 2, ..RULES }, 0);
+        let mut journal = vec![opened];
+        for (command, now_ms) in history.iter().take(cut) {
+            live.apply(*command, *now_ms, &mut journal);
+        }
+        let (before, mut behind) = (live.clone(), Vec::new());
+        for (command, now_ms) in history.iter().skip(cut) {
+            live.apply(*command, *now_ms, &mut behind);
+        }
+        behind.truncate(late);
+        let mut after = before.clone();
+        after.start_term(Term(7));
+        let mark = |event| Entry { event, term: Term(7), seq: after.counters().seq, ..opened };
+        journal.push(Entry { seq: 0, ..mark(Event::TermStarted { nonce: 1 }) });
+        journal.extend(&behind);
+        let mut replay = Replay::default();
+        for entry in &journal {
+            replay.take(entry).unwrap();
+        }
+        prop_assert_eq!(replay.ledger().map(Ledger::snapshot), Some(after.snapshot()));
+        let promised = behind.iter().filter(|entry| matches!(entry.event, Event::Held(_))).count();
+        prop_assert_eq!(replay.clone().into_parts().1.len(), promised);
+        for entry in &journal {
+            prop_assert_ne!(replay.take(entry).unwrap(), Placed::Next);
+        }
+        prop_assert_eq!(replay.ledger().map(Ledger::snapshot), Some(after.snapshot()));
+        replay.take(&mark(Event::TermOpened(after.term_counts()))).unwrap();
+        prop_assert_eq!(replay.into_parts().1, vec![]);
+    }
+}
+
+#[test]
+fn a_promise_is_kept_whatever_the_time_is_unless_its_units_or_its_key_are_gone() {
+    let promised = |id, user, key, quantity| {
+        let Command::Reserve(reservation) = asks(id, user, key, quantity) else { unreachable!("it is a reservation") };
+        reservation
+    };
+    let mut ledger = ledger(3, 2);
+    let mut journal = Vec::new();
+    assert_eq!(ledger.adopt(promised(10, 1, Some(1), 1), 1, &mut journal), Ok(()), "before the start");
+    assert_eq!(ledger.adopt(promised(10, 1, Some(1), 1), 99_999, &mut journal), Ok(()), "known");
+    assert_eq!(journal.len(), 1);
+    assert_eq!(ledger.adopt(promised(11, 1, Some(1), 1), 1, &mut journal), Err(FailedReason::AnotherOrder));
+    assert_eq!(ledger.adopt(promised(12, 1, None, 2), 1, &mut journal), Err(FailedReason::AnotherOrder));
+    assert_eq!(ledger.adopt(promised(13, 2, None, 2), 99_999, &mut journal), Ok(()), "after the end");
+    assert_eq!(ledger.adopt(promised(14, 3, None, 1), 1, &mut journal), Err(FailedReason::SoldOut));
+    assert_eq!(ledger.adopt(promised(15, 3, None, 0), 1, &mut journal), Err(FailedReason::SoldOut));
+    assert_eq!((ledger.counters().held, journal.len()), (3, 2));
+}
+
+/// What is on the log may be anything.
+#[test]
+fn a_journal_that_contradicts_itself_is_an_error_and_no_panic() {
+    let (ledger, opened) = Ledger::open(activity(), 2, Rules { per_user_limit: 9, ..RULES }, 0);
+    let Command::Reserve(asked) = asks(10, 1, None, 2) else { unreachable!("it is a reservation") };
+    let operation = OperationId::from_i64(1).unwrap();
+    let next = |seq, event| Entry { seq, event, ..opened };
+    let mut held = ledger.clone();
+    held.replay(&next(2, Event::Held(asked))).unwrap();
+    let mut restocked = ledger.clone();
+    restocked.replay(&next(2, Event::Restocked { operation, delta: 1 })).unwrap();
+    let cases = [
+        (&ledger, opened.event, Broken::OpenedTwice),
+        (&held, Event::Held(asked), Broken::HeldTwice),
+        (&ledger, Event::Held(Reservation { quantity: 0, ..asked }), Broken::HeldTwice),
+        (&ledger, Event::Held(Reservation { quantity: 3, ..asked }), Broken::Units),
+        (&held, Event::Held(Reservation { order: order(11), quantity: 1, ..asked }), Broken::Units),
+        (&ledger, Event::Settled { order: order(10), quantity: 2 }, Broken::NotHeld),
+        (&held, Event::Settled { order: order(10), quantity: 1 }, Broken::NotHeld),
+        (&held, Event::Released { order: order(11), quantity: 2 }, Broken::NotHeld),
+        (&held, Event::Restocked { operation, delta: -1 }, Broken::Units),
+        (&ledger, Event::Restocked { operation, delta: i64::MAX }, Broken::Units),
+        (&restocked, Event::Restocked { operation, delta: 1 }, Broken::RestockedTwice),
+    ];
+    for (ledger, event, reason) in cases {
+        let (mut ledger, before) = (ledger.clone(), ledger.snapshot());
+        let seq = before.seq + 1;
+        let expect = RestoreError::Contradiction { activity: activity(), seq, reason };
+        assert_eq!(ledger.replay(&next(seq, event)), Err(expect), "{event:?}");
+        assert_eq!(ledger.snapshot(), before);
     }
 }
 

@@ -56,6 +56,15 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME", default_value = "admin")]
         username: String,
     },
+    /// Compare or rebuild the search index of a mall that runs on the same settings
+    ///
+    /// The running mall does the work, unless search index, database and log are all on servers: then this command does it, with
+    /// the settings of order-core.
+    Search {
+        /// What to do
+        #[command(subcommand)]
+        command: SearchCommand,
+    },
     /// Write the files of the shop's pages, for nginx
     ShopAssets {
         /// Where to
@@ -66,6 +75,21 @@ pub(crate) enum Command {
     Completions {
         /// Which shell
         shell: Shell,
+    },
+}
+
+/// What is done with the search index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub(crate) enum SearchCommand {
+    /// Compare every product of the index with the database; exit 1 and name the first that differ
+    Verify,
+    /// Build a second index from the database and put it in the place of the first one, which is searched until then
+    ///
+    /// In the data directory the running mall finishes a rebuild that has begun, even if this command is interrupted.
+    Rebuild {
+        /// Compare every product of the second index with the database before it is put in place; exit 1 if one differs
+        #[arg(long)]
+        verify: bool,
     },
 }
 
@@ -87,6 +111,7 @@ impl Command {
             | Self::Backup { .. }
             | Self::CheckConfig
             | Self::AdminPassword { .. }
+            | Self::Search { .. }
             | Self::ShopAssets { .. }
             | Self::Completions { .. } => None,
         }
@@ -122,13 +147,18 @@ mod tests {
         check("mall gateway --runtime may", Command::Gateway, None, Some("may"));
         check("mall order-core", Command::OrderCore, None, None);
         check("mall check-config --config a", Command::CheckConfig, Some("a"), None);
+        let command = Command::Search { command: SearchCommand::Rebuild { verify: true } };
+        check("mall search rebuild --verify --config a", command, Some("a"), None);
+        check("mall search verify", Command::Search { command: SearchCommand::Verify }, None, None);
         let command = Command::AdminPassword { username: "ada".to_owned() };
         check("mall admin-password --username ada", command, None, None);
     }
 
     #[test]
     fn what_is_unknown_exits_with_2() {
-        for line in ["mall serve", "mall --confg a", "mall --config", "mall gateway now", "mall --runtime"] {
+        for line in
+            ["mall serve", "mall --confg a", "mall --config", "mall gateway now", "mall --runtime", "mall search"]
+        {
             let fault = parsed(line).unwrap_err();
             assert_eq!(fault.exit_code(), 2, "{line}: {fault}");
         }

@@ -1,6 +1,6 @@
 //! What the services stand on, as the settings name it: embedded, or a real server, part by part.
 
-use std::{net::SocketAddr, path::PathBuf, thread::JoinHandle, time::Duration};
+use std::{fs::File, io::Read, net::SocketAddr, path::PathBuf, thread::JoinHandle, time::Duration};
 
 use anyhow::{Context, Result};
 use commit_log::{AnyLog, LocalLog, Log};
@@ -17,11 +17,11 @@ use gateway::Ledgers;
 use images::Images;
 use ledger::{
     AnyLedger,
-    redis::{RedisLedger, fence::Fence},
+    redis::{RedisLedger, UnconfirmedLimits, fence::Fence},
 };
 use limits::{LocalWindows, RedisWindows, Windows};
 use order_core::{Browsers, MockPlatform, Providers, Search, ShopPages, Snapshots};
-use search::{Analyzer, Embedded, Synonyms};
+use search::{Analyzer, Embedded, Synonyms, limits::SYNONYMS_BYTES_MAX};
 use store::{Ids, Settings, Store};
 
 use std::sync::Arc;
@@ -109,7 +109,7 @@ impl Ground {
 
     /// The search index, in the data directory where the settings name no server.
     pub(crate) fn search(&self) -> Result<Search> {
-        let analyzer = Analyzer::new(Synonyms::default());
+        let analyzer = Analyzer::new(synonyms(&self.config)?);
         let Some(config) = &self.config.search else {
             let path = self.data.path().join("search");
             let index =
@@ -167,6 +167,9 @@ impl Ground {
         let url = redis.url.expose();
         let client = RedisLedger::new(url).context("redis.url")?;
         let link = gateway::redis::Settings::new(url, self.config.gateway.user_window, redis.reply_timeout)?;
+        let orders_max = redis.unconfirmed_max.get();
+        let age_max_ms = u64::try_from(redis.unconfirmed_age_max.as_millis()).unwrap_or(u64::MAX);
+        let link = link.with_unconfirmed(UnconfirmedLimits { orders_max, age_max_ms });
         Ok(Some(Ledger { client: AnyLedger::Redis(client), link: Ledgers::Redis(link), thread: None }))
     }
 
@@ -190,13 +193,28 @@ impl Ground {
     }
 }
 
+/// The synonyms that searches know.
+pub(crate) fn synonyms(config: &Config) -> Result<Synonyms> {
+    let Some(path) = &config.synonyms_file else { return Ok(Synonyms::shop()) };
+    let named = || format!("search.synonyms_file: {}", path.display());
+    let mut text = String::new();
+    // A longer file is refused by `parse`.
+    let bytes_max = u64::try_from(SYNONYMS_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path).and_then(|file| file.take(bytes_max).read_to_string(&mut text)).with_context(named)?;
+    let (synonyms, errors) = Synonyms::parse(&text);
+    match errors.first() {
+        None => Ok(synonyms),
+        Some(first) if errors.len() == 1 => anyhow::bail!("{}: {first}", named()),
+        Some(first) => anyhow::bail!("{}: {first} (and {} more lines)", named(), errors.len() - 1),
+    }
+}
+
 impl Ledger {
-    /// What keeps a Redis that came back older from selling; the ledgers in this process need none.
+    /// What recovers and opens ledgers in Redis; the ledgers in this process need none.
     pub(crate) fn fence(&self, log: &AnyLog, store: &Store) -> Option<Fence<AnyLog, Snapshots>> {
-        match &self.client {
-            AnyLedger::Redis(client) => Some(Fence::new(client.clone(), log.clone(), Snapshots::new(store.clone()))),
-            AnyLedger::Local(_) => None,
-        }
+        let AnyLedger::Redis(client) = &self.client else { return None };
+        let nonce = SystemClock.now_ms() << 20 | u64::from(std::process::id());
+        Some(Fence::new(client.clone(), log.clone(), Snapshots::new(store.clone()), nonce))
     }
 
     /// Where it is counted how often somebody asks: beside the ledgers.

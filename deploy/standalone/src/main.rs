@@ -9,6 +9,7 @@ mod ground;
 mod metrics;
 mod reload;
 mod roles;
+mod search;
 mod tasks;
 mod writable;
 
@@ -32,7 +33,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match start(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("mall: {error:#}");
             ExitCode::FAILURE
@@ -40,33 +41,39 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(cli: &Cli) -> Result<()> {
+fn start(cli: &Cli) -> Result<ExitCode> {
     let command = cli.chosen();
     if let Command::Completions { shell } = command {
         clap_complete::generate(shell, &mut Cli::command(), "mall", &mut std::io::stdout());
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let settings = cli.settings.clone();
     let args = config::Args { config: settings.config, runtime: settings.runtime };
     let config = config::read(args.clone())?;
     match command {
-        Command::Run | Command::Gateway | Command::OrderCore | Command::Admin => serve(command.role(), args, config),
-        Command::Migrate => runtime()?.block_on(tasks::migrate(&config)),
-        Command::AdminPassword { username } => runtime()?.block_on(tasks::admin_password(&config, &username)),
+        Command::Run | Command::Gateway | Command::OrderCore | Command::Admin => serve(command.role(), args, config)?,
+        Command::Migrate => runtime()?.block_on(tasks::migrate(&config))?,
+        Command::AdminPassword { username } => runtime()?.block_on(tasks::admin_password(&config, &username))?,
         Command::CheckConfig => {
+            ground::synonyms(&config)?;
             config.warnings.iter().try_for_each(|warning| tasks::say(&format!("warning: {warning}")))?;
-            tasks::say("the settings are valid")
+            tasks::say("the settings are valid")?;
+        }
+        Command::Search { command } => {
+            let is_same = search::run(config, command)?;
+            return Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Backup { directory } => {
             backup::back_up(&config, &directory)?;
-            tasks::say(&format!("{} is copied to {}", config.data_dir.display(), directory.display()))
+            tasks::say(&format!("{} is copied to {}", config.data_dir.display(), directory.display()))?;
         }
-        Command::ShopAssets { directory } => tasks::shop_assets(&config, &directory),
-        Command::Completions { .. } => Ok(()),
+        Command::ShopAssets { directory } => tasks::shop_assets(&config, &directory)?,
+        Command::Completions { .. } => {}
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("mall").build()?)
 }
 

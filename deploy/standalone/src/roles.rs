@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
 use commit_log::AnyLog;
+use contract::ActivityId;
 use foundation::{Readiness, SystemClock, shutdown};
 use gateway::Gateway;
 use ledger::AnyLedger;
+use order_core::search::{self, Owner, control};
 use store::{Passwords, Store};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -145,6 +147,22 @@ pub(crate) async fn start_gateway(
     Gateway::start(parts).await
 }
 
+/// Ledgers that a warning names.
+const CLOSED_LISTED_MAX: usize = 10;
+
+/// Shows ledgers that can't be recovered as a warning of `/readyz` and in the metrics: the others sell on.
+fn report_closed(readiness: Readiness, ground: &Ground) -> impl Fn(&[ActivityId]) + Send + 'static {
+    let help = "Ledgers in Redis that can't be recovered; their sales answer 503.";
+    let closed = ground.metrics.gauge("mall_ledgers_closed", help);
+    move |failed| {
+        closed.set(i64::try_from(failed.len()).unwrap_or(i64::MAX));
+        let first = failed.iter().take(CLOSED_LISTED_MAX).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let warning =
+            format!("{} ledgers in Redis can't be recovered, among them those of sales {first}", failed.len());
+        readiness.set_warnings("ledgers", if failed.is_empty() { Vec::new() } else { vec![warning] });
+    }
+}
+
 /// What the services that keep the database share.
 pub(crate) type Shared<'a> = (&'a Store, &'a AnyLog, &'a Ledger);
 
@@ -158,12 +176,28 @@ pub(crate) fn spawn_order_core(
     stop: &CancellationToken,
 ) -> Result<()> {
     if let Some(fence) = ledger.fence(log, store) {
-        let part = readiness.part("ledgers", "Redis has yet to be compared with the log");
+        let part = readiness.part("ledgers", "the ledgers in Redis were not looked at yet");
         let (store, stop) = (store.clone(), stop.clone());
+        let report = report_closed(readiness.clone(), ground);
         services.spawn(async move {
-            workers::guard(fence, store, SystemClock, part, stop).await;
+            workers::guard(fence, store, SystemClock, part, report, stop).await;
             Ok(())
         });
+    }
+    let search = ground.search()?;
+    if crate::search::has_owner(&ground.config) {
+        let owner = Owner::new(log.clone(), store.clone(), search.clone());
+        match search::bind(&control::socket_path(ground.data.path())) {
+            Ok(socket) => {
+                let stop = stop.clone();
+                services.spawn(async move {
+                    owner.serve(socket, stop).await;
+                    Ok(())
+                });
+            }
+            // The mall needs it for two commands only.
+            Err(error) => tracing::warn!(%error, "`mall search` can't reach this process"),
+        }
     }
     let config = &ground.config;
     let public_url = ground.public_url(listener.local_addr()?);
@@ -175,7 +209,7 @@ pub(crate) fn spawn_order_core(
         store: store.clone(),
         log: log.clone(),
         ledgers: ledger.client.clone(),
-        search: ground.search()?,
+        search,
         carts: match &ledger.client {
             AnyLedger::Redis(redis) => {
                 order_core::Carts::Redis(order_core::RedisCarts::new(redis.connection(), store.clone()))

@@ -13,7 +13,7 @@ use store::{Ids, PASSWORD_BYTES_MAX, Passwords, Settings, Store};
 const PASSWORD_BYTES_MIN: usize = 12;
 
 /// Opens the database outside of a running mall; nothing is inserted, so no ids are made.
-async fn connect(config: &Config) -> Result<Store> {
+pub(crate) async fn connect(config: &Config) -> Result<Store> {
     let (ids, settings) = (Ids::new(|| Err::<i64, _>("this command makes no ids")), Settings::of(config));
     match &config.database.url {
         Some(url) => Store::connect(url.expose(), ids, settings).await.context("database.url"),

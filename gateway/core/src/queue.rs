@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use contract::{
     ActivityId,
-    stock::{BatchReply, Reservation},
+    stock::{BatchReply, Reservation, Term},
 };
 
 use crate::ids::{ConnId, WaitId};
@@ -35,6 +35,8 @@ pub struct Batch {
     pub id: BatchId,
     /// The activity whose ledger is asked.
     pub activity: ActivityId,
+    /// The term in which the core knows the ledger to sell; the ledger refuses any other.
+    pub term: Term,
     /// At most [`BATCH_MAX`].
     pub reservations: Vec<Reservation>,
     /// Only repeats of accepted requests are accepted: the core knows of an end that the ledger may not know yet.
@@ -46,7 +48,7 @@ pub struct Batch {
 pub enum Unavailable {
     /// It is not open, or out of reach. What was asked may have happened.
     Unknown,
-    /// Its server restarted, perhaps with older data, and it is being compared with the log. Nothing happened.
+    /// It may have lost entries, and is being rebuilt in a new term. Nothing that counts happened.
     Frozen,
 }
 
@@ -163,11 +165,12 @@ impl ReservationQueue {
         Ok(wait)
     }
 
-    /// The next batch to send. Reservations whose client has stopped waiting, by `waited_for`, are never sent.
+    /// The next batch to send. Reservations whose client has stopped waiting, by `waited_for`, are never sent. `asked_in`
+    /// gives the term, and whether only repeats are accepted.
     pub(crate) fn poll_batch(
         &mut self,
         waited_for: impl Fn(&QueuedReservation) -> bool,
-        repeats_only: impl Fn(ActivityId) -> bool,
+        asked_in: impl Fn(ActivityId) -> (Term, bool),
     ) -> Option<Batch> {
         while let Some(activity) = self.sendable.pop_front() {
             let Some(lane) = self.lanes.get_mut(&activity) else { continue };
@@ -192,8 +195,9 @@ impl ReservationQueue {
             assert!((1..=BATCH_MAX).contains(&reservations.len()), "a batch of {} reservations", reservations.len());
             self.counts.add(reservations.len());
             lane.in_flight = Some(id.serial);
-            lane.repeats_only = repeats_only(activity);
-            return Some(Batch { id, activity, reservations, repeats_only: lane.repeats_only });
+            let (term, repeats_only) = asked_in(activity);
+            lane.repeats_only = repeats_only;
+            return Some(Batch { id, activity, term, reservations, repeats_only });
         }
         None
     }

@@ -69,9 +69,16 @@ impl Link {
         }
     }
 
-    /// Asks the ledger of the batch's activity. [`Link::poll_reply`] returns the reply.
+    /// Asks the ledger of the batch's activity, unless too much of what this core has confirmed is not on the log.
+    /// [`Link::poll_reply`] returns the reply.
     pub(crate) fn send(&self, batch: Batch) {
-        self.pipe.borrow_mut().send(batch, self.started.elapsed());
+        let mut pipe = self.pipe.borrow_mut();
+        if self.recent.is_full(SystemClock.now_ms()) {
+            pipe.refuse(batch);
+        } else {
+            pipe.send(batch, self.started.elapsed());
+        }
+        drop(pipe);
         self.moved();
     }
 

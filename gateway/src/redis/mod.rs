@@ -8,7 +8,7 @@ use std::time::Duration;
 use contract::stock::Window;
 use foundation::config::Secret;
 use gateway_core::{RedisConfig, RedisLogin};
-use ledger::redis::wire;
+use ledger::redis::{UnconfirmedLimits, wire};
 use redis::{ConnectionAddr, IntoConnectionInfo};
 
 pub(crate) use link::{Link, run};
@@ -20,6 +20,7 @@ pub struct Settings {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) config: RedisConfig,
+    pub(crate) unconfirmed: UnconfirmedLimits,
 }
 
 impl Settings {
@@ -40,6 +41,18 @@ impl Settings {
             db: u32::try_from(settings.db()).map_err(|_| anyhow::anyhow!("redis.url: invalid database number"))?,
         };
         let config = RedisConfig { login, script: wire::reserve_script(), window, reply_timeout };
-        Ok(Self { url: Secret::new(url.to_owned()), host: host.clone(), port: *port, config })
+        Ok(Self {
+            url: Secret::new(url.to_owned()),
+            host: host.clone(),
+            port: *port,
+            config,
+            unconfirmed: UnconfirmedLimits::default(),
+        })
+    }
+
+    /// Stops selling at these limits, which hold for all cores together.
+    #[must_use]
+    pub fn with_unconfirmed(self, unconfirmed: UnconfirmedLimits) -> Self {
+        Self { unconfirmed, ..self }
     }
 }

@@ -176,11 +176,12 @@ async fn flush<L: Log>(relay: &mut LedgerRelay<L>, known: &[ActivityId], figures
 }
 
 fn log(step: &Step) {
-    for (activity, orders) in &step.lost {
-        tracing::warn!(%activity, orders, "a ledger was lost; orders of the last seconds are reported");
-    }
-    for (activity, orders) in &step.forgotten {
-        tracing::warn!(%activity, orders, "Redis restarted without orders that it had confirmed; they are reported");
+    for (activity, orders) in &step.closed {
+        if *orders == 0 {
+            tracing::info!(%activity, "a ledger is opened or recovered; the log has all orders of this gateway");
+        } else {
+            tracing::warn!(%activity, orders, "a ledger is recovered; promised orders that the log lacks are reported");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod histories;
 mod parked;
+mod terms;
 
 use std::future::Future;
 
@@ -16,8 +17,8 @@ use contract::{
 pub use histories::histories;
 
 use crate::{
-    DatabaseCounts, HoldUnits, OutboxRow, PaidOutcome, REPEAT_ROWS_MAX, SaleError, SaleStore, StatusUnits, TAKE_IN_MAX,
-    TakenIn,
+    DatabaseCounts, HoldUnits, Line, OutboxRow, PaidOutcome, REPEAT_ROWS_MAX, SaleError, SaleStore, StatusUnits,
+    TAKE_IN_MAX, TakenIn,
     order_state::{Fulfilment, OrderState},
 };
 
@@ -49,6 +50,7 @@ pub async fn suite<F: Fixture>(fixture: &F) {
     the_outbox_forgets_only_what_was_sent(fixture).await;
     what_contradicts_itself_is_refused(fixture).await;
     parked::cases(fixture).await;
+    terms::cases(fixture).await;
 }
 
 /// The time at which the suite's ledgers decide, epoch milliseconds.
@@ -98,7 +100,7 @@ impl Sale {
 }
 
 async fn take<S: SaleStore>(store: &S, entries: &[Entry]) -> TakenIn {
-    store.take_in(entries, NOW_MS + 9).await.expect("entries are taken in")
+    store.take_in(&Line::in_order(entries), NOW_MS + 9).await.expect("entries are taken in")
 }
 
 async fn counts<S: SaleStore>(store: &S, activity: ActivityId) -> DatabaseCounts {
@@ -172,11 +174,11 @@ async fn what_was_taken_in_changes_nothing<F: Fixture>(fixture: &F) {
     assert_eq!((counts(&store, one.id).await, counts(&store, two.id).await, outbox(&store).await), before);
 
     second.hold(202, 2, 1).hold(203, 3, 1);
-    let gap = store.take_in(&second.journal[3..], NOW_MS).await;
+    let gap = store.take_in(&Line::in_order(&second.journal[3..]), NOW_MS).await;
     let gap = gap.map_err(Into::into);
     assert!(matches!(gap, Err(SaleError::Gap { last: 2, found: 4, .. })), "{gap:?}");
     let half = [mixed[0], second.journal[3]];
-    assert!(store.take_in(&half, NOW_MS).await.is_err());
+    assert!(store.take_in(&Line::in_order(&half), NOW_MS).await.is_err());
     assert_eq!((counts(&store, one.id).await, counts(&store, two.id).await, outbox(&store).await), before);
     assert_eq!(take(&store, &second.journal).await, TakenIn { applied: 2, skipped: 2, failed: 0, set_aside: 0 });
 }
@@ -330,7 +332,7 @@ async fn what_contradicts_itself_is_refused<F: Fixture>(fixture: &F) {
     ];
     for event in contradictions {
         let entry = Entry { seq: 3, event, ..sale.journal[1] };
-        assert!(store.take_in(&[entry], NOW_MS).await.is_err(), "{event:?}");
+        assert!(store.take_in(&Line::in_order(&[entry]), NOW_MS).await.is_err(), "{event:?}");
     }
     assert_eq!(counts(&store, activity.id).await, before);
     assert_eq!(store.snapshots().await.expect("snapshots")[0].holds[0].state, HoldState::Held);

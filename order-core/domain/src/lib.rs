@@ -8,6 +8,7 @@
 #[cfg(feature = "testing")]
 pub mod conformance;
 mod error;
+mod line;
 pub mod model;
 pub mod order_state;
 mod outgoing;
@@ -17,6 +18,7 @@ mod refund;
 mod sale;
 
 pub use error::{Outlook, SaleError, big};
+pub use line::Line;
 pub use outgoing::Outgoing;
 pub use refund::{DueRefund, RefundStore};
 pub use sale::{

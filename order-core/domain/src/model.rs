@@ -11,15 +11,15 @@ use std::{
 use contract::{
     Activity, ActivityId, OperationId, OrderId,
     record::Action,
-    stock::{Entry, HoldState, Snapshot},
+    stock::{Entry, HoldState, Promise, Snapshot},
 };
 
 use crate::{
-    SaleError,
+    Line, SaleError,
     order_state::{Happening, OrderState},
     outgoing::Outgoing,
     parked::{go_on, next_in_line, shortened},
-    plan::{HoldRow, Known, LedgerRow, Offer, OrderRow, Plan},
+    plan::{HoldRow, Known, LedgerRow, Lookups, Offer, OrderRow, Plan, TermRow},
     sale::{
         DatabaseCounts, OutboxRow, PARKED_LISTED_MAX, PaidOutcome, Parked, REPEAT_ROWS_MAX, Retried, SaleStore,
         TAKE_IN_MAX, TakenIn,
@@ -71,6 +71,8 @@ impl Bell {
 struct Tables {
     offers: BTreeMap<ActivityId, Offer>,
     ledgers: BTreeMap<ActivityId, LedgerRow>,
+    terms: BTreeMap<ActivityId, TermRow>,
+    promises: BTreeMap<ActivityId, Vec<Promise>>,
     holds: BTreeMap<OrderId, HoldRow>,
     orders: BTreeMap<OrderId, OrderRow>,
     restocks: BTreeSet<(ActivityId, OperationId)>,
@@ -83,8 +85,8 @@ struct Tables {
 #[derive(Debug)]
 struct ParkedRow {
     parked: Parked,
-    /// In the order in which they came.
-    entries: Vec<Entry>,
+    /// In the order of the journal.
+    lines: Vec<Line>,
 }
 
 impl ModelStore {
@@ -124,12 +126,12 @@ impl ModelStore {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_in_now(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, SaleError> {
-        assert!(entries.len() <= TAKE_IN_MAX, "{} entries at once", entries.len());
+    fn take_in_now(&self, lines: &[Line], now_ms: u64) -> Result<TakenIn, SaleError> {
+        assert!(lines.len() <= TAKE_IN_MAX, "{} entries at once", lines.len());
         let mut tables = self.tables();
-        let (aside, entries): (Vec<Entry>, Vec<Entry>) =
-            entries.iter().partition(|entry| tables.parked.contains_key(&entry.activity));
-        let plan = tables.plan(&entries, self.pay_within_ms, now_ms)?;
+        let (aside, lines): (Vec<Line>, Vec<Line>) =
+            lines.iter().partition(|line| tables.parked.contains_key(&line.entry.activity));
+        let plan = tables.plan(&Line::entries(&lines), self.pay_within_ms, now_ms)?;
         let mut taken = plan.taken;
         tables.write(plan)?;
         taken.set_aside = tables.set_aside(&aside);
@@ -140,17 +142,16 @@ impl ModelStore {
     fn retry_now(&self, activity: ActivityId, limit: usize, now_ms: u64) -> Result<Retried, SaleError> {
         assert!((1..=TAKE_IN_MAX).contains(&limit), "{limit} entries at once");
         let mut tables = self.tables();
+        let position = tables.known().position(activity);
         let Some(row) = tables.parked.get_mut(&activity) else { return Ok(Retried::NotParked) };
-        row.entries.sort_by_key(|entry| entry.seq);
-        let entries: Vec<Entry> = row.entries.iter().take(limit).copied().collect();
-        let last = tables.ledgers.get(&activity).map_or(0, |row| row.seq);
-        let taken = next_in_line(activity, last, &entries)?;
-        let plan = tables.plan(&entries[..taken], self.pay_within_ms, now_ms)?;
+        let lines: Vec<Line> = row.lines.iter().take(limit).copied().collect();
+        let taken = next_in_line(activity, position, &lines)?;
+        let plan = tables.plan(&Line::entries(&lines[..taken]), self.pay_within_ms, now_ms)?;
         tables.write(plan)?;
         self.ring(&tables);
         let Some(row) = tables.parked.get_mut(&activity) else { return Ok(Retried::NotParked) };
-        row.entries.drain(..taken);
-        if row.entries.is_empty() {
+        row.lines.drain(..taken);
+        if row.lines.is_empty() {
             tables.parked.remove(&activity);
             return Ok(Retried::Done);
         }
@@ -212,35 +213,42 @@ impl ModelStore {
 }
 
 impl Tables {
-    fn hold_of(&self, entry: &Entry) -> Option<(OrderId, HoldRow)> {
-        use contract::stock::Event;
-        let order = match entry.event {
-            Event::Held(asked) => asked.order,
-            Event::Settled { order, .. } | Event::Released { order, .. } => order,
-            Event::Opened { .. } | Event::Restocked { .. } | Event::Ended { .. } => return None,
-        };
-        self.holds.get(&order).map(|row| (order, row.clone()))
+    fn known(&self) -> Known {
+        Known {
+            ledgers: self.ledgers.clone(),
+            offers: self.offers.clone(),
+            terms: self.terms.clone(),
+            ..Known::default()
+        }
     }
 
     fn plan(&self, entries: &[Entry], pay_within_ms: u64, now_ms: u64) -> Result<Plan, SaleError> {
-        let known = Known {
-            ledgers: self.ledgers.clone(),
-            offers: self.offers.clone(),
-            holds: entries.iter().flat_map(|entry| self.hold_of(entry)).collect(),
-        };
+        let mut known = self.known();
+        let mut lookups = Lookups::new(entries, &self.terms);
+        for activity in &lookups.promises {
+            known.promises.insert(*activity, self.promises.get(activity).cloned().unwrap_or_default());
+        }
+        lookups.add_promises(known.promises.values().flatten());
+        let hold = |order: &OrderId| self.holds.get(order).map(|row| (*order, row.clone()));
+        known.holds = lookups.holds.iter().filter_map(hold).collect();
+        let has_failed = |order: &&OrderId| self.orders.contains_key(order) && !self.holds.contains_key(order);
+        known.failed = lookups.failed.iter().filter(has_failed).copied().collect();
         Plan::new(&known, entries, pay_within_ms, now_ms)
     }
 
-    /// Keeps what is not known yet; how many entries that were.
-    fn set_aside(&mut self, entries: &[Entry]) -> usize {
+    /// Keeps what is not kept yet; how many entries that were.
+    fn set_aside(&mut self, lines: &[Line]) -> usize {
         let mut kept = 0;
-        for entry in entries {
-            let last = self.ledgers.get(&entry.activity).map_or(0, |row| row.seq);
-            let Some(row) = self.parked.get_mut(&entry.activity) else { continue };
-            if entry.seq > last && !row.entries.contains(entry) {
-                row.entries.push(*entry);
+        for line in lines {
+            let position = self.known().position(line.entry.activity);
+            let Some(row) = self.parked.get_mut(&line.entry.activity) else { continue };
+            if position.matters(&line.entry) && !row.lines.contains(line) {
+                row.lines.push(*line);
                 kept += 1;
             }
+        }
+        for row in self.parked.values_mut() {
+            Line::sort(&mut row.lines);
         }
         kept
     }
@@ -249,12 +257,23 @@ impl Tables {
         if let Some(order) = plan.orders.iter().find(|order| self.refused.contains(&order.activity)) {
             return Err(SaleError::contradiction(format!("order {} is refused", order.id)));
         }
+        let is_taken = |order: &OrderRow| self.orders.contains_key(&order.id);
+        if plan.orders.iter().any(is_taken) || plan.holds.keys().any(|order| self.holds.contains_key(order)) {
+            return Err(SaleError::contradiction("an order or a hold is written twice"));
+        }
         let restocks: Vec<_> = plan.restocks.iter().map(|(activity, operation, _)| (*activity, *operation)).collect();
         if restocks.iter().any(|restock| self.restocks.contains(restock)) {
             return Err(SaleError::contradiction("a restock is applied twice"));
         }
         self.restocks.extend(restocks);
         self.ledgers.extend(plan.ledgers.into_iter().map(|(activity, (_, row))| (activity, row)));
+        self.terms.extend(plan.terms);
+        for activity in plan.dealt_with {
+            self.promises.remove(&activity);
+        }
+        for (activity, promise) in plan.set_aside {
+            self.promises.entry(activity).or_default().push(promise);
+        }
         self.holds.extend(plan.holds);
         for (order, state) in plan.turned {
             if let Some(row) = self.holds.get_mut(&order) {
@@ -273,7 +292,10 @@ impl Tables {
     }
 
     fn snapshot(&self, activity: ActivityId, row: &LedgerRow) -> Snapshot {
+        let TermRow { term, is_open, .. } = self.terms.get(&activity).copied().unwrap_or_default();
         Snapshot {
+            term,
+            is_open,
             activity,
             rules: row.rules,
             total: row.total,
@@ -305,28 +327,28 @@ impl Tables {
 impl SaleStore for ModelStore {
     type Error = SaleError;
 
-    async fn take_in(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, SaleError> {
-        self.take_in_now(entries, now_ms)
+    async fn take_in(&self, lines: &[Line], now_ms: u64) -> Result<TakenIn, SaleError> {
+        self.take_in_now(lines, now_ms)
     }
 
     async fn park(
         &self,
         activity: ActivityId,
         reason: &str,
-        entries: &[Entry],
+        lines: &[Line],
         (since_ms, next_try_ms): (u64, u64),
     ) -> Result<(), SaleError> {
         let mut tables = self.tables();
         let reason = shortened(reason);
         let new = Parked { activity, reason, since_ms, tries: 0, next_try_ms, entries: 0, dropped: None };
-        tables.parked.entry(activity).or_insert(ParkedRow { parked: new, entries: Vec::new() });
-        tables.set_aside(entries);
+        tables.parked.entry(activity).or_insert(ParkedRow { parked: new, lines: Vec::new() });
+        tables.set_aside(lines);
         Ok(())
     }
 
     async fn parked(&self) -> Result<Vec<Parked>, SaleError> {
         let tables = self.tables();
-        let listed = |row: &ParkedRow| Parked { entries: row.entries.len() as u64, ..row.parked.clone() };
+        let listed = |row: &ParkedRow| Parked { entries: row.lines.len() as u64, ..row.parked.clone() };
         let mut parked: Vec<Parked> = tables.parked.values().map(listed).collect();
         parked.sort_by_key(|parked| (parked.since_ms, parked.activity));
         parked.truncate(PARKED_LISTED_MAX);
@@ -378,9 +400,8 @@ impl SaleStore for ModelStore {
         let tables = self.tables();
         let snapshot = |(activity, row): (&ActivityId, &LedgerRow)| {
             let mut snapshot = tables.snapshot(*activity, row);
-            let mut entries = tables.parked.get(activity).map(|row| row.entries.clone()).unwrap_or_default();
-            entries.sort_by_key(|entry| entry.seq);
-            go_on(&mut snapshot, entries);
+            let waiting = tables.parked.get(activity).map(|row| Line::entries(&row.lines)).unwrap_or_default();
+            go_on(&mut snapshot, waiting);
             snapshot
         };
         Ok(tables.ledgers.iter().map(snapshot).collect())

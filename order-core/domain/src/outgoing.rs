@@ -36,8 +36,8 @@ impl Outgoing {
         Self { topic: topic::timeouts(pay_within_ms).name, key: order_key(order).to_vec(), value }
     }
 
-    pub fn product(product: ProductId) -> Self {
-        let value = ProductChanged { product }.to_bytes();
+    pub fn product(product: ProductId, version: i64, at_ms: u64) -> Self {
+        let value = ProductChanged { product, version, at_ms }.to_bytes();
         Self { topic: topic::CATALOGUE.to_owned(), key: product_key(product).to_vec(), value }
     }
 

@@ -2,52 +2,52 @@
 
 use contract::{
     ActivityId, OrderId,
-    stock::{Entry, Event, Hold, HoldState, Snapshot},
+    stock::{Entry, Event, Hold, HoldState, Placed, Position, Snapshot},
 };
 
-use crate::SaleError;
+use crate::{Line, SaleError};
 
 /// Characters of a reason that are kept.
 const REASON_CHARS_MAX: usize = 500;
 
-/// How many of `entries`, which are in the order of their `seq`, follow one another from `last` on. Entries up to
-/// `last` are known already and count as well.
+/// How many of `lines`, which are in the order of the journal, a ledger at `position` can take in one after the other.
+/// Those that are known already, or do not count, are among them.
 ///
 /// # Errors
-/// [`SaleError::Gap`] where there are entries and none of them does.
-pub fn next_in_line(activity: ActivityId, last: u64, entries: &[Entry]) -> Result<usize, SaleError> {
-    let mut end = last;
-    let follows = |entry: &&Entry| {
-        let follows = entry.seq <= end.saturating_add(1);
-        end = end.max(entry.seq);
-        follows
-    };
-    match (entries.iter().take_while(follows).count(), entries.first()) {
-        (0, Some(first)) => Err(SaleError::Gap { activity, last, found: first.seq }),
+/// [`SaleError::Gap`] where there are lines and the first of them does not follow.
+pub fn next_in_line(activity: ActivityId, mut position: Position, lines: &[Line]) -> Result<usize, SaleError> {
+    let last = position.seq;
+    let count = lines.iter().take_while(|line| position.advance(&line.entry) != Placed::Gap).count();
+    match (count, lines.first()) {
+        (0, Some(first)) => Err(SaleError::Gap { activity, last, found: first.entry.seq }),
         (count, _) => Ok(count),
     }
 }
 
-/// Takes a ledger's snapshot on by the entries that wait for it, in the order of their `seq`. The log forgets entries
+/// Takes a ledger's snapshot on by the entries that wait for it, in the order of the journal. The log forgets entries
 /// after a week, and the ledger has decided them all the same. Stops at the first that does not fit.
 pub fn go_on(snapshot: &mut Snapshot, entries: impl IntoIterator<Item = Entry>) {
     let units = |hold: &Hold| u64::from(hold.reservation.quantity);
     let mut taken = snapshot.holds.iter().filter(|hold| hold.state != HoldState::Released).map(units).sum();
+    let mut position = Position { term: snapshot.term, is_open: snapshot.is_open, seq: snapshot.seq };
     for entry in entries {
-        if entry.seq <= snapshot.seq {
-            continue;
+        match position.place(&entry) {
+            Placed::Gap => return,
+            Placed::Next if apply(snapshot, &mut taken, entry.event).is_none() => return,
+            Placed::Next => snapshot.epoch = entry.epoch,
+            Placed::Mark | Placed::Known | Placed::Stale | Placed::Failed => {}
         }
-        if entry.seq != snapshot.seq + 1 || apply(snapshot, &mut taken, entry.event).is_none() {
-            return;
-        }
-        (snapshot.seq, snapshot.epoch) = (entry.seq, entry.epoch);
+        position.advance(&entry);
+        (snapshot.term, snapshot.is_open, snapshot.seq) = (position.term, position.is_open, position.seq);
     }
 }
 
 /// `taken` are the units that are held or sold.
 fn apply(snapshot: &mut Snapshot, taken: &mut u64, event: Event) -> Option<()> {
     match event {
-        Event::Opened { .. } => return None,
+        Event::Opened { .. } | Event::TermStarted { .. } | Event::TermOpened(_) | Event::PromiseFailed { .. } => {
+            return None;
+        }
         Event::Held(reservation) => {
             let place = snapshot.holds.binary_search_by_key(&reservation.order, |hold| hold.reservation.order).err()?;
             let units = u64::from(reservation.quantity);

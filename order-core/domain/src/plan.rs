@@ -1,13 +1,13 @@
 //! What a batch of journal entries changes. Pure: the SQL store and the model read what a plan needs,
 //! make it, and write what it says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contract::{
     ActivityId, Cents, OperationId, OrderId, SkuId, UserId,
     activity::Rules,
     record::Action,
-    stock::{Entry, Event, Hold, HoldState, Reservation},
+    stock::{Entry, Event, Hold, HoldState, Placed, Position, Promise, Reservation, Term},
 };
 
 use crate::{SaleError, TakenIn, big, order_state::OrderState, outgoing::Outgoing};
@@ -21,6 +21,23 @@ pub struct LedgerRow {
     pub total: u64,
     pub stock_left: u64,
     pub opened_at_ms: u64,
+}
+
+/// The term of one ledger, as the journal has started it. Ledgers of the first term have none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TermRow {
+    pub term: Term,
+    /// Its recovery has ended.
+    pub is_open: bool,
+    /// At least one promise of an older term became a failed order, which the ledger may hold all the same.
+    pub has_failed: bool,
+}
+
+impl Default for TermRow {
+    fn default() -> Self {
+        let Position { term, is_open, .. } = Position::default();
+        Self { term, is_open, has_failed: false }
+    }
 }
 
 /// What an activity's buyers buy.
@@ -59,7 +76,20 @@ pub struct OrderRow {
 pub struct Known {
     pub ledgers: BTreeMap<ActivityId, LedgerRow>,
     pub offers: BTreeMap<ActivityId, Offer>,
+    pub terms: BTreeMap<ActivityId, TermRow>,
     pub holds: BTreeMap<OrderId, HoldRow>,
+    /// Orders that failed without a hold.
+    pub failed: BTreeSet<OrderId>,
+    /// Promises that were set aside until a term opens, of the activities whose term does so in the batch.
+    pub promises: BTreeMap<ActivityId, Vec<Promise>>,
+}
+
+impl Known {
+    /// How far the journal of `activity` is taken in.
+    pub fn position(&self, activity: ActivityId) -> Position {
+        let TermRow { term, is_open, .. } = self.terms.get(&activity).copied().unwrap_or_default();
+        Position { term, is_open, seq: self.ledgers.get(&activity).map_or(0, |row| row.seq) }
+    }
 }
 
 /// What is to be written, all of it or nothing.
@@ -72,6 +102,12 @@ pub struct Plan {
     /// Holds that were written before and leave [`HoldState::Held`] now.
     pub turned: BTreeMap<OrderId, HoldState>,
     pub restocks: Vec<(ActivityId, OperationId, i64)>,
+    /// Terms as they are after the batch.
+    pub terms: BTreeMap<ActivityId, TermRow>,
+    /// Promises to set aside.
+    pub set_aside: Vec<(ActivityId, Promise)>,
+    /// Activities whose promises that were set aside before are dealt with.
+    pub dealt_with: BTreeSet<ActivityId>,
     pub outgoing: Vec<Outgoing>,
     pub taken: TakenIn,
 }
@@ -87,16 +123,108 @@ impl Plan {
 
     fn take(&mut self, known: &Known, entry: &Entry, pay_within_ms: u64, now_ms: u64) -> Result<(), SaleError> {
         let activity = entry.activity;
+        let position = self.position(known, activity);
+        match (position.place(entry), entry.event) {
+            (Placed::Gap, _) => return Err(SaleError::Gap { activity, last: position.seq, found: entry.seq }),
+            (Placed::Next, _) => return self.take_next(known, entry, pay_within_ms, now_ms),
+            (Placed::Mark, Event::TermStarted { .. }) => {
+                big(entry.term.0)?;
+                let row = self.term(known, activity);
+                (row.term, row.is_open) = (entry.term, false);
+            }
+            (Placed::Mark, _) => {
+                self.term(known, activity).is_open = true;
+                self.fail_promises(known, activity, now_ms);
+            }
+            (Placed::Failed, Event::PromiseFailed { reservation, .. }) => {
+                let promise = Promise { reservation, at_ms: entry.at_ms };
+                if !self.fail(known, activity, promise, now_ms) {
+                    self.taken.skipped += 1;
+                    return Ok(());
+                }
+            }
+            (Placed::Stale, Event::Held(reservation)) if !self.is_known(known, reservation.order) => {
+                let promise = Promise { reservation, at_ms: entry.at_ms };
+                if position.is_open {
+                    self.fail(known, activity, promise, now_ms);
+                } else {
+                    self.set_aside.push((activity, promise));
+                }
+            }
+            (Placed::Known | Placed::Stale | Placed::Failed, _) => {
+                self.taken.skipped += 1;
+                return Ok(());
+            }
+        }
+        self.taken.applied += 1;
+        Ok(())
+    }
+
+    fn position(&self, known: &Known, activity: ActivityId) -> Position {
+        let mut position = known.position(activity);
+        if let Some(row) = self.terms.get(&activity) {
+            (position.term, position.is_open) = (row.term, row.is_open);
+        }
+        if let Some((_, row)) = self.ledgers.get(&activity) {
+            position.seq = row.seq;
+        }
+        position
+    }
+
+    fn term(&mut self, known: &Known, activity: ActivityId) -> &mut TermRow {
+        let before = || known.terms.get(&activity).copied().unwrap_or_default();
+        self.terms.entry(activity).or_insert_with(before)
+    }
+
+    /// Whether there is an order with this id, or will be.
+    fn is_known(&self, known: &Known, order: OrderId) -> bool {
+        known.holds.contains_key(&order)
+            || known.failed.contains(&order)
+            || self.holds.contains_key(&order)
+            || self.orders.iter().any(|row| row.id == order)
+    }
+
+    /// Writes a promise that nobody keeps as a failed order, unless the order is known. Whether it did.
+    fn fail(&mut self, known: &Known, activity: ActivityId, promise: Promise, now_ms: u64) -> bool {
+        let Promise { reservation: Reservation { order, user, quantity, .. }, at_ms } = promise;
+        if self.is_known(known, order) {
+            return false;
+        }
+        let offer = known.offers.get(&activity).cloned();
+        let total = offer.as_ref().and_then(|offer| offer.price.times(quantity)).filter(|total| total.get() >= 0);
+        self.orders.push(OrderRow {
+            id: order,
+            user,
+            activity,
+            state: OrderState::Failed,
+            quantity,
+            total: total.unwrap_or_default(),
+            created_at_ms: at_ms,
+            expires_at_ms: at_ms,
+            offer,
+        });
+        self.outgoing.push(Outgoing::event(order, user, OrderState::Failed, now_ms));
+        self.term(known, activity).has_failed = true;
+        self.taken.failed += 1;
+        true
+    }
+
+    /// The term has opened, and what was set aside is not in it.
+    fn fail_promises(&mut self, known: &Known, activity: ActivityId, now_ms: u64) {
+        let (ours, others) = std::mem::take(&mut self.set_aside).into_iter().partition(|(of, _)| *of == activity);
+        self.set_aside = others;
+        let ours: Vec<(ActivityId, Promise)> = ours;
+        let before = known.promises.get(&activity).into_iter().flatten().copied();
+        for promise in before.chain(ours.into_iter().map(|(_, promise)| promise)) {
+            self.fail(known, activity, promise, now_ms);
+        }
+        self.dealt_with.insert(activity);
+    }
+
+    fn take_next(&mut self, known: &Known, entry: &Entry, pay_within_ms: u64, now_ms: u64) -> Result<(), SaleError> {
+        let activity = entry.activity;
         let before = known.ledgers.get(&activity);
         let mut row = self.ledgers.get(&activity).map(|(_, row)| row).or(before).cloned();
-        let last = row.as_ref().map_or(0, |row| row.seq);
-        if entry.seq <= last {
-            self.taken.skipped += 1;
-            return Ok(());
-        }
-        if entry.seq != last.saturating_add(1) {
-            return Err(SaleError::Gap { activity, last, found: entry.seq });
-        }
         fits(entry, pay_within_ms)?;
         let after = match (entry.event, row.take()) {
             (Event::Opened { stock, rules }, None) => {
@@ -123,6 +251,9 @@ impl Plan {
                     Event::Opened { .. } => {
                         return Err(contradiction(format!("activity {activity} was opened twice")));
                     }
+                    Event::TermStarted { .. } | Event::TermOpened(_) | Event::PromiseFailed { .. } => {
+                        return Err(contradiction(format!("activity {activity}: a mark has a number")));
+                    }
                 }
                 row
             }
@@ -147,7 +278,13 @@ impl Plan {
         let left = row.stock_left.checked_sub(units);
         row.stock_left = left.unwrap_or(row.stock_left);
         let expires_at_ms = entry.at_ms.saturating_add(pay_within_ms);
+        // The order was given up before the ledger held it again.
+        let had_failed = known.failed.contains(&order);
         let state = match (total, left) {
+            _ if had_failed => {
+                self.outgoing.push(Outgoing::command(activity, Action::Release(order)));
+                OrderState::Failed
+            }
             (Some(_), Some(_)) => {
                 self.outgoing.push(Outgoing::deadline(pay_within_ms, order, expires_at_ms));
                 self.outgoing.push(Outgoing::event(order, asked.user, OrderState::PendingPayment, entry.at_ms));
@@ -160,17 +297,19 @@ impl Plan {
                 OrderState::Failed
             }
         };
-        self.orders.push(OrderRow {
-            id: order,
-            user: asked.user,
-            activity,
-            state,
-            quantity: asked.quantity,
-            total: total.unwrap_or_default(),
-            created_at_ms: entry.at_ms,
-            expires_at_ms,
-            offer,
-        });
+        if !had_failed {
+            self.orders.push(OrderRow {
+                id: order,
+                user: asked.user,
+                activity,
+                state,
+                quantity: asked.quantity,
+                total: total.unwrap_or_default(),
+                created_at_ms: entry.at_ms,
+                expires_at_ms,
+                offer,
+            });
+        }
         let hold = Hold { reservation: asked, state: HoldState::Held };
         let row = HoldRow { activity, hold, seq: entry.seq, stock_taken: left.is_some() };
         match self.holds.insert(order, row) {
@@ -230,13 +369,55 @@ fn fits(entry: &Entry, pay_within_ms: u64) -> Result<(), SaleError> {
     big(greatest).map(drop)
 }
 
-/// The orders that a plan for `entries` must know the holds of.
-pub fn turned_orders(entries: &[Entry]) -> Vec<OrderId> {
-    let turned = |entry: &Entry| match entry.event {
-        Event::Settled { order, .. } | Event::Released { order, .. } => Some(order),
-        Event::Opened { .. } | Event::Held(_) | Event::Restocked { .. } | Event::Ended { .. } => None,
-    };
-    entries.iter().filter_map(turned).collect()
+/// What a plan for some entries must know beside ledgers, offers and terms.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Lookups {
+    /// Orders whose holds it must know.
+    pub holds: Vec<OrderId>,
+    /// Orders of which it must know whether they failed without a hold.
+    pub failed: Vec<OrderId>,
+    /// Activities whose promises, which were set aside, it must know.
+    pub promises: BTreeSet<ActivityId>,
+}
+
+impl Lookups {
+    /// What a plan for `entries` needs. New holds are looked up only where they may be known: most batches have nothing
+    /// to look up for them.
+    pub fn new(entries: &[Entry], terms: &BTreeMap<ActivityId, TermRow>) -> Self {
+        let starts = |entry: &&Entry| matches!(entry.event, Event::TermStarted { .. });
+        let starts: BTreeSet<ActivityId> = entries.iter().filter(starts).map(|entry| entry.activity).collect();
+        let mut lookups = Self::default();
+        for entry in entries {
+            let row = terms.get(&entry.activity).copied().unwrap_or_default();
+            let may_be_stale = entry.term < row.term || starts.contains(&entry.activity);
+            match entry.event {
+                Event::Settled { order, .. } | Event::Released { order, .. } => lookups.holds.push(order),
+                Event::Held(Reservation { order, .. }) => {
+                    if may_be_stale {
+                        lookups.holds.push(order);
+                    }
+                    if may_be_stale || row.has_failed {
+                        lookups.failed.push(order);
+                    }
+                }
+                Event::PromiseFailed { reservation: Reservation { order, .. }, .. } => {
+                    lookups.holds.push(order);
+                    lookups.failed.push(order);
+                }
+                Event::TermOpened(_) => drop(lookups.promises.insert(entry.activity)),
+                Event::Opened { .. } | Event::Restocked { .. } | Event::Ended { .. } | Event::TermStarted { .. } => {}
+            }
+        }
+        lookups
+    }
+
+    /// The promises that were set aside are to be known as orders, too.
+    pub fn add_promises<'a>(&mut self, promises: impl IntoIterator<Item = &'a Promise>) {
+        for promise in promises {
+            self.holds.push(promise.reservation.order);
+            self.failed.push(promise.reservation.order);
+        }
+    }
 }
 
 fn contradiction(what: String) -> SaleError {

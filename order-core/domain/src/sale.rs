@@ -2,12 +2,9 @@
 
 use std::{error::Error, future::Future};
 
-use contract::{
-    ActivityId, OrderId,
-    stock::{Entry, Snapshot},
-};
+use contract::{ActivityId, OrderId, stock::Snapshot};
 
-use crate::{SaleError, order_state::OrderState};
+use crate::{Line, SaleError, order_state::OrderState};
 
 /// The most entries that [`SaleStore::take_in`] takes at once; a transaction of 500 rows is the knee.
 pub const TAKE_IN_MAX: usize = 500;
@@ -24,21 +21,24 @@ pub trait SaleStore: Clone + Send + Sync + 'static {
     type Error: Error + Into<SaleError> + Send + Sync;
 
     /// Takes up to [`TAKE_IN_MAX`] entries of the journal into the database. Entries it already has
-    /// change nothing; those of one activity stand in the order of their `seq`. Entries of a parked activity are
-    /// kept behind those that wait already.
+    /// change nothing; those of one activity are in the order of the journal. Entries of a parked activity are
+    /// kept with those that wait already.
+    ///
+    /// Which entries count is decided by [`contract::stock::Position`]. A hold that does not count is a promise that
+    /// nobody may keep: it becomes a `failed` order, at once or when the next term opens, unless the order is known by then.
     ///
     /// An entry that can't become an order as it should (its activity is unknown, its price does not
     /// fit, the mirror has no stock left for it) becomes a `failed` order and the release of its units.
-    fn take_in(&self, entries: &[Entry], now_ms: u64) -> impl Future<Output = Result<TakenIn, Self::Error>> + Send;
+    fn take_in(&self, lines: &[Line], now_ms: u64) -> impl Future<Output = Result<TakenIn, Self::Error>> + Send;
 
-    /// Parks an activity whose next entry can't be taken in: `entries`, from that one on, are kept until they can,
+    /// Parks an activity whose next entry can't be taken in: `lines`, from that one on, are kept until they can,
     /// and so is what [`SaleStore::take_in`] brings later. One that is parked already keeps its first reason.
     /// `times_ms` are now and the next try.
     fn park(
         &self,
         activity: ActivityId,
         reason: &str,
-        entries: &[Entry],
+        lines: &[Line],
         times_ms: (u64, u64),
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
@@ -99,7 +99,7 @@ pub trait SaleStore: Clone + Send + Sync + 'static {
 /// What became of a batch of entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TakenIn {
-    /// Entries that were new.
+    /// Entries and marks that were new.
     pub applied: usize,
     /// Entries the database already had.
     pub skipped: usize,

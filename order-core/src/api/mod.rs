@@ -168,7 +168,9 @@ fn failed(error: StoreError) -> Problem {
 /// As [`failed`], of a failure that several are told of.
 fn failed_shared(error: &StoreError) -> Problem {
     match error {
-        StoreError::Ids(_) | StoreError::Unavailable(_) => Problem::unavailable(&error, 1),
+        StoreError::Ids(_) | StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => {
+            Problem::unavailable(&error, 1)
+        }
         StoreError::Database(sqlx_error) => Problem::unavailable(sqlx_error, 1),
         StoreError::Sale(_) | StoreError::Unsuitable(_) | StoreError::Migration(_) => Problem::internal(&error),
     }

@@ -199,7 +199,7 @@ impl TestApp {
             let asked = Reservation { order, user, request: None, quantity: 2 };
             ledger.apply(Command::Reserve(asked), START_MS, &mut journal);
         }
-        self.store.take_in(&journal, START_MS).await.unwrap();
+        self.store.take_in(&domain::Line::in_order(&journal), START_MS).await.unwrap();
         (activity, ids)
     }
 }

@@ -1,18 +1,33 @@
 //! Search of products: the index as the API asks it, and the worker that keeps it at what the database says.
 
+mod build;
+mod compare;
+pub mod control;
+mod delays;
+mod documents;
+mod owner;
+mod records;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
 use search::{IndexError, Page, SearchError, SearchIndex, SearchRequest, Suggestion};
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::spawn_blocking,
+};
 
+use control::RebuildOrder;
+use delays::Delays;
+pub use owner::{Owner, Socket, bind};
 pub use sync::SearchSync;
+pub use verify::verify;
 
 /// Searches that are answered at once; each occupies a thread.
 const SEARCHES_MAX: usize = 32;
@@ -23,6 +38,10 @@ pub struct Search {
     index: Arc<dyn SearchIndex>,
     permits: Arc<Semaphore>,
     lag: Arc<Lag>,
+    delays: Arc<Delays>,
+    orders: mpsc::Sender<RebuildOrder>,
+    /// For the worker; `None` once it has them.
+    ordered: Arc<Mutex<Option<mpsc::Receiver<RebuildOrder>>>>,
 }
 
 /// How far the index is behind.
@@ -51,7 +70,20 @@ impl std::fmt::Debug for Search {
 
 impl Search {
     pub fn new(index: impl SearchIndex + 'static) -> Self {
-        Self { index: Arc::new(index), permits: Arc::new(Semaphore::new(SEARCHES_MAX)), lag: Arc::default() }
+        let (orders, ordered) = mpsc::channel(1);
+        Self {
+            index: Arc::new(index),
+            permits: Arc::new(Semaphore::new(SEARCHES_MAX)),
+            lag: Arc::default(),
+            delays: Arc::default(),
+            orders,
+            ordered: Arc::new(Mutex::new(Some(ordered))),
+        }
+    }
+
+    /// The rebuilds that are asked for; `None` where a worker has them already.
+    fn take_orders(&self) -> Option<mpsc::Receiver<RebuildOrder>> {
+        self.ordered.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// # Errors

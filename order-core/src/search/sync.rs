@@ -5,24 +5,23 @@
 //! log up to which it is complete. Where that can't be right any more (there is no index, it is damaged, or the log has
 //! forgotten records after the position), the index is built from the whole database.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::atomic::Ordering,
-};
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use commit_log::{Consumer, Log, Record};
-use contract::{
-    ProductId,
-    record::{ProductChanged, Record as _},
-    topic,
-};
+use commit_log::{Consumer, Log, Partition, Record};
+use contract::{ProductId, topic};
 use foundation::{Clock, Readiness};
-use search::{Attribute, Category, Change, IndexError, Outcome, Position, Product, SearchIndex, State};
-use store::{SEARCH_ENTRIES_MAX, SearchEntry, Store};
-use tokio::sync::mpsc;
+use search::{Change, IndexError, Outcome, SearchIndex, State};
+use store::{SEARCH_ENTRIES_MAX, Store};
+use tokio::sync::{mpsc, oneshot, watch};
 use workers::{Worker, WorkerError};
 
-use super::Search;
+use super::{
+    Search,
+    build::Building,
+    control::{Progress, RebuildOrder, Rebuilt},
+    documents::{change, report},
+    records::{Taken, Told, ends, read, write},
+};
 
 /// Records of one step.
 const BATCH_MAX: usize = 500;
@@ -32,8 +31,6 @@ const SALES_MS: u64 = 30 * 24 * 3_600_000;
 const SALES_EVERY_MS: u64 = 60_000;
 /// The log may have records that nobody reads any more: where it hands out none for so long, they are gone.
 const SILENCE_MS: u64 = 5_000;
-/// Pages of products that a rebuild reads ahead of the index.
-const PAGES_AHEAD: usize = 2;
 /// Products whose sales are written at once.
 const SALES_CHUNK: usize = 1_000;
 
@@ -48,6 +45,25 @@ enum Stage {
     Proving { until_ms: u64 },
     /// It holds all that was read.
     Following,
+}
+
+/// Another index that is built while this one is followed.
+#[derive(Debug)]
+struct Rebuild {
+    /// Where the log ended when it began.
+    from: BTreeMap<u32, u64>,
+    began_ms: u64,
+    building: Building,
+    /// Who asked for it.
+    done: Option<oneshot::Sender<Result<Rebuilt, WorkerError>>>,
+}
+
+/// What a worker that follows the log waits for.
+enum Event {
+    Built,
+    Records(Vec<Record>),
+    Order(RebuildOrder),
+    Sales,
 }
 
 /// Follows the catalogue's topic for the index of this process.
@@ -65,6 +81,13 @@ pub struct SearchSync<L: Log, C> {
     sales_at_ms: u64,
     /// What the index says has sold; `None` where that is not known.
     sold: Option<BTreeMap<ProductId, u64>>,
+    /// The offset after the last record of each partition that was put aside.
+    buried: BTreeMap<u32, u64>,
+    rebuild: Option<Rebuild>,
+    /// A rebuild that is asked for and has not begun.
+    order: Option<RebuildOrder>,
+    /// Rebuilds that somebody asks for; `None` where another worker of this index has them.
+    orders: Option<mpsc::Receiver<RebuildOrder>>,
 }
 
 impl<L: Log, C: Clock> SearchSync<L, C> {
@@ -79,6 +102,7 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
     ) -> Result<Self, WorkerError> {
         let consumer = log.follow(&[topic::CATALOGUE]).await?;
         let next = BTreeMap::new();
+        let orders = search.take_orders();
         Ok(Self {
             log,
             consumer,
@@ -90,6 +114,10 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
             next,
             sales_at_ms: 0,
             sold: None,
+            buried: BTreeMap::new(),
+            rebuild: None,
+            order: None,
+            orders,
         })
     }
 
@@ -119,26 +147,73 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
         })
     }
 
-    /// Builds the index from the database. Changes that are made meanwhile are read from the log afterwards.
-    async fn rebuild(&mut self) -> Result<(), WorkerError> {
-        let began_ms = self.clock.now_ms();
-        self.behind(began_ms);
-        let ends = ends(&self.log).await?;
-        let (pages, read) = mpsc::channel(PAGES_AHEAD);
-        let position = write(&ends);
-        let (fed, built) = tokio::join!(
-            feed(&self.store, pages),
-            self.search.work(move |index| build(index, read, position.as_ref()))
-        );
-        // A failure to read is why the index was given up.
-        fed?;
-        let products = built.map_err(failed)?;
-        self.next = ends;
-        self.sales_at_ms = 0;
-        self.sold = None;
-        self.current();
-        tracing::info!(products, ms = self.clock.now_ms() - began_ms, "the search index is built");
+    /// Begins to build an index from the database. Changes that are made meanwhile are read from the log afterwards.
+    async fn begin(&mut self) -> Result<(), WorkerError> {
+        let from = ends(&self.log).await?;
+        let (verify, progress, done) = match self.order.take() {
+            Some(RebuildOrder { verify, progress, done }) => (verify, progress, Some(done)),
+            None => (false, watch::channel(Progress::default()).0, None),
+        };
+        let building = Building::begin(&self.store, &self.search, write(&from), verify, progress);
+        self.rebuild = Some(Rebuild { from, began_ms: self.clock.now_ms(), building, done });
         Ok(())
+    }
+
+    /// Waits for the index that is built, puts it in place and goes on where its build began.
+    async fn end(&mut self) -> Result<(), WorkerError> {
+        let Some(rebuild) = &mut self.rebuild else { return Ok(()) };
+        rebuild.building.ready().await;
+        let is_current = ends(&self.log).await? == rebuild.from;
+        let built = rebuild.building.swap().await;
+        let Some(Rebuild { from, began_ms, done, .. }) = self.rebuild.take() else { return Ok(()) };
+        if let Ok(Rebuilt { is_in_place: true, comparison }) = &built {
+            for (partition, offset) in &from {
+                let partition = Partition { topic: topic::CATALOGUE.into(), index: *partition };
+                self.consumer.rewind(&partition, *offset);
+            }
+            self.next = from;
+            self.sales_at_ms = 0;
+            self.sold = None;
+            self.stage = Stage::Following;
+            if is_current {
+                self.current();
+            } else {
+                self.behind(began_ms);
+            }
+            let ms = self.clock.now_ms() - began_ms;
+            tracing::info!(products = comparison.products, ms, "the search index is built");
+        }
+        match done {
+            // Who asked for it is told; the index that there was is still followed.
+            Some(done) => {
+                let (Ok(()) | Err(_)) = done.send(built);
+                Ok(())
+            }
+            None => built.map(drop),
+        }
+    }
+
+    /// Builds another index and puts it in place, for a process that does nothing else. Ends once the new index has come to the
+    /// end of the log.
+    ///
+    /// # Errors
+    /// Where database, log or index fail.
+    pub async fn rebuild(mut self, verify: bool, progress: watch::Sender<Progress>) -> Result<Rebuilt, WorkerError> {
+        let (done, answer) = oneshot::channel();
+        self.order = Some(RebuildOrder { verify, progress: progress.clone(), done });
+        self.begin().await?;
+        self.end().await?;
+        let rebuilt = answer.await.map_err(|error| WorkerError::Search(error.to_string()))??;
+        let end = ends(&self.log).await?;
+        while rebuilt.is_in_place && end.iter().any(|(partition, end)| self.next.get(partition) < Some(end)) {
+            let done = self.next.values().sum();
+            progress.send_replace(Progress { stage: super::control::Stage::Follow, done, total: end.values().sum() });
+            self.work().await?;
+        }
+        if rebuilt.is_in_place {
+            self.refresh_sales().await?;
+        }
+        Ok(rebuilt)
     }
 
     async fn take(&mut self, records: Vec<Record>) -> Result<(), WorkerError> {
@@ -152,19 +227,7 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
             }
             self.stage = Stage::Following;
         }
-        let mut changed = BTreeSet::new();
-        let mut next = self.next.clone();
-        for record in &records {
-            let done = next.entry(record.partition.index).or_default();
-            if record.offset < *done {
-                continue;
-            }
-            *done = record.offset + 1;
-            match ProductChanged::decode(&record.value) {
-                Ok(ProductChanged { product }) => drop(changed.insert(product)),
-                Err(error) => tracing::warn!(%error, offset = record.offset, "not a change of a product"),
-            }
-        }
+        let Taken { changed, next, dead } = Taken::of(&records, &self.next);
         if next == self.next {
             if next == ends(&self.log).await? {
                 self.current();
@@ -172,7 +235,38 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
             return Ok(());
         }
         self.behind(read_ms);
-        let changed: Vec<ProductId> = changed.into_iter().collect();
+        self.bury(dead).await?;
+        let changes = self.changes(&changed).await?;
+        if let Some(change) = changes.iter().find(|change| change.version() < changed[&change.id()].version) {
+            let (product, version) = (change.id(), change.version());
+            tracing::warn!(%product, version, "the database is older than the log; the search index is built again");
+            self.stage = Stage::Rebuild;
+            return Ok(());
+        }
+        let told: Vec<u64> = changes.iter().map(|change| changed[&change.id()].at_ms).collect();
+        let position = write(&next);
+        let applied = self.search.work(move |index| index.apply(&changes, position.as_ref())).await;
+        if let Err(IndexError::NeedsRebuild(reason)) = &applied {
+            tracing::warn!(reason, "the search index is built again");
+            self.stage = Stage::Rebuild;
+            return Ok(());
+        }
+        let outcomes = applied.map_err(failed)?;
+        report(&outcomes);
+        let now_ms = self.clock.now_ms();
+        let written = told.into_iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Written);
+        written.for_each(|(at_ms, _)| self.search.delays.note(at_ms, now_ms));
+        self.next = next;
+        // A full batch may be the last one all the same.
+        if records.len() < BATCH_MAX || self.next == ends(&self.log).await? {
+            self.current();
+        }
+        Ok(())
+    }
+
+    /// What the database says now of these products.
+    async fn changes(&mut self, changed: &BTreeMap<ProductId, Told>) -> Result<Vec<Change>, WorkerError> {
+        let changed: Vec<ProductId> = changed.keys().copied().collect();
         let mut changes = Vec::with_capacity(changed.len());
         for products in changed.chunks(SEARCH_ENTRIES_MAX) {
             let entries = self.store.search_entries(products).await.map_err(WorkerError::store)?;
@@ -183,19 +277,16 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
                 product.sales = self.sold.as_ref().and_then(|sold| sold.get(&product.id)).copied().unwrap_or_default();
             }
         }
-        let position = write(&next);
-        let applied = self.search.work(move |index| index.apply(&changes, position.as_ref())).await;
-        if let Err(IndexError::NeedsRebuild(reason)) = &applied {
-            tracing::warn!(reason, "the search index is built again");
-            self.stage = Stage::Rebuild;
-            return Ok(());
-        }
-        report(&applied.map_err(failed)?);
-        self.next = next;
-        // A full batch may be the last one all the same.
-        if records.len() < BATCH_MAX || self.next == ends(&self.log).await? {
-            self.current();
-        }
+        Ok(changes)
+    }
+
+    /// Puts records that can't be decoded aside, once for each: a batch that fails afterwards is read again.
+    async fn bury(&mut self, mut dead: Vec<(Record, String)>) -> Result<(), WorkerError> {
+        dead.retain(|(record, _)| self.buried.get(&record.partition.index).is_none_or(|next| record.offset >= *next));
+        let next: Vec<(u32, u64)> =
+            dead.iter().map(|(record, _)| (record.partition.index, record.offset + 1)).collect();
+        workers::bury(&self.log, Self::NAME, dead).await?;
+        self.buried.extend(next);
         Ok(())
     }
 
@@ -255,8 +346,11 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
                 }
             }
             Stage::Rebuild => {
-                self.rebuild().await?;
-                self.stage = Stage::Following;
+                if self.rebuild.is_none() {
+                    self.behind(self.clock.now_ms());
+                    self.begin().await?;
+                }
+                return self.end().await;
             }
             Stage::Proving { until_ms } => {
                 let polled = tokio::select! {
@@ -276,13 +370,22 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
                         return Ok(());
                     }
                 }
-                let polled = tokio::select! {
+                if self.order.is_some() && self.rebuild.is_none() {
+                    self.begin().await?;
+                }
+                let event = tokio::select! {
+                    // What is built is not kept waiting by a topic that is always full.
                     biased;
-                    polled = self.consumer.poll(BATCH_MAX) => Some(polled?),
-                    () = self.clock.sleep_until(self.sales_at_ms) => None,
+                    () = ready(&mut self.rebuild) => Event::Built,
+                    polled = self.consumer.poll(BATCH_MAX) => Event::Records(polled?),
+                    Some(order) = next_order(&mut self.orders), if self.order.is_none() => Event::Order(order),
+                    () = self.clock.sleep_until(self.sales_at_ms) => Event::Sales,
                 };
-                if let Some(records) = polled {
-                    return self.take_all(records).await;
+                match event {
+                    Event::Built => return self.end().await,
+                    Event::Order(order) => self.order = Some(order),
+                    Event::Records(records) => return self.take_all(records).await,
+                    Event::Sales => {}
                 }
             }
         }
@@ -314,58 +417,19 @@ impl<L: Log, C: Clock> Worker for SearchSync<L, C> {
     }
 }
 
-/// Reads every product for a rebuild, page by page. The last message is `None`.
-async fn feed(store: &Store, pages: mpsc::Sender<Option<Vec<Product>>>) -> Result<(), WorkerError> {
-    let rows = u32::try_from(SEARCH_ENTRIES_MAX).unwrap_or(u32::MAX);
-    let mut after = None;
-    loop {
-        let ids = store.product_ids(after, rows).await.map_err(WorkerError::store)?;
-        let page = match ids.last() {
-            None => None,
-            Some(last) => {
-                after = Some(*last);
-                let entries = store.search_entries(&ids).await.map_err(WorkerError::store)?;
-                Some(entries.into_iter().filter_map(|entry| listed(change(entry))).collect())
-            }
-        };
-        let is_last = page.is_none();
-        if pages.send(page).await.is_err() || is_last {
-            // A builder that has gone says why.
-            return Ok(());
-        }
+/// Returns once the index that is built can be put in place.
+async fn ready(rebuild: &mut Option<Rebuild>) {
+    match rebuild {
+        Some(rebuild) => rebuild.building.ready().await,
+        None => std::future::pending().await,
     }
 }
 
-/// Builds an index from pages of products; how many products. Gives it up where the pages end without their last.
-fn build(
-    index: &dyn SearchIndex,
-    mut pages: mpsc::Receiver<Option<Vec<Product>>>,
-    position: Option<&Position>,
-) -> Result<usize, IndexError> {
-    let mut rebuild = index.rebuild()?;
-    let mut products = 0;
-    loop {
-        let page = pages.blocking_recv();
-        let page = page.ok_or_else(|| IndexError::Unavailable("the products could not be read".to_owned()))?;
-        let Some(page) = page else { break };
-        products += page.len();
-        report(&rebuild.add(page)?);
+async fn next_order(orders: &mut Option<mpsc::Receiver<RebuildOrder>>) -> Option<RebuildOrder> {
+    match orders {
+        Some(orders) => orders.recv().await,
+        None => None,
     }
-    rebuild.finish(position)?;
-    Ok(products)
-}
-
-fn listed(change: Change) -> Option<Product> {
-    match change {
-        Change::Put(product) => Some(*product),
-        Change::Remove { .. } => None,
-    }
-}
-
-/// The offset after the last record of each partition.
-async fn ends(log: &impl Log) -> Result<BTreeMap<u32, u64>, WorkerError> {
-    let ends = log.ends(topic::CATALOGUE).await?;
-    Ok(ends.into_iter().map(|(partition, end)| (partition.index, end)).collect())
 }
 
 /// Every product of the index. What it says of their sales is not known, so no count of theirs is right.
@@ -377,59 +441,6 @@ fn all_products(index: &dyn SearchIndex) -> Result<BTreeMap<ProductId, u64>, Ind
     Ok(all)
 }
 
-fn failed(error: IndexError) -> WorkerError {
+pub(super) fn failed(error: IndexError) -> WorkerError {
     WorkerError::Search(error.to_string())
-}
-
-/// One line for what can't be indexed; it does not hold up the rest.
-fn report(outcomes: &[Outcome]) {
-    let rejected: Vec<&String> = outcomes
-        .iter()
-        .filter_map(|outcome| match outcome {
-            Outcome::Rejected(reason) => Some(reason),
-            Outcome::Written | Outcome::Older => None,
-        })
-        .collect();
-    if let Some(reason) = rejected.first() {
-        tracing::error!(products = rejected.len(), reason, "products can't be indexed");
-    }
-}
-
-/// `partition:offset` of each partition.
-fn write(next: &BTreeMap<u32, u64>) -> Option<Position> {
-    let parts: Vec<String> = next.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
-    Position::new(parts.join(","))
-}
-
-fn read(position: &Position) -> Option<BTreeMap<u32, u64>> {
-    let part = |text: &str| {
-        let (partition, offset) = text.split_once(':')?;
-        Some((partition.parse().ok()?, offset.parse().ok()?))
-    };
-    position.as_str().split(',').filter(|text| !text.is_empty()).map(part).collect()
-}
-
-fn change(entry: SearchEntry) -> Change {
-    let SearchEntry { product: id, version, on_shelf, title, subtitle, categories, skus, created_at_ms } = entry;
-    if !on_shelf || skus.is_empty() {
-        return Change::Remove { id, version };
-    }
-    let in_stock = skus.iter().any(|(_, _, stock)| *stock > 0);
-    let prices_cents = skus.iter().map(|(_, price, _)| *price).collect();
-    let attributes: BTreeSet<(String, String)> = skus.into_iter().flat_map(|(attributes, ..)| attributes).collect();
-    let attributes = attributes.into_iter().map(|(name, value)| Attribute { name, value }).collect();
-    let categories = categories.into_iter().map(|(id, name)| Category { id, name }).collect();
-    let product = Product {
-        id,
-        version,
-        title,
-        subtitle,
-        categories,
-        attributes,
-        prices_cents,
-        in_stock,
-        sales: 0,
-        created_at_ms,
-    };
-    Change::Put(Box::new(product))
 }

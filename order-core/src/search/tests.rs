@@ -242,6 +242,10 @@ impl SearchIndex for Away {
         self.here()?.versions(visit)
     }
 
+    fn products(&self, after: Option<ProductId>, limit: usize) -> Result<Vec<search::Product>, IndexError> {
+        self.here()?.products(after, limit)
+    }
+
     fn rebuild(&self) -> Result<Box<dyn Rebuild + '_>, IndexError> {
         self.here()?.rebuild()
     }
@@ -286,6 +290,8 @@ async fn a_full_batch_that_is_the_last_one_leaves_nothing_behind() {
         key: contract::record::product_key(ProductId::from_i64(id).unwrap()).to_vec(),
         value: contract::record::Record::to_bytes(&contract::record::ProductChanged {
             product: ProductId::from_i64(id).unwrap(),
+            version: 1,
+            at_ms: 1,
         }),
     };
     commit_log::Log::append(&mall.log, (1..=500).map(record).collect()).await.unwrap();
@@ -325,4 +331,139 @@ async fn sales_of_an_earlier_run_are_counted_again_after_a_restart() {
     mall.settle().await;
     let page = mall.search.search(SearchRequest::new("旗舰")).await.unwrap();
     assert_eq!(page.hits[0].product.sales, 0);
+}
+
+/// Asks `socket` and returns the lines of the answer.
+async fn asked(socket: &std::path::Path, line: &str) -> Vec<String> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let mut stream = tokio::net::UnixStream::connect(socket).await.unwrap();
+    stream.write_all(line.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn one_command_at_a_time_and_only_requests_are_answered() {
+    let mall = Mall::new().await;
+    let path = mall.directory.path().join("run/socket");
+    let owner = Owner::new(mall.log.clone(), mall.store.clone(), mall.search.clone());
+    let stop = tokio_util::sync::CancellationToken::new();
+    let served = tokio::spawn(owner.serve(bind(&path).unwrap(), stop.clone()));
+    for line in ["\n", "verify\n", "{\"command\":\"drop\"}\n", &format!("{}\n", "x".repeat(5_000))] {
+        let answer = asked(&path, line).await;
+        assert!(answer.len() == 1 && answer[0].starts_with("{\"failed\":\"not a request"), "{answer:?}");
+    }
+    // Nobody steps the worker, so this one waits.
+    let waiting = tokio::spawn({
+        let path = path.clone();
+        async move { asked(&path, "{\"command\":\"rebuild\",\"verify\":false}\n").await }
+    });
+    let busy = "another rebuild or comparison of the search index is under way";
+    let mut refused = Vec::new();
+    for _ in 0..200 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        refused = asked(&path, "{\"command\":\"rebuild\",\"verify\":true}\n{}").await;
+        if !refused.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(refused, [format!("{{\"failed\":\"{busy}\"}}")]);
+    stop.cancel();
+    served.await.unwrap();
+    assert!(!path.exists());
+    waiting.abort();
+}
+
+#[tokio::test]
+async fn a_rebuild_that_is_asked_for_loses_no_change() {
+    let mut mall = Mall::new().await;
+    let category = mall.category("手机").await;
+    let mut products = Vec::new();
+    for at in 0..300 {
+        products.push(mall.product(category, &format!("旗舰 {at}"), 1).await.0);
+    }
+    mall.settle().await;
+    let Mall { store, log, clock, search, sync, .. } = mall;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let relay = Relay::new(log.clone(), store.clone(), clock.clone());
+    let mut workers = tokio::task::JoinSet::new();
+    workers.spawn(workers::run(relay, clock.clone(), stop.clone()));
+    workers.spawn(workers::run(sync, clock.clone(), stop.clone()));
+    let progress = || tokio::sync::watch::channel(control::Progress::default()).0;
+    for round in 0..6_usize {
+        let (done, answer) = tokio::sync::oneshot::channel();
+        let order = RebuildOrder { verify: round % 2 == 0, progress: progress(), done };
+        search.orders.send(order).await.unwrap();
+        // Some of it is in the old index only, and some was read for the new one before it was changed.
+        for (at, product) in products.iter().enumerate().take(60) {
+            store.shelve(*product, (round + at) % 3 != 0).await.unwrap();
+        }
+        let rebuilt = answer.await.unwrap().unwrap();
+        assert!(rebuilt.is_in_place, "{rebuilt:?}");
+        let compared = verify(&log, &store, &search, &progress()).await.unwrap();
+        assert_eq!((compared.different, compared.products), (0, 280), "round {round}: {compared:?}");
+    }
+    stop.cancel();
+    while workers.join_next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn a_change_that_no_record_tells_of_is_a_difference() {
+    let mut mall = Mall::new().await;
+    let category = mall.category("手机").await;
+    let (product, _) = mall.product(category, "旗舰", 1).await;
+    mall.product(category, "旗舰", 1).await;
+    mall.settle().await;
+    let change = Change::Remove { id: product, version: 1_000 };
+    mall.search.work(move |index| index.apply(&[change], None)).await.unwrap();
+    let progress = tokio::sync::watch::channel(control::Progress::default()).0;
+    let compared = verify(&mall.log, &mall.store, &mall.search, &progress).await.unwrap();
+    assert_eq!((compared.different, compared.products, &*compared.position), (1, 2, "0:4"));
+    assert_eq!(compared.first[0].product, product);
+    assert!(compared.first[0].what.starts_with("the index does not have it"), "{compared:?}");
+}
+
+async fn append(log: &MemoryLog, value: Vec<u8>) {
+    let record = commit_log::NewRecord { topic: contract::topic::CATALOGUE.into(), key: vec![1], value };
+    commit_log::Log::append(log, vec![record]).await.unwrap();
+}
+
+#[tokio::test]
+async fn records_that_are_no_changes_are_put_aside_once() {
+    let (mut mall, away) = mall_with_switch().await;
+    let category = mall.category("手机").await;
+    append(&mall.log, vec![1, 255, 0]).await;
+    let (product, _) = mall.product(category, "旗舰", 1).await;
+    away.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        assert!(mall.sync.step().await.is_err());
+    }
+    away.store(false, Ordering::Relaxed);
+    mall.settle().await;
+    assert_eq!(mall.found("旗舰").await, [product]);
+    let mut letters = commit_log::Log::follow(&mall.log, &[contract::topic::DEAD_LETTERS]).await.unwrap();
+    let letters = commit_log::Consumer::poll(&mut letters, 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    let letter: contract::record::DeadLetter = contract::record::Record::decode(&letters[0].value).unwrap();
+    assert_eq!(
+        (&*letter.topic, &*letter.group, letter.value),
+        (contract::topic::CATALOGUE, "search_sync", vec![1, 255, 0])
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_is_older_than_the_log_has_the_index_built_again() {
+    let mut mall = Mall::new().await;
+    let category = mall.category("手机").await;
+    let (product, _) = mall.product(category, "旗舰", 1).await;
+    mall.settle().await;
+    // The index followed a database that has been replaced by an older copy.
+    let removed = Change::Remove { id: product, version: 1_000 };
+    mall.search.work(move |index| index.apply(&[removed], None)).await.unwrap();
+    let changed = contract::record::ProductChanged { product, version: 1_000, at_ms: 1 };
+    append(&mall.log, contract::record::Record::to_bytes(&changed)).await;
+    mall.settle().await;
+    assert_eq!(mall.found("旗舰").await, [product]);
 }

@@ -5,8 +5,9 @@ use sqlx::Row;
 
 use crate::{
     StoreError,
-    db::{DbRow, Store, big, count, id, is_taken},
+    db::{DbRow, Store, big, count, id, is_taken, lock_row},
     page::{Listed, Page},
+    tx::{Ending, Found, NewRow, Repeat, Tx, Write, look_up},
 };
 
 /// Wrong passwords in a row that lock an account.
@@ -84,27 +85,30 @@ impl Store {
         now_ms: u64,
     ) -> Result<Option<User>, StoreError> {
         let new = self.next_id()?;
-        let mut tx = self.begin_write().await?;
-        let inserted = sqlx::query(
-            "INSERT INTO users (id, username, username_key, password_hash, phone, blocked, failed_sign_ins, \
-             locked_until_ms, version, created_at_ms) VALUES (?, ?, ?, ?, ?, 0, 0, 0, 1, ?)",
-        )
-        .bind(new)
-        .bind(username)
-        .bind(username_key(username))
-        .bind(password_hash)
-        .bind(phone)
-        .bind(big(now_ms)?)
-        .execute(&mut *tx)
-        .await;
-        match inserted {
-            Err(error) if is_taken(&error) => return Ok(None),
-            inserted => inserted?,
-        };
-        tx.commit().await?;
         let id = UserId::from_i64(new).ok_or_else(|| StoreError::Ids(format!("{new}")))?;
-        let (username, phone) = (username.to_owned(), phone.map(str::to_owned));
-        Ok(Some(User { id, username, phone, created_at_ms: now_ms }))
+        let created_at_ms = big(now_ms)?;
+        self.write(Write::AddUser, NewRow { lock: LOCK_USER, id: new }, |tx| async {
+            let mut tx = tx;
+            let inserted = sqlx::query(
+                "INSERT INTO users (id, username, username_key, password_hash, phone, blocked, failed_sign_ins, \
+                 locked_until_ms, version, created_at_ms) VALUES (?, ?, ?, ?, ?, 0, 0, 0, 1, ?)",
+            )
+            .bind(new)
+            .bind(username)
+            .bind(username_key(username))
+            .bind(password_hash)
+            .bind(phone)
+            .bind(created_at_ms)
+            .execute(&mut *tx)
+            .await;
+            match inserted {
+                Err(error) if is_taken(&error) => return Ok(Ending::RollBack(None)),
+                inserted => inserted?,
+            };
+            let (username, phone) = (username.to_owned(), phone.map(str::to_owned));
+            Ok(Ending::Commit(tx, Some(User { id, username, phone, created_at_ms: now_ms })))
+        })
+        .await
     }
 
     /// A shopper.
@@ -128,9 +132,19 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn set_phone(&self, user: UserId, phone: Option<&str>) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE users SET phone = ?, version = version + 1 WHERE id = ?");
-        query.bind(phone).bind(user.as_i64()).execute(self.writer()).await?;
-        Ok(())
+        self.write(Write::SetPhone, Repeat("a phone number that is set already is left alone"), |tx| async {
+            let mut tx = tx;
+            lock_row(&mut tx, LOCK_USER, user.as_i64()).await?;
+            let row = sqlx::query("SELECT phone FROM users WHERE id = ?").bind(user.as_i64());
+            let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(Ending::RollBack(())) };
+            if row.try_get::<Option<&str>, _>("phone")? == phone {
+                return Ok(Ending::RollBack(()));
+            }
+            let query = sqlx::query("UPDATE users SET phone = ?, version = version + 1 WHERE id = ?");
+            query.bind(phone).bind(user.as_i64()).execute(&mut *tx).await?;
+            Ok(Ending::Commit(tx, ()))
+        })
+        .await
     }
 
     /// Shoppers, the newest first.
@@ -150,19 +164,23 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn block_user(&self, user: UserId, blocked: bool) -> Result<Option<RegisteredUser>, StoreError> {
-        let mut tx = self.begin_write().await?;
-        sqlx::query("UPDATE users SET blocked = ?, version = version + 1 WHERE id = ?")
-            .bind(i64::from(blocked))
-            .bind(user.as_i64())
-            .execute(&mut *tx)
-            .await?;
-        if blocked {
-            sqlx::query("DELETE FROM sessions WHERE user_id = ?").bind(user.as_i64()).execute(&mut *tx).await?;
-        }
-        let row = sqlx::query("SELECT * FROM users WHERE id = ?").bind(user.as_i64());
-        let row = row.fetch_optional(&mut *tx).await?;
-        tx.commit().await?;
-        row.as_ref().map(registered).transpose()
+        let repeat = Repeat("a user that is blocked or admitted already is left alone, and sessions end once");
+        self.write(Write::BlockUser, repeat, |tx| async {
+            let mut tx = tx;
+            sqlx::query("UPDATE users SET blocked = ?, version = version + 1 WHERE id = ? AND blocked <> ?")
+                .bind(i64::from(blocked))
+                .bind(user.as_i64())
+                .bind(i64::from(blocked))
+                .execute(&mut *tx)
+                .await?;
+            if blocked {
+                sqlx::query("DELETE FROM sessions WHERE user_id = ?").bind(user.as_i64()).execute(&mut *tx).await?;
+            }
+            let row = sqlx::query("SELECT * FROM users WHERE id = ?").bind(user.as_i64());
+            let row = row.fetch_optional(&mut *tx).await?;
+            Ok(Ending::Commit(tx, row.as_ref().map(registered).transpose()?))
+        })
+        .await
     }
 
     /// Makes an admin unless there is one of that name; whether it was made.
@@ -176,21 +194,27 @@ impl Store {
         role: &str,
         now_ms: u64,
     ) -> Result<bool, StoreError> {
-        let inserted = sqlx::query(
-            "INSERT INTO admins (id, username, password_hash, role, failed_sign_ins, locked_until_ms, created_at_ms) \
-             VALUES (?, ?, ?, ?, 0, 0, ?)",
-        )
-        .bind(self.next_id()?)
-        .bind(username_key(username))
-        .bind(password_hash)
-        .bind(role)
-        .bind(big(now_ms)?)
-        .execute(self.writer())
-        .await;
-        match inserted {
-            Err(error) if is_taken(&error) => Ok(false),
-            inserted => Ok(inserted?.rows_affected() == 1),
-        }
+        let id = self.next_id()?;
+        let now_ms = big(now_ms)?;
+        self.write(Write::EnsureAdmin, NewRow { lock: LOCK_ADMIN, id }, |tx| async {
+            let mut tx = tx;
+            let inserted = sqlx::query(
+                "INSERT INTO admins (id, username, password_hash, role, failed_sign_ins, locked_until_ms, \
+                 created_at_ms) VALUES (?, ?, ?, ?, 0, 0, ?)",
+            )
+            .bind(id)
+            .bind(username_key(username))
+            .bind(password_hash)
+            .bind(role)
+            .bind(now_ms)
+            .execute(&mut *tx)
+            .await;
+            match inserted {
+                Err(error) if is_taken(&error) => Ok(Ending::RollBack(false)),
+                inserted => Ok(Ending::Commit(tx, inserted?.rows_affected() == 1)),
+            }
+        })
+        .await
     }
 
     /// Sets an admin's password and ends a lock; `false` where there is no such admin.
@@ -199,8 +223,12 @@ impl Store {
     /// Where the database fails.
     pub async fn set_admin_password(&self, username: &str, password_hash: &str) -> Result<bool, StoreError> {
         let sql = "UPDATE admins SET password_hash = ?, failed_sign_ins = 0, locked_until_ms = 0 WHERE username = ?";
-        let set = sqlx::query(sql).bind(password_hash).bind(username_key(username)).execute(self.writer()).await?;
-        Ok(set.rows_affected() == 1)
+        self.write(Write::SetAdminPassword, Repeat("it sets values"), |tx| async {
+            let mut tx = tx;
+            let set = sqlx::query(sql).bind(password_hash).bind(username_key(username)).execute(&mut *tx).await?;
+            Ok(Ending::Commit(tx, set.rows_affected() == 1))
+        })
+        .await
     }
 
     /// What a sign-in as `username` is checked against.
@@ -235,30 +263,36 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn count_try(&self, realm: Realm, account: UserId, now_ms: u64) -> Result<bool, StoreError> {
-        // MySQL assigns from left to right: the lock looks at the count before it is moved.
-        let sql = match realm {
-            Realm::Shoppers => {
-                "UPDATE users SET \
-                 locked_until_ms = CASE WHEN failed_sign_ins + 1 >= ? THEN ? ELSE locked_until_ms END, \
-                 failed_sign_ins = CASE WHEN failed_sign_ins + 1 >= ? THEN 0 ELSE failed_sign_ins + 1 END \
-                 WHERE id = ? AND locked_until_ms <= ?"
+        let after_lost_commit = look_up(|mut tx: Tx, counted: Option<Counted>| async move {
+            let Some(counted) = counted else { return Ok(Found::Nothing) };
+            let now = tries(&mut tx, realm, account).await?;
+            Ok(match now {
+                Some(now) if now == counted.after => Found::Committed,
+                Some(now) if now == counted.before => Found::Nothing,
+                _ => Found::Unclear,
+            })
+        });
+        let counted = self.write(Write::CountTry, after_lost_commit, |tx| async {
+            let mut tx = tx;
+            let Some(before) = tries(&mut tx, realm, account).await? else { return Ok(Ending::RollBack(None)) };
+            if before.locked_until_ms > now_ms {
+                return Ok(Ending::RollBack(None));
             }
-            Realm::Admins => {
-                "UPDATE admins SET \
-                 locked_until_ms = CASE WHEN failed_sign_ins + 1 >= ? THEN ? ELSE locked_until_ms END, \
-                 failed_sign_ins = CASE WHEN failed_sign_ins + 1 >= ? THEN 0 ELSE failed_sign_ins + 1 END \
-                 WHERE id = ? AND locked_until_ms <= ?"
-            }
-        };
-        let counted = sqlx::query(sql)
-            .bind(i64::from(WRONG_TRIES_MAX))
-            .bind(big(now_ms + LOCKED_MS)?)
-            .bind(i64::from(WRONG_TRIES_MAX))
-            .bind(account.as_i64())
-            .bind(big(now_ms)?)
-            .execute(self.writer())
-            .await?;
-        Ok(counted.rows_affected() == 1)
+            let failed = before.failed + 1;
+            let after = if failed >= u64::from(WRONG_TRIES_MAX) {
+                Tries { failed: 0, locked_until_ms: now_ms + LOCKED_MS }
+            } else {
+                Tries { failed, ..before }
+            };
+            let sql = match realm {
+                Realm::Shoppers => "UPDATE users SET failed_sign_ins = ?, locked_until_ms = ? WHERE id = ?",
+                Realm::Admins => "UPDATE admins SET failed_sign_ins = ?, locked_until_ms = ? WHERE id = ?",
+            };
+            let update = sqlx::query(sql).bind(big(after.failed)?).bind(big(after.locked_until_ms)?);
+            update.bind(account.as_i64()).execute(&mut *tx).await?;
+            Ok(Ending::Commit(tx, Some(Counted { before, after })))
+        });
+        Ok(counted.await?.is_some())
     }
 
     /// The password was right: the tries are forgotten.
@@ -270,7 +304,43 @@ impl Store {
             Realm::Shoppers => "UPDATE users SET failed_sign_ins = 0, locked_until_ms = 0 WHERE id = ?",
             Realm::Admins => "UPDATE admins SET failed_sign_ins = 0, locked_until_ms = 0 WHERE id = ?",
         };
-        sqlx::query(sql).bind(account.as_i64()).execute(self.writer()).await?;
-        Ok(())
+        self.write(Write::ForgetTries, Repeat("it sets zeros"), |tx| async {
+            let mut tx = tx;
+            sqlx::query(sql).bind(account.as_i64()).execute(&mut *tx).await?;
+            Ok(Ending::Commit(tx, ()))
+        })
+        .await
     }
+}
+
+/// Makes a shopper's row this transaction's own.
+pub(crate) const LOCK_USER: &str = "UPDATE users SET version = version WHERE id = ?";
+/// Makes an admin's row this transaction's own.
+const LOCK_ADMIN: &str = "UPDATE admins SET role = role WHERE id = ?";
+
+/// Wrong passwords of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tries {
+    failed: u64,
+    locked_until_ms: u64,
+}
+
+/// A try that was counted.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    before: Tries,
+    after: Tries,
+}
+
+/// The tries of an account, which becomes this transaction's own.
+async fn tries(tx: &mut Tx, realm: Realm, account: UserId) -> Result<Option<Tries>, StoreError> {
+    let (lock, sql) = match realm {
+        Realm::Shoppers => (LOCK_USER, "SELECT failed_sign_ins, locked_until_ms FROM users WHERE id = ?"),
+        Realm::Admins => (LOCK_ADMIN, "SELECT failed_sign_ins, locked_until_ms FROM admins WHERE id = ?"),
+    };
+    if !lock_row(tx, lock, account.as_i64()).await? {
+        return Ok(None);
+    }
+    let row = sqlx::query(sql).bind(account.as_i64()).fetch_one(&mut **tx).await?;
+    Ok(Some(Tries { failed: count(&row, "failed_sign_ins")?, locked_until_ms: count(&row, "locked_until_ms")? }))
 }

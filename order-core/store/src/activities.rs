@@ -8,8 +8,11 @@ use sqlx::Row;
 
 use crate::{
     StoreError,
-    db::{DbRow, Store, Tx, big, count, id, lock_row, quantity},
-    page::{Changed, Listed, Page},
+    db::{DbRow, Store, Tx, big, count, id, quantity},
+    opening::{LOCK, locked},
+    page::{Changed, Listed, Page, find_change},
+    search::stock_moved,
+    tx::{Ending, NewRow, Write, look_up},
 };
 use domain::Outgoing;
 
@@ -88,53 +91,60 @@ impl Store {
     pub async fn add_sale(&self, new: NewSale, now_ms: u64) -> Result<AddedSale, StoreError> {
         let number = self.next_id()?;
         let id = ActivityId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))?;
-        let mut tx = self.begin_write().await?;
-        let left = move_stock(self, &mut tx, new.sku, new.stock, 0).await?;
-        let row = sqlx::query("SELECT price_cents, stock FROM skus WHERE id = ?").bind(new.sku.as_i64());
-        let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(AddedSale::UnknownSku) };
-        if !left {
-            return Ok(AddedSale::InsufficientStock(count(&row, "stock")?));
-        }
-        let activity = Activity {
-            id,
-            version: 1,
-            title: new.title,
-            sku: new.sku,
-            price: new.price,
-            original_price: Cents::new(row.try_get("price_cents")?),
-            rules: new.rules,
-            admission: new.admission,
-        };
-        sqlx::query(
-            "INSERT INTO activities (id, version, title, sku_id, price_cents, original_price_cents, stock, \
-             per_user_limit, starts_at_ms, ends_at_ms, created_at_ms, paused, invited_only, door) \
-             VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(number)
-        .bind(&activity.title)
-        .bind(activity.sku.as_i64())
-        .bind(activity.price.get())
-        .bind(activity.original_price.get())
-        .bind(big(new.stock)?)
-        .bind(i64::from(new.rules.per_user_limit))
-        .bind(big(new.rules.starts_at_ms)?)
-        .bind(big(new.rules.ends_at_ms)?)
-        .bind(big(now_ms)?)
-        .bind(i64::from(new.admission.paused))
-        .bind(i64::from(new.admission.invited_only))
-        .bind(door_word(new.admission.door))
-        .execute(&mut *tx)
-        .await?;
-        self.send(&mut tx, vec![Outgoing::activity(&activity)]).await?;
-        tx.commit().await?;
-        self.bell.notify_one();
-        Ok(AddedSale::Added(Sale {
-            activity,
-            stock: new.stock,
-            created_at_ms: now_ms,
-            opening: false,
-            ledger_open: false,
-        }))
+        let new = &new;
+        self.write(Write::AddSale, NewRow { lock: LOCK, id: number }, |tx| async {
+            let mut tx = tx;
+            let left = move_stock(&mut tx, new.sku, new.stock, 0).await?;
+            let row = sqlx::query("SELECT price_cents, stock FROM skus WHERE id = ?").bind(new.sku.as_i64());
+            let Some(row) = row.fetch_optional(&mut *tx).await? else {
+                return Ok(Ending::RollBack(AddedSale::UnknownSku));
+            };
+            if !left {
+                return Ok(Ending::RollBack(AddedSale::InsufficientStock(count(&row, "stock")?)));
+            }
+            let activity = Activity {
+                id,
+                version: 1,
+                title: new.title.clone(),
+                sku: new.sku,
+                price: new.price,
+                original_price: Cents::new(row.try_get("price_cents")?),
+                rules: new.rules,
+                admission: new.admission,
+            };
+            sqlx::query(
+                "INSERT INTO activities (id, version, title, sku_id, price_cents, original_price_cents, stock, \
+                 per_user_limit, starts_at_ms, ends_at_ms, created_at_ms, paused, invited_only, door) \
+                 VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )
+            .bind(number)
+            .bind(&activity.title)
+            .bind(activity.sku.as_i64())
+            .bind(activity.price.get())
+            .bind(activity.original_price.get())
+            .bind(big(new.stock)?)
+            .bind(i64::from(new.rules.per_user_limit))
+            .bind(big(new.rules.starts_at_ms)?)
+            .bind(big(new.rules.ends_at_ms)?)
+            .bind(big(now_ms)?)
+            .bind(i64::from(new.admission.paused))
+            .bind(i64::from(new.admission.invited_only))
+            .bind(door_word(new.admission.door))
+            .execute(&mut *tx)
+            .await?;
+            tx.send([Outgoing::activity(&activity)]);
+            Ok(Ending::Commit(
+                tx,
+                AddedSale::Added(Sale {
+                    activity,
+                    stock: new.stock,
+                    created_at_ms: now_ms,
+                    opening: false,
+                    ledger_open: false,
+                }),
+            ))
+        })
+        .await
     }
 
     /// A flash sale.
@@ -175,82 +185,79 @@ impl Store {
         patch: SalePatch,
         changeable_until_ms: u64,
     ) -> Result<Changed<Sale>, StoreError> {
-        let mut tx = self.begin_write().await?;
-        lock_row(&mut tx, "UPDATE activities SET version = version WHERE id = ?", activity.as_i64()).await?;
-        let row = sqlx::query(SELECT).bind(activity.as_i64()).fetch_optional(&mut *tx).await?;
-        let Some(row) = row else { return Ok(Changed::Unknown) };
-        let mut sale = sale_of(&row)?;
-        if sale.activity.version != version {
-            return Ok(Changed::VersionIs(sale.activity.version));
-        }
-        if sale.opening || sale.activity.rules.starts_at_ms <= changeable_until_ms {
-            return Ok(Changed::TooLate);
-        }
-        let stock = patch.stock.unwrap_or(sale.stock);
-        if !move_stock(self, &mut tx, sale.activity.sku, stock, sale.stock).await? {
-            let row = sqlx::query("SELECT stock FROM skus WHERE id = ?").bind(sale.activity.sku.as_i64());
-            return Ok(Changed::InsufficientStock(count(&row.fetch_one(&mut *tx).await?, "stock")?));
-        }
-        let row = &mut sale.activity;
-        row.version += 1;
-        row.title = patch.title.unwrap_or_else(|| std::mem::take(&mut row.title));
-        row.price = patch.price.unwrap_or(row.price);
-        row.rules = Rules {
-            per_user_limit: patch.per_user_limit.unwrap_or(row.rules.per_user_limit),
-            starts_at_ms: patch.starts_at_ms.unwrap_or(row.rules.starts_at_ms),
-            ends_at_ms: patch.ends_at_ms.unwrap_or(row.rules.ends_at_ms),
-        };
-        row.admission.invited_only = patch.invited_only.unwrap_or(row.admission.invited_only);
-        row.admission.door = patch.door.unwrap_or(row.admission.door);
-        if row.rules.ends_at_ms <= row.rules.starts_at_ms {
-            return Ok(Changed::Invalid("ends_at"));
-        }
-        sale.stock = stock;
-        self.rewrite_sale(tx, &sale, Vec::new()).await?;
-        Ok(Changed::Done(sale))
-    }
-
-    /// Writes a sale that was changed under its lock, sends it to the gateways together with `outgoing`, and commits.
-    pub(crate) async fn rewrite_sale(
-        &self,
-        mut tx: Tx,
-        sale: &Sale,
-        mut outgoing: Vec<Outgoing>,
-    ) -> Result<(), StoreError> {
-        let Activity { id, version, title, price, rules, admission, .. } = &sale.activity;
-        sqlx::query(
-            "UPDATE activities SET version = ?, title = ?, price_cents = ?, stock = ?, per_user_limit = ?, \
-             starts_at_ms = ?, ends_at_ms = ?, paused = ?, invited_only = ?, door = ? WHERE id = ?",
-        )
-        .bind(big(*version)?)
-        .bind(title)
-        .bind(price.get())
-        .bind(big(sale.stock)?)
-        .bind(i64::from(rules.per_user_limit))
-        .bind(big(rules.starts_at_ms)?)
-        .bind(big(rules.ends_at_ms)?)
-        .bind(i64::from(admission.paused))
-        .bind(i64::from(admission.invited_only))
-        .bind(door_word(admission.door))
-        .bind(id.as_i64())
-        .execute(&mut *tx)
-        .await?;
-        outgoing.push(Outgoing::activity(&sale.activity));
-        self.send(&mut tx, outgoing).await?;
-        tx.commit().await?;
-        self.bell.notify_one();
-        Ok(())
+        let after_lost_commit = look_up(|mut tx: Tx, changed: Changed<Sale>| async move {
+            let now = locked(&mut tx, activity).await?;
+            // Its ledger may have been opened since.
+            let same = |row: &Sale, now: &Sale| row.activity == now.activity;
+            Ok(find_change(&changed, version, now, |row| row.activity.version, same))
+        });
+        let patch = &patch;
+        self.write(Write::PatchSale, after_lost_commit, |tx| async {
+            let mut tx = tx;
+            let sale = locked(&mut tx, activity).await?;
+            let Some(mut sale) = sale else { return Ok(Ending::RollBack(Changed::Unknown)) };
+            if sale.activity.version != version {
+                return Ok(Ending::RollBack(Changed::VersionIs(sale.activity.version)));
+            }
+            if sale.opening || sale.activity.rules.starts_at_ms <= changeable_until_ms {
+                return Ok(Ending::RollBack(Changed::TooLate));
+            }
+            let stock = patch.stock.unwrap_or(sale.stock);
+            if !move_stock(&mut tx, sale.activity.sku, stock, sale.stock).await? {
+                let row = sqlx::query("SELECT stock FROM skus WHERE id = ?").bind(sale.activity.sku.as_i64());
+                return Ok(Ending::RollBack(Changed::InsufficientStock(count(
+                    &row.fetch_one(&mut *tx).await?,
+                    "stock",
+                )?)));
+            }
+            let row = &mut sale.activity;
+            row.version += 1;
+            row.title = patch.title.clone().unwrap_or_else(|| std::mem::take(&mut row.title));
+            row.price = patch.price.unwrap_or(row.price);
+            row.rules = Rules {
+                per_user_limit: patch.per_user_limit.unwrap_or(row.rules.per_user_limit),
+                starts_at_ms: patch.starts_at_ms.unwrap_or(row.rules.starts_at_ms),
+                ends_at_ms: patch.ends_at_ms.unwrap_or(row.rules.ends_at_ms),
+            };
+            row.admission.invited_only = patch.invited_only.unwrap_or(row.admission.invited_only);
+            row.admission.door = patch.door.unwrap_or(row.admission.door);
+            if row.rules.ends_at_ms <= row.rules.starts_at_ms {
+                return Ok(Ending::RollBack(Changed::Invalid("ends_at")));
+            }
+            sale.stock = stock;
+            rewrite_sale(&mut tx, &sale).await?;
+            Ok(Ending::Commit(tx, Changed::Done(sale)))
+        })
+        .await
     }
 }
 
+/// Writes a sale that was changed under its lock and sends it to the gateways.
+pub(crate) async fn rewrite_sale(tx: &mut Tx, sale: &Sale) -> Result<(), StoreError> {
+    let Activity { id, version, title, price, rules, admission, .. } = &sale.activity;
+    sqlx::query(
+        "UPDATE activities SET version = ?, title = ?, price_cents = ?, stock = ?, per_user_limit = ?, \
+         starts_at_ms = ?, ends_at_ms = ?, paused = ?, invited_only = ?, door = ? WHERE id = ?",
+    )
+    .bind(big(*version)?)
+    .bind(title)
+    .bind(price.get())
+    .bind(big(sale.stock)?)
+    .bind(i64::from(rules.per_user_limit))
+    .bind(big(rules.starts_at_ms)?)
+    .bind(big(rules.ends_at_ms)?)
+    .bind(i64::from(admission.paused))
+    .bind(i64::from(admission.invited_only))
+    .bind(door_word(admission.door))
+    .bind(id.as_i64())
+    .execute(&mut **tx)
+    .await?;
+    tx.send([Outgoing::activity(&sale.activity)]);
+    Ok(())
+}
+
 /// Takes `wanted` units out of the SKU's stock and puts `given` back; `false` where it has not that much.
-pub(crate) async fn move_stock(
-    store: &Store,
-    tx: &mut Tx,
-    sku: SkuId,
-    wanted: u64,
-    given: u64,
-) -> Result<bool, StoreError> {
+pub(crate) async fn move_stock(tx: &mut Tx, sku: SkuId, wanted: u64, given: u64) -> Result<bool, StoreError> {
     let moved = sqlx::query("UPDATE skus SET stock = stock + ? - ? WHERE id = ? AND stock >= ? - ?")
         .bind(big(given)?)
         .bind(big(wanted)?)
@@ -261,7 +268,7 @@ pub(crate) async fn move_stock(
         .await?;
     let is_moved = moved.rows_affected() == 1;
     if is_moved {
-        store.stock_moved(tx, sku.as_i64(), big(given)? - big(wanted)?).await?;
+        stock_moved(tx, sku.as_i64(), big(given)? - big(wanted)?).await?;
     }
     Ok(is_moved)
 }

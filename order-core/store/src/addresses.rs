@@ -10,7 +10,9 @@ use utoipa::{
 
 use crate::{
     StoreError,
-    db::{DbRow, Store, Tx, big, count, id, lock_row, retried},
+    accounts::LOCK_USER,
+    db::{DbRow, Store, Tx, big, count, id, lock_row},
+    tx::{Ending, Found, NewRow, Repeat, Write, look_up},
 };
 
 /// Addresses of one shopper at most.
@@ -99,15 +101,15 @@ impl Store {
     ) -> Result<AddedAddress, StoreError> {
         let new = self.next_id()?;
         let address_id = AddressId::from_i64(new).ok_or_else(|| StoreError::Ids(new.to_string()))?;
-        retried(|| async {
-            let mut tx = self.begin_write().await?;
+        self.write(Write::AddAddress, NewRow { lock: LOCK, id: new }, |tx| async {
+            let mut tx = tx;
             if !lock_user(&mut tx, user).await? {
-                return Ok(AddedAddress::UnknownUser);
+                return Ok(Ending::RollBack(AddedAddress::UnknownUser));
             }
             let row = sqlx::query("SELECT COUNT(*) AS addresses FROM addresses WHERE user_id = ?");
             let row = row.bind(user.as_i64()).fetch_one(&mut *tx).await?;
             if count(&row, "addresses")? >= ADDRESSES_MAX as u64 {
-                return Ok(AddedAddress::TooMany);
+                return Ok(Ending::RollBack(AddedAddress::TooMany));
             }
             if fields.is_default {
                 unset_default(&mut tx, user).await?;
@@ -126,9 +128,8 @@ impl Store {
             .bind(big(now_ms)?)
             .execute(&mut *tx)
             .await?;
-            tx.commit().await?;
             let fields = fields.clone();
-            Ok(AddedAddress::Added(Address { address_id, fields, created_at: now_ms }))
+            Ok(Ending::Commit(tx, AddedAddress::Added(Address { address_id, fields, created_at: now_ms })))
         })
         .await
     }
@@ -165,8 +166,8 @@ impl Store {
         address: AddressId,
         fields: &AddressFields,
     ) -> Result<Option<Address>, StoreError> {
-        retried(|| async {
-            let mut tx = self.begin_write().await?;
+        self.write(Write::PutAddress, Repeat("it sets values"), |tx| async {
+            let mut tx = tx;
             lock_user(&mut tx, user).await?;
             if fields.is_default {
                 unset_default(&mut tx, user).await?;
@@ -184,10 +185,7 @@ impl Store {
             .bind(user.as_i64())
             .execute(&mut *tx)
             .await?;
-            if put.rows_affected() == 1 {
-                tx.commit().await?;
-            }
-            Ok(())
+            Ok(if put.rows_affected() == 1 { Ending::Commit(tx, ()) } else { Ending::RollBack(()) })
         })
         .await?;
         self.address(user, address).await
@@ -198,16 +196,28 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn delete_address(&self, user: UserId, address: AddressId) -> Result<bool, StoreError> {
-        let query = sqlx::query("DELETE FROM addresses WHERE id = ? AND user_id = ?");
-        let deleted = query.bind(address.as_i64()).bind(user.as_i64()).execute(self.writer()).await?;
-        Ok(deleted.rows_affected() == 1)
+        // An id is used once, so an address that is gone was deleted.
+        let after_lost_commit =
+            look_up(
+                |mut tx: Tx, _: bool| async move { Ok(Found::from(!lock_row(&mut tx, LOCK, address.as_i64()).await?)) },
+            );
+        self.write(Write::DeleteAddress, after_lost_commit, |tx| async {
+            let mut tx = tx;
+            let query = sqlx::query("DELETE FROM addresses WHERE id = ? AND user_id = ?");
+            let deleted = query.bind(address.as_i64()).bind(user.as_i64()).execute(&mut *tx).await?;
+            Ok(if deleted.rows_affected() == 1 { Ending::Commit(tx, true) } else { Ending::RollBack(false) })
+        })
+        .await
     }
 }
+
+/// Makes an address's row this transaction's own.
+const LOCK: &str = "UPDATE addresses SET is_default = is_default WHERE id = ?";
 
 /// Makes the transaction the only one that changes the user's addresses or decides about a claim on the user's cart;
 /// whether there is such a user.
 pub(crate) async fn lock_user(tx: &mut Tx, user: UserId) -> Result<bool, StoreError> {
-    lock_row(tx, "UPDATE users SET version = version WHERE id = ?", user.as_i64()).await
+    lock_row(tx, LOCK_USER, user.as_i64()).await
 }
 
 async fn unset_default(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {

@@ -9,11 +9,12 @@ use sqlx::Row;
 
 use crate::{
     Sale, StoreError,
-    activities::move_stock,
+    activities::{move_stock, rewrite_sale},
     db::{DbRow, Store, Tx, big, count, id},
     opening::{give_back_unopened, locked},
     page::{Listed, Page},
     take_in::RESTOCK,
+    tx::{Ending, Repeat, Write},
 };
 use domain::Outgoing;
 
@@ -21,7 +22,7 @@ use domain::Outgoing;
 pub const ENTRY_RULES_MAX: usize = 1_000;
 
 /// `inbox.source` of restocks whose units have left their SKU.
-const RESTOCK_ASKED: &str = "restock-asked";
+pub(crate) const RESTOCK_ASKED: &str = "restock-asked";
 
 /// What became of a change of a sale.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,18 +54,24 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn pause_sale(&self, activity: ActivityId, paused: bool, now_ms: u64) -> Result<Steered, StoreError> {
-        let mut tx = self.begin_write().await?;
-        let Some(mut sale) = locked(&mut tx, activity).await? else { return Ok(Steered::Unknown) };
-        let Activity { version, rules, admission, .. } = &mut sale.activity;
-        if rules.ends_at_ms <= now_ms {
-            return Ok(Steered::Over);
-        }
-        if admission.paused != paused {
+        self.write(Write::PauseSale, Repeat("a sale that is paused or goes on already keeps its version"), |tx| async {
+            let mut tx = tx;
+            let Some(mut sale) = locked(&mut tx, activity).await? else {
+                return Ok(Ending::RollBack(Steered::Unknown));
+            };
+            let Activity { version, rules, admission, .. } = &mut sale.activity;
+            if rules.ends_at_ms <= now_ms {
+                return Ok(Ending::RollBack(Steered::Over));
+            }
+            if admission.paused == paused {
+                return Ok(Ending::RollBack(Steered::Done(sale)));
+            }
             admission.paused = paused;
             *version += 1;
-            self.rewrite_sale(tx, &sale, Vec::new()).await?;
-        }
-        Ok(Steered::Done(sale))
+            rewrite_sale(&mut tx, &sale).await?;
+            Ok(Ending::Commit(tx, Steered::Done(sale)))
+        })
+        .await
     }
 
     /// Ends a sale now. Its units go back to the SKU where its ledger was never to be opened; otherwise the
@@ -73,22 +80,26 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn end_sale(&self, activity: ActivityId, now_ms: u64) -> Result<Steered, StoreError> {
-        let mut tx = self.begin_write().await?;
-        let Some(mut sale) = locked(&mut tx, activity).await? else { return Ok(Steered::Unknown) };
-        let Activity { version, rules, .. } = &mut sale.activity;
-        if rules.ends_at_ms <= now_ms {
-            return Ok(Steered::Done(sale));
-        }
-        *version += 1;
-        *rules = rules.ended_at(now_ms);
-        let mut outgoing = Vec::new();
-        if sale.opening {
-            outgoing.push(Outgoing::command(activity, Action::End { ends_at_ms: now_ms }));
-        } else {
-            give_back_unopened(self, &mut tx, &mut sale).await?;
-        }
-        self.rewrite_sale(tx, &sale, outgoing).await?;
-        Ok(Steered::Done(sale))
+        self.write(Write::EndSale, Repeat("a sale that has ended is left alone"), |tx| async {
+            let mut tx = tx;
+            let Some(mut sale) = locked(&mut tx, activity).await? else {
+                return Ok(Ending::RollBack(Steered::Unknown));
+            };
+            let Activity { version, rules, .. } = &mut sale.activity;
+            if rules.ends_at_ms <= now_ms {
+                return Ok(Ending::RollBack(Steered::Done(sale)));
+            }
+            *version += 1;
+            *rules = rules.ended_at(now_ms);
+            if sale.opening {
+                tx.send([Outgoing::command(activity, Action::End { ends_at_ms: now_ms })]);
+            } else {
+                give_back_unopened(&mut tx, &mut sale).await?;
+            }
+            rewrite_sale(&mut tx, &sale).await?;
+            Ok(Ending::Commit(tx, Steered::Done(sale)))
+        })
+        .await
     }
 
     /// An operation that nobody has asked for.
@@ -113,34 +124,45 @@ impl Store {
         now_ms: u64,
     ) -> Result<Restocked, StoreError> {
         let delta = big(units)?;
-        let mut tx = self.begin_write().await?;
-        let Some(sale) = locked(&mut tx, activity).await? else { return Ok(Restocked::Unknown) };
-        if self.is_in_inbox(&mut tx, RESTOCK_ASKED, activity, operation).await? {
-            return Ok(Restocked::Sent);
-        }
-        if sale.activity.rules.ends_at_ms <= now_ms {
-            return Ok(Restocked::Over);
-        }
-        if !move_stock(self, &mut tx, sale.activity.sku, units, 0).await? {
-            let row = sqlx::query("SELECT stock FROM skus WHERE id = ?").bind(sale.activity.sku.as_i64());
-            return Ok(Restocked::InsufficientStock(count(&row.fetch_one(&mut *tx).await?, "stock")?));
-        }
-        sqlx::query("UPDATE activities SET stock = stock + ? WHERE id = ?")
-            .bind(delta)
-            .bind(activity.as_i64())
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query("INSERT INTO inbox (source, subject_id, message_id, at_ms) VALUES (?, ?, ?, ?)")
-            .bind(RESTOCK_ASKED)
-            .bind(activity.as_i64())
-            .bind(operation.as_i64())
-            .bind(big(now_ms)?)
-            .execute(&mut *tx)
-            .await?;
-        self.send(&mut tx, vec![Outgoing::command(activity, Action::Restock { operation, delta })]).await?;
-        tx.commit().await?;
-        self.bell.notify_one();
-        Ok(Restocked::Sent)
+        self.write(
+            Write::RestockSale,
+            Repeat("the operation's row in the inbox says that it was asked for"),
+            |tx| async {
+                let mut tx = tx;
+                let Some(sale) = locked(&mut tx, activity).await? else {
+                    return Ok(Ending::RollBack(Restocked::Unknown));
+                };
+                if self.is_in_inbox(&mut tx, RESTOCK_ASKED, activity, operation).await? {
+                    return Ok(Ending::RollBack(Restocked::Sent));
+                }
+                if sale.activity.rules.ends_at_ms <= now_ms {
+                    return Ok(Ending::RollBack(Restocked::Over));
+                }
+                if !move_stock(&mut tx, sale.activity.sku, units, 0).await? {
+                    let row = sqlx::query("SELECT stock FROM skus WHERE id = ?").bind(sale.activity.sku.as_i64());
+                    return Ok(Ending::RollBack(Restocked::InsufficientStock(count(
+                        &row.fetch_one(&mut *tx).await?,
+                        "stock",
+                    )?)));
+                }
+                sqlx::query("UPDATE activities SET stock = stock + ? WHERE id = ?")
+                    .bind(delta)
+                    .bind(activity.as_i64())
+                    .execute(&mut *tx)
+                    .await?;
+                sqlx::query("INSERT INTO inbox (source, subject_id, message_id, at_ms, delta) VALUES (?, ?, ?, ?, ?)")
+                    .bind(RESTOCK_ASKED)
+                    .bind(activity.as_i64())
+                    .bind(operation.as_i64())
+                    .bind(big(now_ms)?)
+                    .bind(delta)
+                    .execute(&mut *tx)
+                    .await?;
+                tx.send([Outgoing::command(activity, Action::Restock { operation, delta })]);
+                Ok(Ending::Commit(tx, Restocked::Sent))
+            },
+        )
+        .await
     }
 
     /// Whether the journal has told of a restock.
@@ -188,20 +210,19 @@ impl Store {
     /// Where the database fails.
     pub async fn say_entry(&self, activity: ActivityId, users: &[UserId], entry: Entry) -> Result<bool, StoreError> {
         assert!(users.len() <= ENTRY_RULES_MAX, "{} users at once", users.len());
-        let mut tx = self.begin_write().await?;
-        if locked(&mut tx, activity).await?.is_none() {
-            return Ok(false);
-        }
-        let mut outgoing = Vec::with_capacity(users.len());
-        for user in users {
-            if let Some(rule) = say_of_one(&mut tx, activity, *user, entry).await? {
-                outgoing.push(Outgoing::entry_rule(&rule));
+        self.write(Write::SayEntry, Repeat("a rule that says so already keeps its version"), |tx| async {
+            let mut tx = tx;
+            if locked(&mut tx, activity).await?.is_none() {
+                return Ok(Ending::RollBack(false));
             }
-        }
-        self.send(&mut tx, outgoing).await?;
-        tx.commit().await?;
-        self.bell.notify_one();
-        Ok(true)
+            for user in users {
+                if let Some(rule) = say_of_one(&mut tx, activity, *user, entry).await? {
+                    tx.send([Outgoing::entry_rule(&rule)]);
+                }
+            }
+            Ok(Ending::Commit(tx, true))
+        })
+        .await
     }
 
     /// The users of whom `entry` was said, the newest ids first.

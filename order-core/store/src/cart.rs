@@ -8,8 +8,9 @@ use sqlx::{QueryBuilder, Row};
 use crate::{
     StoreError,
     catalogue::{Attributes, from_json},
-    db::{Db, DbRow, Store, Tx, big, count, id, is_taken, push_in, quantity, retried},
+    db::{Db, DbRow, Store, Tx, big, count, id, is_taken, push_in, quantity},
     shop_orders::ORDER_LINES_MAX,
+    tx::{Ending, Found, Repeat, Write, look_up},
 };
 
 /// Different SKUs in one cart at most.
@@ -86,7 +87,7 @@ impl Store {
     /// Where the database fails.
     pub async fn add_to_cart(&self, user: UserId, line: CartLine, now_ms: u64) -> Result<CartChange, StoreError> {
         for _ in 0..ADD_TRIES_MAX {
-            match retried(|| self.try_to_add(user, line, now_ms)).await {
+            match self.try_to_add(user, line, now_ms).await {
                 Ok(Some(change)) => return Ok(change),
                 Err(StoreError::Database(error)) if is_taken(&error) => {}
                 Ok(None) => {}
@@ -99,44 +100,51 @@ impl Store {
     /// `None` where somebody put the line there at the same time: it can be added to now.
     async fn try_to_add(&self, user: UserId, line: CartLine, now_ms: u64) -> Result<Option<CartChange>, StoreError> {
         let Some(room) = CART_UNITS_MAX.checked_sub(line.quantity) else { return Ok(Some(CartChange::TooManyUnits)) };
-        let mut tx = self.begin_write().await?;
-        lock_cart(&mut tx, user).await?;
-        let added = sqlx::query(
-            "UPDATE cart_items SET quantity = quantity + ?, price_cents = ?, updated_at_ms = ? \
-             WHERE user_id = ? AND sku_id = ? AND quantity <= ?",
-        )
-        .bind(i64::from(line.quantity))
-        .bind(line.price.get())
-        .bind(big(now_ms)?)
-        .bind(user.as_i64())
-        .bind(line.sku.as_i64())
-        .bind(i64::from(room))
-        .execute(&mut *tx)
-        .await?;
-        if added.rows_affected() == 0 {
-            let rows = sqlx::query("SELECT sku_id, quantity FROM cart_items WHERE user_id = ?").bind(user.as_i64());
-            let rows = rows.fetch_all(&mut *tx).await?;
-            for row in &rows {
-                if id(row, "sku_id", SkuId::from_i64)? == line.sku {
-                    return Ok((quantity(row, "quantity")? > room).then_some(CartChange::TooManyUnits));
-                }
-            }
-            if rows.len() >= CART_LINES_MAX {
-                return Ok(Some(CartChange::TooManyLines));
-            }
-            sqlx::query(
-                "INSERT INTO cart_items (user_id, sku_id, quantity, price_cents, updated_at_ms) VALUES (?, ?, ?, ?, ?)",
+        let after_lost_commit =
+            look_up(|tx, added: Result<Added, _>| find_added(tx, (user, line.sku), now_ms, added.ok()));
+        let added = self.write(Write::AddToCart, after_lost_commit, |tx| async {
+            let mut tx = tx;
+            lock_cart(&mut tx, user).await?;
+            let added = sqlx::query(
+                "UPDATE cart_items SET quantity = quantity + ?, price_cents = ?, updated_at_ms = ? \
+                 WHERE user_id = ? AND sku_id = ? AND quantity <= ?",
             )
-            .bind(user.as_i64())
-            .bind(line.sku.as_i64())
             .bind(i64::from(line.quantity))
             .bind(line.price.get())
             .bind(big(now_ms)?)
+            .bind(user.as_i64())
+            .bind(line.sku.as_i64())
+            .bind(i64::from(room))
             .execute(&mut *tx)
             .await?;
-        }
-        tx.commit().await?;
-        Ok(Some(CartChange::Done))
+            if added.rows_affected() == 0 {
+                let rows = sqlx::query("SELECT sku_id, quantity FROM cart_items WHERE user_id = ?").bind(user.as_i64());
+                let rows = rows.fetch_all(&mut *tx).await?;
+                for row in &rows {
+                    if id(row, "sku_id", SkuId::from_i64)? == line.sku {
+                        return Ok(Ending::RollBack(Err((quantity(row, "quantity")? > room).then_some(CartChange::TooManyUnits))));
+                    }
+                }
+                if rows.len() >= CART_LINES_MAX {
+                    return Ok(Ending::RollBack(Err(Some(CartChange::TooManyLines))));
+                }
+                sqlx::query(
+                    "INSERT INTO cart_items (user_id, sku_id, quantity, price_cents, updated_at_ms) VALUES (?, ?, ?, ?, ?)",
+                )
+                .bind(user.as_i64())
+                .bind(line.sku.as_i64())
+                .bind(i64::from(line.quantity))
+                .bind(line.price.get())
+                .bind(big(now_ms)?)
+                .execute(&mut *tx)
+                .await?;
+            }
+            let row = sqlx::query("SELECT quantity FROM cart_items WHERE user_id = ? AND sku_id = ?");
+            let row = row.bind(user.as_i64()).bind(line.sku.as_i64()).fetch_one(&mut *tx).await?;
+            let after = quantity(&row, "quantity")?;
+            Ok(Ending::Commit(tx, Ok(Added { before: after - line.quantity, after })))
+        });
+        Ok(added.await?.map_or_else(|refused| refused, |_| Some(CartChange::Done)))
     }
 
     /// Changes how many of a SKU are in `user`'s cart.
@@ -144,17 +152,23 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn set_in_cart(&self, user: UserId, line: CartLine, now_ms: u64) -> Result<CartChange, StoreError> {
-        let set = sqlx::query(
-            "UPDATE cart_items SET quantity = ?, price_cents = ?, updated_at_ms = ? WHERE user_id = ? AND sku_id = ?",
-        )
-        .bind(i64::from(line.quantity))
-        .bind(line.price.get())
-        .bind(big(now_ms)?)
-        .bind(user.as_i64())
-        .bind(line.sku.as_i64())
-        .execute(self.writer())
-        .await?;
-        Ok(if set.rows_affected() == 1 { CartChange::Done } else { CartChange::NoLine })
+        self.write(Write::SetInCart, Repeat("it sets values"), |tx| async {
+            let mut tx = tx;
+            let set = sqlx::query(
+                "UPDATE cart_items SET quantity = ?, price_cents = ?, updated_at_ms = ? \
+                 WHERE user_id = ? AND sku_id = ?",
+            )
+            .bind(i64::from(line.quantity))
+            .bind(line.price.get())
+            .bind(big(now_ms)?)
+            .bind(user.as_i64())
+            .bind(line.sku.as_i64())
+            .execute(&mut *tx)
+            .await?;
+            let is_set = set.rows_affected() == 1;
+            Ok(Ending::Commit(tx, if is_set { CartChange::Done } else { CartChange::NoLine }))
+        })
+        .await
     }
 
     /// Takes SKUs out of `user`'s cart; all of them where none are named.
@@ -165,14 +179,18 @@ impl Store {
         if skus.is_some_and(<[SkuId]>::is_empty) {
             return Ok(());
         }
-        let mut delete = QueryBuilder::<Db>::new("DELETE FROM cart_items WHERE user_id = ");
-        delete.push_bind(user.as_i64());
-        if let Some(skus) = skus {
-            delete.push(" AND sku_id");
-            push_in(&mut delete, skus.iter().map(|sku| sku.as_i64()));
-        }
-        delete.build().execute(self.writer()).await?;
-        Ok(())
+        self.write(Write::TakeFromCart, Repeat("lines are deleted once"), |tx| async {
+            let mut tx = tx;
+            let mut delete = QueryBuilder::<Db>::new("DELETE FROM cart_items WHERE user_id = ");
+            delete.push_bind(user.as_i64());
+            if let Some(skus) = skus {
+                delete.push(" AND sku_id");
+                push_in(&mut delete, skus.iter().map(|sku| sku.as_i64()));
+            }
+            delete.build().execute(&mut *tx).await?;
+            Ok(Ending::Commit(tx, ()))
+        })
+        .await
     }
 
     /// What the shop says of `skus` now; those that never were are missing.
@@ -187,6 +205,36 @@ impl Store {
         let rows = query.build().fetch_all(self.readers()).await?;
         rows.iter().map(offered_of).collect()
     }
+}
+
+/// Units of a line that was added to.
+#[derive(Debug, Clone, Copy)]
+struct Added {
+    before: u32,
+    after: u32,
+}
+
+/// Whether the transaction that added to a line is committed.
+async fn find_added(
+    mut tx: Tx,
+    (user, sku): (UserId, SkuId),
+    now_ms: u64,
+    added: Option<Added>,
+) -> Result<Found, StoreError> {
+    let Some(Added { before, after }) = added else { return Ok(Found::Nothing) };
+    let lock = sqlx::query("UPDATE cart_items SET quantity = quantity WHERE user_id = ? AND sku_id = ?");
+    lock.bind(user.as_i64()).bind(sku.as_i64()).execute(&mut *tx).await?;
+    let row = sqlx::query("SELECT quantity, updated_at_ms FROM cart_items WHERE user_id = ? AND sku_id = ?");
+    let row = row.bind(user.as_i64()).bind(sku.as_i64()).fetch_optional(&mut *tx).await?;
+    let (now, updated_at_ms) = match &row {
+        Some(row) => (quantity(row, "quantity")?, count(row, "updated_at_ms")?),
+        None => (0, 0),
+    };
+    Ok(match now {
+        now if now == after && updated_at_ms == now_ms => Found::Committed,
+        now if now == before => Found::Nothing,
+        _ => Found::Unclear,
+    })
 }
 
 /// Locks the lines of the cart, so that concurrent orders of it and additions to it wait for this transaction.

@@ -11,7 +11,8 @@ use contract::{OrderId, SkuId, UserId};
 use crate::{
     StoreError,
     addresses::lock_user,
-    db::{Store, Tx, count, retried},
+    db::{Store, Tx, count},
+    tx::{Ending, Repeat, Write},
 };
 
 /// Lines of a cart that are to become one order.
@@ -62,17 +63,17 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn void_claim(&self, user: UserId, order: OrderId, epoch: u64) -> Result<ClaimState, StoreError> {
-        retried(|| async {
-            let mut tx = self.begin_write().await?;
+        let repeat = Repeat("a claim whose epoch has ended is void already");
+        self.write(Write::VoidClaim, repeat, |tx| async {
+            let mut tx = tx;
             let state = locked_state(&mut tx, user, order, epoch).await?;
             if state != ClaimState::Open {
-                return Ok(state);
+                return Ok(Ending::RollBack(state));
             }
             // A user without a row has no address, so the claim's order can't be written at all.
             let query = sqlx::query("UPDATE users SET cart_epoch = cart_epoch + 1 WHERE id = ?");
             query.bind(user.as_i64()).execute(&mut *tx).await?;
-            tx.commit().await?;
-            Ok(ClaimState::Void)
+            Ok(Ending::Commit(tx, ClaimState::Void))
         })
         .await
     }

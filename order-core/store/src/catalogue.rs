@@ -10,7 +10,9 @@ use utoipa::ToSchema;
 use crate::{
     StoreError,
     db::{DbRow, Store, Tx, big, count, id, id_or_none, lock_row},
-    page::{Changed, Listed, Page},
+    page::{Changed, Listed, Page, find_change},
+    search::{category_renamed, document_changed},
+    tx::{Ending, NewRow, Repeat, Write, look_up},
 };
 
 /// Characters of a category's name, and of an attribute's name or value.
@@ -181,26 +183,29 @@ impl Store {
     /// Where the database fails.
     pub async fn add_category(&self, new: NewCategory, now_ms: u64) -> Result<Option<Category>, StoreError> {
         let id = self.next_id()?;
-        let mut tx = self.begin_write().await?;
-        if let Some(parent) = new.parent
-            && !exists(&mut tx, "SELECT 1 FROM categories WHERE id = ?", parent.as_i64()).await?
-        {
-            return Ok(None);
-        }
-        sqlx::query(
-            "INSERT INTO categories (id, parent_id, name, sort_order, version, created_at_ms) VALUES (?, ?, ?, ?, 1, ?)",
-        )
-        .bind(id)
-        .bind(new.parent.map(CategoryId::as_i64))
-        .bind(&new.name)
-        .bind(new.sort_order)
-        .bind(big(now_ms)?)
-        .execute(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        let category_id = CategoryId::from_i64(id).ok_or_else(|| StoreError::Ids(id.to_string()))?;
-        let NewCategory { parent: parent_id, name, sort_order } = new;
-        Ok(Some(Category { category_id, parent_id, name, sort_order, version: 1, created_at: now_ms }))
+        let new = &new;
+        self.write(Write::AddCategory, NewRow { lock: LOCK_CATEGORY, id }, |tx| async {
+            let mut tx = tx;
+            if let Some(parent) = new.parent
+                && !exists(&mut tx, "SELECT 1 FROM categories WHERE id = ?", parent.as_i64()).await?
+            {
+                return Ok(Ending::RollBack(None));
+            }
+            sqlx::query(
+                "INSERT INTO categories (id, parent_id, name, sort_order, version, created_at_ms) VALUES (?, ?, ?, ?, 1, ?)",
+            )
+            .bind(id)
+            .bind(new.parent.map(CategoryId::as_i64))
+            .bind(&new.name)
+            .bind(new.sort_order)
+            .bind(big(now_ms)?)
+            .execute(&mut *tx)
+            .await?;
+            let category_id = CategoryId::from_i64(id).ok_or_else(|| StoreError::Ids(id.to_string()))?;
+            let NewCategory { parent: parent_id, name, sort_order } = new.clone();
+            Ok(Ending::Commit(tx, Some(Category { category_id, parent_id, name, sort_order, version: 1, created_at: now_ms })))
+        })
+        .await
     }
 
     /// A category.
@@ -236,32 +241,36 @@ impl Store {
         version: u64,
         patch: CategoryPatch,
     ) -> Result<Changed<Category>, StoreError> {
-        let mut tx = self.begin_write().await?;
-        lock_row(&mut tx, "UPDATE categories SET version = version WHERE id = ?", category.as_i64()).await?;
-        let row = sqlx::query("SELECT * FROM categories WHERE id = ?").bind(category.as_i64());
-        let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(Changed::Unknown) };
-        let mut row = category_of(&row)?;
-        if row.version != version {
-            return Ok(Changed::VersionIs(row.version));
-        }
-        row.version += 1;
-        let is_renamed = patch.name.as_ref().is_some_and(|name| *name != row.name);
-        row.name = patch.name.unwrap_or(row.name);
-        row.sort_order = patch.sort_order.unwrap_or(row.sort_order);
-        sqlx::query("UPDATE categories SET name = ?, sort_order = ?, version = ? WHERE id = ? AND version = ?")
-            .bind(&row.name)
-            .bind(row.sort_order)
-            .bind(big(row.version)?)
-            .bind(category.as_i64())
-            .bind(big(version)?)
-            .execute(&mut *tx)
-            .await?;
-        if is_renamed {
-            self.category_renamed(&mut tx, category).await?;
-        }
-        tx.commit().await?;
-        self.bell.notify_one();
-        Ok(Changed::Done(row))
+        let after_lost_commit = look_up(|mut tx: Tx, changed: Changed<Category>| async move {
+            let now = locked_category(&mut tx, category).await?;
+            Ok(find_change(&changed, version, now, |row| row.version, Category::eq))
+        });
+        let patch = &patch;
+        self.write(Write::PatchCategory, after_lost_commit, |tx| async {
+            let mut tx = tx;
+            let row = locked_category(&mut tx, category).await?;
+            let Some(mut row) = row else { return Ok(Ending::RollBack(Changed::Unknown)) };
+            if row.version != version {
+                return Ok(Ending::RollBack(Changed::VersionIs(row.version)));
+            }
+            row.version += 1;
+            let is_renamed = patch.name.as_ref().is_some_and(|name| *name != row.name);
+            row.name = patch.name.clone().unwrap_or(row.name);
+            row.sort_order = patch.sort_order.unwrap_or(row.sort_order);
+            sqlx::query("UPDATE categories SET name = ?, sort_order = ?, version = ? WHERE id = ? AND version = ?")
+                .bind(&row.name)
+                .bind(row.sort_order)
+                .bind(big(row.version)?)
+                .bind(category.as_i64())
+                .bind(big(version)?)
+                .execute(&mut *tx)
+                .await?;
+            if is_renamed {
+                category_renamed(&mut tx, category).await?;
+            }
+            Ok(Ending::Commit(tx, Changed::Done(row)))
+        })
+        .await
     }
 
     /// Makes a product; `None` where its category does not exist.
@@ -270,38 +279,44 @@ impl Store {
     /// Where the database fails.
     pub async fn add_product(&self, new: NewProduct, now_ms: u64) -> Result<Option<Product>, StoreError> {
         let id = self.next_id()?;
-        let mut tx = self.begin_write().await?;
-        if !exists(&mut tx, "SELECT 1 FROM categories WHERE id = ?", new.category.as_i64()).await? {
-            return Ok(None);
-        }
-        sqlx::query(
-            "INSERT INTO products (id, category_id, title, subtitle, description, image_ids, on_shelf, version, \
-             created_at_ms) VALUES (?, ?, ?, ?, ?, ?, 0, 1, ?)",
-        )
-        .bind(id)
-        .bind(new.category.as_i64())
-        .bind(&new.title)
-        .bind(&new.subtitle)
-        .bind(&new.description)
-        .bind(to_json(&new.image_ids)?)
-        .bind(big(now_ms)?)
-        .execute(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        let NewProduct { category: category_id, title, subtitle, description, image_ids } = new;
-        let product_id = ProductId::from_i64(id).ok_or_else(|| StoreError::Ids(id.to_string()))?;
-        let (on_shelf, version, created_at) = (false, 1, now_ms);
-        Ok(Some(Product {
-            product_id,
-            category_id,
-            title,
-            subtitle,
-            description,
-            image_ids,
-            on_shelf,
-            version,
-            created_at,
-        }))
+        let new = &new;
+        self.write(Write::AddProduct, NewRow { lock: LOCK_PRODUCT, id }, |tx| async {
+            let mut tx = tx;
+            if !exists(&mut tx, "SELECT 1 FROM categories WHERE id = ?", new.category.as_i64()).await? {
+                return Ok(Ending::RollBack(None));
+            }
+            sqlx::query(
+                "INSERT INTO products (id, category_id, title, subtitle, description, image_ids, on_shelf, version, \
+                 created_at_ms) VALUES (?, ?, ?, ?, ?, ?, 0, 1, ?)",
+            )
+            .bind(id)
+            .bind(new.category.as_i64())
+            .bind(&new.title)
+            .bind(&new.subtitle)
+            .bind(&new.description)
+            .bind(to_json(&new.image_ids)?)
+            .bind(big(now_ms)?)
+            .execute(&mut *tx)
+            .await?;
+            let NewProduct { category: category_id, title, subtitle, description, image_ids } = new.clone();
+            let product_id = ProductId::from_i64(id).ok_or_else(|| StoreError::Ids(id.to_string()))?;
+            let (on_shelf, version, created_at) = (false, 1, now_ms);
+            Ok(Ending::Commit(
+                tx,
+                Some(Product {
+                    product_id,
+                    category_id,
+                    title,
+                    subtitle,
+                    description,
+                    image_ids,
+                    on_shelf,
+                    version,
+                    created_at,
+                }),
+            ))
+        })
+        .await
     }
 
     /// A product.
@@ -337,41 +352,45 @@ impl Store {
         version: u64,
         patch: ProductPatch,
     ) -> Result<Changed<Product>, StoreError> {
-        let mut tx = self.begin_write().await?;
-        lock_row(&mut tx, "UPDATE products SET version = version WHERE id = ?", product.as_i64()).await?;
-        let row = sqlx::query("SELECT * FROM products WHERE id = ?").bind(product.as_i64());
-        let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(Changed::Unknown) };
-        let mut row = product_of(&row)?;
-        if row.version != version {
-            return Ok(Changed::VersionIs(row.version));
-        }
-        row.version += 1;
-        row.title = patch.title.unwrap_or(row.title);
-        row.subtitle = patch.subtitle.unwrap_or(row.subtitle);
-        row.description = patch.description.unwrap_or(row.description);
-        row.category_id = patch.category_id.unwrap_or(row.category_id);
-        row.image_ids = patch.image_ids.unwrap_or(row.image_ids);
-        if !exists(&mut tx, "SELECT 1 FROM categories WHERE id = ?", row.category_id.as_i64()).await? {
-            return Ok(Changed::Invalid("category_id"));
-        }
-        sqlx::query(
-            "UPDATE products SET title = ?, subtitle = ?, description = ?, category_id = ?, image_ids = ?, version = ? \
-             WHERE id = ? AND version = ?",
-        )
-        .bind(&row.title)
-        .bind(&row.subtitle)
-        .bind(&row.description)
-        .bind(row.category_id.as_i64())
-        .bind(to_json(&row.image_ids)?)
-        .bind(big(row.version)?)
-        .bind(product.as_i64())
-        .bind(big(version)?)
-        .execute(&mut *tx)
-        .await?;
-        self.document_changed(&mut tx, product).await?;
-        tx.commit().await?;
-        self.bell.notify_one();
-        Ok(Changed::Done(row))
+        let after_lost_commit = look_up(|mut tx: Tx, changed: Changed<Product>| async move {
+            let now = locked_product(&mut tx, product).await?;
+            Ok(find_change(&changed, version, now, |row| row.version, Product::eq))
+        });
+        let patch = &patch;
+        self.write(Write::PatchProduct, after_lost_commit, |tx| async {
+            let mut tx = tx;
+            let row = locked_product(&mut tx, product).await?;
+            let Some(mut row) = row else { return Ok(Ending::RollBack(Changed::Unknown)) };
+            if row.version != version {
+                return Ok(Ending::RollBack(Changed::VersionIs(row.version)));
+            }
+            row.version += 1;
+            row.title = patch.title.clone().unwrap_or(row.title);
+            row.subtitle = patch.subtitle.clone().unwrap_or(row.subtitle);
+            row.description = patch.description.clone().unwrap_or(row.description);
+            row.category_id = patch.category_id.unwrap_or(row.category_id);
+            row.image_ids = patch.image_ids.clone().unwrap_or(row.image_ids);
+            if !exists(&mut tx, "SELECT 1 FROM categories WHERE id = ?", row.category_id.as_i64()).await? {
+                return Ok(Ending::RollBack(Changed::Invalid("category_id")));
+            }
+            sqlx::query(
+                "UPDATE products SET title = ?, subtitle = ?, description = ?, category_id = ?, image_ids = ?, version = ? \
+                 WHERE id = ? AND version = ?",
+            )
+            .bind(&row.title)
+            .bind(&row.subtitle)
+            .bind(&row.description)
+            .bind(row.category_id.as_i64())
+            .bind(to_json(&row.image_ids)?)
+            .bind(big(row.version)?)
+            .bind(product.as_i64())
+            .bind(big(version)?)
+            .execute(&mut *tx)
+            .await?;
+            document_changed(&mut tx, product).await?;
+            Ok(Ending::Commit(tx, Changed::Done(row)))
+        })
+        .await
     }
 
     /// Puts a product on the shelf or takes it off; `None` where there is none.
@@ -379,22 +398,42 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn shelve(&self, product: ProductId, on_shelf: bool) -> Result<Option<Product>, StoreError> {
-        let mut tx = self.begin_write().await?;
-        // What stands there already keeps its version.
-        let moved =
-            sqlx::query("UPDATE products SET on_shelf = ?, version = version + 1 WHERE id = ? AND on_shelf <> ?")
-                .bind(i64::from(on_shelf))
-                .bind(product.as_i64())
-                .bind(i64::from(on_shelf))
-                .execute(&mut *tx)
-                .await?;
-        if moved.rows_affected() == 1 {
-            self.document_changed(&mut tx, product).await?;
-            tx.commit().await?;
-            self.bell.notify_one();
-        }
+        let repeat = Repeat("a product that is on or off the shelf already keeps its version");
+        self.write(Write::Shelve, repeat, |tx| async {
+            let mut tx = tx;
+            let moved =
+                sqlx::query("UPDATE products SET on_shelf = ?, version = version + 1 WHERE id = ? AND on_shelf <> ?")
+                    .bind(i64::from(on_shelf))
+                    .bind(product.as_i64())
+                    .bind(i64::from(on_shelf))
+                    .execute(&mut *tx)
+                    .await?;
+            if moved.rows_affected() == 0 {
+                return Ok(Ending::RollBack(()));
+            }
+            document_changed(&mut tx, product).await?;
+            Ok(Ending::Commit(tx, ()))
+        })
+        .await?;
         self.product(product).await
     }
+}
+
+const LOCK_CATEGORY: &str = "UPDATE categories SET version = version WHERE id = ?";
+const LOCK_PRODUCT: &str = "UPDATE products SET version = version WHERE id = ?";
+
+/// A category and its row's lock.
+async fn locked_category(tx: &mut Tx, category: CategoryId) -> Result<Option<Category>, StoreError> {
+    lock_row(tx, LOCK_CATEGORY, category.as_i64()).await?;
+    let row = sqlx::query("SELECT * FROM categories WHERE id = ?").bind(category.as_i64());
+    row.fetch_optional(&mut **tx).await?.as_ref().map(category_of).transpose()
+}
+
+/// A product and its row's lock.
+async fn locked_product(tx: &mut Tx, product: ProductId) -> Result<Option<Product>, StoreError> {
+    lock_row(tx, LOCK_PRODUCT, product.as_i64()).await?;
+    let row = sqlx::query("SELECT * FROM products WHERE id = ?").bind(product.as_i64());
+    row.fetch_optional(&mut **tx).await?.as_ref().map(product_of).transpose()
 }
 
 pub(crate) async fn exists(tx: &mut Tx, sql: &'static str, id: i64) -> Result<bool, StoreError> {

@@ -43,6 +43,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (202_611_270_730, "parked", include_str!("../migrations/20261127_0730_parked.sql")),
     (202_611_271_155, "search version", include_str!("../migrations/20261127_1155_search_version.sql")),
     (202_611_271_156, "orders by time", include_str!("../migrations/20261127_1156_orders_by_time.sql")),
+    (202_611_271_530, "terms", include_str!("../migrations/20261127_1530_terms.sql")),
+    (202_611_271_531, "parked place", include_str!("../migrations/20261127_1531_parked_place.sql")),
+    (202_611_271_532, "restock delta", include_str!("../migrations/20261127_1532_restock_delta.sql")),
 ];
 
 /// The databases that the SQL is checked on.
@@ -153,15 +156,6 @@ fn is_mariadb(version: &str) -> bool {
 }
 
 impl Backend {
-    /// Begins a transaction that writes.
-    pub(crate) fn begin_write(self) -> &'static str {
-        match self {
-            // A transaction that begins by reading and then writes fails under contention, whatever the timeout.
-            Self::Sqlite => "BEGIN IMMEDIATE",
-            Self::MySql => "START TRANSACTION",
-        }
-    }
-
     /// Begins a transaction whose reads all see one instant.
     pub(crate) fn begin_read(self) -> &'static str {
         match self {

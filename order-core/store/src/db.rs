@@ -11,9 +11,7 @@ use crate::{
     StoreError,
     connect::{Pools, connect, sqlite_url},
     server::Server,
-    tx::Writer,
 };
-use domain::Outgoing;
 
 /// Whichever database the address names.
 pub(crate) type Db = sqlx::Any;
@@ -23,12 +21,6 @@ pub(crate) type DbRow = <Db as sqlx::Database>::Row;
 const READERS_MAX: u32 = 4;
 /// How long a caller waits for a connection where the settings do not say.
 const ACQUIRE_TIMEOUT_MS: u64 = 30_000;
-/// How often a call is tried that the database gave up in favour of another one.
-const TRIES_MAX: u32 = 6;
-/// Before the second try; doubled before each further one.
-const RETRY: Duration = Duration::from_millis(5);
-/// The longest that one try of a call takes; a database that went silent is unavailable.
-const CALL_MAX: Duration = Duration::from_secs(60);
 /// Rows of one INSERT; more is slower.
 pub(crate) const INSERT_ROWS_MAX: usize = 500;
 
@@ -149,14 +141,14 @@ impl Store {
         &self.pools.server
     }
 
-    /// For one statement that writes.
-    pub(crate) const fn writer(&self) -> Writer<'_> {
-        Writer(&self.pools)
+    /// The connections that write, for tests that prepare a database or break it.
+    #[cfg(test)]
+    pub(crate) fn writers(&self) -> &Pool<Db> {
+        &self.pools.writers
     }
 
-    /// A transaction that writes. Dropping it takes it back.
-    pub(crate) async fn begin_write(&self) -> Result<Tx, StoreError> {
-        Tx::begin_write(&self.pools).await
+    pub(crate) const fn pools(&self) -> &Pools {
+        &self.pools
     }
 
     /// A transaction whose reads all see one instant.
@@ -166,39 +158,6 @@ impl Store {
 
     pub(crate) fn next_id(&self) -> Result<i64, StoreError> {
         self.ids.next()
-    }
-
-    /// Puts `records` into the outbox. Ring [`Store::bell`] once `tx` is committed.
-    pub(crate) async fn send(&self, tx: &mut Tx, records: Vec<Outgoing>) -> Result<(), StoreError> {
-        for records in records.chunks(INSERT_ROWS_MAX) {
-            let ids: Vec<i64> = records.iter().map(|_| self.next_id()).collect::<Result<_, _>>()?;
-            let mut insert = QueryBuilder::<Db>::new("INSERT INTO outbox (id, topic, record_key, record) ");
-            insert.push_values(ids.into_iter().zip(records), |mut row, (id, record)| {
-                row.push_bind(id).push_bind(&record.topic).push_bind(&record.key[..]).push_bind(&record.value);
-            });
-            insert.build().execute(&mut **tx).await?;
-        }
-        Ok(())
-    }
-}
-
-/// Tries `work`, one transaction, again where the database gave it up in favour of another one.
-pub(crate) async fn retried<T, F>(mut work: impl FnMut() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    let mut tries = 1;
-    loop {
-        let silent = |_| StoreError::Unavailable(format!("no answer within {CALL_MAX:?}"));
-        let tried = tokio::time::timeout(CALL_MAX, work()).await.map_err(silent).flatten();
-        match tried {
-            Err(error) if error.is_transient() && tries < TRIES_MAX => {
-                tracing::debug!(%error, tries, "tried again");
-                tokio::time::sleep(RETRY * 2_u32.pow(tries)).await;
-                tries += 1;
-            }
-            tried => return tried,
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use sqlx::{
     sqlite::SqliteError,
 };
 
-/// Why the database did not do what it was asked. Nothing of the call was written.
+/// Why the database did not do what it was asked. Nothing of the call was written, except where it says otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// What was asked does not fit what is stored.
@@ -18,6 +18,9 @@ pub enum StoreError {
     /// The database can't be asked now.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
+    /// The answer to COMMIT was lost, and the rows do not tell whether the write is committed.
+    #[error("it is not known whether the database has committed: {0}")]
+    OutcomeUnknown(String),
     /// The database refused or failed.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
@@ -57,7 +60,7 @@ impl StoreError {
     pub fn outlook(&self) -> Outlook {
         match self {
             Self::Sale(error) => error.outlook(),
-            Self::Ids(_) | Self::Unavailable(_) => Outlook::WillPass,
+            Self::Ids(_) | Self::Unavailable(_) | Self::OutcomeUnknown(_) => Outlook::WillPass,
             Self::Unsuitable(_) | Self::Migration(_) => Outlook::Unknown,
             Self::Database(error) => match Cause::of(error) {
                 Cause::Contention | Cause::OutOfTime | Cause::Connection | Cause::NoRoom | Cause::ReadOnly => {
@@ -73,6 +76,21 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Database(error) if Cause::of(error) == Cause::Contention)
     }
+
+    /// Whether there is no session with the server any more.
+    pub(crate) fn is_lost_connection(&self) -> bool {
+        matches!(self, Self::Database(error) if Cause::of(error) == Cause::Connection)
+    }
+
+    /// Whether the error, which is of COMMIT, is the server's answer that the transaction is rolled back.
+    pub(crate) fn is_refused_commit(&self) -> bool {
+        let Self::Database(error @ sqlx::Error::Database(_)) = self else { return false };
+        match Cause::of(error) {
+            Cause::Contention | Cause::Rows | Cause::NoRoom | Cause::ReadOnly => true,
+            // A server that shuts down, or whose session was killed, may have committed before.
+            Cause::Connection | Cause::OutOfTime | Cause::Unknown => false,
+        }
+    }
 }
 
 impl From<StoreError> for SaleError {
@@ -81,6 +99,7 @@ impl From<StoreError> for SaleError {
             StoreError::Sale(error) => error,
             StoreError::Ids(_)
             | StoreError::Unavailable(_)
+            | StoreError::OutcomeUnknown(_)
             | StoreError::Database(_)
             | StoreError::Unsuitable(_)
             | StoreError::Migration(_) => Self::Failed { reason: error.to_string(), outlook: error.outlook() },

@@ -5,7 +5,8 @@ use sqlx::Row;
 
 use crate::{
     StoreError,
-    db::{Store, big, count, is_taken, retried},
+    db::{Store, Tx, big, count, is_taken},
+    tx::{Ending, Found, Repeat, Write, look_up},
 };
 
 /// An answer is kept this long, in milliseconds.
@@ -31,6 +32,7 @@ pub enum Once {
     Differs,
 }
 
+#[derive(Debug, Clone)]
 enum Begun {
     First,
     Running,
@@ -52,7 +54,9 @@ impl Store {
         carry_out: impl Future<Output = Result<(u16, String), E>>,
     ) -> Result<Once, E> {
         let hash = Sha256::digest(body);
-        match retried(|| self.begin_request(scope, key, &hash, now_ms)).await? {
+        // In place of an answer, the row of a running request has the id of this run.
+        let run = self.next_id()?.to_string();
+        match self.begin_request(scope, key, &hash, &run, now_ms).await? {
             Begun::First => {}
             Begun::Running => return Ok(Once::Running),
             Begun::Differs => return Ok(Once::Differs),
@@ -64,73 +68,103 @@ impl Store {
                 Ok(Once::Answer { status, body, again: false })
             }
             Ok((status, body)) => {
-                self.forget_request(scope, key).await?;
+                self.forget_request(scope, key, &run).await?;
                 Ok(Once::Answer { status, body, again: false })
             }
             Err(error) => {
-                self.forget_request(scope, key).await?;
+                self.forget_request(scope, key, &run).await?;
                 Err(error)
             }
         }
     }
 
-    async fn begin_request(&self, scope: &str, key: &str, body_hash: &[u8], now_ms: u64) -> Result<Begun, StoreError> {
-        let mut tx = self.begin_write().await?;
-        sqlx::query("DELETE FROM idempotency WHERE created_at_ms <= ? OR (status = 0 AND created_at_ms <= ?)")
-            .bind(big(now_ms.saturating_sub(KEPT_MS))?)
-            .bind(big(now_ms.saturating_sub(RUNNING_MS))?)
-            .execute(&mut *tx)
-            .await?;
-        let inserted = sqlx::query(
-            "INSERT INTO idempotency (scope, request_key, body_hash, status, answer, created_at_ms) \
-             VALUES (?, ?, ?, 0, '', ?)",
-        )
-        .bind(scope)
-        .bind(key)
-        .bind(body_hash)
-        .bind(big(now_ms)?)
-        .execute(&mut *tx)
-        .await;
-        match inserted {
-            Err(error) if is_taken(&error) => {}
-            inserted => {
-                inserted?;
-                tx.commit().await?;
-                return Ok(Begun::First);
-            }
-        }
-        let row = sqlx::query("SELECT body_hash, status, answer FROM idempotency WHERE scope = ? AND request_key = ?")
+    async fn begin_request(
+        &self,
+        scope: &str,
+        key: &str,
+        body_hash: &[u8],
+        run: &str,
+        now_ms: u64,
+    ) -> Result<Begun, StoreError> {
+        let after_lost_commit = look_up(|mut tx: Tx, _: Begun| async move {
+            let lock = "UPDATE idempotency SET status = status WHERE scope = ? AND request_key = ?";
+            sqlx::query(lock).bind(scope).bind(key).execute(&mut *tx).await?;
+            let row = sqlx::query("SELECT answer FROM idempotency WHERE scope = ? AND request_key = ?");
+            let row = row.bind(scope).bind(key).fetch_optional(&mut *tx).await?;
+            let answer = row.map(|row| row.try_get::<String, _>("answer")).transpose()?;
+            Ok(Found::from(answer.as_deref() == Some(run)))
+        });
+        self.write(Write::BeginRequest, after_lost_commit, |tx| async {
+            let mut tx = tx;
+            sqlx::query("DELETE FROM idempotency WHERE created_at_ms <= ? OR (status = 0 AND created_at_ms <= ?)")
+                .bind(big(now_ms.saturating_sub(KEPT_MS))?)
+                .bind(big(now_ms.saturating_sub(RUNNING_MS))?)
+                .execute(&mut *tx)
+                .await?;
+            let inserted = sqlx::query(
+                "INSERT INTO idempotency (scope, request_key, body_hash, status, answer, created_at_ms) \
+             VALUES (?, ?, ?, 0, ?, ?)",
+            )
             .bind(scope)
             .bind(key)
-            .fetch_one(&mut *tx)
-            .await?;
-        tx.commit().await?;
-        let first_hash: Vec<u8> = row.try_get("body_hash")?;
-        let status = count(&row, "status")?;
-        Ok(match u16::try_from(status) {
-            _ if first_hash != body_hash => Begun::Differs,
-            Ok(0) | Err(_) => Begun::Running,
-            Ok(status) => Begun::Again { status, body: row.try_get("answer")? },
+            .bind(body_hash)
+            .bind(run)
+            .bind(big(now_ms)?)
+            .execute(&mut *tx)
+            .await;
+            match inserted {
+                Err(error) if is_taken(&error) => {}
+                inserted => {
+                    inserted?;
+                    return Ok(Ending::Commit(tx, Begun::First));
+                }
+            }
+            let row =
+                sqlx::query("SELECT body_hash, status, answer FROM idempotency WHERE scope = ? AND request_key = ?")
+                    .bind(scope)
+                    .bind(key)
+                    .fetch_one(&mut *tx)
+                    .await?;
+            let first_hash: Vec<u8> = row.try_get("body_hash")?;
+            let status = count(&row, "status")?;
+            let begun = match u16::try_from(status) {
+                _ if first_hash != body_hash => Begun::Differs,
+                Ok(0) | Err(_) => Begun::Running,
+                Ok(status) => Begun::Again { status, body: row.try_get("answer")? },
+            };
+            // The rows that were too old may go with the next request.
+            Ok(Ending::RollBack(begun))
         })
+        .await
     }
 
     async fn keep_answer(&self, scope: &str, key: &str, status: u16, answer: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE idempotency SET status = ?, answer = ? WHERE scope = ? AND request_key = ?")
-            .bind(i64::from(status))
-            .bind(answer)
-            .bind(scope)
-            .bind(key)
-            .execute(self.writer())
-            .await?;
-        Ok(())
+        self.write(Write::KeepAnswer, Repeat("it sets values"), |tx| async {
+            let mut tx = tx;
+            sqlx::query("UPDATE idempotency SET status = ?, answer = ? WHERE scope = ? AND request_key = ?")
+                .bind(i64::from(status))
+                .bind(answer)
+                .bind(scope)
+                .bind(key)
+                .execute(&mut *tx)
+                .await?;
+            Ok(Ending::Commit(tx, ()))
+        })
+        .await
     }
 
-    async fn forget_request(&self, scope: &str, key: &str) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM idempotency WHERE scope = ? AND request_key = ? AND status = 0")
-            .bind(scope)
-            .bind(key)
-            .execute(self.writer())
-            .await?;
-        Ok(())
+    async fn forget_request(&self, scope: &str, key: &str, run: &str) -> Result<(), StoreError> {
+        let repeat = Repeat("the row has the id of this run, and a later request under the key has another one");
+        self.write(Write::ForgetRequest, repeat, |tx| async {
+            let mut tx = tx;
+            sqlx::query("DELETE FROM idempotency WHERE scope = ? AND request_key = ? AND status = 0 AND answer = ?")
+                .bind(scope)
+                .bind(key)
+                .bind(run)
+                .execute(&mut *tx)
+                .await?;
+            Ok(Ending::Commit(tx, ()))
+        })
+        .await
     }
 }

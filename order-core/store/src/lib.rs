@@ -32,6 +32,7 @@ mod shelf;
 mod shop_orders;
 mod skus;
 mod take_in;
+mod terms;
 mod tx;
 
 pub use accounts::{Credentials, LOCKED_MS, Realm, RegisteredUser, User, WRONG_TRIES_MAX};
@@ -62,6 +63,8 @@ pub use refunds::{AskedRefund, Purpose};
 pub use search::{SEARCH_ENTRIES_MAX, SearchEntry};
 pub use shelf::{Detail, Displayed, ShelfPage, Sort};
 pub use shop_orders::{Goods, NewOrder, ORDER_LINES_MAX, Placed};
+pub use terms::LedgerToOpen;
+pub use tx::Write;
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use crate::{
     Sale, StoreError,
     activities::{SELECT, move_stock, sale_of},
     db::{Store, Tx, big, id, lock_row},
+    tx::{Ending, Repeat, Write},
 };
 
 /// Whether a sale's ledger may be opened.
@@ -25,9 +26,12 @@ pub enum Opening {
     Over,
 }
 
+/// Makes a sale's row this transaction's own.
+pub(crate) const LOCK: &str = "UPDATE activities SET version = version WHERE id = ?";
+
 /// A sale and its row's lock.
 pub(crate) async fn locked(tx: &mut Tx, activity: ActivityId) -> Result<Option<Sale>, StoreError> {
-    if !lock_row(tx, "UPDATE activities SET version = version WHERE id = ?", activity.as_i64()).await? {
+    if !lock_row(tx, LOCK, activity.as_i64()).await? {
         return Ok(None);
     }
     let row = sqlx::query(SELECT).bind(activity.as_i64()).fetch_one(&mut **tx).await?;
@@ -35,9 +39,9 @@ pub(crate) async fn locked(tx: &mut Tx, activity: ActivityId) -> Result<Option<S
 }
 
 /// Gives the units of a sale whose ledger was never opened back to the SKU.
-pub(crate) async fn give_back_unopened(store: &Store, tx: &mut Tx, sale: &mut Sale) -> Result<(), StoreError> {
+pub(crate) async fn give_back_unopened(tx: &mut Tx, sale: &mut Sale) -> Result<(), StoreError> {
     assert!(!sale.opening, "the units of an open ledger are not the row's to give");
-    let given_back = move_stock(store, tx, sale.activity.sku, 0, sale.stock).await?;
+    let given_back = move_stock(tx, sale.activity.sku, 0, sale.stock).await?;
     assert!(given_back, "units can always go back to a SKU");
     sale.stock = 0;
     Ok(())
@@ -50,27 +54,32 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn decide_opening(&self, activity: ActivityId, now_ms: u64) -> Result<Opening, StoreError> {
-        let mut tx = self.begin_write().await?;
-        let Some(mut sale) = locked(&mut tx, activity).await? else { return Ok(Opening::Unknown) };
-        if sale.ledger_open {
-            return Ok(Opening::Opened(sale));
-        }
-        if sale.opening {
-            return Ok(Opening::Open(sale));
-        }
-        let is_over = sale.activity.rules.ends_at_ms <= now_ms;
-        if is_over {
-            give_back_unopened(self, &mut tx, &mut sale).await?;
-        }
-        sale.opening = !is_over;
-        sqlx::query("UPDATE activities SET opening = ?, stock = ? WHERE id = ?")
-            .bind(i64::from(sale.opening))
-            .bind(big(sale.stock)?)
-            .bind(activity.as_i64())
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await?;
-        Ok(if is_over { Opening::Over } else { Opening::Open(sale) })
+        let repeat = Repeat("an opening that was decided stays so, and the units of a sale that is over go back once");
+        self.write(Write::DecideOpening, repeat, |tx| async {
+            let mut tx = tx;
+            let Some(mut sale) = locked(&mut tx, activity).await? else {
+                return Ok(Ending::RollBack(Opening::Unknown));
+            };
+            if sale.ledger_open {
+                return Ok(Ending::RollBack(Opening::Opened(sale)));
+            }
+            if sale.opening {
+                return Ok(Ending::RollBack(Opening::Open(sale)));
+            }
+            let is_over = sale.activity.rules.ends_at_ms <= now_ms;
+            if is_over {
+                give_back_unopened(&mut tx, &mut sale).await?;
+            }
+            sale.opening = !is_over;
+            sqlx::query("UPDATE activities SET opening = ?, stock = ? WHERE id = ?")
+                .bind(i64::from(sale.opening))
+                .bind(big(sale.stock)?)
+                .bind(activity.as_i64())
+                .execute(&mut *tx)
+                .await?;
+            Ok(Ending::Commit(tx, if is_over { Opening::Over } else { Opening::Open(sale) }))
+        })
+        .await
     }
 
     /// Sales that have no ledger as far as the journal was taken in, and for which [`Store::decide_opening`] is

@@ -1,5 +1,7 @@
 //! Lists, a page at a time, the newest first.
 
+use crate::tx::Found;
+
 /// Where a page begins and how long it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
@@ -62,6 +64,22 @@ pub enum Changed<T> {
     Invalid(&'static str),
     /// There is not enough stock for it: this much.
     InsufficientStock(u64),
+}
+
+/// Whether the row is what `changed` says was made of the version `before`. `now` is the locked row, and `is_same`
+/// compares what the change decides.
+pub(crate) fn find_change<T>(
+    changed: &Changed<T>,
+    before: u64,
+    now: Option<T>,
+    version: impl Fn(&T) -> u64,
+    is_same: impl Fn(&T, &T) -> bool,
+) -> Found {
+    match (changed, now) {
+        (Changed::Done(row), Some(now)) if is_same(row, &now) => Found::Committed,
+        (Changed::Done(_), Some(now)) if version(&now) != before => Found::Unclear,
+        _ => Found::Nothing,
+    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,12 @@ use sqlx::Row;
 
 use crate::{
     StoreError,
-    db::{Store, Tx, big, count, id, is_taken, lock_row, retried},
+    catalogue::exists,
+    db::{Store, Tx, big, count, id, is_taken, lock_row},
     moves::{Standing, standing, step},
-    refunds::Purpose,
+    refunds::{Purpose, send_back},
+    search::stock_moved,
+    tx::{Ending, Found, NewRow, Write, look_up},
 };
 use domain::{
     Outgoing,
@@ -84,22 +87,26 @@ impl Store {
         method: &str,
         now_ms: u64,
     ) -> Result<Begun, StoreError> {
-        retried(|| async {
-            let mut tx = self.begin_write().await?;
+        let number = self.next_id()?;
+        self.write(Write::BeginPayment, NewRow { lock: LOCK, id: number }, |tx| async {
+            let mut tx = tx;
             let standing = standing(&mut tx, order).await?.filter(|standing| standing.user == user);
-            let Some(standing) = standing else { return Ok(Begun::Unknown) };
+            let Some(standing) = standing else { return Ok(Ending::RollBack(Begun::Unknown)) };
             let row = sqlx::query("SELECT total_cents, expires_at_ms FROM orders WHERE id = ?");
             let row = row.bind(order.as_i64()).fetch_one(&mut *tx).await?;
             if standing.state != OrderState::PendingPayment || count(&row, "expires_at_ms")? <= now_ms {
-                return Ok(Begun::Refused(standing.state));
+                return Ok(Ending::RollBack(Begun::Refused(standing.state)));
             }
             let amount = Cents::new(row.try_get("total_cents")?);
             let open = sqlx::query("SELECT id FROM payments WHERE order_id = ? AND method = ? AND status = ?");
             let open = open.bind(order.as_i64()).bind(method).bind(OPEN).fetch_optional(&mut *tx).await?;
             if let Some(open) = open {
-                return Ok(Begun::Begun(Payment { id: id(&open, "id", PaymentId::from_i64)?, order, amount }));
+                return Ok(Ending::RollBack(Begun::Begun(Payment {
+                    id: id(&open, "id", PaymentId::from_i64)?,
+                    order,
+                    amount,
+                })));
             }
-            let number = self.next_id()?;
             sqlx::query(
                 "INSERT INTO payments (id, order_id, method, status, amount_cents, created_at_ms) \
                  VALUES (?, ?, ?, ?, ?, ?)",
@@ -112,9 +119,8 @@ impl Store {
             .bind(big(now_ms)?)
             .execute(&mut *tx)
             .await?;
-            tx.commit().await?;
             let id = PaymentId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))?;
-            Ok(Begun::Begun(Payment { id, order, amount }))
+            Ok(Ending::Commit(tx, Begun::Begun(Payment { id, order, amount })))
         })
         .await
     }
@@ -124,95 +130,115 @@ impl Store {
     /// # Errors
     /// Where the database fails. What was told is to be told again then.
     pub async fn payment_arrived(&self, notice: &Notice, now_ms: u64) -> Result<Arrived, StoreError> {
-        let taken = retried(|| self.take_payment(notice, now_ms)).await;
-        match taken {
+        // The id of the order, or of the refund, that late money becomes.
+        let new = self.next_id()?;
+        let after_lost_commit = look_up(|tx, arrived| find_payment(tx, notice, arrived));
+        let taken = self.write(Write::TakePayment, after_lost_commit, |tx| take_payment(tx, notice, new, now_ms));
+        match taken.await {
             Err(StoreError::Database(error)) if is_taken(&error) => Ok(Arrived::OtherTrade),
             taken => taken,
         }
     }
+}
 
-    async fn take_payment(&self, notice: &Notice, now_ms: u64) -> Result<Arrived, StoreError> {
-        let payment = notice.payment.as_i64();
-        let mut tx = self.begin_write().await?;
-        if !lock_row(&mut tx, "UPDATE payments SET status = status WHERE id = ?", payment).await? {
-            return Ok(Arrived::Unknown);
-        }
-        let row =
-            sqlx::query("SELECT order_id, method, status, amount_cents, provider_trade_no FROM payments WHERE id = ?");
-        let row = row.bind(payment).fetch_one(&mut *tx).await?;
-        if row.try_get::<&str, _>("method")? != notice.method {
-            return Ok(Arrived::Unknown);
-        }
-        if row.try_get::<i64, _>("amount_cents")? != notice.amount.get() {
-            return Ok(Arrived::WrongAmount);
-        }
-        if row.try_get::<&str, _>("status")? != OPEN {
-            let first: Option<&str> = row.try_get("provider_trade_no")?;
-            return Ok(if first == Some(&*notice.trade_no) { Arrived::Again } else { Arrived::OtherTrade });
-        }
-        sqlx::query("UPDATE payments SET status = ?, provider_trade_no = ?, notified_at_ms = ? WHERE id = ?")
-            .bind(SUCCEEDED)
-            .bind(&notice.trade_no)
-            .bind(big(now_ms)?)
-            .bind(payment)
-            .execute(&mut *tx)
-            .await?;
-        let order = id(&row, "order_id", OrderId::from_i64)?;
-        let standing = standing(&mut tx, order).await?;
-        let standing = standing.ok_or_else(|| StoreError::contradiction("a payment without its order"))?;
-        let (arrived, records) = match standing.state.apply(Happening::Pay) {
-            Ok(to) => {
-                let records = step(&mut tx, &standing, to, now_ms).await?;
-                let query = sqlx::query("UPDATE orders SET paid_by = ? WHERE id = ?");
-                query.bind(payment).bind(order.as_i64()).execute(&mut *tx).await?;
-                (Arrived::Paid, records)
-            }
-            Err(_) => self.take_late(&mut tx, &standing, notice, now_ms).await?,
-        };
-        self.send(&mut tx, records).await?;
-        tx.commit().await?;
-        self.bell.notify_one();
-        Ok(arrived)
-    }
+/// Makes a payment's row this transaction's own.
+const LOCK: &str = "UPDATE payments SET status = status WHERE id = ?";
 
-    /// Money for an order that can't be paid any more. An order of the shop that was closed unpaid is replaced by a new
-    /// order if its units are still in stock, and only once; the closed order stays closed. Units of a sale belong to
-    /// the next buyer. All other money goes back.
-    async fn take_late(
-        &self,
-        tx: &mut Tx,
-        standing: &Standing,
-        notice: &Notice,
-        now_ms: u64,
-    ) -> Result<(Arrived, Vec<Outgoing>), StoreError> {
-        let is_replaced = is_replaced(tx, standing.order).await?;
-        let is_closed = standing.state == OrderState::Closed && standing.activity.is_none();
-        if is_closed && !is_replaced && take_units_again(self, tx, standing.order).await? {
-            let again = self.next_order()?;
-            copy_as_paid(tx, (standing.order, again), notice.payment, now_ms).await?;
-            let query = sqlx::query("UPDATE orders SET replaced_by = ? WHERE id = ? AND replaced_by IS NULL");
-            let replaced = query.bind(again.as_i64()).bind(standing.order.as_i64()).execute(&mut **tx).await?;
-            if replaced.rows_affected() != 1 {
-                let order = standing.order;
-                return Err(StoreError::contradiction(format!("order {order} was replaced while it was locked")));
-            }
-            let query = sqlx::query("UPDATE payments SET order_id = ? WHERE id = ?");
-            query.bind(again.as_i64()).bind(notice.payment.as_i64()).execute(&mut **tx).await?;
-            let event = Outgoing::event(again, standing.user, OrderState::Bought(Fulfilment::Paid), now_ms);
-            return Ok((Arrived::HeldAgain(again), vec![event]));
-        }
-        let purpose = match standing.state {
-            OrderState::Closed | OrderState::Failed if !is_replaced => Purpose::Late,
-            OrderState::PendingPayment
-            | OrderState::Bought(_)
-            | OrderState::Refunding(_)
-            | OrderState::Refunded
-            | OrderState::Closed
-            | OrderState::Failed => Purpose::Twice,
-        };
-        let refund = self.send_back(tx, (standing.order, notice.payment), (purpose, notice.amount), now_ms).await?;
-        Ok((Arrived::GoesBack(refund), Vec::new()))
+/// Whether a payment has paid its order.
+const PAID_BY: &str = "SELECT 1 FROM payments p JOIN orders o ON o.id = p.order_id AND o.paid_by = p.id WHERE p.id = ?";
+
+/// Whether the transaction that took `notice` in, with the outcome `arrived`, is committed.
+async fn find_payment(mut tx: Tx, notice: &Notice, arrived: Arrived) -> Result<Found, StoreError> {
+    lock_row(&mut tx, LOCK, notice.payment.as_i64()).await?;
+    Ok(Found::from(match arrived {
+        Arrived::Paid => exists(&mut tx, PAID_BY, notice.payment.as_i64()).await?,
+        Arrived::HeldAgain(order) => exists(&mut tx, "SELECT 1 FROM orders WHERE id = ?", order.as_i64()).await?,
+        Arrived::GoesBack(refund) => exists(&mut tx, "SELECT 1 FROM refunds WHERE id = ?", refund.as_i64()).await?,
+        Arrived::Again | Arrived::Unknown | Arrived::WrongAmount | Arrived::OtherTrade => false,
+    }))
+}
+
+async fn take_payment(mut tx: Tx, notice: &Notice, new: i64, now_ms: u64) -> Result<Ending<Arrived>, StoreError> {
+    let payment = notice.payment.as_i64();
+    if !lock_row(&mut tx, LOCK, payment).await? {
+        return Ok(Ending::RollBack(Arrived::Unknown));
     }
+    let row =
+        sqlx::query("SELECT order_id, method, status, amount_cents, provider_trade_no FROM payments WHERE id = ?");
+    let row = row.bind(payment).fetch_one(&mut *tx).await?;
+    if row.try_get::<&str, _>("method")? != notice.method {
+        return Ok(Ending::RollBack(Arrived::Unknown));
+    }
+    if row.try_get::<i64, _>("amount_cents")? != notice.amount.get() {
+        return Ok(Ending::RollBack(Arrived::WrongAmount));
+    }
+    if row.try_get::<&str, _>("status")? != OPEN {
+        let first: Option<&str> = row.try_get("provider_trade_no")?;
+        return Ok(Ending::RollBack(if first == Some(&*notice.trade_no) {
+            Arrived::Again
+        } else {
+            Arrived::OtherTrade
+        }));
+    }
+    sqlx::query("UPDATE payments SET status = ?, provider_trade_no = ?, notified_at_ms = ? WHERE id = ?")
+        .bind(SUCCEEDED)
+        .bind(&notice.trade_no)
+        .bind(big(now_ms)?)
+        .bind(payment)
+        .execute(&mut *tx)
+        .await?;
+    let order = id(&row, "order_id", OrderId::from_i64)?;
+    let standing = standing(&mut tx, order).await?;
+    let standing = standing.ok_or_else(|| StoreError::contradiction("a payment without its order"))?;
+    let arrived = match standing.state.apply(Happening::Pay) {
+        Ok(to) => {
+            step(&mut tx, &standing, to, now_ms).await?;
+            let query = sqlx::query("UPDATE orders SET paid_by = ? WHERE id = ?");
+            query.bind(payment).bind(order.as_i64()).execute(&mut *tx).await?;
+            Arrived::Paid
+        }
+        Err(_) => take_late(&mut tx, &standing, notice, new, now_ms).await?,
+    };
+    Ok(Ending::Commit(tx, arrived))
+}
+
+/// Money for an order that can't be paid any more. An order of the shop that was closed unpaid is replaced by a new
+/// order if its units are still in stock, and only once; the closed order stays closed. Units of a sale belong to
+/// the next buyer. All other money goes back.
+async fn take_late(
+    tx: &mut Tx,
+    standing: &Standing,
+    notice: &Notice,
+    new: i64,
+    now_ms: u64,
+) -> Result<Arrived, StoreError> {
+    let is_replaced = is_replaced(tx, standing.order).await?;
+    let is_closed = standing.state == OrderState::Closed && standing.activity.is_none();
+    if is_closed && !is_replaced && take_units_again(tx, standing.order).await? {
+        let again = OrderId::from_i64(new).ok_or_else(|| StoreError::Ids(new.to_string()))?;
+        copy_as_paid(tx, (standing.order, again), notice.payment, now_ms).await?;
+        let query = sqlx::query("UPDATE orders SET replaced_by = ? WHERE id = ? AND replaced_by IS NULL");
+        let replaced = query.bind(again.as_i64()).bind(standing.order.as_i64()).execute(&mut **tx).await?;
+        if replaced.rows_affected() != 1 {
+            let order = standing.order;
+            return Err(StoreError::contradiction(format!("order {order} was replaced while it was locked")));
+        }
+        let query = sqlx::query("UPDATE payments SET order_id = ? WHERE id = ?");
+        query.bind(again.as_i64()).bind(notice.payment.as_i64()).execute(&mut **tx).await?;
+        tx.send([Outgoing::event(again, standing.user, OrderState::Bought(Fulfilment::Paid), now_ms)]);
+        return Ok(Arrived::HeldAgain(again));
+    }
+    let purpose = match standing.state {
+        OrderState::Closed | OrderState::Failed if !is_replaced => Purpose::Late,
+        OrderState::PendingPayment
+        | OrderState::Bought(_)
+        | OrderState::Refunding(_)
+        | OrderState::Refunded
+        | OrderState::Closed
+        | OrderState::Failed => Purpose::Twice,
+    };
+    let refund = send_back(tx, new, (standing.order, notice.payment), (purpose, notice.amount), now_ms).await?;
+    Ok(Arrived::GoesBack(refund))
 }
 
 /// Whether late money has replaced `order`, which the transaction has locked.
@@ -222,7 +248,7 @@ async fn is_replaced(tx: &mut Tx, order: OrderId) -> Result<bool, StoreError> {
 }
 
 /// Takes the units of a closed order out of the stock once more; `false`, and none is taken, where one lacks.
-async fn take_units_again(store: &Store, tx: &mut Tx, order: OrderId) -> Result<bool, StoreError> {
+async fn take_units_again(tx: &mut Tx, order: OrderId) -> Result<bool, StoreError> {
     let rows = sqlx::query("SELECT sku_id, quantity FROM order_lines WHERE order_id = ? ORDER BY sku_id");
     let rows = rows.bind(order.as_i64()).fetch_all(&mut **tx).await?;
     let mut taken: Vec<(i64, i64)> = Vec::new();
@@ -240,7 +266,7 @@ async fn take_units_again(store: &Store, tx: &mut Tx, order: OrderId) -> Result<
         return Ok(false);
     }
     for (sku, units) in taken {
-        store.stock_moved(tx, sku, -units).await?;
+        stock_moved(tx, sku, -units).await?;
     }
     Ok(!rows.is_empty())
 }

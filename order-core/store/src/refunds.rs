@@ -5,9 +5,10 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, Store, Tx, big, count, id, lock_row, retried},
+    db::{Db, DbRow, Store, Tx, big, count, id, lock_row},
     moves::{Moved, standing, step},
     payments::SUCCEEDED,
+    tx::{Ending, Found, NewRow, Repeat, Write, look_up},
 };
 use domain::{
     DueRefund, RefundStore,
@@ -82,30 +83,28 @@ impl Store {
         reason: &str,
         now_ms: u64,
     ) -> Result<AskedRefund, StoreError> {
-        retried(|| async {
-            let mut tx = self.begin_write().await?;
+        let number = self.next_id()?;
+        self.write(Write::AskRefund, NewRow { lock: LOCK, id: number }, |tx| async {
+            let mut tx = tx;
             let standing = standing(&mut tx, order).await?.filter(|standing| standing.user == user);
-            let Some(standing) = standing else { return Ok(AskedRefund::Unknown) };
+            let Some(standing) = standing else { return Ok(Ending::RollBack(AskedRefund::Unknown)) };
             let Ok(to) = standing.state.apply(Happening::AskRefund) else {
-                return Ok(AskedRefund::Refused(standing.state));
+                return Ok(Ending::RollBack(AskedRefund::Refused(standing.state)));
             };
             let row = sqlx::query(
                 "SELECT p.id, p.amount_cents FROM orders o JOIN payments p ON p.id = o.paid_by \
                  WHERE o.id = ? AND p.status = ?",
             );
             let row = row.bind(order.as_i64()).bind(SUCCEEDED).fetch_optional(&mut *tx).await?;
-            let Some(payment) = row else { return Ok(AskedRefund::Refused(standing.state)) };
+            let Some(payment) = row else { return Ok(Ending::RollBack(AskedRefund::Refused(standing.state))) };
             let amount = Cents::new(payment.try_get("amount_cents")?);
             let payment = id(&payment, "id", PaymentId::from_i64)?;
             let new = NewRefund { order, payment, purpose: Purpose::Order, amount, status: REQUESTED, reason };
-            let Some(refund) = self.insert_refund(&mut tx, &new, now_ms).await? else {
-                return Ok(AskedRefund::Refused(standing.state));
+            let Some(refund) = insert_refund(&mut tx, number, &new, now_ms).await? else {
+                return Ok(Ending::RollBack(AskedRefund::Refused(standing.state)));
             };
-            let records = step(&mut tx, &standing, to, now_ms).await?;
-            self.send(&mut tx, records).await?;
-            tx.commit().await?;
-            self.bell.notify_one();
-            Ok(AskedRefund::Asked(refund))
+            step(&mut tx, &standing, to, now_ms).await?;
+            Ok(Ending::Commit(tx, AskedRefund::Asked(refund)))
         })
         .await
     }
@@ -116,33 +115,32 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn decide_refund(&self, order: OrderId, approve: bool, now_ms: u64) -> Result<Moved, StoreError> {
-        retried(|| async {
-            let mut tx = self.begin_write().await?;
-            let Some(standing) = standing(&mut tx, order).await? else { return Ok(Moved::Unknown) };
-            let Ok(back) = standing.state.apply(Happening::RefuseRefund) else {
-                return Ok(Moved::Refused(standing.state));
+        let decision = if approve { APPROVED } else { REFUSED };
+        let after_lost_commit = look_up(|tx, decided: Result<Decided, Moved>| find_decision(tx, decision, decided));
+        let decided = self.write(Write::DecideRefund, after_lost_commit, |tx| async {
+            let mut tx = tx;
+            let Some(standing) = standing(&mut tx, order).await? else {
+                return Ok(Ending::RollBack(Err(Moved::Unknown)));
             };
-            let decided =
-                sqlx::query("UPDATE refunds SET status = ? WHERE order_id = ? AND status = ? AND purpose = ?")
-                    .bind(if approve { APPROVED } else { REFUSED })
-                    .bind(order.as_i64())
-                    .bind(REQUESTED)
-                    .bind(Purpose::Order.as_str())
-                    .execute(&mut *tx)
-                    .await?;
-            if decided.rows_affected() == 0 {
+            let Ok(back) = standing.state.apply(Happening::RefuseRefund) else {
+                return Ok(Ending::RollBack(Err(Moved::Refused(standing.state))));
+            };
+            let row = sqlx::query("SELECT id FROM refunds WHERE order_id = ? AND status = ? AND purpose = ?");
+            let row = row.bind(order.as_i64()).bind(REQUESTED).bind(Purpose::Order.as_str());
+            let Some(row) = row.fetch_optional(&mut *tx).await? else {
                 // It was decided before, and the money is on its way.
-                return Ok(Moved::Refused(standing.state));
-            }
+                return Ok(Ending::RollBack(Err(Moved::Refused(standing.state))));
+            };
+            let refund = id(&row, "id", RefundId::from_i64)?;
+            let query = sqlx::query("UPDATE refunds SET status = ? WHERE id = ?");
+            query.bind(decision).bind(refund.as_i64()).execute(&mut *tx).await?;
             if !approve {
-                let records = step(&mut tx, &standing, back, now_ms).await?;
-                self.send(&mut tx, records).await?;
+                step(&mut tx, &standing, back, now_ms).await?;
             }
-            tx.commit().await?;
-            self.bell.notify_one();
-            Ok(Moved::To(if approve { standing.state } else { back }))
-        })
-        .await
+            let state = if approve { standing.state } else { back };
+            Ok(Ending::Commit(tx, Ok(Decided { refund, state })))
+        });
+        Ok(decided.await?.map_or_else(|refused| refused, |decided| Moved::To(decided.state)))
     }
 
     /// The number of approved refunds whose method is not one of `methods`.
@@ -159,48 +157,68 @@ impl Store {
         }
         count(&query.build().fetch_one(self.readers()).await?, "refunds")
     }
+}
 
-    /// Adds the refund of a payment that came without an order to pay for. The transaction has to be the one that took
-    /// the payment in.
-    pub(crate) async fn send_back(
-        &self,
-        tx: &mut Tx,
-        (order, payment): (OrderId, PaymentId),
-        (purpose, amount): (Purpose, Cents),
-        now_ms: u64,
-    ) -> Result<RefundId, StoreError> {
-        let new = NewRefund { order, payment, purpose, amount, status: APPROVED, reason: purpose.reason() };
-        let refund = self.insert_refund(tx, &new, now_ms).await?;
-        refund.ok_or_else(|| StoreError::contradiction(format!("payment {payment} has refunds before it arrived")))
-    }
+/// Makes a refund's row this transaction's own.
+const LOCK: &str = "UPDATE refunds SET status = status WHERE id = ?";
 
-    /// `None`, and no row, where the payment's refunds would exceed the payment.
-    async fn insert_refund(
-        &self,
-        tx: &mut Tx,
-        new: &NewRefund<'_>,
-        now_ms: u64,
-    ) -> Result<Option<RefundId>, StoreError> {
-        if !is_covered(tx, new).await? {
-            return Ok(None);
-        }
-        let number = self.next_id()?;
-        sqlx::query(
-            "INSERT INTO refunds (id, order_id, payment_id, purpose, status, amount_cents, reason, created_at_ms) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(number)
-        .bind(new.order.as_i64())
-        .bind(new.payment.as_i64())
-        .bind(new.purpose.as_str())
-        .bind(new.status)
-        .bind(new.amount.get())
-        .bind(new.reason)
-        .bind(big(now_ms)?)
-        .execute(&mut **tx)
-        .await?;
-        RefundId::from_i64(number).map(Some).ok_or_else(|| StoreError::Ids(number.to_string()))
+/// A refund that was decided.
+#[derive(Debug, Clone, Copy)]
+struct Decided {
+    refund: RefundId,
+    /// The state of its order.
+    state: OrderState,
+}
+
+/// Whether the transaction that decided a refund is committed.
+async fn find_decision(mut tx: Tx, decision: &str, decided: Result<Decided, Moved>) -> Result<Found, StoreError> {
+    let Ok(Decided { refund, .. }) = decided else { return Ok(Found::Nothing) };
+    lock_row(&mut tx, LOCK, refund.as_i64()).await?;
+    let row = sqlx::query("SELECT status FROM refunds WHERE id = ?").bind(refund.as_i64()).fetch_one(&mut *tx).await?;
+    let status: &str = row.try_get("status")?;
+    // An approved refund may have been sent since.
+    Ok(Found::from(status == decision || (decision == APPROVED && status == DONE)))
+}
+
+/// Adds the refund of a payment that came without an order to pay for. The transaction has to be the one that took
+/// the payment in.
+pub(crate) async fn send_back(
+    tx: &mut Tx,
+    number: i64,
+    (order, payment): (OrderId, PaymentId),
+    (purpose, amount): (Purpose, Cents),
+    now_ms: u64,
+) -> Result<RefundId, StoreError> {
+    let new = NewRefund { order, payment, purpose, amount, status: APPROVED, reason: purpose.reason() };
+    let refund = insert_refund(tx, number, &new, now_ms).await?;
+    refund.ok_or_else(|| StoreError::contradiction(format!("payment {payment} has refunds before it arrived")))
+}
+
+/// `None`, and no row, where the payment's refunds would exceed the payment.
+async fn insert_refund(
+    tx: &mut Tx,
+    number: i64,
+    new: &NewRefund<'_>,
+    now_ms: u64,
+) -> Result<Option<RefundId>, StoreError> {
+    if !is_covered(tx, new).await? {
+        return Ok(None);
     }
+    sqlx::query(
+        "INSERT INTO refunds (id, order_id, payment_id, purpose, status, amount_cents, reason, created_at_ms) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(number)
+    .bind(new.order.as_i64())
+    .bind(new.payment.as_i64())
+    .bind(new.purpose.as_str())
+    .bind(new.status)
+    .bind(new.amount.get())
+    .bind(new.reason)
+    .bind(big(now_ms)?)
+    .execute(&mut **tx)
+    .await?;
+    RefundId::from_i64(number).map(Some).ok_or_else(|| StoreError::Ids(number.to_string()))
 }
 
 impl RefundStore for Store {
@@ -232,8 +250,9 @@ impl RefundStore for Store {
     }
 
     async fn refund_done(&self, due: &DueRefund, now_ms: u64) -> Result<(), StoreError> {
-        retried(|| async {
-            let mut tx = self.begin_write().await?;
+        let repeat = Repeat("a refund that is done is not approved any more, and is left alone");
+        self.write(Write::RefundDone, repeat, |tx| async {
+            let mut tx = tx;
             let done = sqlx::query("UPDATE refunds SET status = ? WHERE id = ? AND status = ?")
                 .bind(DONE)
                 .bind(due.refund.as_i64())
@@ -241,7 +260,7 @@ impl RefundStore for Store {
                 .execute(&mut *tx)
                 .await?;
             if done.rows_affected() == 0 {
-                return Ok(());
+                return Ok(Ending::RollBack(()));
             }
             let query = sqlx::query("UPDATE payments SET status = ? WHERE id = ?");
             query.bind(REFUNDED).bind(due.payment.as_i64()).execute(&mut *tx).await?;
@@ -256,15 +275,12 @@ impl RefundStore for Store {
                     if let Some(standing) = standing
                         && let Ok(to) = standing.state.apply(Happening::Refund)
                     {
-                        let records = step(&mut tx, &standing, to, now_ms).await?;
-                        self.send(&mut tx, records).await?;
+                        step(&mut tx, &standing, to, now_ms).await?;
                     }
                 }
                 Purpose::Twice | Purpose::Late => {}
             }
-            tx.commit().await?;
-            self.bell.notify_one();
-            Ok(())
+            Ok(Ending::Commit(tx, ()))
         })
         .await
     }

@@ -4,38 +4,44 @@ use std::collections::BTreeMap;
 
 use contract::{
     ActivityId, OperationId, OrderId,
-    stock::{Entry, Hold, HoldState, Snapshot},
+    stock::{Hold, HoldState, Snapshot},
 };
 use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, INSERT_ROWS_MAX, Store, big, count, id, push_in, retried},
-    moves::{Moved, standing, step},
+    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, push_in},
+    moves::{Moved, Step, find_step, standing, step},
     parked::all_parked,
-    take_in::{RESTOCK, hold_row, hold_state, hold_word, ledger_row},
+    take_in::{RESTOCK, find_position, hold_row, hold_state, hold_word, ledger_row},
+    terms::all_terms,
+    tx::{Ending, Repeat, Write, look_up},
 };
 use domain::{
-    DatabaseCounts, OutboxRow, Outgoing, PaidOutcome, Parked, REPEAT_ROWS_MAX, Retried, SaleStore, TakenIn,
+    DatabaseCounts, Line, OutboxRow, Outgoing, PaidOutcome, Parked, REPEAT_ROWS_MAX, Retried, SaleStore, TakenIn,
     order_state::{Happening, OrderState},
     parked::go_on,
+    plan::TermRow,
 };
 
 impl SaleStore for Store {
     type Error = StoreError;
 
-    async fn take_in(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
-        retried(|| self.take_in_entries(entries, now_ms)).await
+    async fn take_in(&self, lines: &[Line], now_ms: u64) -> Result<TakenIn, StoreError> {
+        let after_lost_commit = look_up(|tx, (_, position)| find_position(tx, position));
+        let taken = self.write(Write::TakeIn, after_lost_commit, |tx| self.take_in_lines(tx, lines, now_ms));
+        taken.await.map(|(taken, _)| taken)
     }
 
     async fn park(
         &self,
         activity: ActivityId,
         reason: &str,
-        entries: &[Entry],
+        lines: &[Line],
         times_ms: (u64, u64),
     ) -> Result<(), StoreError> {
-        retried(|| self.park_entries(activity, reason, entries, times_ms)).await
+        let repeat = Repeat("a parked sale keeps its first reason, and an entry is kept once");
+        self.write(Write::Park, repeat, |tx| self.park_entries(tx, activity, reason, lines, times_ms)).await
     }
 
     async fn parked(&self) -> Result<Vec<Parked>, StoreError> {
@@ -43,17 +49,21 @@ impl SaleStore for Store {
     }
 
     async fn retry_parked(&self, activity: ActivityId, limit: usize, now_ms: u64) -> Result<Retried, StoreError> {
-        retried(|| self.retry_entries(activity, limit, now_ms)).await
+        let repeat = Repeat("entries that were taken in are not parked any more");
+        self.write(Write::RetryParked, repeat, |tx| self.retry_entries(tx, activity, limit, now_ms)).await
     }
 
     async fn note_failed_try(&self, activity: ActivityId, reason: &str, next_try_ms: u64) -> Result<(), StoreError> {
-        retried(|| self.note_try(activity, reason, next_try_ms)).await
+        let repeat = Repeat("a try is known by the time of the next one");
+        self.write(Write::NoteFailedTry, repeat, |tx| self.note_try(tx, activity, reason, next_try_ms)).await
     }
 
     async fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> Result<usize, StoreError> {
         let mut closed = 0;
         for orders in orders.chunks(INSERT_ROWS_MAX) {
-            closed += retried(|| self.close_chunk(orders, now_ms)).await?;
+            let after_lost_commit = look_up(|tx, steps: Vec<Step>| find_step(tx, steps.first().copied()));
+            closed +=
+                self.write(Write::CloseUnpaid, after_lost_commit, |tx| close_chunk(tx, orders, now_ms)).await?.len();
         }
         Ok(closed)
     }
@@ -103,13 +113,13 @@ impl SaleStore for Store {
                 "orders are decided and their units held; the ledgers hear it again"
             );
             // What an order's state says to its ledger never changes again, so nothing is guarded.
-            retried(|| async {
-                let mut tx = self.begin_write().await?;
-                self.send(&mut tx, commands.clone()).await?;
-                tx.commit().await
+            let repeat = Repeat("a ledger that has carried a command out ignores it");
+            self.write(Write::RepeatCommands, repeat, |tx| async {
+                let mut tx = tx;
+                tx.send(commands.iter().cloned());
+                Ok(Ending::Commit(tx, ()))
             })
             .await?;
-            self.bell.notify_one();
         }
         OrderId::from_i64(last).map(Some).ok_or_else(|| StoreError::contradiction(format!("order_id is {last}")))
     }
@@ -128,7 +138,7 @@ impl SaleStore for Store {
 
     async fn outbox_sent(&self, ids: &[i64]) -> Result<(), StoreError> {
         for ids in ids.chunks(INSERT_ROWS_MAX) {
-            retried(|| self.forget_sent(ids)).await?;
+            self.write(Write::OutboxSent, Repeat("rows are deleted once"), |tx| forget_sent(tx, ids)).await?;
         }
         Ok(())
     }
@@ -146,6 +156,7 @@ impl SaleStore for Store {
             .fetch_all(&mut *tx)
             .await?;
         let mut parked = all_parked(&mut tx).await?;
+        let terms = all_terms(&mut tx).await?;
         tx.commit().await?;
 
         let mut holds_of: BTreeMap<ActivityId, Vec<Hold>> = BTreeMap::new();
@@ -164,7 +175,9 @@ impl SaleStore for Store {
             let holds = holds_of.remove(&activity).unwrap_or_default();
             let restocks = restocks_of.remove(&activity).unwrap_or_default();
             let (total, epoch, seq) = (row.total, row.epoch, row.seq);
-            let mut snapshot = Snapshot { activity, rules: row.rules, total, epoch, seq, holds, restocks };
+            let TermRow { term, is_open, .. } = terms.get(&activity).copied().unwrap_or_default();
+            let rules = row.rules;
+            let mut snapshot = Snapshot { activity, rules, total, term, is_open, epoch, seq, holds, restocks };
             go_on(&mut snapshot, parked.remove(&activity).unwrap_or_default());
             Ok(snapshot)
         };
@@ -221,41 +234,31 @@ impl Store {
         let rows = sqlx::query("SELECT activity_id FROM ledgers").fetch_all(self.readers()).await?;
         rows.iter().map(|row| id(row, "activity_id", ActivityId::from_i64)).collect()
     }
+}
 
-    async fn forget_sent(&self, ids: &[i64]) -> Result<(), StoreError> {
-        let mut tx = self.begin_write().await?;
-        let mut delete = QueryBuilder::<Db>::new("DELETE FROM outbox WHERE id");
-        push_in(&mut delete, ids.iter().copied());
-        delete.build().execute(&mut *tx).await?;
-        tx.commit().await?;
-        Ok(())
+async fn forget_sent(mut tx: Tx, ids: &[i64]) -> Result<Ending<()>, StoreError> {
+    let mut delete = QueryBuilder::<Db>::new("DELETE FROM outbox WHERE id");
+    push_in(&mut delete, ids.iter().copied());
+    delete.build().execute(&mut *tx).await?;
+    Ok(Ending::Commit(tx, ()))
+}
+
+async fn close_chunk(mut tx: Tx, orders: &[OrderId], now_ms: u64) -> Result<Ending<Vec<Step>>, StoreError> {
+    let mut query = QueryBuilder::<Db>::new("SELECT id FROM orders WHERE status = ");
+    query.push_bind(OrderState::PendingPayment.as_str());
+    query.push(" AND expires_at_ms <= ").push_bind(big(now_ms)?).push(" AND id");
+    push_in(&mut query, orders.iter().map(|order| order.as_i64()));
+    query.push(" ORDER BY id");
+    let due = query.build().fetch_all(&mut *tx).await?;
+
+    let mut steps = Vec::with_capacity(due.len());
+    for row in &due {
+        let Some(standing) = standing(&mut tx, id(row, "id", OrderId::from_i64)?).await? else { continue };
+        // It may have been paid a moment ago.
+        let Ok(to) = standing.state.apply(Happening::Close) else { continue };
+        steps.push(step(&mut tx, &standing, to, now_ms).await?);
     }
-
-    async fn close_chunk(&self, orders: &[OrderId], now_ms: u64) -> Result<usize, StoreError> {
-        let mut tx = self.begin_write().await?;
-        let mut query = QueryBuilder::<Db>::new("SELECT id FROM orders WHERE status = ");
-        query.push_bind(OrderState::PendingPayment.as_str());
-        query.push(" AND expires_at_ms <= ").push_bind(big(now_ms)?).push(" AND id");
-        push_in(&mut query, orders.iter().map(|order| order.as_i64()));
-        query.push(" ORDER BY id");
-        let due = query.build().fetch_all(&mut *tx).await?;
-
-        let mut records = Vec::with_capacity(2 * due.len());
-        let mut closed = 0;
-        for row in &due {
-            let Some(standing) = standing(&mut tx, id(row, "id", OrderId::from_i64)?).await? else { continue };
-            // It may have been paid a moment ago.
-            let Ok(to) = standing.state.apply(Happening::Close) else { continue };
-            records.extend(step(&mut tx, &standing, to, now_ms).await?);
-            closed += 1;
-        }
-        if closed > 0 {
-            self.send(&mut tx, records).await?;
-            tx.commit().await?;
-            self.bell.notify_one();
-        }
-        Ok(closed)
-    }
+    Ok(if steps.is_empty() { Ending::RollBack(steps) } else { Ending::Commit(tx, steps) })
 }
 
 /// The state that a row's `status` and `refund_from` name.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use contract::{CategoryId, Cents, ProductId};
 use domain::{Outgoing, order_state::OrderState};
+use foundation::{Clock as _, SystemClock};
 use sqlx::{QueryBuilder, Row};
 
 use crate::{
@@ -79,6 +80,15 @@ impl Store {
         rows.iter().map(entry).collect()
     }
 
+    /// Products that there are, on the shelf or not.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn product_count(&self) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT COUNT(*) AS products FROM products").fetch_one(self.readers()).await?;
+        count(&row, "products")
+    }
+
     /// Units of each product in orders that were made since `since_ms` and paid.
     ///
     /// # Errors
@@ -96,64 +106,62 @@ impl Store {
         let rows = query.push(" GROUP BY s.product_id").build().fetch_all(self.readers()).await?;
         rows.iter().map(|row| Ok((id(row, "product_id", ProductId::from_i64)?, count(row, "units")?))).collect()
     }
-
-    /// Counts a change of the document of `product`, and sends word of it.
-    pub(crate) async fn document_changed(&self, tx: &mut Tx, product: ProductId) -> Result<(), StoreError> {
-        let word = count_change(tx, product).await?;
-        self.send(tx, vec![word]).await
-    }
-
-    /// `tx` has moved the stock of `sku` by `delta`: the document of its product changes where that was to or from zero.
-    /// Other changes of stock are not in the document, so that an order does not wait for the product's row.
-    pub(crate) async fn stock_moved(&self, tx: &mut Tx, sku: i64, delta: i64) -> Result<(), StoreError> {
-        let word = stock_moved(tx, sku, delta).await?;
-        self.send(tx, word.into_iter().collect()).await
-    }
-
-    /// The name of `category` has changed: so have the documents of all products in it and below it.
-    pub(crate) async fn category_renamed(&self, tx: &mut Tx, category: CategoryId) -> Result<(), StoreError> {
-        let mut below = vec![category.as_i64()];
-        let mut at = 0;
-        while let Some(parent) = below.get(at).copied() {
-            let rows = sqlx::query("SELECT id FROM categories WHERE parent_id = ? ORDER BY id").bind(parent);
-            for row in rows.fetch_all(&mut **tx).await? {
-                let child: i64 = row.try_get("id")?;
-                if !below.contains(&child) {
-                    below.push(child);
-                }
-            }
-            at += 1;
-        }
-        for categories in below.chunks(INSERT_ROWS_MAX) {
-            let mut update =
-                QueryBuilder::<Db>::new("UPDATE products SET search_version = search_version + 1 WHERE category_id");
-            push_in(&mut update, categories.iter().copied());
-            update.build().execute(&mut **tx).await?;
-            let mut query = QueryBuilder::<Db>::new("SELECT id FROM products WHERE category_id");
-            push_in(&mut query, categories.iter().copied());
-            let rows = query.push(" ORDER BY id").build().fetch_all(&mut **tx).await?;
-            let changed = rows.iter().map(|row| Ok(Outgoing::product(id(row, "id", ProductId::from_i64)?)));
-            self.send(tx, changed.collect::<Result<_, StoreError>>()?).await?;
-        }
-        Ok(())
-    }
 }
 
-async fn count_change(tx: &mut Tx, product: ProductId) -> Result<Outgoing, StoreError> {
+/// Counts a change of the document of `product`, and sends a record of it.
+pub(crate) async fn document_changed(tx: &mut Tx, product: ProductId) -> Result<(), StoreError> {
     let query = sqlx::query("UPDATE products SET search_version = search_version + 1 WHERE id = ?");
     query.bind(product.as_i64()).execute(&mut **tx).await?;
-    Ok(Outgoing::product(product))
+    let query = sqlx::query("SELECT id, search_version FROM products WHERE id = ?").bind(product.as_i64());
+    // Without its row there is no document, and nothing that another transaction could wait for.
+    let row = query.fetch_optional(&mut **tx).await?;
+    tx.send([row.as_ref().map_or_else(|| Ok(Outgoing::product(product, 0, 0)), word)?]);
+    Ok(())
 }
 
-/// As [`Store::stock_moved`], for a caller that sends the word itself.
-pub(crate) async fn stock_moved(tx: &mut Tx, sku: i64, delta: i64) -> Result<Option<Outgoing>, StoreError> {
+/// The record of a change that has just been counted. Its time only tells how long the index takes.
+fn word(row: &DbRow) -> Result<Outgoing, StoreError> {
+    let product = id(row, "id", ProductId::from_i64)?;
+    Ok(Outgoing::product(product, row.try_get("search_version")?, SystemClock.now_ms()))
+}
+
+/// `tx` has moved the stock of `sku` by `delta`: the document of its product changes where that was to or from zero.
+/// Other changes of stock are not in the document, so that an order does not wait for the product's row.
+pub(crate) async fn stock_moved(tx: &mut Tx, sku: i64, delta: i64) -> Result<(), StoreError> {
     let row = sqlx::query("SELECT product_id, stock FROM skus WHERE id = ?").bind(sku);
-    let Some(row) = row.fetch_optional(&mut **tx).await? else { return Ok(None) };
+    let Some(row) = row.fetch_optional(&mut **tx).await? else { return Ok(()) };
     let after: i64 = row.try_get("stock")?;
     if (after == 0) == (after - delta == 0) {
-        return Ok(None);
+        return Ok(());
     }
-    count_change(tx, id(&row, "product_id", ProductId::from_i64)?).await.map(Some)
+    document_changed(tx, id(&row, "product_id", ProductId::from_i64)?).await
+}
+
+/// The name of `category` has changed: so have the documents of all products in it and below it.
+pub(crate) async fn category_renamed(tx: &mut Tx, category: CategoryId) -> Result<(), StoreError> {
+    let mut below = vec![category.as_i64()];
+    let mut at = 0;
+    while let Some(parent) = below.get(at).copied() {
+        let rows = sqlx::query("SELECT id FROM categories WHERE parent_id = ? ORDER BY id").bind(parent);
+        for row in rows.fetch_all(&mut **tx).await? {
+            let child: i64 = row.try_get("id")?;
+            if !below.contains(&child) {
+                below.push(child);
+            }
+        }
+        at += 1;
+    }
+    for categories in below.chunks(INSERT_ROWS_MAX) {
+        let mut update =
+            QueryBuilder::<Db>::new("UPDATE products SET search_version = search_version + 1 WHERE category_id");
+        push_in(&mut update, categories.iter().copied());
+        update.build().execute(&mut **tx).await?;
+        let mut query = QueryBuilder::<Db>::new("SELECT id, search_version FROM products WHERE category_id");
+        push_in(&mut query, categories.iter().copied());
+        let rows = query.push(" ORDER BY id").build().fetch_all(&mut **tx).await?;
+        tx.send(rows.iter().map(word).collect::<Result<Vec<_>, StoreError>>()?);
+    }
+    Ok(())
 }
 
 /// From the root to `category`.

@@ -13,6 +13,7 @@ use crate::{
     connect::Pools,
     db::{Store, big},
     error::Cause,
+    tx::{Ending, Repeat, Write},
 };
 
 /// How long a write may take that only finds out whether the database can be written.
@@ -101,11 +102,15 @@ impl Store {
     }
 
     async fn write_probe(&self, now_ms: u64) -> Result<(), StoreError> {
-        let mut tx = self.begin_write().await?;
-        let probe = sqlx::query("UPDATE write_probe SET at_ms = ? WHERE id = 1").bind(big(now_ms)?);
-        if probe.execute(&mut *tx).await?.rows_affected() != 1 {
-            return Err(StoreError::contradiction("the row that is written to try it is not there"));
-        }
-        tx.commit().await
+        let now_ms = big(now_ms)?;
+        self.write(Write::ProbeWrites, Repeat("it sets a time"), |tx| async {
+            let mut tx = tx;
+            let probe = sqlx::query("UPDATE write_probe SET at_ms = ? WHERE id = 1").bind(now_ms);
+            if probe.execute(&mut *tx).await?.rows_affected() != 1 {
+                return Err(StoreError::contradiction("the row that is written to try it is not there"));
+            }
+            Ok(Ending::Commit(tx, ()))
+        })
+        .await
     }
 }

@@ -11,9 +11,11 @@ use crate::{
     cart::{CART_UNITS_MAX, Offered, offered_of, offered_query, take_cart},
     cart_claims::{CartClaim, ClaimState, claim_state},
     catalogue::to_json,
-    db::{Db, Store, Tx, big, is_taken, retried},
+    db::{Db, Store, Tx, big, is_taken},
+    moves,
     orders::{Order, OrderLine},
     search::stock_moved,
+    tx::{Ending, NewRow, Write},
 };
 use domain::{Outgoing, order_state::OrderState};
 
@@ -85,7 +87,7 @@ impl Store {
     /// Where the items or the claim are not as [`Goods`] says.
     pub async fn place_order(&self, new: &NewOrder, now_ms: u64) -> Result<Placed, StoreError> {
         for _ in 0..CART_TRIES_MAX {
-            let placed = retried(|| self.place_once(new, now_ms)).await?;
+            let placed = self.place_once(new, now_ms).await?;
             if placed != Placed::CartChanged {
                 return Ok(placed);
             }
@@ -97,7 +99,10 @@ impl Store {
         if let Some(answered) = self.placed_before(new.user, new.request.as_ref()).await? {
             return Ok(answered);
         }
-        let refused = match self.try_to_place(new, now_ms).await {
+        let order = if let Goods::Claim(claim) = &new.goods { claim.order } else { self.next_order()? };
+        let row = NewRow { lock: moves::LOCK, id: order.as_i64() };
+        let placed = self.write(Write::PlaceOrder, row, |tx| self.try_to_place(tx, order, new, now_ms));
+        let refused = match placed.await {
             Ok(placed @ Placed::Placed(_)) => return Ok(placed),
             Err(StoreError::Database(error)) if is_taken(&error) => Err(StoreError::Database(error)),
             Err(error) => return Err(error),
@@ -121,7 +126,7 @@ impl Store {
     ) -> Result<Option<Placed>, StoreError> {
         let Some((key, body_hash)) = request else { return Ok(None) };
         let query = "SELECT body_hash, order_id FROM order_requests WHERE user_id = ? AND request_key = ?";
-        let row = sqlx::query(query).bind(user.as_i64()).bind(key).fetch_optional(self.writer()).await?;
+        let row = sqlx::query(query).bind(user.as_i64()).bind(key).fetch_optional(self.readers()).await?;
         let Some(row) = row else { return Ok(None) };
         let first_hash: Vec<u8> = row.try_get("body_hash")?;
         if first_hash != body_hash {
@@ -132,32 +137,37 @@ impl Store {
         order.map(Placed::Again).map(Some).ok_or_else(|| StoreError::contradiction("a request without its order"))
     }
 
-    async fn try_to_place(&self, new: &NewOrder, now_ms: u64) -> Result<Placed, StoreError> {
-        let mut tx = self.begin_write().await?;
+    async fn try_to_place(
+        &self,
+        mut tx: Tx,
+        order: OrderId,
+        new: &NewOrder,
+        now_ms: u64,
+    ) -> Result<Ending<Placed>, StoreError> {
         let row = sqlx::query("SELECT * FROM addresses WHERE id = ? AND user_id = ?");
         let row = row.bind(new.address.as_i64()).bind(new.user.as_i64()).fetch_optional(&mut *tx).await?;
-        let Some(address) = row else { return Ok(Placed::UnknownAddress) };
+        let Some(address) = row else { return Ok(Ending::RollBack(Placed::UnknownAddress)) };
         let address = serde_json::to_value(address_of(&address)?.fields)
             .map_err(|error| StoreError::contradiction(error.to_string()))?;
-        let (order, units) = match self.take_goods(&mut tx, new).await? {
+        let units = match take_goods(&mut tx, new).await? {
             Ok(taken) => taken,
-            Err(refused) => return Ok(refused),
+            Err(refused) => return Ok(Ending::RollBack(refused)),
         };
 
-        let lacking = take_stock(self, &mut tx, &units).await?;
+        let lacking = take_stock(&mut tx, &units).await?;
         let offered = offered(&mut tx, &units).await?;
         let for_sale = |sku: &SkuId| offered.get(sku).is_some_and(|offered| offered.on_shelf);
         let unknown: Vec<SkuId> = units.keys().filter(|sku| !for_sale(sku)).copied().collect();
         if !unknown.is_empty() {
-            return Ok(Placed::UnknownSkus(unknown));
+            return Ok(Ending::RollBack(Placed::UnknownSkus(unknown)));
         }
         if !lacking.is_empty() {
             let left = |sku: &SkuId| offered.get(sku).map(|offered| (*sku, offered.stock));
-            return Ok(Placed::InsufficientStock(lacking.iter().filter_map(left).collect()));
+            return Ok(Ending::RollBack(Placed::InsufficientStock(lacking.iter().filter_map(left).collect())));
         }
         let lines: Vec<OrderLine> =
             units.iter().filter_map(|(sku, units)| offered.get(sku).map(|offered| line_of(offered, *units))).collect();
-        let Some(total) = sum(&lines) else { return Ok(Placed::TooDear) };
+        let Some(total) = sum(&lines) else { return Ok(Ending::RollBack(Placed::TooDear)) };
 
         let expires_at_ms = now_ms.saturating_add(self.settings.pay_within_ms);
         let state = OrderState::PendingPayment;
@@ -175,36 +185,8 @@ impl Store {
         write_order(&mut tx, &placed, new).await?;
         let deadline = Outgoing::deadline(self.settings.pay_within_ms, order, expires_at_ms);
         let event = Outgoing::event(order, new.user, state, now_ms);
-        self.send(&mut tx, vec![deadline, event]).await?;
-        tx.commit().await?;
-        self.bell.notify_one();
-        Ok(Placed::Placed(placed))
-    }
-
-    /// Takes the units that are to be ordered from the cart or the claim, and chooses the order's id. The inner error
-    /// is the refusal.
-    async fn take_goods(
-        &self,
-        tx: &mut Tx,
-        new: &NewOrder,
-    ) -> Result<Result<(OrderId, BTreeMap<SkuId, u32>), Placed>, StoreError> {
-        let units = match &new.goods {
-            Goods::Items(units) => units.clone(),
-            Goods::Cart => match take_cart(tx, new.user).await? {
-                None => return Ok(Err(Placed::CartChanged)),
-                Some(units) if units.is_empty() => return Ok(Err(Placed::CartEmpty)),
-                Some(units) => units,
-            },
-            Goods::Claim(claim) => match claim_state(tx, new.user, claim).await? {
-                ClaimState::Open => claim.lines.clone(),
-                ClaimState::Ordered => return Ok(Err(Placed::ClaimOrdered)),
-                ClaimState::Void => return Ok(Err(Placed::ClaimVoid)),
-            },
-        };
-        assert!((1..=ORDER_LINES_MAX).contains(&units.len()), "{} lines", units.len());
-        assert!(units.values().all(|units| (1..=CART_UNITS_MAX).contains(units)), "{units:?}");
-        let order = if let Goods::Claim(claim) = &new.goods { claim.order } else { self.next_order()? };
-        Ok(Ok((order, units)))
+        tx.send([deadline, event]);
+        Ok(Ending::Commit(tx, Placed::Placed(placed)))
     }
 
     /// An id for an order that may be written.
@@ -217,9 +199,29 @@ impl Store {
     }
 }
 
+/// Takes the units that are to be ordered from the cart or the claim. The inner error is the refusal.
+async fn take_goods(tx: &mut Tx, new: &NewOrder) -> Result<Result<BTreeMap<SkuId, u32>, Placed>, StoreError> {
+    let units = match &new.goods {
+        Goods::Items(units) => units.clone(),
+        Goods::Cart => match take_cart(tx, new.user).await? {
+            None => return Ok(Err(Placed::CartChanged)),
+            Some(units) if units.is_empty() => return Ok(Err(Placed::CartEmpty)),
+            Some(units) => units,
+        },
+        Goods::Claim(claim) => match claim_state(tx, new.user, claim).await? {
+            ClaimState::Open => claim.lines.clone(),
+            ClaimState::Ordered => return Ok(Err(Placed::ClaimOrdered)),
+            ClaimState::Void => return Ok(Err(Placed::ClaimVoid)),
+        },
+    };
+    assert!((1..=ORDER_LINES_MAX).contains(&units.len()), "{} lines", units.len());
+    assert!(units.values().all(|units| (1..=CART_UNITS_MAX).contains(units)), "{units:?}");
+    Ok(Ok(units))
+}
+
 /// Takes the units of `lines` out of the stock, in the order of their ids, so that two orders never wait for
 /// each other; the SKUs that have not enough.
-async fn take_stock(store: &Store, tx: &mut Tx, lines: &BTreeMap<SkuId, u32>) -> Result<Vec<SkuId>, StoreError> {
+async fn take_stock(tx: &mut Tx, lines: &BTreeMap<SkuId, u32>) -> Result<Vec<SkuId>, StoreError> {
     let mut lacking = Vec::new();
     for (sku, units) in lines {
         let taken = sqlx::query("UPDATE skus SET stock = stock - ? WHERE id = ? AND stock >= ?")
@@ -231,23 +233,22 @@ async fn take_stock(store: &Store, tx: &mut Tx, lines: &BTreeMap<SkuId, u32>) ->
         if taken.rows_affected() == 0 {
             lacking.push(*sku);
         } else {
-            store.stock_moved(tx, sku.as_i64(), -i64::from(*units)).await?;
+            stock_moved(tx, sku.as_i64(), -i64::from(*units)).await?;
         }
     }
     Ok(lacking)
 }
 
-/// Puts the units of `order`'s lines back into the stock; what the log must hear of it.
-pub(crate) async fn give_stock_back(tx: &mut Tx, order: OrderId) -> Result<Vec<Outgoing>, StoreError> {
-    let mut records = Vec::new();
+/// Puts the units of `order`'s lines back into the stock.
+pub(crate) async fn give_stock_back(tx: &mut Tx, order: OrderId) -> Result<(), StoreError> {
     let rows = sqlx::query("SELECT sku_id, quantity FROM order_lines WHERE order_id = ? ORDER BY sku_id");
     for row in rows.bind(order.as_i64()).fetch_all(&mut **tx).await? {
         let (sku, units): (i64, i64) = (row.try_get("sku_id")?, row.try_get("quantity")?);
         let query = sqlx::query("UPDATE skus SET stock = stock + ? WHERE id = ?");
         query.bind(units).bind(sku).execute(&mut **tx).await?;
-        records.extend(stock_moved(tx, sku, units).await?);
+        stock_moved(tx, sku, units).await?;
     }
-    Ok(records)
+    Ok(())
 }
 
 /// What the shop says of them now; their rows are this transaction's.

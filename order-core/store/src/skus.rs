@@ -6,8 +6,10 @@ use sqlx::{QueryBuilder, Row};
 use crate::{
     StoreError,
     catalogue::{NewSku, Sku, SkuPatch, exists, from_json, to_json},
-    db::{Db, DbRow, Store, big, count, id, lock_row},
-    page::{Changed, Listed, Page},
+    db::{Db, DbRow, Store, Tx, big, count, id, lock_row},
+    page::{Changed, Listed, Page, find_change},
+    search::document_changed,
+    tx::{Ending, NewRow, Write, look_up},
 };
 
 impl Store {
@@ -17,28 +19,33 @@ impl Store {
     /// Where the database fails.
     pub async fn add_sku(&self, new: NewSku, now_ms: u64) -> Result<Option<Sku>, StoreError> {
         let id = self.next_id()?;
-        let mut tx = self.begin_write().await?;
-        if !exists(&mut tx, "SELECT 1 FROM products WHERE id = ?", new.product.as_i64()).await? {
-            return Ok(None);
-        }
-        sqlx::query(
-            "INSERT INTO skus (id, product_id, attributes, price_cents, stock, version, created_at_ms) \
-             VALUES (?, ?, ?, ?, ?, 1, ?)",
-        )
-        .bind(id)
-        .bind(new.product.as_i64())
-        .bind(to_json(&new.attributes)?)
-        .bind(new.price.get())
-        .bind(big(new.stock)?)
-        .bind(big(now_ms)?)
-        .execute(&mut *tx)
-        .await?;
-        self.document_changed(&mut tx, new.product).await?;
-        tx.commit().await?;
-        self.bell.notify_one();
-        let NewSku { product: product_id, attributes, price: price_cents, stock } = new;
-        let sku_id = SkuId::from_i64(id).ok_or_else(|| StoreError::Ids(id.to_string()))?;
-        Ok(Some(Sku { sku_id, product_id, attributes, price_cents, stock, version: 1, created_at: now_ms }))
+        let new = &new;
+        self.write(Write::AddSku, NewRow { lock: LOCK, id }, |tx| async {
+            let mut tx = tx;
+            if !exists(&mut tx, "SELECT 1 FROM products WHERE id = ?", new.product.as_i64()).await? {
+                return Ok(Ending::RollBack(None));
+            }
+            sqlx::query(
+                "INSERT INTO skus (id, product_id, attributes, price_cents, stock, version, created_at_ms) \
+                 VALUES (?, ?, ?, ?, ?, 1, ?)",
+            )
+            .bind(id)
+            .bind(new.product.as_i64())
+            .bind(to_json(&new.attributes)?)
+            .bind(new.price.get())
+            .bind(big(new.stock)?)
+            .bind(big(now_ms)?)
+            .execute(&mut *tx)
+            .await?;
+            document_changed(&mut tx, new.product).await?;
+            let NewSku { product: product_id, attributes, price: price_cents, stock } = new.clone();
+            let sku_id = SkuId::from_i64(id).ok_or_else(|| StoreError::Ids(id.to_string()))?;
+            Ok(Ending::Commit(
+                tx,
+                Some(Sku { sku_id, product_id, attributes, price_cents, stock, version: 1, created_at: now_ms }),
+            ))
+        })
+        .await
     }
 
     /// A SKU.
@@ -71,30 +78,45 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn patch_sku(&self, sku: SkuId, version: u64, patch: SkuPatch) -> Result<Changed<Sku>, StoreError> {
-        let mut tx = self.begin_write().await?;
-        lock_row(&mut tx, "UPDATE skus SET version = version WHERE id = ?", sku.as_i64()).await?;
-        let row = sqlx::query("SELECT * FROM skus WHERE id = ?").bind(sku.as_i64());
-        let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(Changed::Unknown) };
-        let mut row = sku_of(&row)?;
-        if row.version != version {
-            return Ok(Changed::VersionIs(row.version));
-        }
-        row.version += 1;
-        row.attributes = patch.attributes.unwrap_or(row.attributes);
-        row.price_cents = patch.price_cents.unwrap_or(row.price_cents);
-        sqlx::query("UPDATE skus SET attributes = ?, price_cents = ?, version = ? WHERE id = ? AND version = ?")
-            .bind(to_json(&row.attributes)?)
-            .bind(row.price_cents.get())
-            .bind(big(row.version)?)
-            .bind(sku.as_i64())
-            .bind(big(version)?)
-            .execute(&mut *tx)
-            .await?;
-        self.document_changed(&mut tx, row.product_id).await?;
-        tx.commit().await?;
-        self.bell.notify_one();
-        Ok(Changed::Done(row))
+        let after_lost_commit = look_up(|mut tx: Tx, changed: Changed<Sku>| async move {
+            let now = locked_sku(&mut tx, sku).await?;
+            // Its stock may have moved since.
+            let same = |row: &Sku, now: &Sku| *row == Sku { stock: row.stock, ..now.clone() };
+            Ok(find_change(&changed, version, now, |row| row.version, same))
+        });
+        let patch = &patch;
+        self.write(Write::PatchSku, after_lost_commit, |tx| async {
+            let mut tx = tx;
+            let row = locked_sku(&mut tx, sku).await?;
+            let Some(mut row) = row else { return Ok(Ending::RollBack(Changed::Unknown)) };
+            if row.version != version {
+                return Ok(Ending::RollBack(Changed::VersionIs(row.version)));
+            }
+            row.version += 1;
+            row.attributes = patch.attributes.clone().unwrap_or(row.attributes);
+            row.price_cents = patch.price_cents.unwrap_or(row.price_cents);
+            sqlx::query("UPDATE skus SET attributes = ?, price_cents = ?, version = ? WHERE id = ? AND version = ?")
+                .bind(to_json(&row.attributes)?)
+                .bind(row.price_cents.get())
+                .bind(big(row.version)?)
+                .bind(sku.as_i64())
+                .bind(big(version)?)
+                .execute(&mut *tx)
+                .await?;
+            document_changed(&mut tx, row.product_id).await?;
+            Ok(Ending::Commit(tx, Changed::Done(row)))
+        })
+        .await
     }
+}
+
+const LOCK: &str = "UPDATE skus SET version = version WHERE id = ?";
+
+/// A SKU and its row's lock.
+async fn locked_sku(tx: &mut Tx, sku: SkuId) -> Result<Option<Sku>, StoreError> {
+    lock_row(tx, LOCK, sku.as_i64()).await?;
+    let row = sqlx::query("SELECT * FROM skus WHERE id = ?").bind(sku.as_i64());
+    row.fetch_optional(&mut **tx).await?.as_ref().map(sku_of).transpose()
 }
 
 pub(crate) fn sku_of(row: &DbRow) -> Result<Sku, StoreError> {

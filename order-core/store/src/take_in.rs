@@ -11,75 +11,95 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, push_in, quantity},
+    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in, quantity},
     parked::parked_among,
+    search::stock_moved,
+    terms::{promises_of, terms_of, write_promises, write_terms},
+    tx::{Ending, Found},
 };
 use domain::{
-    TAKE_IN_MAX, TakenIn,
-    plan::{HoldRow, Known, LedgerRow, Offer, OrderRow, Plan, turned_orders},
+    Line, TAKE_IN_MAX, TakenIn,
+    plan::{HoldRow, Known, LedgerRow, Lookups, Offer, OrderRow, Plan},
 };
 
 /// `inbox.source` of an admin's restocks.
 pub(crate) const RESTOCK: &str = "restock";
 
 impl Store {
-    pub(crate) async fn take_in_entries(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, StoreError> {
-        assert!(entries.len() <= TAKE_IN_MAX, "{} entries at once", entries.len());
-        if entries.is_empty() {
-            return Ok(TakenIn::default());
+    pub(crate) async fn take_in_lines(
+        &self,
+        mut tx: Tx,
+        lines: &[Line],
+        now_ms: u64,
+    ) -> Result<Ending<(TakenIn, Option<Position>)>, StoreError> {
+        assert!(lines.len() <= TAKE_IN_MAX, "{} entries at once", lines.len());
+        if lines.is_empty() {
+            return Ok(Ending::RollBack((TakenIn::default(), None)));
         }
-        let mut tx = self.begin_write().await?;
-        let parked = parked_among(&mut tx, entries).await?;
-        let (aside, entries): (Vec<Entry>, Vec<Entry>) =
-            entries.iter().partition(|entry| parked.contains(&entry.activity));
+        let parked = parked_among(&mut tx, lines).await?;
+        let (aside, lines): (Vec<Line>, Vec<Line>) =
+            lines.iter().partition(|line| parked.contains(&line.entry.activity));
+        let entries = Line::entries(&lines);
         let known = known(&mut tx, &entries).await?;
         let plan = Plan::new(&known, &entries, self.settings.pay_within_ms, now_ms)?;
-        let (mut taken, rings) = (plan.taken, !plan.outgoing.is_empty());
+        let mut taken = plan.taken;
+        let position = plan.ledgers.first_key_value().map(|(activity, (_, row))| (*activity, row.seq));
         if taken.applied > 0 {
-            self.write_plan(&mut tx, plan, now_ms).await?;
+            write_plan(&mut tx, plan, now_ms).await?;
         }
         taken.set_aside = self.set_aside(&mut tx, &aside).await?;
-        if taken.applied + taken.set_aside > 0 {
-            tx.commit().await?;
-        }
-        if rings {
-            self.bell.notify_one();
-        }
-        Ok(taken)
+        let is_new = taken.applied + taken.set_aside > 0;
+        Ok(if is_new { Ending::Commit(tx, (taken, position)) } else { Ending::RollBack((taken, None)) })
     }
+}
 
-    pub(crate) async fn write_plan(&self, tx: &mut Tx, plan: Plan, now_ms: u64) -> Result<(), StoreError> {
-        for (activity, (seq_before, row)) in &plan.ledgers {
-            match seq_before {
-                None => insert_ledger(tx, *activity, row).await?,
-                Some(seq) => move_ledger(tx, *activity, *seq, row).await?,
-            }
+/// How far a ledger was taken in.
+pub(crate) type Position = (ActivityId, u64);
+
+/// Whether the transaction that took a ledger in as far as `position` is committed.
+pub(crate) async fn find_position(mut tx: Tx, position: Option<Position>) -> Result<Found, StoreError> {
+    // Without a new position, entries were only set aside, or a term moved, or promises failed: each happens once.
+    let Some((activity, seq)) = position else { return Ok(Found::Repeatable) };
+    lock_row(&mut tx, "UPDATE ledgers SET seq = seq WHERE activity_id = ?", activity.as_i64()).await?;
+    let row = sqlx::query("SELECT seq FROM ledgers WHERE activity_id = ?").bind(activity.as_i64());
+    let now = row.fetch_optional(&mut *tx).await?.map(|row| count(&row, "seq")).transpose()?;
+    Ok(Found::from(now.is_some_and(|now| now >= seq)))
+}
+
+pub(crate) async fn write_plan(tx: &mut Tx, plan: Plan, now_ms: u64) -> Result<(), StoreError> {
+    for (activity, (seq_before, row)) in &plan.ledgers {
+        match seq_before {
+            None => insert_ledger(tx, *activity, row).await?,
+            Some(seq) => move_ledger(tx, *activity, *seq, row).await?,
         }
-        let holds: Vec<&HoldRow> = plan.holds.values().collect();
-        for rows in holds.chunks(INSERT_ROWS_MAX) {
-            insert_holds(tx, rows).await?;
-        }
-        for rows in plan.orders.chunks(INSERT_ROWS_MAX) {
-            insert_orders(tx, rows).await?;
-        }
-        for to in [HoldState::Sold, HoldState::Released] {
-            let turned = plan.turned.iter().filter(|(_, state)| **state == to).map(|(order, _)| *order);
-            turn_holds(tx, turned.collect(), to).await?;
-        }
-        for (activity, operation, delta) in plan.restocks {
-            sqlx::query("INSERT INTO inbox (source, subject_id, message_id, at_ms) VALUES (?, ?, ?, ?)")
-                .bind(RESTOCK)
-                .bind(activity.as_i64())
-                .bind(operation.as_i64())
-                .bind(big(now_ms)?)
-                .execute(&mut **tx)
-                .await?;
-            if delta < 0 {
-                give_back(self, tx, activity, delta).await?;
-            }
-        }
-        self.send(tx, plan.outgoing).await
     }
+    write_terms(tx, &plan.terms).await?;
+    write_promises(tx, &plan.dealt_with, &plan.set_aside).await?;
+    let holds: Vec<&HoldRow> = plan.holds.values().collect();
+    for rows in holds.chunks(INSERT_ROWS_MAX) {
+        insert_holds(tx, rows).await?;
+    }
+    for rows in plan.orders.chunks(INSERT_ROWS_MAX) {
+        insert_orders(tx, rows).await?;
+    }
+    for to in [HoldState::Sold, HoldState::Released] {
+        let turned = plan.turned.iter().filter(|(_, state)| **state == to).map(|(order, _)| *order);
+        turn_holds(tx, turned.collect(), to).await?;
+    }
+    for (activity, operation, delta) in plan.restocks {
+        sqlx::query("INSERT INTO inbox (source, subject_id, message_id, at_ms) VALUES (?, ?, ?, ?)")
+            .bind(RESTOCK)
+            .bind(activity.as_i64())
+            .bind(operation.as_i64())
+            .bind(big(now_ms)?)
+            .execute(&mut **tx)
+            .await?;
+        if delta < 0 {
+            give_back(tx, activity, delta).await?;
+        }
+    }
+    tx.send(plan.outgoing);
+    Ok(())
 }
 
 pub(crate) async fn known(tx: &mut Tx, entries: &[Entry]) -> Result<Known, StoreError> {
@@ -101,13 +121,28 @@ pub(crate) async fn known(tx: &mut Tx, entries: &[Entry]) -> Result<Known, Store
         let offer = Offer { sku, title: row.try_get("title")?, price };
         known.offers.insert(id(&row, "id", ActivityId::from_i64)?, offer);
     }
-    let turned = turned_orders(entries);
-    if !turned.is_empty() {
+    known.terms = terms_of(tx, ids()).await?;
+    let mut lookups = Lookups::new(entries, &known.terms);
+    for activity in &lookups.promises {
+        known.promises.insert(*activity, promises_of(tx, *activity).await?);
+    }
+    lookups.add_promises(known.promises.values().flatten());
+    if !lookups.holds.is_empty() {
         let mut query = QueryBuilder::<Db>::new("SELECT * FROM reservations WHERE order_id");
-        push_in(&mut query, turned.iter().map(|order| order.as_i64()));
+        push_in(&mut query, lookups.holds.iter().map(|order| order.as_i64()));
         for row in query.build().fetch_all(&mut **tx).await? {
             let row = hold_row(&row)?;
             known.holds.insert(row.hold.reservation.order, row);
+        }
+    }
+    if !lookups.failed.is_empty() {
+        let mut query = QueryBuilder::<Db>::new(
+            "SELECT o.id AS id FROM orders o LEFT JOIN reservations r ON r.order_id = o.id \
+             WHERE r.order_id IS NULL AND o.id",
+        );
+        push_in(&mut query, lookups.failed.iter().map(|order| order.as_i64()));
+        for row in query.build().fetch_all(&mut **tx).await? {
+            known.failed.insert(id(&row, "id", OrderId::from_i64)?);
         }
     }
     Ok(known)
@@ -133,7 +168,7 @@ async fn insert_ledger(tx: &mut Tx, activity: ActivityId, row: &LedgerRow) -> Re
 }
 
 /// Units that left the ledger are the SKU's again. (Those that came to it left the SKU when they were asked for.)
-async fn give_back(store: &Store, tx: &mut Tx, activity: ActivityId, delta: i64) -> Result<(), StoreError> {
+async fn give_back(tx: &mut Tx, activity: ActivityId, delta: i64) -> Result<(), StoreError> {
     for sql in [
         "UPDATE skus SET stock = stock - ? WHERE id = (SELECT sku_id FROM activities WHERE id = ?)",
         "UPDATE activities SET stock = stock + ? WHERE id = ?",
@@ -142,7 +177,7 @@ async fn give_back(store: &Store, tx: &mut Tx, activity: ActivityId, delta: i64)
     }
     let sku = sqlx::query("SELECT sku_id FROM activities WHERE id = ?").bind(activity.as_i64());
     match sku.fetch_optional(&mut **tx).await? {
-        Some(row) => store.stock_moved(tx, row.try_get("sku_id")?, -delta).await,
+        Some(row) => stock_moved(tx, row.try_get("sku_id")?, -delta).await,
         None => Ok(()),
     }
 }

@@ -18,6 +18,7 @@ use cases;
 
 mod faults;
 mod money;
+mod search;
 mod shop;
 mod steer;
 
@@ -71,7 +72,7 @@ impl Fixture for Place {
 
     async fn fresh(&self) -> Store {
         let store = self.open().await;
-        let mut tx = store.begin_write().await.unwrap();
+        let mut tx = store.begin_test().await.unwrap();
         for sql in [
             "INSERT INTO categories VALUES (1, NULL, 'c', 0, 1, 0)",
             "INSERT INTO products (id, category_id, title, subtitle, description, image_ids, on_shelf, version, created_at_ms) VALUES (1, 1, 'p', '', '', '[]', 1, 1, 0)",
@@ -84,7 +85,7 @@ impl Fixture for Place {
     }
 
     async fn put_activity(&self, store: &Store, activity: &Activity) {
-        let mut tx = store.begin_write().await.unwrap();
+        let mut tx = store.begin_test().await.unwrap();
         sqlx::query("INSERT INTO activities VALUES (?, 1, ?, 7, ?, ?, 100, 3, 0, 9000, 0, 0, 0, 'open', 0)")
             .bind(activity.id.as_i64())
             .bind(&activity.title)
@@ -156,6 +157,7 @@ async fn mariadb_conforms() {
     is_locked_while_it_counts(&place).await;
     shop::all(&place).await;
     money::all(&place).await;
+    search::all(&place).await;
     steer::all(&place).await;
     faults::all(&place).await;
 }
@@ -193,7 +195,7 @@ fn any_entry() -> impl Strategy<Value = contract::stock::Entry> {
     ];
     (id(), number(), number(), number(), event).prop_map(|(activity, epoch, seq, at_ms, event)| {
         let activity = contract::ActivityId::from_i64(activity).unwrap();
-        Entry { activity, epoch, seq, at_ms, event }
+        Entry { activity, term: contract::stock::Term::FIRST, epoch, seq, at_ms, event }
     })
 }
 
@@ -205,8 +207,8 @@ proptest! {
         store.put_activity(&activity(1, 100));
         store.put_activity(&activity(2, i64::MAX));
         for entry in entries {
-            if let Err(error) = now(store.take_in(&[entry], 1)) {
-                now(store.park(entry.activity, &error.to_string(), &[entry], (1, 1))).unwrap();
+            if let Err(error) = now(store.take_in(&domain::Line::in_order(&[entry]), 1)) {
+                now(store.park(entry.activity, &error.to_string(), &domain::Line::in_order(&[entry]), (1, 1))).unwrap();
             }
             drop(now(store.retry_parked(entry.activity, 1, 1)));
         }
@@ -231,7 +233,7 @@ async fn restarts(place: &mut Place) {
         let asked = Reservation { order, user, request: None, quantity: 1 };
         ledger.apply(Command::Reserve(asked), conformance::NOW_MS, &mut journal);
     }
-    let taken = store.take_in(&journal, conformance::NOW_MS).await.unwrap();
+    let taken = store.take_in(&domain::Line::in_order(&journal), conformance::NOW_MS).await.unwrap();
     assert_eq!(taken, TakenIn { applied: 500, skipped: 0, failed: 499, set_aside: 0 });
     store.close().await;
     if let Place::MariaDb(server) = place {

@@ -5,11 +5,15 @@
 //! open, and every later one on that connection fails. So BEGIN, COMMIT and ROLLBACK are sent here, and a
 //! connection is given back only after the last of them was answered with success.
 
+mod names;
+mod write;
+
 use std::{
     ops::{Deref, DerefMut},
     time::Duration,
 };
 
+use domain::Outgoing;
 use futures_util::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _, future, stream};
 use sqlx::{
     Either, Execute, Executor, SqlStr,
@@ -17,6 +21,8 @@ use sqlx::{
     pool::PoolConnection,
 };
 
+pub use self::names::Write;
+pub(crate) use self::write::{Ending, Found, NewRow, Repeat, look_up};
 use crate::{StoreError, connect::Pools, db::Db};
 
 /// How long a server may take to answer ROLLBACK before its connection is closed.
@@ -29,6 +35,8 @@ type BoxStream<'a, T> = stream::BoxStream<'a, Result<T, sqlx::Error>>;
 #[derive(Debug)]
 pub(crate) struct Tx {
     session: Session,
+    /// Records for the log. They become rows of the outbox right before COMMIT.
+    outgoing: Vec<Outgoing>,
 }
 
 /// The connection of a [`Tx`], which executes statements.
@@ -42,13 +50,6 @@ pub(crate) struct Session {
 }
 
 impl Tx {
-    /// Begins a transaction that reads and writes.
-    pub(crate) async fn begin_write(pools: &Pools) -> Result<Self, StoreError> {
-        let connection = pools.writers.acquire().await;
-        let connection = connection.inspect_err(|error| pools.note_failure(error))?;
-        Self::begin(connection, pools, pools.backend.begin_write(), true).await
-    }
-
     /// Begins a transaction whose reads all see one instant.
     pub(crate) async fn begin_read(pools: &Pools) -> Result<Self, StoreError> {
         Self::begin(pools.readers.acquire().await?, pools, pools.backend.begin_read(), false).await
@@ -60,9 +61,16 @@ impl Tx {
         sql: &'static str,
         writes: bool,
     ) -> Result<Self, StoreError> {
-        let mut tx = Self { session: Session { connection: Some(connection), pools: pools.clone(), writes } };
+        let session = Session { connection: Some(connection), pools: pools.clone(), writes };
+        let mut tx = Self { session, outgoing: Vec::new() };
         tx.run(sql).await?;
         Ok(tx)
+    }
+
+    /// Has `records` sent to the log with the commit of this write.
+    pub(crate) fn send(&mut self, records: impl IntoIterator<Item = Outgoing>) {
+        assert!(self.session.writes, "a transaction that only reads sends nothing");
+        self.outgoing.extend(records);
     }
 
     /// Commits. After an error it is not known whether the commit counts, and the connection is closed.
@@ -114,10 +122,6 @@ impl DerefMut for Tx {
     }
 }
 
-/// Statements outside a transaction, on any connection that writes.
-#[derive(Debug)]
-pub(crate) struct Writer<'a>(pub(crate) &'a Pools);
-
 impl<'c> Executor<'c> for &'c mut Session {
     type Database = Db;
 
@@ -163,34 +167,5 @@ impl<'c> Executor<'c> for &'c mut Session {
             Some(connection) => connection.prepare_with(sql, parameters),
             None => future::ready(Err(sqlx::Error::PoolClosed)).boxed(),
         }
-    }
-}
-
-impl<'c> Executor<'c> for Writer<'c> {
-    type Database = Db;
-
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Either<AnyQueryResult, AnyRow>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Db>,
-    {
-        let pools = self.0;
-        pools.writers.fetch_many(query).inspect_err(|error| pools.note_failure(error)).boxed()
-    }
-
-    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Option<AnyRow>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Db>,
-    {
-        let pools = self.0;
-        pools.writers.fetch_optional(query).inspect_err(|error| pools.note_failure(error)).boxed()
-    }
-
-    fn prepare_with<'e>(self, sql: SqlStr, parameters: &'e [AnyTypeInfo]) -> BoxFuture<'e, AnyStatement>
-    where
-        'c: 'e,
-    {
-        self.0.writers.prepare_with(sql, parameters)
     }
 }

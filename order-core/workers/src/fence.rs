@@ -1,14 +1,11 @@
 //! Keeps the fence of the ledgers in Redis up.
 
 use commit_log::Log;
-use contract::OrderId;
+use contract::{ActivityId, OrderId};
 use domain::SaleError;
 use domain::SaleStore;
 use foundation::{Clock, health::Part};
-use ledger::{
-    house::SnapshotSource,
-    redis::fence::{Fence, Looked},
-};
+use ledger::redis::fence::{Fence, Looked, RecoverySource};
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks. A Redis that came back sells nothing before it was looked at.
@@ -16,16 +13,17 @@ const LOOK_EVERY_MS: u64 = 100;
 /// Failures that are not logged between two that are.
 const QUIET_FAILURES: u32 = 50;
 
-/// Looks until `stop`; `part` is ready while the ledgers may sell.
+/// Looks until `stop`; `part` is ready while the ledgers may sell. `report` gets the ledgers that can't be recovered.
 ///
 /// A Redis that came back may have forgotten settles and releases that it had carried out and nobody else
 /// had heard of: the keeper has put the commands behind it, so they are sent once more after each
 /// comparison, also after the first one of a process, which may have died between the two.
-pub async fn guard<L: Log, S: SnapshotSource, D: SaleStore>(
+pub async fn guard<L: Log, S: RecoverySource, D: SaleStore>(
     mut fence: Fence<L, S>,
     store: D,
     clock: impl Clock,
     part: Part,
+    report: impl Fn(&[ActivityId]) + Send,
     stop: CancellationToken,
 ) {
     let mut failures = Failures(0);
@@ -35,16 +33,17 @@ pub async fn guard<L: Log, S: SnapshotSource, D: SaleStore>(
             () = stop.cancelled() => return,
             looked = fence.look(clock.now_ms()) => looked,
         };
+        report(&fence.failed().collect::<Vec<_>>());
         match looked {
             Ok(Looked::Selling) => part.ready(),
-            Ok(Looked::Compared) => {
+            Ok(Looked::Recovered) => {
                 part.ready();
                 repeats = Repeats::After(None);
             }
             Ok(Looked::Resting) => {}
-            Ok(Looked::Frozen) => part.not_ready("Redis is being compared with the log"),
+            Ok(Looked::Frozen) => part.not_ready("ledgers in Redis are being recovered"),
             Err(error) => {
-                failures.log(&error, "the ledgers in Redis can't be compared with the log; it is tried again");
+                failures.log(&error, "ledgers in Redis can't be recovered; the next look tries again");
                 part.not_ready(&error.to_string());
                 clock.sleep_until(clock.now_ms() + LOOK_EVERY_MS).await;
                 continue;

@@ -9,11 +9,9 @@ use commit_log::{Consumer, Log, LogError, Partition, Record, next_offsets};
 use contract::{
     ActivityId,
     record::{Entries, Record as _},
-    stock::Entry,
     topic,
 };
-use domain::SaleError;
-use domain::{Outlook, Parked, SaleStore, TAKE_IN_MAX};
+use domain::{Line, Outlook, Parked, SaleError, SaleStore, TAKE_IN_MAX};
 use foundation::Clock;
 
 use self::rereading::Rereading;
@@ -32,7 +30,7 @@ type Measure = Box<dyn Fn(&TakenIn<'_>) + Send>;
 #[derive(Debug)]
 pub struct TakenIn<'a> {
     /// All of one read of the log.
-    pub entries: &'a [Entry],
+    pub lines: &'a [Line],
     /// When the transaction began, epoch milliseconds.
     pub begun_ms: u64,
     /// When it was committed.
@@ -150,36 +148,36 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
     }
 
     async fn take_new(&mut self, records: &[Record]) -> Result<(), WorkerError> {
-        let (entries, dead) = read(records);
+        let (lines, dead) = read(records);
         let begun_ms = self.clock.now_ms();
-        self.take(&entries).await?;
+        self.take(&lines).await?;
         let (done_ms, next) = (self.clock.now_ms(), next_offsets(records));
-        (self.measure)(&TakenIn { entries: &entries, begun_ms, done_ms, next: &next });
+        (self.measure)(&TakenIn { lines: &lines, begun_ms, done_ms, next: &next });
         bury(&self.log, GROUP, dead).await?;
         Ok(())
     }
 
-    /// Takes in `entries`, or parks their sales; how many were kept for parked sales. What one transaction takes in
+    /// Takes in `lines`, or parks their sales; how many were kept for parked sales. What one transaction takes in
     /// before another fails is read again, and changes nothing then.
-    async fn take(&mut self, entries: &[Entry]) -> Result<usize, WorkerError> {
+    async fn take(&mut self, lines: &[Line]) -> Result<usize, WorkerError> {
         let mut set_aside = 0;
-        for entries in entries.chunks(TAKE_IN_MAX) {
-            set_aside += match self.take_in(entries).await {
+        for lines in lines.chunks(TAKE_IN_MAX) {
+            set_aside += match self.take_in(lines).await {
                 Ok(kept) => {
                     if !self.unclear.is_empty() {
-                        self.unclear.retain(|activity, _| entries.iter().all(|entry| entry.activity != *activity));
+                        self.unclear.retain(|activity, _| lines.iter().all(|line| line.entry.activity != *activity));
                     }
                     kept
                 }
                 Err(error) if error.outlook() == Outlook::WillPass => return Err(error.into()),
-                Err(_) => self.take_apart(entries).await?,
+                Err(_) => self.take_apart(lines).await?,
             };
         }
         Ok(set_aside)
     }
 
-    async fn take_in(&mut self, entries: &[Entry]) -> Result<usize, SaleError> {
-        let taken = self.store.take_in(entries, self.clock.now_ms()).await.map_err(Into::into)?;
+    async fn take_in(&mut self, lines: &[Line]) -> Result<usize, SaleError> {
+        let taken = self.store.take_in(lines, self.clock.now_ms()).await.map_err(Into::into)?;
         if taken.failed > 0 {
             tracing::error!(orders = taken.failed, "orders could not be written; their units are released");
         }
@@ -187,20 +185,20 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
     }
 
     /// Takes each sale by itself, and parks those that are refused.
-    async fn take_apart(&mut self, entries: &[Entry]) -> Result<usize, WorkerError> {
-        let mut sales: BTreeMap<ActivityId, Vec<Entry>> = BTreeMap::new();
-        for entry in entries {
-            sales.entry(entry.activity).or_default().push(*entry);
+    async fn take_apart(&mut self, lines: &[Line]) -> Result<usize, WorkerError> {
+        let mut sales: BTreeMap<ActivityId, Vec<Line>> = BTreeMap::new();
+        for line in lines {
+            sales.entry(line.entry.activity).or_default().push(*line);
         }
         let (mut set_aside, mut unclear) = (0, None);
-        for (activity, entries) in sales {
-            match self.take_until_refused(&entries).await? {
+        for (activity, lines) in sales {
+            match self.take_until_refused(&lines).await? {
                 Taken::All(kept) => {
                     self.unclear.remove(&activity);
                     set_aside += kept;
                 }
                 Taken::Until(at, error) if self.is_final(activity, &error) => {
-                    self.park(activity, &error, &entries[at..]).await?;
+                    self.park(activity, &error, &lines[at..]).await?;
                 }
                 Taken::Until(_, error) => unclear = Some(error),
             }
@@ -210,11 +208,11 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
 
     /// Takes in as many of one sale's entries as the database accepts. Where it refuses several at once, the first of
     /// them that is refused is found by halves.
-    async fn take_until_refused(&mut self, entries: &[Entry]) -> Result<Taken, WorkerError> {
-        let (mut at, mut size, mut set_aside) = (0, entries.len(), 0);
-        while at < entries.len() {
-            size = size.min(entries.len() - at);
-            match self.take_in(&entries[at..at + size]).await {
+    async fn take_until_refused(&mut self, lines: &[Line]) -> Result<Taken, WorkerError> {
+        let (mut at, mut size, mut set_aside) = (0, lines.len(), 0);
+        while at < lines.len() {
+            size = size.min(lines.len() - at);
+            match self.take_in(&lines[at..at + size]).await {
                 Ok(kept) => {
                     at += size;
                     set_aside += kept;
@@ -237,15 +235,16 @@ enum Taken {
 }
 
 /// The entries in `records`, and the records that hold none.
-fn read(records: &[Record]) -> (Vec<Entry>, Vec<(Record, String)>) {
-    let (mut entries, mut dead) = (Vec::with_capacity(records.len()), Vec::new());
+fn read(records: &[Record]) -> (Vec<Line>, Vec<(Record, String)>) {
+    let (mut lines, mut dead) = (Vec::with_capacity(records.len()), Vec::new());
     for record in records {
+        let offset = record.offset;
         match Entries::decode(&record.value) {
-            Ok(read) => entries.extend(read.into_vec()),
+            Ok(read) => lines.extend(read.into_vec().into_iter().map(|entry| Line { offset, entry })),
             Err(error) => dead.push((record.clone(), error.to_string())),
         }
     }
-    (entries, dead)
+    (lines, dead)
 }
 
 impl<L: Log, S: SaleStore, C: Clock> Worker for Journal<L, S, C> {

@@ -114,7 +114,10 @@ fn rewind(consumer: &mut impl Consumer, records: &[Record]) {
 }
 
 /// Puts what can't be used where people look for it.
-async fn bury(log: &impl Log, group: &str, dead: Vec<(Record, String)>) -> Result<(), LogError> {
+///
+/// # Errors
+/// Those of the log.
+pub async fn bury(log: &impl Log, group: &str, dead: Vec<(Record, String)>) -> Result<(), LogError> {
     if dead.is_empty() {
         return Ok(());
     }

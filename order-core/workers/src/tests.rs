@@ -155,7 +155,7 @@ fn a_worker_that_is_killed_anywhere_loses_nothing_and_repeats_nothing() {
     }
     // Dropped after the database's commit and before the log's: a new worker reads it all again.
     let entries = mall.log.journal();
-    now(mall.store.take_in(&entries, mall.clock.now_ms())).unwrap().unwrap();
+    now(mall.store.take_in(&domain::Line::in_order(&entries), mall.clock.now_ms())).unwrap().unwrap();
     mall.restart();
     // The relay dies after its append: the log has every record twice.
     let rows = now(mall.store.outbox(1000)).unwrap().unwrap();

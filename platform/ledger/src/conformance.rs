@@ -6,10 +6,27 @@ use contract::{
     ActivityId, OperationId, OrderId, UserId,
     activity::Rules,
     record::{Action, LedgerCommand},
-    stock::{BatchReply, Command, Counters, Entry, Ledger, Outcome, RequestKey, Reservation},
+    stock::{BatchReply, Command, Counters, Entry, Ledger, Outcome, RequestKey, Reservation, Term},
 };
 
-use crate::{LedgerClient, LedgerUnavailable};
+use crate::{LedgerClient, LedgerUnavailable, redis::RedisLedger};
+
+/// Opens the ledger of an activity in Redis in `term`, as a recovery does; its first entry.
+///
+/// # Errors
+/// Where Redis does not answer, or the ledger is in this term or a higher one.
+pub async fn open_in_redis(
+    ledgers: &RedisLedger,
+    term: Term,
+    (activity, stock, rules): (ActivityId, u64, Rules),
+) -> Result<Entry, LedgerUnavailable> {
+    let (ledger, opened) = Ledger::open_in(term, activity, stock, rules, 0);
+    ledgers.close(activity, term).await?;
+    ledgers.rebuild(&ledger.snapshot()).await?;
+    ledgers.open_in(activity, term).await?;
+    ledgers.reopened(activity).await?;
+    Ok(opened)
+}
 
 /// What the suite needs of a backend. Its clock is the real one, and no user's tries are counted.
 pub trait Fixture: Sync {
@@ -88,13 +105,11 @@ async fn act<F: Fixture>(client: &F::Client, activity: ActivityId, actions: &[Ac
 
 /// The counters, after the journal was found to lead to them.
 async fn proven<F: Fixture>(fixture: &F, client: &F::Client, activity: ActivityId) -> Counters {
-    let mut ledgers = std::collections::HashMap::new();
-    for entry in fixture.journal(client, activity).await {
-        Ledger::fold(&mut ledgers, &entry).expect("a journal without holes");
-    }
+    let journal = fixture.journal(client, activity).await;
+    let ledger = Ledger::from_journal(&journal).expect("a journal without holes").expect("it was opened");
     let counters = client.counters(activity).await.expect("answers").expect("it is open");
     assert_eq!(counters.total, counters.available + counters.held + counters.sold, "{counters:?}");
-    assert_eq!(ledgers[&activity].counters(), counters, "what the journal leads to");
+    assert_eq!(ledger.counters(), counters, "what the journal leads to");
     counters
 }
 

@@ -5,31 +5,27 @@
 
 use std::{
     collections::HashMap,
-    future::Future,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use commit_log::{Consumer, Log, LogError};
+use commit_log::Log;
 use contract::{
     ActivityId,
     activity::Rules,
-    codec::DecodeError,
-    record::{Entries, LedgerCommand, Record as _},
-    stock::{
-        BatchReply, Command, Counters, Entry, Event, Ledger, Outcome, Reservation, RestoreError, Snapshot, Window,
-    },
-    topic,
+    record::LedgerCommand,
+    stock::{BatchReply, Command, Counters, Entry, Event, Ledger, Outcome, Reservation, Window},
 };
 
-use crate::{LedgerUnavailable, journal};
+use crate::{
+    LedgerUnavailable, journal,
+    restore::{RebuildError, SnapshotSource, restore},
+};
 
 /// Entries in one append at most.
 const APPEND_ENTRIES_MAX: usize = 4096;
-/// Records read at a time while the journal is folded.
-const FOLD_RECORDS_MAX: usize = 1024;
 
 /// Between two tries to rebuild; requests that come in between are refused at once.
 const REBUILD_EVERY_MS: u64 = 200;
@@ -77,40 +73,6 @@ pub enum Request {
     },
 }
 
-/// What the ledgers are rebuilt on: the state of each as the database has it.
-pub trait SnapshotSource: Send + 'static {
-    /// One snapshot of every activity whose `Opened` entry the database has taken in.
-    fn snapshots(&self) -> impl Future<Output = Result<Vec<Snapshot>, String>> + Send;
-
-    /// The activities that [`SnapshotSource::snapshots`] has, without what costs.
-    fn opened(&self) -> impl Future<Output = Result<Vec<ActivityId>, String>> + Send {
-        let snapshots = self.snapshots();
-        async { Ok(snapshots.await?.iter().map(|snapshot| snapshot.activity).collect()) }
-    }
-}
-
-/// Why the ledgers can't be rebuilt.
-#[derive(Debug, thiserror::Error)]
-pub enum RebuildError {
-    /// The database did not answer.
-    #[error("the database can't be read: {0}")]
-    Snapshots(String),
-    /// The log did not answer.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The journal and the database contradict each other.
-    #[error(transparent)]
-    Restore(#[from] RestoreError),
-    /// The journal holds bytes that are no entry.
-    #[error("offset {offset} of the journal is no entry: {reason}")]
-    Poison {
-        /// Where.
-        offset: u64,
-        /// Why.
-        reason: DecodeError,
-    },
-}
-
 /// Counts since the start.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -128,42 +90,6 @@ impl Stats {
     pub fn reservations(&self) -> u64 {
         self.reservations.load(Ordering::Relaxed)
     }
-}
-
-/// The ledgers as database and journal have them: snapshots, and the entries after them, up to the
-/// journal's end when it was looked at.
-///
-/// # Errors
-/// See [`RebuildError`].
-pub async fn restore<L: Log, S: SnapshotSource>(
-    log: &L,
-    snapshots: &S,
-) -> Result<HashMap<ActivityId, Ledger>, RebuildError> {
-    let snapshots = snapshots.snapshots().await.map_err(RebuildError::Snapshots)?;
-    let mut ledgers = HashMap::with_capacity(snapshots.len());
-    for snapshot in &snapshots {
-        ledgers.insert(snapshot.activity, Ledger::restore(snapshot)?);
-    }
-    let mut left: u64 = 0;
-    let mut ends = HashMap::new();
-    for (partition, end) in log.ends(topic::ORDERS).await? {
-        if end > 0 {
-            left += 1;
-            ends.insert(partition, end);
-        }
-    }
-    let mut reader = log.follow(&[topic::ORDERS]).await?;
-    while left > 0 {
-        for record in reader.poll(FOLD_RECORDS_MAX).await? {
-            let entries = Entries::decode(&record.value)
-                .map_err(|reason| RebuildError::Poison { offset: record.offset, reason })?;
-            for entry in entries.into_vec() {
-                Ledger::fold(&mut ledgers, &entry)?;
-            }
-            left -= u64::from(ends.get(&record.partition) == Some(&(record.offset + 1)));
-        }
-    }
-    Ok(ledgers)
 }
 
 /// The ledgers of this process.
@@ -206,9 +132,12 @@ impl<L: Log, S: SnapshotSource> LedgerHouse<L, S> {
     /// See [`RebuildError`]; nothing is answered until a rebuild succeeds.
     pub async fn rebuild(&mut self) -> Result<(), RebuildError> {
         self.ledgers = None;
-        let mut ledgers = restore(&self.log, &self.snapshots).await?;
-        for ledger in ledgers.values_mut() {
-            ledger.set_window(self.window);
+        let mut ledgers = HashMap::new();
+        for (activity, replayed) in restore(&self.log, &self.snapshots).await? {
+            if let (Some(mut ledger), _) = replayed?.into_parts() {
+                ledger.set_window(self.window);
+                ledgers.insert(activity, ledger);
+            }
         }
         tracing::info!(ledgers = ledgers.len(), "ledgers rebuilt from the database and the journal");
         self.ledgers = Some(ledgers);

@@ -7,6 +7,7 @@ pub mod house;
 pub mod journal;
 pub mod local;
 pub mod redis;
+pub mod restore;
 
 use std::future::Future;
 

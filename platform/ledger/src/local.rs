@@ -20,7 +20,8 @@ use tokio::sync::oneshot;
 
 use crate::{
     LedgerClient, LedgerUnavailable,
-    house::{LedgerHouse, RebuildError, Reply, Request, SnapshotSource, Stats},
+    house::{LedgerHouse, Reply, Request, Stats},
+    restore::{RebuildError, SnapshotSource},
 };
 
 /// Requests that may wait for the ledger thread; one more is refused.

@@ -18,8 +18,8 @@ use foundation::SystemClock;
 use ledger::{
     LedgerClient, LedgerUnavailable,
     conformance::{Fixture, suite},
-    house::SnapshotSource,
     local::{self, LocalLedger},
+    restore::SnapshotSource,
 };
 
 const RULES: Rules = Rules { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX };

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use std::{
+    collections::HashMap,
     sync::{
-        LazyLock,
+        LazyLock, Mutex,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -13,12 +14,17 @@ use contract::{
     ActivityId, OperationId, OrderId, UserId,
     activity::Rules,
     record::{Action, LedgerCommand},
-    stock::{BatchReply, Command, Entry, Event, Ledger, Outcome, RequestKey, Reservation, Window},
+    stock::{
+        BatchReply, Command, Counters, Entry, Event, Ledger, Outcome, RequestKey, Reservation, Snapshot, Term, Window,
+    },
 };
 use ledger::{
     LedgerClient, LedgerUnavailable,
-    conformance::{Fixture, suite},
-    redis::{RedisLedger, wire::Caller},
+    conformance::{Fixture, open_in_redis, suite},
+    redis::{
+        RedisLedger,
+        wire::{Caller, Holds},
+    },
 };
 use proptest::prelude::*;
 use redis::cmd;
@@ -52,11 +58,19 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-async fn connect(redis: &Redis) -> RedisLedger {
-    let ledgers = RedisLedger::new(&redis.url()).unwrap();
-    let run = ledgers.run_id().await.unwrap();
-    ledgers.set_verified(&run).await.unwrap();
-    ledgers
+fn connect(redis: &Redis) -> RedisLedger {
+    RedisLedger::new(&redis.url()).unwrap()
+}
+
+async fn open(ledgers: &RedisLedger, activity: ActivityId, stock: u64, rules: Rules) -> Entry {
+    open_in_redis(ledgers, Term(1), (activity, stock, rules)).await.unwrap()
+}
+
+/// Writes `snapshot` over the ledger and opens it, as a recovery does.
+async fn replace(ledgers: &RedisLedger, snapshot: &Snapshot) -> Result<(), LedgerUnavailable> {
+    ledgers.close(snapshot.activity, snapshot.term).await?;
+    ledgers.rebuild(snapshot).await?;
+    ledgers.open_in(snapshot.activity, snapshot.term).await
 }
 
 /// One step of a history.
@@ -133,16 +147,23 @@ fn timeless(mut entries: Vec<Entry>) -> Vec<Entry> {
 async fn same(ledgers: &RedisLedger, start: Start, steps: Vec<Step>) {
     let Start { stock, rules, window } = start;
     let (activity, mut now_ms) = (activity(), BEGIN_MS);
-    let (mut model, opened) = Ledger::open(activity, stock, rules, now_ms);
+    let (mut model, _) = Ledger::open_in(Term(1), activity, stock, rules, now_ms);
     model.set_window(window);
-    let mut journal = vec![opened];
-    assert_eq!(ledgers.open(activity, stock, rules).await, Ok(model.counters()));
+    let mut journal = Vec::new();
+    open(ledgers, activity, stock, rules).await;
+    assert_eq!(ledgers.counters(activity).await, Ok(Some(model.counters())));
     for step in steps {
         match step {
             Step::Reserve(asked) => {
                 let mut apply = |asked: &Reservation| model.apply(Command::Reserve(*asked), now_ms, &mut journal);
                 let expected: Vec<Outcome> = asked.iter().map(&mut apply).collect();
-                let caller = Caller { run: "", now_ms: Some(now_ms), window, repeats_only: false };
+                let caller = Caller {
+                    run: "",
+                    term: Some(model.counters().term),
+                    now_ms: Some(now_ms),
+                    window,
+                    holds: Holds::New,
+                };
                 let reply = ledgers.reserve(caller, activity, &asked).await.unwrap();
                 assert_eq!((reply.outcomes, reply.counters), (expected, model.counters()), "{asked:?}");
             }
@@ -156,12 +177,11 @@ async fn same(ledgers: &RedisLedger, start: Start, steps: Vec<Step>) {
             Step::Wait(ms) => now_ms += ms,
             Step::Rebuild => {
                 assert_eq!(timeless(ledgers.outbox(activity).await.unwrap()), timeless(std::mem::take(&mut journal)));
-                let mut snapshot = model.snapshot();
-                freeze(ledgers, activity).await;
-                assert_eq!(ledgers.rebuild(&snapshot, "rebuilding:1").await, Ok(true));
+                let Counters { term: Term(term), .. } = model.counters();
+                model.start_term(Term(term + 1));
+                replace(ledgers, &model.snapshot()).await.unwrap();
                 assert_eq!(ledgers.outbox(activity).await, Ok(Vec::new()));
-                snapshot.epoch += 1;
-                model = Ledger::restore(&snapshot).unwrap();
+                model = Ledger::restore(&model.snapshot()).unwrap();
                 model.set_window(window);
             }
         }
@@ -173,7 +193,7 @@ async fn same(ledgers: &RedisLedger, start: Start, steps: Vec<Step>) {
 /// As a restart of the server leaves it.
 async fn freeze(ledgers: &RedisLedger, activity: ActivityId) {
     let mut set = cmd("HSET");
-    set.arg(format!("mall:{{{activity}}}:ledger")).arg("run").arg("another");
+    set.arg(format!("mall:{{{activity}.0}}:ledger")).arg("run").arg("another");
     let _: u64 = set.query_async(&mut ledgers.connection()).await.unwrap();
 }
 
@@ -183,18 +203,42 @@ proptest! {
     #[test]
     fn scripts_and_rules_agree(start in start(), steps in proptest::collection::vec(step(), 1..50)) {
         let Some(redis) = &*REDIS else { return Ok(()) };
-        runtime().block_on(async { same(&connect(redis).await, start, steps).await });
+        runtime().block_on(async { same(&connect(redis), start, steps).await });
     }
 }
 
-/// A connection to a Redis.
-struct Home<'a>(&'a Redis);
+/// A connection to a Redis, and the first entries of the ledgers that were opened there.
+struct Home<'a> {
+    redis: &'a Redis,
+    opened: Mutex<HashMap<ActivityId, Entry>>,
+}
+
+/// The suite's client: it opens ledgers itself, as the fence does.
+#[derive(Clone)]
+struct Opener(RedisLedger);
+
+impl LedgerClient for Opener {
+    async fn open(&self, activity: ActivityId, stock: u64, rules: Rules) -> Result<Counters, LedgerUnavailable> {
+        if self.0.counters(activity).await?.is_none() {
+            open_in_redis(&self.0, Term::FIRST, (activity, stock, rules)).await?;
+        }
+        self.0.counters(activity).await.map(Option::unwrap)
+    }
+
+    async fn act(&self, commands: Vec<LedgerCommand>) -> Result<Vec<Outcome>, LedgerUnavailable> {
+        self.0.act(commands).await
+    }
+
+    async fn counters(&self, activity: ActivityId) -> Result<Option<Counters>, LedgerUnavailable> {
+        self.0.counters(activity).await
+    }
+}
 
 impl Fixture for Home<'_> {
-    type Client = RedisLedger;
+    type Client = Opener;
 
-    async fn client(&self) -> RedisLedger {
-        connect(self.0).await
+    async fn client(&self) -> Opener {
+        Opener(connect(self.redis))
     }
 
     fn activity(&self) -> ActivityId {
@@ -203,65 +247,47 @@ impl Fixture for Home<'_> {
 
     async fn ask(
         &self,
-        client: &RedisLedger,
+        Opener(ledgers): &Opener,
         activity: ActivityId,
         reservations: Vec<Reservation>,
         repeats_only: bool,
     ) -> Result<BatchReply, LedgerUnavailable> {
-        client.reserve(Caller { repeats_only, ..BY_THE_SERVER }, activity, &reservations).await
+        let holds = if repeats_only { Holds::RepeatsOnly } else { Holds::New };
+        ledgers.reserve(Caller { holds, ..BY_THE_SERVER }, activity, &reservations).await
     }
 
-    async fn journal(&self, client: &RedisLedger, activity: ActivityId) -> Vec<Entry> {
-        client.outbox(activity).await.unwrap()
+    async fn journal(&self, Opener(ledgers): &Opener, activity: ActivityId) -> Vec<Entry> {
+        let found = ledgers.snapshot(activity).await.unwrap().unwrap();
+        let outbox = ledgers.outbox(activity).await.unwrap();
+        let delta = |entry: &Entry| if let Event::Restocked { delta, .. } = entry.event { delta } else { 0 };
+        let stock = found.total.checked_add_signed(-outbox.iter().map(delta).sum::<i64>()).unwrap();
+        let (_, opened) = Ledger::open_in(found.term, activity, stock, found.rules, 0);
+        let mut opened = self.opened.lock().unwrap().entry(activity).or_insert(opened).to_owned();
+        if let Event::Opened { rules, .. } = &mut opened.event {
+            rules.ends_at_ms = rules.ends_at_ms.max(found.rules.ends_at_ms);
+        }
+        std::iter::once(opened).chain(outbox).collect()
     }
 }
 
 #[tokio::test]
 async fn conforms() {
     let Some(redis) = Redis::start_with("no") else { return };
-    suite(&Home(&redis)).await;
-}
-
-/// A gateway of the version before may have left it: a sale goes on across an upgrade.
-#[tokio::test]
-async fn what_an_earlier_version_left_is_read() {
-    let Some(redis) = &*REDIS else { return };
-    let (ledgers, activity) = (connect(redis).await, activity());
-    ledgers.open(activity, 5, RULES).await.unwrap();
-    let order = OrderId::from_i64(1).unwrap();
-    let (user, request) = (UserId::from_i64(2).unwrap(), Some(RequestKey([0xee; 16])));
-    let asked = Reservation { order, user, request, quantity: 1 };
-    ledgers.reserve(BY_THE_SERVER, activity, &[asked]).await.unwrap();
-    let (snapshot, journal) = (ledgers.snapshot(activity).await, ledgers.outbox(activity).await.unwrap());
-    let (key, hex) = (|name: &str| format!("mall:{{{activity}}}:{name}"), "ee".repeat(16));
-    let (held, first) = (&journal[1], format!("h 1 2 1 {hex}"));
-    let mut put = redis::pipe();
-    put.cmd("HSET").arg(key("orders")).arg("1").arg("2:1:h").ignore();
-    put.cmd("HSET").arg(key("users")).arg("2").arg("1:1").ignore();
-    put.cmd("HSET").arg(key("requests")).arg(&hex).arg("1:2:1").ignore();
-    put.cmd("XTRIM").arg(key("outbox")).arg("MAXLEN").arg(1).ignore();
-    put.cmd("XADD").arg(key("outbox")).arg("*");
-    put.arg(&["s", "2", "e", "1", "t", &held.at_ms.to_string(), "x", &first]).ignore();
-    let () = put.query_async(&mut ledgers.connection()).await.unwrap();
-    assert_eq!(ledgers.snapshot(activity).await, snapshot);
-    assert_eq!(ledgers.outbox(activity).await.unwrap().last(), Some(held));
-    let again = Reservation { order: OrderId::from_i64(9).unwrap(), ..asked };
-    let reply = ledgers.reserve(BY_THE_SERVER, activity, &[again]).await.unwrap();
-    assert_eq!(reply.outcomes, [Outcome::Held { order, repeated: true }]);
+    suite(&Home { redis: &redis, opened: Mutex::default() }).await;
 }
 
 const RULES: Rules = Rules { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX };
 const BY_THE_SERVER: Caller<'static> =
-    Caller { run: "", now_ms: None, window: Window { max: 0, within_ms: 0 }, repeats_only: false };
+    Caller { run: "", term: None, now_ms: None, window: Window { max: 0, within_ms: 0 }, holds: Holds::New };
 
 #[tokio::test]
 async fn a_script_that_is_not_known_is_sent() {
     let Some(redis) = Redis::start_with("no") else { return };
-    let ledgers = connect(&redis).await;
+    let ledgers = connect(&redis);
     let activity = activity();
+    open(&ledgers, activity, 10, RULES).await;
     for id in 0..3 {
         let _: () = cmd("SCRIPT").arg("FLUSH").query_async(&mut ledgers.connection()).await.unwrap();
-        ledgers.open(activity, 10, RULES).await.unwrap();
         let reply = ledgers.reserve(BY_THE_SERVER, activity, &[asks(id, id, None, 1)]).await.unwrap();
         assert_eq!(reply.outcomes, [Outcome::Held { order: order(id), repeated: false }]);
         let settle = LedgerCommand { activity, action: Action::Settle(order(id)) };
@@ -270,11 +296,11 @@ async fn a_script_that_is_not_known_is_sent() {
 }
 
 #[tokio::test]
-async fn a_restart_freezes_until_thawed() {
+async fn a_restart_freezes_until_a_new_term_opens() {
     let Some(mut redis) = Redis::start() else { return };
-    let ledgers = connect(&redis).await;
-    let (activity, missing) = (activity(), activity());
-    ledgers.open(activity, 10, RULES).await.unwrap();
+    let ledgers = connect(&redis);
+    let activity = activity();
+    open(&ledgers, activity, 10, RULES).await;
     ledgers.reserve(BY_THE_SERVER, activity, &[asks(1, 1, None, 1)]).await.unwrap();
     let before = ledgers.counters(activity).await.unwrap().unwrap();
     redis.kill();
@@ -287,46 +313,85 @@ async fn a_restart_freezes_until_thawed() {
     assert!(refused("FROZEN").await || refused("FROZEN").await);
     let settle = LedgerCommand { activity, action: Action::Settle(order(1)) };
     assert!(ledgers.act(vec![settle]).await.unwrap_err().0.contains("FROZEN"));
-    assert!(ledgers.open(missing, 1, RULES).await.is_err(), "what is missing may have been lost");
 
-    let state = ledgers.states(&[activity]).await.unwrap()[0].clone().unwrap();
-    assert_eq!(state.seq, Some(before.seq));
-    assert_eq!(ledgers.thaw(activity, &state).await, Ok(true));
-    assert_eq!(ledgers.thaw(activity, &state).await, Ok(false), "it is as that state no more");
+    let mut ledger = Ledger::restore(&ledgers.snapshot(activity).await.unwrap().unwrap()).unwrap();
+    ledger.start_term(Term(5));
+    replace(&ledgers, &ledger.snapshot()).await.unwrap();
     let reply = ledgers.reserve(BY_THE_SERVER, activity, &[asks(2, 2, None, 1)]).await.unwrap();
-    assert_eq!((reply.counters.epoch, reply.counters.held), (before.epoch + 1, 2));
+    assert_eq!((reply.counters.term, reply.counters.epoch, reply.counters.held), (Term(5), before.epoch + 1, 2));
+}
+
+/// Who knows the ledger in another term is refused, and nothing happens.
+#[tokio::test]
+async fn a_batch_names_the_term() {
+    let Some(redis) = &*REDIS else { return };
+    let (ledgers, activity) = (connect(redis), activity());
+    open(&ledgers, activity, 10, RULES).await;
+    for term in [Term(0), Term(2)] {
+        let caller = Caller { term: Some(term), ..BY_THE_SERVER };
+        let error = ledgers.reserve(caller, activity, &[asks(1, 1, None, 1)]).await.unwrap_err();
+        assert!(error.0.contains("TERM"), "{error}");
+    }
+    let caller = Caller { term: Some(Term(1)), ..BY_THE_SERVER };
+    let reply = ledgers.reserve(caller, activity, &[asks(1, 1, None, 1)]).await.unwrap();
+    assert_eq!((reply.counters.term, reply.counters.held), (Term(1), 1));
+}
+
+/// A promise is kept whatever the time is; the window is not asked.
+#[tokio::test]
+async fn a_promise_is_held_outside_the_time_of_the_sale() {
+    let Some(redis) = &*REDIS else { return };
+    let ledgers = connect(redis);
+    for (starts_at_ms, ends_at_ms) in [(0, 1), (NEVER_MS - 1, NEVER_MS)] {
+        let activity = activity();
+        open(&ledgers, activity, 1, Rules { per_user_limit: 1, starts_at_ms, ends_at_ms }).await;
+        let caller = Caller { holds: Holds::Promised, ..BY_THE_SERVER };
+        let reply = ledgers.reserve(caller, activity, &[asks(1, 1, None, 1), asks(2, 2, None, 1)]).await.unwrap();
+        assert_eq!(reply.outcomes, [Outcome::Held { order: order(1), repeated: false }, Outcome::SoldOut]);
+        let at_ms = ledgers.outbox(activity).await.unwrap()[0].at_ms;
+        assert!((1_700_000_000_000..NEVER_MS - 1).contains(&at_ms), "the server's clock: {at_ms}");
+    }
 }
 
 #[tokio::test]
 async fn an_empty_redis_knows_nothing_and_says_so() {
     let Some(redis) = Redis::start_with("no") else { return };
-    let ledgers = connect(&redis).await;
+    let ledgers = connect(&redis);
     let activity = activity();
     let unknown = LedgerCommand { activity, action: Action::Release(order(1)) };
     assert_eq!(ledgers.act(vec![unknown]).await, Ok(vec![Outcome::UnknownOrder]));
-    ledgers.open(activity, 10, RULES).await.unwrap();
+    open(&ledgers, activity, 10, RULES).await;
     let _: () = cmd("FLUSHALL").query_async(&mut ledgers.connection()).await.unwrap();
     let error = ledgers.reserve(BY_THE_SERVER, activity, &[asks(1, 1, None, 1)]).await.unwrap_err();
     assert!(error.0.contains("UNOPENED"), "{error}");
-    assert!(ledgers.act(vec![unknown]).await.unwrap_err().0.contains("UNOPENED"));
-    assert!(ledgers.open(activity, 10, RULES).await.is_err(), "what was sold would be sold again");
     assert_eq!(ledgers.counters(activity).await, Ok(None));
 }
 
+/// Two recoveries at once: the lower term is refused at each step, whatever the server has forgotten meanwhile.
 #[tokio::test]
-async fn a_rebuild_shuts_others_out() {
+async fn the_higher_term_shuts_others_out() {
     let Some(redis) = &*REDIS else { return };
-    let ledgers = connect(redis).await;
+    let ledgers = connect(redis);
     let activity = activity();
-    let (mut model, _) = Ledger::open(activity, 2_000, RULES, 0);
+    let (mut model, _) = Ledger::open_in(Term(2), activity, 2_000, RULES, 0);
     for id in 0..1_500 {
         model.apply(Command::Reserve(asks(id, id, Some(u8::try_from(id % 256).unwrap()), 1)), 1, &mut Vec::new());
     }
-    assert_eq!(ledgers.rebuild(&model.snapshot(), "rebuilding:1").await, Ok(true));
-    let mut snapshot = model.snapshot();
-    snapshot.epoch += 1;
-    assert_eq!(ledgers.snapshot(activity).await, Ok(Some(snapshot)));
-    assert_eq!(ledgers.rebuild(&model.snapshot(), "rebuilding:2").await, Ok(false), "it is whole on this run");
+    let lower = model.snapshot();
+    ledgers.close(activity, Term(2)).await.unwrap();
+    ledgers.rebuild(&lower).await.unwrap();
+    let refused = |done: Result<(), LedgerUnavailable>| done.is_err_and(|error| error.0.contains("TERM"));
+    assert!(refused(ledgers.close(activity, Term(2)).await) && refused(ledgers.close(activity, Term(1)).await));
+    ledgers.close(activity, Term(3)).await.unwrap();
+    assert!(refused(ledgers.open_in(activity, Term(2)).await) && refused(ledgers.rebuild(&lower).await));
+    assert!(refused(ledgers.open_in(activity, Term(3)).await), "it is not rebuilt yet");
+    model.start_term(Term(3));
+    ledgers.rebuild(&model.snapshot()).await.unwrap();
+    let error = ledgers.reserve(BY_THE_SERVER, activity, &[asks(1, 1, None, 1)]).await.unwrap_err();
+    assert!(error.0.contains("FROZEN"), "it sells before it is opened: {error}");
+    ledgers.open_in(activity, Term(3)).await.unwrap();
+    assert_eq!(ledgers.snapshot(activity).await, Ok(Some(model.snapshot())));
+    assert!(refused(ledgers.rebuild(&model.snapshot()).await), "it is open");
     freeze(&ledgers, activity).await;
     let error = ledgers.reserve(BY_THE_SERVER, activity, &[asks(1, 1, None, 1)]).await.unwrap_err();
     assert!(error.0.contains("FROZEN"), "{error}");
@@ -335,9 +400,9 @@ async fn a_rebuild_shuts_others_out() {
 #[tokio::test]
 async fn a_redis_that_hangs_is_unavailable_and_comes_back() {
     let Some(redis) = Redis::start_with("no") else { return };
-    let ledgers = connect(&redis).await;
+    let ledgers = connect(&redis);
     let activity = activity();
-    ledgers.open(activity, 10, RULES).await.unwrap();
+    open(&ledgers, activity, 10, RULES).await;
     redis.freeze();
     assert!(ledgers.counters(activity).await.is_err());
     redis.thaw();

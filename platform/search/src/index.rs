@@ -58,6 +58,13 @@ pub trait SearchIndex: Send + Sync {
     /// Where the index needs a rebuild or does not answer.
     fn versions(&self, visit: &mut dyn FnMut(ProductId, i64)) -> Result<(), IndexError>;
 
+    /// The next live products after the id `after`, by ascending id, at most `limit` of them: fewer only at the end. A product's
+    /// version is that of what is searched.
+    ///
+    /// # Errors
+    /// Where more than [`PRODUCTS_MAX`](crate::limits::PRODUCTS_MAX) are asked for, the index needs a rebuild or does not answer.
+    fn products(&self, after: Option<ProductId>, limit: usize) -> Result<Vec<Product>, IndexError>;
+
     /// Begins a second index, which nobody searches until [`Rebuild::finish`]. One at a time.
     ///
     /// # Errors
@@ -87,6 +94,12 @@ pub trait Rebuild {
     /// # Errors
     /// Where the index does not answer.
     fn versions(&mut self, visit: &mut dyn FnMut(ProductId, i64)) -> Result<(), IndexError>;
+
+    /// The next products after the id `after`, as [`SearchIndex::products`].
+    ///
+    /// # Errors
+    /// As for [`SearchIndex::products`].
+    fn products(&mut self, after: Option<ProductId>, limit: usize) -> Result<Vec<Product>, IndexError>;
 
     /// Puts it in the place of the old index at once; searches see the one or the other.
     ///

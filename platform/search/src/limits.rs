@@ -54,6 +54,8 @@ pub const PRICES_MAX: usize = 1_000;
 
 /// Changes that one call writes.
 pub const CHANGES_MAX: usize = 10_000;
+/// Products that are read out of an index at once.
+pub const PRODUCTS_MAX: usize = 1_000;
 /// Bytes of a position in the log.
 pub const POSITION_BYTES_MAX: usize = 4_096;
 

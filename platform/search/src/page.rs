@@ -9,8 +9,8 @@ use contract::{ids::CategoryId, money::Cents};
 
 use crate::{
     cursor::Cursor,
-    index::Outcome,
-    limits::{FACET_CATEGORIES_MAX, SUGGESTIONS_MAX},
+    index::{IndexError, Outcome},
+    limits::{FACET_CATEGORIES_MAX, PRODUCTS_MAX, SUGGESTIONS_MAX},
     plan::{Level, Matcher},
     product::{Change, Product},
     request::{CategoryCount, CheckedSearch, Facets, Hit, PriceCount, Sort, Suggestion},
@@ -21,6 +21,17 @@ use crate::{
 pub(crate) const SUGGEST_LEVELS: [Level; 2] = [Level::Typing, Level::Relaxed];
 /// Products that are looked at for each suggestion, since titles repeat.
 const PRODUCTS_PER_SUGGESTION: usize = 3;
+
+/// Products that are read at once.
+///
+/// # Errors
+/// Where that is more than [`PRODUCTS_MAX`].
+pub(crate) fn check_products(limit: usize) -> Result<(), IndexError> {
+    if limit > PRODUCTS_MAX {
+        return Err(IndexError::TooMuch(format!("{limit} products at once, more than {PRODUCTS_MAX}")));
+    }
+    Ok(())
+}
 
 /// An outcome for each change, and of those to be written the newest of each product with its place. `version` is what the
 /// index has.

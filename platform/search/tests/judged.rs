@@ -58,7 +58,7 @@ fn judge(index: &dyn SearchIndex, seed: u64) {
 fn embedded_search_finds_what_is_meant() {
     for seed in [MAIN_SEED].into_iter().chain(OTHER_SEEDS) {
         let dir = tempfile::tempdir().unwrap();
-        let index = Embedded::open(dir.path(), Analyzer::new(Synonyms::default())).unwrap();
+        let index = Embedded::open(dir.path(), Analyzer::new(Synonyms::shop())).unwrap();
         judge(&index, seed);
     }
 }
@@ -68,6 +68,6 @@ fn elasticsearch_finds_what_is_meant() {
     let Some(server) = services::Elasticsearch::start() else { return };
     for seed in [MAIN_SEED].into_iter().chain(OTHER_SEEDS) {
         let settings = ElasticSettings::new(&server.url()).unwrap().index(&format!("judged-{seed}")).unwrap();
-        judge(&Elastic::new(settings, Analyzer::shared().clone()).unwrap(), seed);
+        judge(&Elastic::new(settings, Analyzer::new(Synonyms::shop())).unwrap(), seed);
     }
 }

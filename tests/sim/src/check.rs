@@ -1,7 +1,7 @@
 //! What must be true of a run that has settled.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     pin::pin,
     task::{Context, Poll, Waker},
@@ -67,13 +67,11 @@ pub(crate) fn all(evidence: &Evidence<'_>) {
         .map(|record| Entries::decode(&record.value).unwrap_or_else(|error| panic!("poison on the journal: {error}")))
         .flat_map(Entries::into_vec)
         .collect();
-    let mut ledgers = HashMap::new();
-    for entry in &entries {
-        if let Err(error) = Ledger::fold(&mut ledgers, entry) {
-            panic!("the journal does not fold: {error}");
-        }
-    }
-    let Some(folded) = ledgers.get(activity) else { panic!("the journal never opened the activity") };
+    let folded = match Ledger::from_journal(&entries) {
+        Ok(Some(folded)) => folded,
+        Ok(None) => panic!("the journal never opened activity {activity}"),
+        Err(error) => panic!("the journal does not fold: {error}"),
+    };
     let Ok(Some(database)) = now_or_never(model.audit_counts(*activity)) else { panic!("the database has no counts") };
 
     // I3: the same count in ledger, log and database, at the same entry.
@@ -96,7 +94,10 @@ pub(crate) fn all(evidence: &Evidence<'_>) {
             | Event::Settled { .. }
             | Event::Released { .. }
             | Event::Restocked { .. }
-            | Event::Ended { .. } => None,
+            | Event::Ended { .. }
+            | Event::TermStarted { .. }
+            | Event::TermOpened(_)
+            | Event::PromiseFailed { .. } => None,
         })
         .collect();
     let ended = entries.iter().position(|entry| matches!(entry.event, Event::Ended { .. }));
@@ -112,7 +113,7 @@ pub(crate) fn all(evidence: &Evidence<'_>) {
         "an order failed though nothing was wrong with it"
     );
 
-    told_the_truth(history, &states, folded);
+    told_the_truth(history, &states, &folded);
 }
 
 /// I2 from the clients' side: a yes is an order, a repeat is the first answer, nobody has two at once.

@@ -6,14 +6,12 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use contract::{
-    ActivityId, OrderId,
-    stock::{Entry, Snapshot},
-};
+use contract::{ActivityId, OrderId, stock::Snapshot};
 use domain::{
-    DatabaseCounts, OutboxRow, Outlook, PaidOutcome, Parked, Retried, SaleError, SaleStore, TakenIn, model::ModelStore,
+    DatabaseCounts, Line, OutboxRow, Outlook, PaidOutcome, Parked, Retried, SaleError, SaleStore, TakenIn,
+    model::ModelStore,
 };
-use ledger::house::SnapshotSource;
+use ledger::restore::SnapshotSource;
 
 use crate::world::World;
 
@@ -52,9 +50,9 @@ impl SimStore {
 impl SaleStore for SimStore {
     type Error = SaleError;
 
-    async fn take_in(&self, entries: &[Entry], now_ms: u64) -> Result<TakenIn, SaleError> {
+    async fn take_in(&self, lines: &[Line], now_ms: u64) -> Result<TakenIn, SaleError> {
         self.fault().await?;
-        let done = self.model.take_in(entries, now_ms).await?;
+        let done = self.model.take_in(lines, now_ms).await?;
         self.fault().await?;
         Ok(done)
     }
@@ -63,11 +61,11 @@ impl SaleStore for SimStore {
         &self,
         activity: ActivityId,
         reason: &str,
-        entries: &[Entry],
+        lines: &[Line],
         times_ms: (u64, u64),
     ) -> Result<(), SaleError> {
         self.fault().await?;
-        self.model.park(activity, reason, entries, times_ms).await?;
+        self.model.park(activity, reason, lines, times_ms).await?;
         self.parked.fetch_add(1, Ordering::Relaxed);
         self.fault().await
     }

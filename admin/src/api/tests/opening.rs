@@ -26,7 +26,7 @@ async fn what_journal_or_database_know_is_not_opened_anew() {
         if knows_it == "the journal" {
             Follower::follow(&app.log, app.book.clone()).await.unwrap().step().await.unwrap();
         } else {
-            app.store.take_in(&app.log.journal(), app.clock.now_ms()).await.unwrap();
+            app.store.take_in(&domain::Line::in_order(&app.log.journal()), app.clock.now_ms()).await.unwrap();
         }
         let (status, counters) = warm(&app, activity).await;
         assert_eq!((status, &counters["available"]), (StatusCode::OK, &json!(9)));

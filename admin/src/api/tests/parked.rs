@@ -9,8 +9,12 @@ async fn parked_sales_are_listed_retried_and_dropped() {
     let event = Event::Released { order: OrderId::from_i64(1).unwrap(), quantity: 1 };
     for number in 1..=3 {
         let activity = ActivityId::from_i64(number).unwrap();
-        let entry = contract::stock::Entry { activity, epoch: 1, seq: 9, at_ms: 1, event };
-        app.store.park(activity, "a gap", &[entry], (START_MS, START_MS + 10_000)).await.unwrap();
+        let entry =
+            contract::stock::Entry { activity, term: contract::stock::Term::FIRST, epoch: 1, seq: 9, at_ms: 1, event };
+        app.store
+            .park(activity, "a gap", &domain::Line::in_order(&[entry]), (START_MS, START_MS + 10_000))
+            .await
+            .unwrap();
     }
     let parked = |number: u64| {
         json!({

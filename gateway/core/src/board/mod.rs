@@ -11,7 +11,7 @@ use contract::{
     Activity, ActivityId, OrderId, SkuId, UserId,
     activity::{Door, EntryRule},
     record::OrderEvent,
-    stock::{BatchReply, Entry, Event, Outcome, Reservation},
+    stock::{BatchReply, Entry, Event, Outcome, Reservation, Term},
 };
 use foldhash::fast::FixedState;
 
@@ -156,6 +156,11 @@ impl Board {
         self.captchas.iter().any(|id| self.sale(*id).is_some_and(|(activity, _)| due(activity)))
     }
 
+    /// The term in which the activity's ledger sells, as far as the journal was read; `None` while it is being recovered.
+    pub(crate) fn open_term(&self, activity: ActivityId) -> Option<Term> {
+        self.sales.get(&activity).map_or(Some(Term::FIRST), Sale::open_term)
+    }
+
     /// The next entries of the journal.
     pub(crate) fn handle_entries(&mut self, entries: &[Entry]) {
         for entry in entries {
@@ -166,7 +171,7 @@ impl Board {
 
     fn handle_entry(&mut self, entry: &Entry) {
         let sale = self.sales.entry(entry.activity).or_default();
-        if sale.position() == 0 && sale.activity().is_none() {
+        if !sale.is_known_to_journal() && sale.activity().is_none() {
             if let Event::Opened { rules, .. } = entry.event {
                 sale.expect_end(rules.ends_at_ms);
             }

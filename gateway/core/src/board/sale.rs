@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use contract::{
     Activity, UserId,
     activity::{self, EntryRule},
-    stock::{BatchReply, Entry, Event, Outcome},
+    stock::{BatchReply, Entry, Event, Outcome, Placed, Position, Term},
 };
 use foldhash::fast::FixedState;
 
@@ -44,8 +44,8 @@ pub(crate) struct Sale {
     activity: Option<Activity>,
     /// The key by which it is forgotten.
     ends_at_ms: u64,
-    /// `seq` of the journal's last entry that was read.
-    position: u64,
+    /// How far the journal was read.
+    position: Position,
     epoch: u64,
     /// The journal was read from its first entry without a gap.
     whole: bool,
@@ -67,7 +67,7 @@ impl Default for Sale {
         Self {
             activity: None,
             ends_at_ms: u64::MAX,
-            position: 0,
+            position: Position::default(),
             epoch: 0,
             whole: true,
             level: None,
@@ -82,8 +82,14 @@ impl Default for Sale {
 }
 
 impl Sale {
-    pub(super) const fn position(&self) -> u64 {
-        self.position
+    /// Whether an entry of the journal was read.
+    pub(super) const fn is_known_to_journal(&self) -> bool {
+        self.position.seq > 0
+    }
+
+    /// The term in which the ledger sells, as far as the journal was read; `None` while it is being recovered.
+    pub(super) fn open_term(&self) -> Option<Term> {
+        self.position.is_open.then_some(self.position.term)
     }
 
     /// As its admin announced it; `None` before that.
@@ -109,11 +115,24 @@ impl Sale {
 
     /// Takes the journal's next entry; an entry that was read before changes nothing. Whether it was new.
     pub(super) fn handle_entry(&mut self, entry: &Entry) -> bool {
-        if entry.seq <= self.position {
-            return false;
+        match self.position.advance(entry) {
+            Placed::Next => {}
+            Placed::Mark => {
+                // What was concluded from replies holds in their term only.
+                if !self.position.is_open {
+                    (self.sold_out, self.level, self.ended_at_seq) = (None, None, None);
+                }
+                return false;
+            }
+            Placed::Known | Placed::Stale | Placed::Failed => return false,
+            Placed::Gap => {
+                self.whole = false;
+                // The start of a higher term has left the log, and its opening with it.
+                let is_open = self.position.is_open || entry.term > self.position.term;
+                self.position = Position { term: entry.term, is_open, seq: entry.seq };
+                (self.sold_out, self.level, self.ended_at_seq) = (None, None, None);
+            }
         }
-        self.whole &= entry.seq == self.position + 1;
-        self.position = entry.seq;
         self.move_epoch(entry.epoch);
         self.level = level_after(self.level, entry);
         match entry.event {
@@ -121,7 +140,13 @@ impl Sale {
             Event::Ended { ends_at_ms } => {
                 (self.ledger_ends_at_ms, self.ended_at_seq) = (Some(ends_at_ms), Some(entry.seq));
             }
-            Event::Held(_) | Event::Settled { .. } | Event::Released { .. } | Event::Restocked { .. } => {}
+            Event::Held(_)
+            | Event::Settled { .. }
+            | Event::Released { .. }
+            | Event::Restocked { .. }
+            | Event::TermStarted { .. }
+            | Event::TermOpened(_)
+            | Event::PromiseFailed { .. } => {}
         }
         true
     }
@@ -217,13 +242,16 @@ impl Sale {
         {
             return Some(answer);
         }
+        if !self.position.is_open {
+            return Some(Answer::Frozen);
+        }
         if !self.whole || self.buyers.contains(&user) {
             return None;
         }
         if wall_ms < rules.starts_at_ms {
             return Some(Answer::NotStarted);
         }
-        let read_to = |seq: u64| self.position >= seq;
+        let read_to = |seq: u64| self.position.seq >= seq;
         let is_sold_out = self.sold_out.is_some_and(|flag| read_to(flag.seq));
         if wall_ms >= rules.ends_at_ms {
             let certain = wall_ms >= rules.ends_at_ms.saturating_add(ENDED_CERTAIN_MS) || is_sold_out;
@@ -254,6 +282,9 @@ fn level_after(before: Option<Level>, entry: &Entry) -> Option<Level> {
         Event::Opened { .. } | Event::Settled { .. } | Event::Ended { .. } => (level.available, level.total),
         Event::Held(reservation) => (level.available.checked_sub(reservation.quantity.into())?, level.total),
         Event::Released { quantity, .. } => (level.available.checked_add(quantity.into())?, level.total),
+        Event::TermStarted { .. } | Event::TermOpened(_) | Event::PromiseFailed { .. } => {
+            (level.available, level.total)
+        }
         Event::Restocked { delta, .. } => {
             (level.available.checked_add_signed(delta)?, level.total.checked_add_signed(delta)?)
         }

@@ -193,6 +193,10 @@ impl Core {
     pub fn handle_reply(&mut self, batch: BatchId, reply: Result<BatchReply, Unavailable>, now: Now) {
         self.now = now;
         let Some(concluded) = self.queue.conclude(batch) else { return };
+        let reply = reply.and_then(|reply| {
+            let is_answer = self.handlers.is_open_in(batch.activity(), reply.counters.term);
+            if is_answer { Ok(reply) } else { Err(Unavailable::Frozen) }
+        });
         match reply {
             Ok(reply) if queue::fits(&concluded.sent, &reply) => {
                 self.handlers.handle_reply(batch, &concluded, &reply);
@@ -261,7 +265,7 @@ impl Core {
         let Self { connections, handlers, queue, now } = self;
         queue.poll_batch(
             |waiting| connections.waits_for(waiting.conn, waiting.wait),
-            |activity| handlers.is_ended_early(activity, *now),
+            |activity| handlers.asked_in(activity, *now),
         )
     }
 

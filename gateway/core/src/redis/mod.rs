@@ -13,7 +13,7 @@ use std::{collections::VecDeque, fmt, time::Duration};
 use contract::stock::{
     BatchReply, Window,
     script::{
-        Caller, ReserveScript, Unreadable, is_replica, is_replicas_error, parse_reserve, reserve_argument_count,
+        Caller, Holds, ReserveScript, Unreadable, is_replica, is_replicas_error, parse_reserve, reserve_argument_count,
         reserve_arguments, run_id,
     },
 };
@@ -257,8 +257,13 @@ impl RedisPipe {
         if self.is_open() {
             self.send_batch(batch, Naming::Digest, now);
         } else {
-            self.replies.push_back((batch, Err(Unavailable::Unknown)));
+            self.refuse(batch);
         }
+    }
+
+    /// Answers a batch unavailable without asking the ledger.
+    pub fn refuse(&mut self, batch: Batch) {
+        self.replies.push_back((batch, Err(Unavailable::Unknown)));
     }
 
     /// A batch, and the ledger's reply to it.
@@ -303,7 +308,8 @@ impl RedisPipe {
         put_length(out, b'*', 2 + reserve_argument_count(batch.reservations.len()));
         put_bulk(out, command);
         put_bulk(out, name.as_bytes());
-        let caller = Caller { run, now_ms: None, window: *window, repeats_only: batch.repeats_only };
+        let holds = if batch.repeats_only { Holds::RepeatsOnly } else { Holds::New };
+        let caller = Caller { run, term: Some(batch.term), now_ms: None, window: *window, holds };
         reserve_arguments(caller, batch.activity, &batch.reservations, |argument| put_bulk(out, argument));
         self.pending.push_back(Pending { slot: Slot::Batch(batch), since: now });
     }
@@ -354,7 +360,7 @@ impl RedisPipe {
         match code {
             // Nothing happened: the same batch again, with the script's text.
             "NOSCRIPT" if self.is_open() => self.send_batch(batch, Naming::Text, now),
-            "FROZEN" => self.replies.push_back((batch, Err(Unavailable::Frozen))),
+            "FROZEN" | "TERM" => self.replies.push_back((batch, Err(Unavailable::Frozen))),
             _ => {
                 self.replies.push_back((batch, Err(Unavailable::Unknown)));
                 if is_replicas_error(code, Some(details)) {

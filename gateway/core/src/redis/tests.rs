@@ -4,7 +4,7 @@ use super::*;
 use crate::queue::BatchId;
 use contract::{
     ActivityId, OrderId, UserId,
-    stock::{Outcome, Reservation},
+    stock::{Outcome, Reservation, Term},
 };
 
 const INFO: &[u8] = b"$11\r\nrole:master\r\n$19\r\n# Server\r\nrun_id:0a\r\n";
@@ -38,7 +38,7 @@ fn batch(serial: u64) -> Batch {
     let id = i64::try_from(serial).unwrap();
     let (order, user) = (OrderId::from_i64(id).unwrap(), UserId::from_i64(id).unwrap());
     let reservations = vec![Reservation { order, user, request: None, quantity: 1 }];
-    Batch { id: BatchId::new(activity, serial), activity, reservations, repeats_only: false }
+    Batch { id: BatchId::new(activity, serial), activity, term: Term(3), reservations, repeats_only: false }
 }
 
 fn written(pipe: &mut RedisPipe) -> String {
@@ -62,7 +62,7 @@ fn held(serial: u64) -> Option<(BatchId, Result<Outcome, Unavailable>)> {
     Some((batch(serial).id, Ok(Outcome::Held { order, repeated: false })))
 }
 
-const HELD: &[u8] = b"$13\r\n1 2 9 8 1 0 h\r\n";
+const HELD: &[u8] = b"$15\r\n3 1 2 9 8 1 0 h\r\n";
 
 #[test]
 fn the_greeting_names_who_asks_and_learns_who_answers() {
@@ -79,7 +79,7 @@ fn the_greeting_names_who_asks_and_learns_who_answers() {
     assert_eq!(reply(&mut pipe), unavailable(2, Unavailable::Unknown));
     pipe.handle_input(INFO, at(2)).unwrap();
     pipe.send(batch(3), at(3));
-    assert!(written(&mut pipe).contains("\r\n0a\r\n"), "the run id goes with every batch");
+    assert!(written(&mut pipe).contains("\r\n0a\r\n$1\r\n3\r\n"), "the run id and the term go with every batch");
     let mut refused = super::tests::pipe(login(None, Some("wrong"), 0));
     refused.handle_connected(at(0));
     let error = refused.handle_input(b"-WRONGPASS invalid\r\n", at(0)).unwrap_err();

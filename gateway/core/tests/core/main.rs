@@ -16,6 +16,7 @@ mod openapi;
 mod orders;
 mod sale;
 mod table;
+mod terms;
 mod time;
 mod wire;
 mod world;

@@ -46,7 +46,10 @@ pub async fn histories<F: Fixture>(fixture: &F, seed: u64, steps: i64) {
         sale.apply(command);
         if dice.below(5) == 0 {
             let from = usize::try_from(dice.below(taken as u64 + 1)).unwrap_or(0);
-            store.take_in(&sale.journal[from..], NOW_MS + 9).await.expect("entries are taken in");
+            store
+                .take_in(&crate::Line::in_order(&sale.journal[from..]), NOW_MS + 9)
+                .await
+                .expect("entries are taken in");
             taken = sale.journal.len();
             pay_and_close(&store, &mut dice, &mut sale, step).await;
         }
@@ -54,7 +57,7 @@ pub async fn histories<F: Fixture>(fixture: &F, seed: u64, steps: i64) {
             check(&store, &sale, taken).await;
         }
     }
-    store.take_in(&sale.journal[taken..], NOW_MS + 9).await.expect("entries are taken in");
+    store.take_in(&crate::Line::in_order(&sale.journal[taken..]), NOW_MS + 9).await.expect("entries are taken in");
     check(&store, &sale, sale.journal.len()).await;
 }
 
@@ -98,11 +101,8 @@ async fn check<S: SaleStore>(store: &S, sale: &Sale, taken: usize) {
         assert_eq!(taken, 0, "a ledger that was opened is mirrored");
         return;
     };
-    let mut folded = std::collections::HashMap::new();
-    for entry in &sale.journal[..taken] {
-        Ledger::fold(&mut folded, entry).expect("the journal has no gaps");
-    }
-    let ledger = &folded[&sale.ledger.activity()];
+    let replayed = Ledger::from_journal(&sale.journal[..taken]).expect("the journal has no gaps");
+    let ledger = replayed.expect("it begins with the opening");
     assert_eq!(*snapshot, ledger.snapshot());
     let restored = Ledger::restore(snapshot).expect("a snapshot that adds up");
     assert_eq!(restored.counters(), ledger.counters());

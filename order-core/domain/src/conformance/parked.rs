@@ -43,7 +43,10 @@ async fn entries_wait_in_order_while_other_sales_go_on<F: Fixture>(fixture: &F) 
     take(&store, &second.journal[..2]).await;
     assert_eq!(parked(&store).await, []);
     let long = "因".repeat(600);
-    store.park(two.id, &long, &second.journal[1..3], (NOW_MS, NOW_MS + 7)).await.expect("it is parked");
+    store
+        .park(two.id, &long, &crate::Line::in_order(&second.journal[1..3]), (NOW_MS, NOW_MS + 7))
+        .await
+        .expect("it is parked");
     let expect = Parked {
         activity: two.id,
         reason: "因".repeat(500),
@@ -55,7 +58,10 @@ async fn entries_wait_in_order_while_other_sales_go_on<F: Fixture>(fixture: &F) 
         dropped: None,
     };
     assert_eq!(parked(&store).await, std::slice::from_ref(&expect));
-    store.park(two.id, "another", &second.journal[2..3], (NOW_MS + 1, NOW_MS + 1)).await.expect("it is parked");
+    store
+        .park(two.id, "another", &crate::Line::in_order(&second.journal[2..3]), (NOW_MS + 1, NOW_MS + 1))
+        .await
+        .expect("it is parked");
     assert_eq!(parked(&store).await, [expect], "the first reason stays");
 
     first.hold(101, 1, 1);
@@ -90,7 +96,7 @@ async fn what_was_missing_comes_in_between<F: Fixture>(fixture: &F) {
     let two = activity(2, 100);
     fixture.put_activity(&store, &two).await;
     let sale = five_orders();
-    store.park(two.id, "a gap", &sale.journal[3..4], (NOW_MS, 0)).await.expect("it is parked");
+    store.park(two.id, "a gap", &crate::Line::in_order(&sale.journal[3..4]), (NOW_MS, 0)).await.expect("it is parked");
     let gap = store.retry_parked(two.id, 500, NOW_MS).await;
     let gap = gap.map_err(Into::into);
     assert!(matches!(gap, Err(SaleError::Gap { last: 0, found: 4, .. })), "{gap:?}");
@@ -130,11 +136,12 @@ async fn any_entry_can_be_kept<F: Fixture>(fixture: &F) {
         Entry { seq: u64::MAX, ..last },
     ];
     for (at, entry) in refused.into_iter().enumerate() {
-        let error: SaleError = store.take_in(&[entry], NOW_MS).await.expect_err("it can't be taken in").into();
+        let error: SaleError =
+            store.take_in(&crate::Line::in_order(&[entry]), NOW_MS).await.expect_err("it can't be taken in").into();
         assert_eq!(error.outlook(), Outlook::WillNotPass, "{at}: {error}");
     }
     for entry in refused {
-        store.park(two.id, "refused", &[entry], (NOW_MS, 0)).await.expect("it is kept");
+        store.park(two.id, "refused", &crate::Line::in_order(&[entry]), (NOW_MS, 0)).await.expect("it is kept");
         assert!(store.retry_parked(two.id, 1, NOW_MS).await.is_err(), "{entry:?}");
     }
     assert_eq!(parked(&store).await[0].entries, 10);

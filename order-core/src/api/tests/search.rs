@@ -113,6 +113,46 @@ async fn what_is_no_search_is_named_and_never_a_query_language() {
 }
 
 #[tokio::test]
+async fn what_nobody_types_suggests_nothing_or_is_named() {
+    let app = app(&[document(ProductId::from_i64(2).unwrap(), "旗舰")]).await;
+    for q in
+        ["", "   ", "!!!", "\"", "title:*", "(a OR", "*", "\u{0}\u{1b}[31m", "\u{feff}\u{200b}", "' OR 1=1 --", "/.*/"]
+    {
+        let (status, typed) = app.send("GET", &format!("/api/v1/search/suggest?q={}", encoded(q)), None, None).await;
+        assert_eq!((status, &typed["items"]), (StatusCode::OK, &json!([])), "{q:?} {typed}");
+    }
+    let long = encoded(&"长".repeat(257));
+    for (query, field) in [
+        ("".to_owned(), "q"),
+        (format!("q={long}"), "q"),
+        (format!("q={}", "a".repeat(10_240)), "q"),
+        (format!("q={}", "%21".repeat(3_000)), "q"),
+        ("q=a&limit=0".to_owned(), "limit"),
+        ("q=a&limit=21".to_owned(), "limit"),
+        ("q=a&limit=-1".to_owned(), "limit"),
+        ("q=a&limit=99999999999".to_owned(), "limit"),
+        ("q=a&limit=".to_owned(), "limit"),
+        ("q=a&cursor=x".to_owned(), "cursor"),
+        ("q=a&q=b".to_owned(), "q"),
+    ] {
+        let (status, problem) = app.send("GET", &format!("/api/v1/search/suggest?{query}"), None, None).await;
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        let shown = &query[..query.len().min(60)];
+        assert_eq!(
+            (status, &problem["code"]),
+            (StatusCode::UNPROCESSABLE_ENTITY, &json!("invalid_query")),
+            "{shown} {problem}"
+        );
+        assert!(detail.contains(field), "{shown}: {detail}");
+    }
+    // Halves of a surrogate pair, and bytes that are no UTF-8 at all.
+    for q in ["%ED%A0%80", "%ED%B0%80", "%FF", "a%ED%A0%80"] {
+        let (status, answer) = app.send("GET", &format!("/api/v1/search/suggest?q={q}"), None, None).await;
+        assert!(matches!(status, StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY), "{q}: {status} {answer}");
+    }
+}
+
+#[tokio::test]
 async fn without_an_index_only_search_is_away() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("search")).unwrap();

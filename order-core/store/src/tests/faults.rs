@@ -14,7 +14,7 @@ cases! {
 async fn classifies(place: &Place) {
     let store = place.fresh().await;
     let refused = async |sql: &str| -> StoreError {
-        let mut tx = store.begin_write().await.unwrap();
+        let mut tx = store.begin_test().await.unwrap();
         sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut *tx).await.unwrap_err().into()
     };
     let mut rows = vec![
@@ -35,10 +35,10 @@ async fn classifies(place: &Place) {
     assert_eq!((error.outlook(), error.is_transient()), (Outlook::Unknown, false), "{error}");
 
     if matches!(place, Place::MariaDb(_)) {
-        let mut first = store.begin_write().await.unwrap();
+        let mut first = store.begin_test().await.unwrap();
         let update = "UPDATE skus SET version = version WHERE id = 7";
         sqlx::query(update).execute(&mut *first).await.unwrap();
-        let mut second = store.begin_write().await.unwrap();
+        let mut second = store.begin_test().await.unwrap();
         sqlx::query("SET SESSION innodb_lock_wait_timeout = 1").execute(&mut *second).await.unwrap();
         let error: StoreError = sqlx::query(update).execute(&mut *second).await.unwrap_err().into();
         assert_eq!((error.outlook(), error.is_transient()), (Outlook::WillPass, true), "{error}");
@@ -50,7 +50,7 @@ async fn classifies(place: &Place) {
 async fn a_connection_whose_commit_failed_is_closed() {
     let place = Place::files();
     let store = place.fresh().await;
-    let mut tx = store.begin_write().await.unwrap();
+    let mut tx = store.begin_test().await.unwrap();
     for sql in [
         "CREATE TEMPORARY TABLE of_this_connection (id BIGINT)",
         "PRAGMA defer_foreign_keys = 1",
@@ -60,7 +60,7 @@ async fn a_connection_whose_commit_failed_is_closed() {
     }
     let refused = tx.commit().await.unwrap_err();
     assert_eq!(refused.outlook(), Outlook::WillNotPass, "{refused}");
-    let mut tx = store.begin_write().await.unwrap();
+    let mut tx = store.begin_test().await.unwrap();
     assert!(sqlx::query("SELECT id FROM of_this_connection").fetch_optional(&mut *tx).await.is_err());
     tx.commit().await.unwrap();
 }
@@ -84,7 +84,7 @@ async fn writes_go_on_once_there_is_room() {
 /// Gives the file room for `pages`, but at least for those that it has.
 async fn limit_pages(store: &Store, pages: u32) {
     let sql = format!("PRAGMA max_page_count = {pages}");
-    sqlx::query(sqlx::AssertSqlSafe(sql)).execute(store.writer()).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(sql)).execute(store.writers()).await.unwrap();
 }
 
 /// Readiness follows: it reports the reason while writes fail, and only as long.
@@ -106,7 +106,7 @@ async fn a_full_disk_is_reported_until_there_is_room() {
 async fn a_read_only_file_is_reported() {
     let place = Place::files();
     let store = place.fresh().await;
-    sqlx::query("PRAGMA query_only = 1").execute(store.writer()).await.unwrap();
+    sqlx::query("PRAGMA query_only = 1").execute(store.writers()).await.unwrap();
     // The last second's writes count as an answer until they are old.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let refused = store.check_writable(1).await.unwrap_err();

@@ -262,12 +262,12 @@ async fn bounds(place: &Place) {
     assert_eq!(arrived(&store, &payment, "t1").await, Arrived::Paid);
     let query = sqlx::query("INSERT INTO refunds VALUES (1, ?, ?, 'approved', 1, '', 8, 'twice')");
     let query = query.bind(order.id.as_i64()).bind(payment.id.as_i64());
-    query.execute(store.writer()).await.unwrap();
+    query.execute(store.writers()).await.unwrap();
     let ask = async || store.ask_refund((ada.0, order.id), "", 8).await.unwrap();
     let paid = OrderState::Bought(Fulfilment::Paid);
     assert_eq!(ask().await, AskedRefund::Refused(paid), "a cent is refunded already");
     assert_eq!(state(&store, ada.0, order.id).await, paid);
-    sqlx::query("UPDATE refunds SET status = 'refused'").execute(store.writer()).await.unwrap();
+    sqlx::query("UPDATE refunds SET status = 'refused'").execute(store.writers()).await.unwrap();
     assert!(matches!(ask().await, AskedRefund::Asked(_)));
 }
 
@@ -321,7 +321,7 @@ async fn backfill(place: &Place) {
         (4, 401, 41, "done", "too big", 20),
         (6, 601, 61, "requested", reason, 20),
     ];
-    let mut tx = store.begin_write().await.unwrap();
+    let mut tx = store.begin_test().await.unwrap();
     for (order, status) in orders {
         let query = "INSERT INTO orders (id, user_id, status, refund_from, total_cents, created_at_ms, expires_at_ms, \
                      updated_at_ms) VALUES (?, 1, ?, ?, 1, 1, 1, 1)";

@@ -35,7 +35,7 @@ async fn sale(store: &Store, open: bool) -> (ActivityId, Option<Ledger>) {
         return (id, None);
     }
     let (ledger, opened) = Ledger::open(id, 40, rules, NOW_MS);
-    store.take_in(&[opened], NOW_MS).await.unwrap();
+    store.take_in(&domain::Line::in_order(&[opened]), NOW_MS).await.unwrap();
     (id, Some(ledger))
 }
 
@@ -104,7 +104,7 @@ async fn ends_while_opening(place: &Place) {
         assert_eq!(ledger.apply(command, NOW_MS + 9, &mut journal), Outcome::Done);
     }
     for entry in &journal {
-        store.take_in(&[*entry], NOW_MS + 9).await.unwrap();
+        store.take_in(&domain::Line::in_order(&[*entry]), NOW_MS + 9).await.unwrap();
     }
     assert_eq!(units(&store, id).await, (100, 0));
     assert_eq!(store.snapshots().await.unwrap(), [ledger.snapshot()], "the mirror has the earlier end");
@@ -131,7 +131,7 @@ async fn races(place: &Place) {
             let mut journal = vec![opened];
             let operation = OperationId::from_i64(1).unwrap();
             ledger.apply(Command::Restock { operation, delta: -40 }, NOW_MS, &mut journal);
-            store.take_in(&journal, NOW_MS).await.unwrap();
+            store.take_in(&domain::Line::in_order(&journal), NOW_MS).await.unwrap();
         }
         assert_eq!(units(&store, id).await, (100, 0), "round {round}");
     }
@@ -171,7 +171,7 @@ async fn restocks(place: &Place) {
     }
     assert!(!store.is_restocked(id, operation(1)).await.unwrap());
     for _ in 0..2 {
-        store.take_in(&journal, NOW_MS).await.unwrap();
+        store.take_in(&domain::Line::in_order(&journal), NOW_MS).await.unwrap();
         assert_eq!(units(&store, id).await, (70, 30), "taken in twice, given back once");
     }
     assert!(store.is_restocked(id, operation(1)).await.unwrap());

@@ -1,9 +1,8 @@
 //! Sales whose next entry the database refuses.
 
 use commit_log::Log;
-use contract::{ActivityId, stock::Entry};
-use domain::SaleError;
-use domain::{Outlook, Parked, Retried, SaleStore, TAKE_IN_MAX};
+use contract::ActivityId;
+use domain::{Line, Outlook, Parked, Retried, SaleError, SaleStore, TAKE_IN_MAX};
 use foundation::Clock;
 
 use super::Journal;
@@ -43,15 +42,15 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
         &mut self,
         activity: ActivityId,
         error: &SaleError,
-        entries: &[Entry],
+        lines: &[Line],
     ) -> Result<(), WorkerError> {
         let now_ms = self.clock.now_ms();
         self.store
-            .park(activity, &error.to_string(), entries, (now_ms, next_try_ms(now_ms, 0)))
+            .park(activity, &error.to_string(), lines, (now_ms, next_try_ms(now_ms, 0)))
             .await
             .map_err(WorkerError::store)?;
         tracing::error!(
-            %activity, %error, entries = entries.len(),
+            %activity, %error, entries = lines.len(),
             "the database refuses an entry of this sale; the sale is parked, and all others go on"
         );
         self.look_at_ms = now_ms;

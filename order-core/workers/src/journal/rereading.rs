@@ -80,11 +80,11 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
                 return Ok(());
             }
         };
-        let (entries, _) = read(&records);
-        let taken = match self.take(&entries).await {
+        let (lines, _) = read(&records);
+        let taken = match self.take(&lines).await {
             // What parked sales lacked may be there now.
             Ok(set_aside) if set_aside > 0 => {
-                let sales: BTreeSet<ActivityId> = entries.iter().map(|entry| entry.activity).collect();
+                let sales: BTreeSet<ActivityId> = lines.iter().map(|line| line.entry.activity).collect();
                 self.take_parked_of(&sales.into_iter().collect::<Vec<_>>()).await
             }
             taken => taken.map(drop),

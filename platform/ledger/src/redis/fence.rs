@@ -1,290 +1,349 @@
-//! Keeps ledgers in Redis from selling before it is known what was sold.
+//! Recovers ledgers in Redis: each recovery starts a new term.
 //!
-//! Every ledger answers FROZEN on a run of the server on which it has not been compared with the log. The
-//! fence compares it with what the database and the journal have, what still waits in Redis' outbox, and
-//! what the gateways were answered in the last seconds. Entries that the journal lacks are appended first.
-//! Then a ledger that lacks nothing is thawed, and any other is rebuilt.
-//!
-//! A ledger can also be lost, as a whole or in part, while the server runs: a key was deleted or evicted.
-//! The fence closes it first, which freezes it as a restart does. The rest is the same.
+//! A ledger sells only on the run of the server on which it was opened. After a restart, and where a part of a ledger is
+//! lost, Redis may have forgotten what was promised. The fence then closes the ledger for a newly drawn term, and starts
+//! the term on the journal. From there on no entry of an older term counts, however late it arrives, so the journal up to that
+//! mark, together with what else remembers promises, is all there is. The ledger is rebuilt from it and opened. A ledger
+//! is opened for the first time in the same way.
 
-mod compare;
-mod salvage;
+mod recover;
+mod tail;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use commit_log::{Log, LogError};
-use contract::{ActivityId, stock::RestoreError};
-
-use super::{Parts, RedisLedger, State};
-use crate::{
-    LedgerUnavailable,
-    house::{RebuildError, SnapshotSource, restore},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
 };
 
-/// How long the gateways have to report what they remember, after a new run of the server was seen.
-const GRACE_MS: u64 = 500;
-/// The same after a ledger was closed. Gateways look for closed ledgers five times a second.
-const CLOSED_GRACE_MS: u64 = 1_000;
-/// How long the fence waits for the relay, which may be appending entries of a closed ledger.
-const RELAY_RESTS_MAX_MS: u64 = 5_000;
-/// How often a server that has been compared is looked at.
+use commit_log::{Log, LogError};
+use contract::{
+    ActivityId,
+    activity::Rules,
+    record::LedgerCommand,
+    stock::{Entry, Event, Promise, Term},
+};
+
+use self::tail::Tail;
+use super::{RedisLedger, State};
+use crate::{
+    LedgerUnavailable, journal,
+    restore::{LedgerFault, RebuildError, SnapshotSource},
+};
+
+/// How long a ledger that was open before stays closed at least: gateways look for closed ledgers five times a second.
+const REPORTS_MIN_MS: u64 = 500;
+/// How long the gateways are waited for.
+const REPORTS_MAX_MS: u64 = 3_000;
+/// How often ledgers are looked at that sell.
 const LOOK_EVERY_MS: u64 = 1_000;
 /// Ledgers that one look checks. If there are more, they are checked in turn.
 const LOOK_LEDGERS_MAX: usize = 1_000;
-/// Prefix of the token that is the run of a closed ledger.
-const CLOSED: &str = "closed:";
+/// Before the first retry of a recovery that failed; doubled before each further one.
+const RETRY_MIN_MS: u64 = 500;
+/// The longest pause between two tries.
+const RETRY_MAX_MS: u64 = 60_000;
 
-/// Why ledgers stay frozen; the next look tries again.
+/// What a recovery needs of the database.
+pub trait RecoverySource: SnapshotSource {
+    /// The activities whose `Opened` entry the database has taken in.
+    fn opened(&self) -> impl Future<Output = Result<Vec<ActivityId>, String>> + Send;
+
+    /// The ledgers that an admin wants open and the database has not seen opened.
+    fn to_open(&self) -> impl Future<Output = Result<Vec<Opening>, String>> + Send;
+
+    /// Draws a term that is higher than every term drawn before, and than `above`.
+    fn next_term(&self, above: Term) -> impl Future<Output = Result<Term, String>> + Send;
+
+    /// What the database has decided of an activity's orders, units and end, and has not seen carried out.
+    fn decisions(&self, activity: ActivityId) -> impl Future<Output = Result<Vec<LedgerCommand>, String>> + Send;
+
+    /// The promises of an activity that the database has set aside until a term opens.
+    fn promises(&self, activity: ActivityId) -> impl Future<Output = Result<Vec<Promise>, String>> + Send;
+}
+
+/// A ledger that is to be opened for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening {
+    /// Whose ledger.
+    pub activity: ActivityId,
+    /// Units.
+    pub stock: u64,
+    /// The rules.
+    pub rules: Rules,
+}
+
+/// Why ledgers stay closed; the next look tries again.
 #[derive(Debug, thiserror::Error)]
 pub enum FenceError {
-    /// Redis did not answer.
+    /// Redis did not answer, or somebody else recovers the ledger.
     #[error(transparent)]
     Redis(#[from] LedgerUnavailable),
+    /// The database did not answer.
+    #[error("the database can't be read: {0}")]
+    Database(String),
     /// What outlived the ledgers can't be read.
     #[error(transparent)]
     Rebuild(#[from] RebuildError),
-    /// The log did not take what it lacked.
+    /// What outlived one ledger can't be used.
+    #[error(transparent)]
+    Fault(#[from] LedgerFault),
+    /// The log did not take an entry, or can't be read.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The outbox does not follow the journal.
-    #[error(transparent)]
-    Contradiction(#[from] RestoreError),
-    /// Redis has entries that neither the journal nor the outbox has. To rebuild the ledger would lose them.
-    #[error("activity {activity}: Redis is at entry {redis}, journal and outbox end at {journal}")]
-    Ahead {
+    /// Another recovery of the ledger has begun.
+    #[error("activity {activity}: term {found} was started meanwhile")]
+    Overtaken {
         /// Whose ledger.
         activity: ActivityId,
-        /// The ledger's last entry in Redis.
-        redis: u64,
-        /// The last entry of the journal and the outbox together.
-        journal: u64,
+        /// The newer term.
+        found: Term,
     },
+    /// Nothing says what the ledger was opened with.
+    #[error("activity {0}: neither the journal nor the database knows its opening")]
+    Unfounded(ActivityId),
 }
 
 /// What a look found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Looked {
-    /// There are ledgers that have yet to be compared.
+    /// There are ledgers that do not sell yet.
     Frozen,
-    /// Some were compared just now and sell. Redis may have forgotten settles and releases that nobody else knows of.
-    Compared,
+    /// Some were recovered or opened just now.
+    Recovered,
     /// All of them sell.
     Selling,
     /// It is too soon to look again.
     Resting,
 }
 
-/// A ledger that was closed while the server ran.
-#[derive(Debug)]
-struct Closing {
-    token: String,
+/// A ledger that is closed for a term.
+#[derive(Debug, Clone, Copy)]
+struct Recovery {
+    term: Term,
     since_ms: u64,
+    /// It was never open, so nobody remembers anything of it.
+    opening: Option<Opening>,
 }
 
-/// A ledger that does not sell, and its state when that was found.
-type Lost = (ActivityId, Option<State>);
+/// A recovery that failed.
+#[derive(Debug, Clone, Copy)]
+struct Failed {
+    tries: u32,
+    retry_at_ms: u64,
+}
 
-/// Compares the ledgers in Redis with the log whenever its run has changed or one of them is gone.
-#[derive(Debug)]
-pub struct Fence<L, S> {
+/// Recovers the ledgers in Redis whenever they don't sell.
+pub struct Fence<L: Log, S> {
     ledgers: RedisLedger,
     log: L,
-    snapshots: S,
-    /// A run that was seen and not yet compared, and since when.
-    seen: Option<(String, u64)>,
-    /// The run that was compared.
-    compared: Option<String>,
-    /// Every ledger that was found in Redis, in the database or on the journal.
+    source: S,
+    tail: Tail<L>,
+    /// The run of the server that was seen last.
+    run: Option<String>,
+    /// Every ledger that the database or the journal knows.
     known: BTreeSet<ActivityId>,
-    /// Those of them that neither the database nor the journal knows: they can't be compared.
-    unfounded: BTreeSet<ActivityId>,
-    closed: BTreeMap<ActivityId, Closing>,
+    recovering: BTreeMap<ActivityId, Recovery>,
+    failed: BTreeMap<ActivityId, Failed>,
     /// The last ledger that was checked in its turn; `None` to begin with the first.
     checked: Option<ActivityId>,
     look_at_ms: u64,
+    nonce: u64,
 }
 
-impl<L: Log, S: SnapshotSource> Fence<L, S> {
-    /// A fence that has seen nothing yet.
-    pub fn new(ledgers: RedisLedger, log: L, snapshots: S) -> Self {
+impl<L: Log, S> std::fmt::Debug for Fence<L, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fence").field("run", &self.run).field("recovering", &self.recovering).finish_non_exhaustive()
+    }
+}
+
+impl<L: Log, S: RecoverySource> Fence<L, S> {
+    /// A fence that has seen nothing yet. `nonce` tells its marks from those of others.
+    pub fn new(ledgers: RedisLedger, log: L, source: S, nonce: u64) -> Self {
         Self {
             ledgers,
+            tail: Tail::new(log.clone()),
             log,
-            snapshots,
-            seen: None,
-            compared: None,
+            source,
+            run: None,
             known: BTreeSet::new(),
-            unfounded: BTreeSet::new(),
-            closed: BTreeMap::new(),
+            recovering: BTreeMap::new(),
+            failed: BTreeMap::new(),
             checked: None,
             look_at_ms: 0,
+            nonce,
         }
     }
 
-    /// Looks once, and compares where that is due.
+    /// Looks once, and does what is due.
     ///
     /// # Errors
     /// See [`FenceError`].
     pub async fn look(&mut self, now_ms: u64) -> Result<Looked, FenceError> {
         let run = self.ledgers.run_id().await?;
-        if self.compared.as_ref() != Some(&run) {
-            let since_ms = match &self.seen {
-                Some((seen, since_ms)) if *seen == run => *since_ms,
-                Some(_) | None => {
-                    tracing::info!(run, "a run of Redis that has not been compared with the log");
-                    self.ledgers.connection().warn_of_eviction().await;
-                    (self.seen, self.look_at_ms) = (Some((run, now_ms)), 0);
-                    self.closed.clear();
-                    self.unfounded.clear();
-                    return Ok(Looked::Frozen);
-                }
-            };
-            if now_ms.saturating_sub(since_ms) < GRACE_MS {
-                return Ok(Looked::Frozen);
+        if self.run.as_ref() != Some(&run) {
+            tracing::info!(run, "a run of Redis that was not seen before");
+            self.ledgers.connection().warn_of_eviction().await;
+            (self.run, self.look_at_ms) = (Some(run.clone()), 0);
+        }
+        let openings = self.openings().await?;
+        let mut result = Looked::Resting;
+        if now_ms >= self.look_at_ms || !openings.is_empty() {
+            self.look_at_ms = now_ms.saturating_add(LOOK_EVERY_MS);
+            self.learn_opened().await?;
+            let next = self.next_ledgers(&openings);
+            let states = self.ledgers.states(&next).await?;
+            let is_lost = |state: &Option<State>| !state.as_ref().is_some_and(|state| state.sells_on(&run));
+            let (lost, selling): (Vec<_>, Vec<_>) =
+                next.iter().copied().zip(states).partition(|(_, state)| is_lost(state));
+            self.adopt_late(&selling).await?;
+            for (activity, _) in &selling {
+                self.recovering.remove(activity);
+                self.failed.remove(activity);
+            }
+            self.close(&lost, &openings, now_ms).await?;
+            let waits = lost.iter().any(|(activity, _)| !self.failed.contains_key(activity));
+            result = if waits { Looked::Frozen } else { self.rest() };
+        }
+        if self.recovering.is_empty() {
+            return Ok(result);
+        }
+        self.recover_those_due(now_ms).await
+    }
+
+    /// The ledgers to open that are not being opened, and are not on the journal already.
+    async fn openings(&mut self) -> Result<BTreeMap<ActivityId, Opening>, FenceError> {
+        let openings = self.source.to_open().await.map_err(FenceError::Database)?;
+        let mut new: BTreeMap<ActivityId, Opening> = BTreeMap::new();
+        for opening in openings {
+            if !self.recovering.contains_key(&opening.activity) && !self.known.contains(&opening.activity) {
+                new.insert(opening.activity, opening);
             }
         }
-        if now_ms < self.look_at_ms {
-            return Ok(Looked::Resting);
+        if !new.is_empty() {
+            self.tail.catch_up().await?;
+            self.known.extend(self.tail.opened());
+            new.retain(|activity, _| !self.known.contains(activity));
         }
-        self.look_at_ms = now_ms.saturating_add(LOOK_EVERY_MS);
-        match self.snapshots.opened().await {
+        Ok(new)
+    }
+
+    async fn learn_opened(&mut self) -> Result<(), FenceError> {
+        match self.source.opened().await {
             Ok(opened) => self.known.extend(opened),
             // The next look finds ledgers that were opened meanwhile.
             Err(error) => tracing::debug!(error, "can't read from the database which ledgers were opened"),
         }
-        if self.compared.as_ref() == Some(&run) {
-            let next = self.next_ledgers();
-            let lost = self.lost(&next, &run).await?;
-            self.hold_the_late(&next, &lost).await?;
-            if lost.is_empty() && self.closed.is_empty() && self.ledgers.is_verified().await? {
-                return Ok(Looked::Selling);
-            }
-        }
-        self.recover(&run, now_ms).await
+        self.tail.catch_up().await?;
+        self.known.extend(self.tail.opened());
+        Ok(())
     }
 
     /// The ledgers to check in this look.
-    fn next_ledgers(&mut self) -> Vec<ActivityId> {
-        let known = self.known.difference(&self.unfounded).copied();
-        let next: Vec<ActivityId> =
-            known.filter(|activity| Some(*activity) > self.checked).take(LOOK_LEDGERS_MAX).collect();
+    fn next_ledgers(&mut self, openings: &BTreeMap<ActivityId, Opening>) -> Vec<ActivityId> {
+        let after = |activity: &&ActivityId| Some(**activity) > self.checked;
+        let next: Vec<ActivityId> = self.known.iter().filter(after).take(LOOK_LEDGERS_MAX).copied().collect();
         self.checked = next.last().copied().filter(|_| next.len() == LOOK_LEDGERS_MAX);
-        next
+        next.into_iter().chain(openings.keys().copied()).collect()
     }
 
-    /// Those of `known` that don't sell on `run`, or have lost a part.
-    async fn lost(&self, known: &[ActivityId], run: &str) -> Result<Vec<Lost>, LedgerUnavailable> {
-        let mut lost = Vec::new();
-        for (activity, state) in known.iter().zip(self.ledgers.states(known).await?) {
-            let sells = match &state {
-                Some(state) if state.sells_on(run) => {
-                    state.parts != Parts::Unmarked || self.ledgers.mark_parts(*activity).await?
-                }
-                Some(_) | None => false,
-            };
-            if !sells {
-                lost.push((*activity, state));
-            }
-        }
-        Ok(lost)
-    }
-
-    /// Compares the ledgers that don't sell, except for those that were closed only a moment ago.
-    async fn recover(&mut self, run: &str, now_ms: u64) -> Result<Looked, FenceError> {
-        self.known.extend(self.ledgers.activities().await?);
-        let known: Vec<ActivityId> = self.known.difference(&self.unfounded).copied().collect();
-        let (mut frozen, mut waits) = (Vec::new(), false);
-        let lost = self.lost(&known, run).await?;
-        // Another process may have rebuilt some of them.
-        self.closed.retain(|activity, _| lost.iter().any(|(lost, _)| lost == activity));
-        for (activity, state) in lost {
-            if self.is_frozen(activity, state.as_ref(), run, now_ms).await? {
-                frozen.push((activity, state));
-            } else {
-                waits = true;
-            }
-        }
-        if waits {
-            self.look_at_ms = now_ms;
-            if frozen.is_empty() {
-                return Ok(Looked::Frozen);
-            }
-        }
-        // The outboxes are read before the log: an element leaves its outbox only once it is on the log, so no entry is
-        // missing from both.
-        let mut outboxes = Vec::with_capacity(frozen.len());
-        for (activity, _) in &frozen {
-            outboxes.push(self.ledgers.outbox(*activity).await);
-        }
-        let mut journal = restore(&self.log, &self.snapshots).await?;
-        if !journal.keys().all(|activity| self.known.contains(activity)) {
-            // Redis has no key of at least one. The next look closes it.
-            self.look_at_ms = now_ms;
-            self.known.extend(journal.keys());
-        }
-        let (mut compared, mut failed) = (0_usize, None);
-        for ((activity, state), outbox) in frozen.into_iter().zip(outboxes) {
-            match self.compare(activity, journal.remove(&activity), state, outbox, now_ms).await {
-                Ok(()) => compared += 1,
-                Err(error) => {
-                    tracing::warn!(%activity, %error, "a ledger can't be compared with the log; it stays frozen");
-                    failed = Some(error);
-                }
-            }
-        }
-        self.finish(run, compared, failed).await
-    }
-
-    async fn finish(&mut self, run: &str, compared: usize, failed: Option<FenceError>) -> Result<Looked, FenceError> {
-        // Until every ledger has a key, one that is missing could be opened again with all of its units.
-        let states = self.ledgers.states(&self.known.iter().copied().collect::<Vec<_>>()).await?;
-        if states.iter().all(Option::is_some) {
-            self.ledgers.set_verified(run).await?;
-        }
-        let is_first = self.compared.as_deref() != Some(run);
-        if is_first || compared > 0 {
-            tracing::info!(run, ledgers = compared, "ledgers in Redis were compared with the log");
-            (self.seen, self.compared) = (None, Some(run.to_owned()));
-            return Ok(Looked::Compared);
-        }
-        failed.map_or(Ok(Looked::Selling), Err)
-    }
-
-    /// Whether nothing can change a ledger any more that does not sell. Closes it if it still answers, or has no key
-    /// that could freeze it.
-    async fn is_frozen(
+    /// Closes the ledgers that don't sell for a new term, and starts the term on the journal.
+    async fn close(
         &mut self,
-        activity: ActivityId,
-        state: Option<&State>,
-        run: &str,
+        lost: &[(ActivityId, Option<State>)],
+        openings: &BTreeMap<ActivityId, Opening>,
         now_ms: u64,
-    ) -> Result<bool, LedgerUnavailable> {
-        let token = match state {
-            // A restart froze it, or a rebuild has not ended.
-            Some(state) if state.run != run && !state.run.starts_with(CLOSED) => {
-                if !self.closed.contains_key(&activity) {
-                    return Ok(true);
-                }
-                None
-            }
-            // It is closed. A process that ended right after closing it has not reported that.
-            Some(state) if state.run != run => Some(state.run.clone()),
-            Some(_) | None => {
-                tracing::warn!(%activity, ?state, "a ledger or a part of it was lost; it is closed and will be rebuilt");
-                Some(format!("{CLOSED}{now_ms}:{}", std::process::id()))
-            }
+    ) -> Result<(), FenceError> {
+        let is_due = |activity: &ActivityId| {
+            !self.recovering.contains_key(activity)
+                && self.failed.get(activity).is_none_or(|failed| failed.retry_at_ms <= now_ms)
         };
-        if let Some(token) = token
-            && self.closed.get(&activity).is_none_or(|closing| closing.token != token)
-        {
-            self.ledgers.close(activity, &token).await?;
-            self.closed.insert(activity, Closing { token, since_ms: now_ms });
-            return Ok(false);
+        let due: Vec<_> = lost.iter().filter(|(activity, _)| is_due(activity)).collect();
+        if due.is_empty() {
+            return Ok(());
         }
-        let Some(Closing { token, since_ms }) = self.closed.get(&activity) else { return Ok(true) };
-        let closed_ms = now_ms.saturating_sub(*since_ms);
-        Ok(closed_ms >= RELAY_RESTS_MAX_MS
-            || (closed_ms >= CLOSED_GRACE_MS && self.ledgers.relay_rests(activity, token).await?))
+        let in_redis = due.iter().filter_map(|(_, state)| state.as_ref().map(|state| state.term));
+        let on_journal = due.iter().map(|(activity, _)| self.tail.term(*activity));
+        let above = in_redis.chain(on_journal).max().unwrap_or_default();
+        let term = self.source.next_term(above).await.map_err(FenceError::Database)?;
+        let mut marks = Vec::with_capacity(due.len());
+        for (activity, state) in due {
+            if let Err(error) = self.ledgers.close(*activity, term).await {
+                tracing::warn!(%activity, %error, "a ledger can't be closed for a new term");
+                continue;
+            }
+            let opening = openings.get(activity).copied();
+            match opening {
+                Some(_) => tracing::info!(%activity, %term, "a ledger is opened"),
+                None => tracing::warn!(%activity, %term, ?state, "a ledger may have lost entries; a new term starts"),
+            }
+            self.nonce = self.nonce.wrapping_add(1);
+            let event = Event::TermStarted { nonce: self.nonce };
+            marks.push(Entry { activity: *activity, term, epoch: 0, seq: 0, at_ms: now_ms, event });
+            self.recovering.insert(*activity, Recovery { term, since_ms: now_ms, opening });
+        }
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let appended = self.log.append(journal::records(&marks)).await;
+        if appended.is_err() {
+            // Whether the marks are there is not known. The next look begins with another term.
+            for mark in &marks {
+                self.recovering.remove(&mark.activity);
+            }
+        }
+        Ok(appended?)
+    }
+
+    /// Recovers the ledgers whose gateways have reported, or were waited for long enough.
+    async fn recover_those_due(&mut self, now_ms: u64) -> Result<Looked, FenceError> {
+        let mut due = BTreeMap::new();
+        for (activity, recovery) in &self.recovering {
+            let closed_ms = now_ms.saturating_sub(recovery.since_ms);
+            let is_due = recovery.opening.is_some()
+                || closed_ms >= REPORTS_MAX_MS
+                || (closed_ms >= REPORTS_MIN_MS && self.ledgers.all_reported(*activity, recovery.term).await?);
+            if is_due {
+                due.insert(*activity, *recovery);
+            }
+        }
+        if due.is_empty() {
+            return Ok(self.rest());
+        }
+        let mut replayed = self.replayed(&due).await?;
+        let mut recovered = 0_usize;
+        for (activity, recovery) in due {
+            self.recovering.remove(&activity);
+            let found = replayed.remove(&activity).transpose().map_err(FenceError::from);
+            let done = match found {
+                Ok(replay) => self.recover(activity, recovery, replay.unwrap_or_default(), now_ms).await,
+                Err(error) => Err(error),
+            };
+            match done {
+                Ok(()) => {
+                    recovered += 1;
+                    self.known.insert(activity);
+                    self.failed.remove(&activity);
+                }
+                Err(error) => {
+                    let tries = self.failed.get(&activity).map_or(0, |failed| failed.tries);
+                    let pause_ms = RETRY_MIN_MS.saturating_mul(1 << tries.min(16)).min(RETRY_MAX_MS);
+                    let retry_at_ms = now_ms.saturating_add(pause_ms);
+                    self.failed.insert(activity, Failed { tries: tries + 1, retry_at_ms });
+                    tracing::warn!(%activity, %error, pause_ms, "a ledger can't be recovered; it stays closed, and is retried");
+                }
+            }
+        }
+        self.look_at_ms = now_ms;
+        Ok(if recovered > 0 { Looked::Recovered } else { self.rest() })
+    }
+
+    /// Whether all ledgers sell but those that can't be recovered: one bad sale does not keep the process from being ready.
+    fn rest(&self) -> Looked {
+        let is_retried = |activity: &ActivityId| self.failed.contains_key(activity);
+        if self.recovering.keys().all(is_retried) { Looked::Selling } else { Looked::Frozen }
+    }
+
+    /// The ledgers whose last recovery failed, which stay closed until a retry succeeds.
+    pub fn failed(&self) -> impl ExactSizeIterator<Item = ActivityId> {
+        self.failed.keys().copied()
     }
 }

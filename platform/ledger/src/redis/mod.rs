@@ -1,8 +1,8 @@
 //! The ledgers in Redis: the same rules as `contract::stock`, as scripts.
 //!
-//! Redis is never the only record of a sale, and it may come back older than the log. So each ledger
-//! names the run of the server on which it was last compared with the log, and answers FROZEN on any
-//! other; [`fence`] compares it again, writes what is missing, and lets it go on.
+//! The log is the truth, and a ledger in Redis is a cache that belongs to one term ([`contract::stock::Term`]). It names
+//! the run of the server on which it was opened in that term, and answers FROZEN on any other, because a server that
+//! comes back may be older than what was promised. [`fence`] then starts a new term, and rebuilds the ledger in it.
 
 mod closing;
 pub mod fence;
@@ -14,12 +14,14 @@ mod remembered;
 mod script;
 pub mod wire;
 
+use std::time::{Duration, Instant};
+
 use contract::{
     ActivityId,
     activity::Rules,
     record::{Action, LedgerCommand},
     stock::{
-        BatchReply, Counters, Outcome, Reservation, UNITS_MAX,
+        BatchReply, Counters, Outcome, Reservation,
         script::{parse_counters, parse_reserve},
     },
 };
@@ -28,12 +30,15 @@ use redis::{Cmd, RedisError, ServerErrorKind, Value, cmd};
 
 pub use closing::Closed;
 pub use outbox::{Outbox, OutboxError};
-pub use rebuild::{Parts, State};
-pub use recent::RecentHolds;
+pub use rebuild::State;
+pub use recent::{RecentHolds, UnconfirmedLimits};
 pub use remembered::Remembered;
 
 use crate::{LedgerClient, LedgerUnavailable};
 
+/// How long the fence may take to open a ledger before the caller has to ask again.
+const OPENING_MAX: Duration = Duration::from_secs(5);
+const OPENING_CHECKED_EVERY: Duration = Duration::from_millis(20);
 /// Commands of one script; more are sent in several.
 const ACT_COMMANDS_MAX: usize = 256;
 
@@ -106,9 +111,8 @@ impl RedisLedger {
         }
         let answer: String = match script.invoke_async(&mut self.connection.clone()).await {
             Ok(answer) => answer,
-            // A ledger that was lost is no ledger that never was: only a server on which all of them were
-            // found may say that an order is unknown.
-            Err(error) if error.code() == Some("UNOPENED") && self.is_verified().await? => {
+            // It was never opened, or is lost: the database knows which.
+            Err(error) if error.code() == Some("UNOPENED") => {
                 return Ok(vec![Outcome::UnknownOrder; commands.len()]);
             }
             Err(error) => return Err(unavailable(&error)),
@@ -134,22 +138,22 @@ impl std::fmt::Debug for RedisLedger {
 }
 
 impl LedgerClient for RedisLedger {
-    async fn open(&self, activity: ActivityId, stock: u64, rules: Rules) -> Result<Counters, LedgerUnavailable> {
-        if stock > UNITS_MAX {
-            return Err(LedgerUnavailable(format!("{stock} units are more than a ledger can count")));
+    /// Waits until the fence has opened the ledger; the database tells it which ledgers are to be opened.
+    async fn open(&self, activity: ActivityId, _: u64, _: Rules) -> Result<Counters, LedgerUnavailable> {
+        let deadline = Instant::now() + OPENING_MAX;
+        loop {
+            let run = self.run_id().await?;
+            if let [Some(state)] = &self.states(&[activity]).await?[..]
+                && state.sells_on(&run)
+                && let Some(counters) = self.counters(activity).await?
+            {
+                return Ok(counters);
+            }
+            if Instant::now() >= deadline {
+                return Err(LedgerUnavailable("order-core has not opened the ledger yet".to_owned()));
+            }
+            tokio::time::sleep(OPENING_CHECKED_EVERY).await;
         }
-        if !self.is_verified().await? {
-            return Err(LedgerUnavailable("Redis has yet to be compared with the log".to_owned()));
-        }
-        let mut script = script::OPEN.prepare_invoke();
-        for key in script::keys(activity, script::PARTS) {
-            script.key(key);
-        }
-        script.arg("").arg("").arg(stock).arg(rules.per_user_limit).arg(rules.starts_at_ms).arg(rules.ends_at_ms);
-        let answer: Result<String, _> = script.invoke_async(&mut self.connection.clone()).await;
-        let answer = answer.map_err(|error| unavailable(&error))?;
-        parse_counters(&mut answer.split(' '))
-            .ok_or_else(|| LedgerUnavailable(format!("not an answer of the ledger's script: {answer:?}")))
     }
 
     async fn act(&self, commands: Vec<LedgerCommand>) -> Result<Vec<Outcome>, LedgerUnavailable> {
@@ -165,7 +169,7 @@ impl LedgerClient for RedisLedger {
     async fn counters(&self, activity: ActivityId) -> Result<Option<Counters>, LedgerUnavailable> {
         let [key] = script::keys(activity, ["ledger"]);
         let mut ask = cmd("HMGET");
-        ask.arg(key).arg(&["epoch", "seq", "total", "available", "held", "sold"]);
+        ask.arg(key).arg(&["term", "epoch", "seq", "total", "available", "held", "sold"]);
         let fields: Vec<Option<String>> =
             ask.query_async(&mut self.connection.clone()).await.map_err(|error| unavailable(&error))?;
         let Some(fields) = fields.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };

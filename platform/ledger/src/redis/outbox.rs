@@ -4,7 +4,7 @@
 use contract::{
     ActivityId,
     activity::Rules,
-    stock::{Entry, Event, RequestKey, Reservation},
+    stock::{Entry, Event, RequestKey, Reservation, Term},
 };
 
 use redis::{
@@ -27,6 +27,8 @@ pub struct Outbox {
     pub activity: ActivityId,
     /// In the order of their `seq`.
     pub entries: Vec<Entry>,
+    /// The term of the last of them.
+    term: Term,
     /// What to keep once the entries are on the log: everything from this id on.
     keep: String,
 }
@@ -58,6 +60,10 @@ impl RedisLedger {
             read.query_async(&mut self.connection()).await.map_err(|error| unavailable(&error))?;
         let mut outboxes = Vec::new();
         for stream in found.map(|found| found.keys).unwrap_or_default() {
+            // A reader that waits is woken when a stream is created, though it was trimmed at once.
+            if stream.ids.is_empty() {
+                continue;
+            }
             let activity = script::activity_of_outbox(&stream.key);
             let keep = stream.ids.last().and_then(|last| after(&last.id));
             let (Some(activity), Some(keep)) = (activity, keep) else {
@@ -67,20 +73,24 @@ impl RedisLedger {
             for element in &stream.ids {
                 entries.extend(decode(activity, element)?);
             }
-            outboxes.push(Outbox { activity, entries, keep });
+            let term = entries.last().map_or(Term::FIRST, |entry: &Entry| entry.term);
+            outboxes.push(Outbox { activity, entries, term, keep });
         }
         Ok(outboxes)
     }
 
-    /// Takes `outbox` away, once its entries are on the log.
+    /// Takes `outbox` away, once its entries are on the log. `false`, and nothing is taken away, if the ledger is not open
+    /// in their term any more: they may not count then.
     ///
     /// # Errors
     /// Where Redis does not answer; they are read again.
-    pub async fn trim_outbox(&self, outbox: &Outbox) -> Result<(), LedgerUnavailable> {
-        let mut trim = cmd("XTRIM");
-        trim.arg(script::outbox(outbox.activity)).arg("MINID").arg(&outbox.keep);
-        let trimmed: Result<u64, _> = trim.query_async(&mut self.connection()).await;
-        trimmed.map(drop).map_err(|error| unavailable(&error))
+    pub async fn trim_outbox(&self, outbox: &Outbox) -> Result<bool, LedgerUnavailable> {
+        let mut script = script::TRIM.prepare_invoke();
+        for key in script::keys(outbox.activity, ["ledger", "outbox"]) {
+            script.key(key);
+        }
+        script.arg(outbox.term.0).arg(&outbox.keep);
+        script.invoke_async(&mut self.connection()).await.map_err(|error| unavailable(&error))
     }
 
     /// Elements that wait in the outboxes of `activities`.
@@ -126,13 +136,14 @@ pub(super) fn decode(activity: ActivityId, element: &StreamId) -> Result<Vec<Ent
     let fault = |reason: &str| OutboxError { activity, reason: reason.to_owned() };
     let field = |name: &str| element.get::<String>(name).ok_or_else(|| fault(name));
     let number = |name: &str| field(name)?.parse::<u64>().map_err(|_| fault(name));
-    let (mut seq, mut epoch, at_ms) = (number("s")?, number("e")?, number("t")?);
+    let (term, at_ms) = (Term(number("m")?), number("t")?);
+    let (mut seq, mut epoch) = (number("s")?, number("e")?);
     let mut entries = Vec::new();
     if let Ok(held) = field("h") {
         let mut words = held.split(' ');
         while let Some(order) = words.next() {
             let event = reserved(order, &mut words).ok_or_else(|| fault("h"))?;
-            entries.push(Entry { activity, epoch, seq, at_ms, event });
+            entries.push(Entry { activity, term, epoch, seq, at_ms, event });
             seq += 1;
         }
         return Ok(entries);
@@ -140,7 +151,7 @@ pub(super) fn decode(activity: ActivityId, element: &StreamId) -> Result<Vec<Ent
     for line in field("x")?.split('\n') {
         let event = event(line).ok_or_else(|| fault(line))?;
         epoch += u64::from(event.returns_stock());
-        entries.push(Entry { activity, epoch, seq, at_ms, event });
+        entries.push(Entry { activity, term, epoch, seq, at_ms, event });
         seq += 1;
     }
     Ok(entries)
@@ -159,12 +170,6 @@ fn reserved<'a>(order: &str, words: &mut impl Iterator<Item = &'a str>) -> Optio
 fn event(line: &str) -> Option<Event> {
     let mut words = line.split(' ');
     let event = match words.next()? {
-        // As an earlier version left it.
-        "h" => {
-            let (order, user) = (words.next()?, words.next()?);
-            let (quantity, request) = (words.next()?, words.next()?);
-            reserved(order, &mut [user, request, quantity].into_iter())?
-        }
         "s" => Event::Settled { order: words.next()?.parse().ok()?, quantity: words.next()?.parse().ok()? },
         "r" => Event::Released { order: words.next()?.parse().ok()?, quantity: words.next()?.parse().ok()? },
         "p" => Event::Restocked { operation: words.next()?.parse().ok()?, delta: words.next()?.parse().ok()? },

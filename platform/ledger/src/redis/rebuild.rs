@@ -1,11 +1,11 @@
 //! Ledgers as a whole: compared, rebuilt, read back.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use contract::{
     ActivityId, OrderId, UserId,
     activity::Rules,
-    stock::{Entry, Hold, HoldState, RequestKey, Reservation, Snapshot},
+    stock::{Entry, Hold, HoldState, RequestKey, Reservation, Snapshot, Term},
 };
 use redis::{RedisResult, Value, cmd, from_redis_value_ref, pipe, streams::StreamRangeReply};
 
@@ -16,38 +16,31 @@ use crate::LedgerUnavailable;
 const CHUNK: usize = 500;
 /// Elements of an outbox that are read at a time.
 const OUTBOX_READ_MAX: usize = 256;
-/// What one step of SCAN looks at.
-const SCAN_COUNT: usize = 1000;
 
 /// The state of a ledger in Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    /// The run on which it was last compared with the log; else the token of a rebuild that has not ended, or of
-    /// its closing.
-    pub run: String,
-    /// `None` while it is being rebuilt, and if it was lost.
-    pub seq: Option<u64>,
+    /// The term in which it is, or for which it is closed.
+    pub term: Term,
+    /// The run on which it was opened; else that it is closed.
+    run: String,
+    /// Whether its counters are there.
+    has_counters: bool,
     /// Whether its orders, requests, users, restocks and outbox are there.
-    pub parts: Parts,
+    has_parts: bool,
     /// Whether its outbox is there.
-    pub has_outbox: bool,
-}
-
-/// Whether anything of a ledger beside its counters was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Parts {
-    /// All parts are there.
-    Whole,
-    /// At least one was lost.
-    Missing,
-    /// An earlier version opened the ledger, without the marks that show it.
-    Unmarked,
+    has_outbox: bool,
 }
 
 impl State {
     /// Whether the ledger answers on `run` and has all of its parts.
     pub fn sells_on(&self, run: &str) -> bool {
-        self.run == run && self.seq.is_some() && self.parts != Parts::Missing
+        self.run == run && self.has_counters && self.has_parts
+    }
+
+    /// Whether what it decided and the log does not have may still be in its outbox.
+    pub(super) const fn has_outbox(&self) -> bool {
+        self.has_outbox
     }
 }
 
@@ -61,44 +54,6 @@ impl RedisLedger {
         wire::run_id(&info).ok_or_else(|| LedgerUnavailable("Redis has no run_id".to_owned()))
     }
 
-    /// Whether every ledger that the log knows has been found on this run.
-    ///
-    /// # Errors
-    /// Where Redis does not answer.
-    pub async fn is_verified(&self) -> Result<bool, LedgerUnavailable> {
-        let found = self.send(cmd("GET").arg(script::VERIFIED)).await.map_err(|error| unavailable(&error))?;
-        let Value::BulkString(run) = found else { return Ok(false) };
-        Ok(run == self.run_id().await?.into_bytes())
-    }
-
-    /// Says that every ledger that the log knows is here, on `run`.
-    ///
-    /// # Errors
-    /// Where Redis does not answer.
-    pub async fn set_verified(&self, run: &str) -> Result<(), LedgerUnavailable> {
-        self.send(cmd("SET").arg(script::VERIFIED).arg(run)).await.map_err(|error| unavailable(&error))?;
-        Ok(())
-    }
-
-    /// The activities whose ledgers have at least one key here.
-    ///
-    /// # Errors
-    /// Where Redis does not answer.
-    pub async fn activities(&self) -> Result<HashSet<ActivityId>, LedgerUnavailable> {
-        let (mut cursor, mut found) = (0_u64, HashSet::new());
-        loop {
-            let mut scan = cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(script::KEYS).arg("COUNT").arg(SCAN_COUNT);
-            let (next, keys): (u64, Vec<String>) =
-                scan.query_async(&mut self.connection()).await.map_err(|error| unavailable(&error))?;
-            found.extend(keys.iter().filter_map(|key| script::activity_of(key)));
-            if next == 0 {
-                return Ok(found);
-            }
-            cursor = next;
-        }
-    }
-
     /// The state of the ledger of each of `activities`; `None` where its counters are not here.
     ///
     /// # Errors
@@ -109,7 +64,7 @@ impl RedisLedger {
             let mut ask = pipe();
             for activity in activities {
                 let [ledger, orders, requests, users, restocks, outbox] = script::keys(*activity, script::PARTS);
-                ask.cmd("HMGET").arg(ledger).arg(&["run", "seq", script::MARK]);
+                ask.cmd("HMGET").arg(ledger).arg(&["run", "term", "seq"]);
                 for hash in [orders, requests, users] {
                     ask.cmd("HEXISTS").arg(hash).arg(script::MARK);
                 }
@@ -145,59 +100,52 @@ impl RedisLedger {
         }
     }
 
-    /// Lets a ledger that lacks nothing of the log go on. `false` where it is no longer as `state` says.
+    /// Writes a ledger that is closed for the term of `snapshot` anew. It stays closed.
     ///
     /// # Errors
-    /// Where Redis does not answer.
-    pub async fn thaw(&self, activity: ActivityId, state: &State) -> Result<bool, LedgerUnavailable> {
-        let [key] = script::keys(activity, ["ledger"]);
-        let mut script = script::THAW.key(key);
-        script.arg(&state.run).arg(state.seq.unwrap_or_default());
-        let done = script.invoke_async(&mut self.connection()).await;
-        done.map_err(|error| unavailable(&error))
-    }
-
-    /// Rebuilds a ledger from `snapshot`, in the next epoch, and empties its outbox: all that the
-    /// snapshot knows is on the log. `false` where it has been compared on this run already.
-    ///
-    /// # Errors
-    /// Where Redis does not answer, or another rebuild took over; the ledger stays frozen.
-    pub async fn rebuild(&self, snapshot: &Snapshot, token: &str) -> Result<bool, LedgerUnavailable> {
-        let (activity, rules) = (snapshot.activity, snapshot.rules);
-        let begun: bool = self.rebuild_step(activity, "begin", token, &[]).await?;
-        if !begun {
-            return Ok(false);
-        }
+    /// Where Redis does not answer, or the ledger is not closed for this term any more.
+    pub async fn rebuild(&self, snapshot: &Snapshot) -> Result<(), LedgerUnavailable> {
+        let (activity, term, rules) = (snapshot.activity, snapshot.term, snapshot.rules);
+        self.rebuild_step(activity, "begin", term, &[]).await?;
         let rows = Rows::of(snapshot);
         for (index, fields) in [(2, &rows.orders), (3, &rows.requests), (4, &rows.users), (5, &rows.restocks)] {
             // Fields and their values stay together.
             for chunk in fields.chunks(2 * CHUNK) {
                 let put = [&[index.to_string()], chunk].concat();
-                self.rebuild_step::<bool>(activity, "put", token, &put).await?;
+                self.rebuild_step(activity, "put", term, &put).await?;
             }
         }
-        let counts = [snapshot.total, rows.available, rows.held, rows.sold, snapshot.epoch + 1, snapshot.seq];
+        let counts = [snapshot.total, rows.available, rows.held, rows.sold, snapshot.epoch, snapshot.seq];
         let rules = [rules.starts_at_ms, rules.ends_at_ms, rules.per_user_limit.into()];
         let end: Vec<String> = rules.iter().chain(&counts).map(u64::to_string).collect();
-        self.rebuild_step(activity, "end", token, &end).await
+        self.rebuild_step(activity, "end", term, &end).await
     }
 
-    async fn rebuild_step<T: redis::FromRedisValue>(
+    /// Opens a ledger that was rebuilt in `term`: it sells. What its outbox had is on the log.
+    ///
+    /// # Errors
+    /// Where Redis does not answer, or the ledger is not as it was rebuilt.
+    pub async fn open_in(&self, activity: ActivityId, term: Term) -> Result<(), LedgerUnavailable> {
+        self.rebuild_step(activity, "open", term, &[]).await
+    }
+
+    async fn rebuild_step(
         &self,
         activity: ActivityId,
         step: &str,
-        token: &str,
+        term: Term,
         args: &[String],
-    ) -> Result<T, LedgerUnavailable> {
+    ) -> Result<(), LedgerUnavailable> {
         let mut script = script::REBUILD.prepare_invoke();
         for key in script::keys(activity, ["ledger", "orders", "requests", "users", "restocks", "outbox", "window"]) {
             script.key(key);
         }
-        script.arg(step).arg(token).arg(args);
-        script.invoke_async(&mut self.connection()).await.map_err(|error| unavailable(&error))
+        script.arg(step).arg(term.0).arg(args);
+        let done: RedisResult<bool> = script.invoke_async(&mut self.connection()).await;
+        done.map(drop).map_err(|error| unavailable(&error))
     }
 
-    /// A ledger as it stands here; `None` where it is not open.
+    /// A ledger as it is here; `None` where its counters are not.
     ///
     /// # Errors
     /// Where Redis does not answer, or what is here is no ledger.
@@ -214,11 +162,10 @@ impl RedisLedger {
         }
         let read = || -> Option<Snapshot> {
             let number = |name: &str| ledger.get(name)?.parse::<u64>().ok();
-            // An earlier version kept more than the order, behind a colon.
             let keys: HashMap<&str, &str> = requests
                 .iter()
                 .filter(|(key, _)| *key != script::MARK)
-                .map(|(key, first)| (first.split(':').next().unwrap_or_default(), key.as_str()))
+                .map(|(key, first)| (first.as_str(), key.as_str()))
                 .collect();
             let mut holds = orders
                 .iter()
@@ -234,8 +181,9 @@ impl RedisLedger {
                 starts_at_ms: number("starts")?,
                 ends_at_ms: number("ends")?,
             };
-            let (total, epoch, seq) = (number("total")?, number("epoch")?, number("seq")?);
-            Some(Snapshot { activity, rules, total, epoch, seq, holds, restocks })
+            let (total, term) = (number("total")?, Term(number("term")?));
+            let (epoch, seq) = (number("epoch")?, number("seq")?);
+            Some(Snapshot { activity, rules, total, term, is_open: true, epoch, seq, holds, restocks })
         };
         let unreadable = || LedgerUnavailable(format!("activity {activity}: what Redis has is no ledger"));
         read().map(Some).ok_or_else(unreadable)
@@ -245,17 +193,12 @@ impl RedisLedger {
 /// Reads the answers to what [`RedisLedger::states`] asks about one ledger; the outer `None` if they are malformed.
 fn state(found: &[Value]) -> Option<Option<State>> {
     let [counters, parts @ ..] = found else { return None };
-    let (run, seq, mark): (Option<String>, Option<u64>, Option<String>) = from_redis_value_ref(counters).ok()?;
-    let Some(run) = run else { return Some(None) };
+    let (run, term, seq): (Option<String>, Option<u64>, Option<u64>) = from_redis_value_ref(counters).ok()?;
+    let (Some(run), Some(term)) = (run, term) else { return Some(None) };
     let there = parts.iter().map(|part| from_redis_value_ref(part).ok()).collect::<Option<Vec<bool>>>()?;
-    let has_outbox = there.last().copied()?;
-    let parts = match mark {
-        Some(_) if there.iter().all(|there| *there) => Parts::Whole,
-        // Earlier versions did not delete the outbox either.
-        None if has_outbox => Parts::Unmarked,
-        Some(_) | None => Parts::Missing,
-    };
-    Some(Some(State { run, seq, parts, has_outbox }))
+    let has_parts = there.iter().all(|there| *there);
+    let has_outbox = there.last() == Some(&true);
+    Some(Some(State { term: Term(term), run, has_counters: seq.is_some(), has_parts, has_outbox }))
 }
 
 /// An order as `shapes.lua` has it.

@@ -3,7 +3,10 @@
 //! One relay works at a time, the one that holds the lease: an activity's entries must reach the log in the order of their
 //! `seq`, which consumers that share a stream would break. An outbox holds what the log has not acknowledged, so the next
 //! holder of the lease begins at the outbox's start. A relay that has lost its lease without noticing only repeats, in
-//! order, what another one appends too; readers of the journal know an entry by its `seq`.
+//! order, what another one appends too; readers of the journal know an entry by its term and `seq`.
+//!
+//! An append that is under way while a new term starts may reach the log behind that mark, where its entries do not count.
+//! So an outbox is trimmed only while its ledger is open in the term of the entries; the recovery reads what is left.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -28,7 +31,7 @@ pub struct LedgerRelay<L> {
     recent: Vec<Arc<RecentHolds>>,
     /// The run of the server that was seen last.
     run: Option<String>,
-    /// The ledgers that were lost and are being rebuilt. Their outboxes are left alone.
+    /// The ledgers that are being rebuilt. Their outboxes are left alone.
     closed: Closed,
     renewed: Option<Duration>,
     holds_lease: bool,
@@ -56,10 +59,8 @@ pub struct Step {
     pub lease: Option<Lease>,
     /// The server is not the run that the last step saw, or none was seen before.
     pub is_new_run: bool,
-    /// Ledgers that were lost, and how many orders of the last seconds this gateway reported of each.
-    pub lost: Vec<(ActivityId, usize)>,
-    /// Ledgers from which orders are missing after the server's restart, and how many of them were reported.
-    pub forgotten: Vec<(ActivityId, usize)>,
+    /// Ledgers that were closed, and how many promised orders this gateway reported of each.
+    pub closed: Vec<(ActivityId, usize)>,
 }
 
 /// The state of the lease.
@@ -109,11 +110,9 @@ impl<L: Log> LedgerRelay<L> {
     async fn renew(&mut self, activities: &[ActivityId], step: &mut Step) -> Result<(), RelayError> {
         let run = self.ledgers.run_id().await?;
         step.is_new_run = self.run.as_ref() != Some(&run);
-        if step.is_new_run && self.run.is_some() {
-            step.forgotten = self.report_forgotten().await?;
-        }
+        self.ledgers.note_gateway(&self.name).await?;
         self.holds_lease = self.ledgers.lease_relay(&self.name, LEASE_MS).await?;
-        step.lost = self.rest_from_closed().await?;
+        step.closed = self.report().await?;
         let backlog = if self.holds_lease { self.ledgers.backlog(activities).await? } else { 0 };
         step.lease = Some(Lease { is_held: self.holds_lease, backlog });
         // Last, so that a step that fails before this reports the new run again.
@@ -129,32 +128,40 @@ impl<L: Log> LedgerRelay<L> {
         self.holds_lease = false;
         self.renewed = None;
         self.ledgers.lease_relay(&self.name, 0).await?;
-        Ok(())
+        self.ledgers.forget_gateway(&self.name).await
     }
 
-    /// Reads which ledgers are closed. For each that was closed since the last call, reports what the cores remember, and
-    /// that this relay appends nothing of it: no append is in progress when this is called.
-    async fn rest_from_closed(&mut self) -> Result<Vec<(ActivityId, usize)>, LedgerUnavailable> {
+    /// Reads which ledgers are closed, and reports what the cores remember of each: as long as it is closed, because the
+    /// reply to a batch may be read a moment later, and once more when it is open again.
+    async fn report(&mut self) -> Result<Vec<(ActivityId, usize)>, LedgerUnavailable> {
         let closed = self.ledgers.closed().await?;
-        let mut lost = Vec::new();
-        for (activity, token) in &closed {
-            if self.closed.get(activity) == Some(token) {
-                continue;
-            }
-            let held: Vec<Remembered> = self.remembered().remove(activity).unwrap_or_default();
+        if closed.is_empty() && self.closed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut remembered = self.remembered();
+        let mut reported = Vec::new();
+        for (activity, term) in &closed {
+            let held = remembered.remove(activity).unwrap_or_default();
             self.ledgers.remember(*activity, &held).await?;
-            self.ledgers.rest_relay(*activity, &self.name, token).await?;
-            self.closed.insert(*activity, token.clone());
-            lost.push((*activity, held.len()));
+            if self.closed.get(activity) != Some(term) {
+                self.ledgers.note_report(*activity, &self.name, *term).await?;
+                reported.push((*activity, held.len()));
+            }
+        }
+        let reopened = self.closed.keys().filter(|activity| !closed.contains_key(activity));
+        for activity in reopened {
+            let held = remembered.remove(activity).unwrap_or_default();
+            let forgotten = self.ledgers.unknown(*activity, held).await?;
+            self.ledgers.remember(*activity, &forgotten).await?;
         }
         self.closed = closed;
-        Ok(lost)
+        Ok(reported)
     }
 
-    /// What the cores of this gateway were told is held.
+    /// What the cores of this gateway were told is held, and has not been read on the journal.
     fn remembered(&self) -> BTreeMap<ActivityId, Vec<Remembered>> {
         let mut held: BTreeMap<ActivityId, Vec<Remembered>> = BTreeMap::new();
-        for (activity, remembered) in self.recent.iter().flat_map(|recent| recent.holds()) {
+        for (activity, remembered) in self.recent.iter().flat_map(|recent| recent.all()) {
             held.entry(activity).or_default().push(remembered);
         }
         held
@@ -171,18 +178,5 @@ impl<L: Log> LedgerRelay<L> {
             self.ledgers.trim_outbox(outbox).await?;
         }
         Ok(outboxes.iter().map(|outbox| outbox.entries.len() as u64).sum())
-    }
-
-    /// The server has restarted, perhaps without what it answered last: reports the orders that it does not have.
-    async fn report_forgotten(&self) -> Result<Vec<(ActivityId, usize)>, LedgerUnavailable> {
-        let mut reported = Vec::new();
-        for (activity, held) in self.remembered() {
-            let forgotten = self.ledgers.unknown(activity, held).await?;
-            if !forgotten.is_empty() {
-                self.ledgers.remember(activity, &forgotten).await?;
-                reported.push((activity, forgotten.len()));
-            }
-        }
-        Ok(reported)
     }
 }

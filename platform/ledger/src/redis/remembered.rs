@@ -1,4 +1,4 @@
-//! What gateways were told "held" in the seconds before Redis came back, as they tell it.
+//! Orders that gateways have promised and not read on the journal, as they report them.
 
 use contract::{
     ActivityId,

@@ -11,7 +11,7 @@ use redis::{Cmd, Value, cmd};
 
 use super::script;
 
-pub use contract::stock::script::Caller;
+pub use contract::stock::script::{Caller, Holds};
 
 /// How the script is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -33,6 +33,7 @@ const CASES: &[(&str, Case)] = &[
     ("a rebuild replaces all at once", writing::rebuild_replaces),
     ("a rebuild that is dropped changes nothing", writing::rebuild_can_be_dropped),
     ("versions are listed by id", writing::versions_are_listed),
+    ("products are read out by id", writing::products_are_read),
     ("words are found", finding::words),
     ("the best comes first", finding::best_first),
     ("filters hold", finding::filters),

@@ -1,9 +1,11 @@
 //! Changes, versions, rebuilds.
 
+use contract::ids::ProductId;
+
 use super::{Make, all_versions, built, found, found_by_id, id, numbers, page, product, put};
 use crate::{
     index::{IndexError, Outcome, Position, SearchError, SearchIndex, State},
-    limits::CHANGES_MAX,
+    limits::{CHANGES_MAX, PRODUCTS_MAX},
     product::{Change, Product},
     request::{SearchRequest, Sort},
 };
@@ -164,4 +166,39 @@ pub(super) fn versions_are_listed(make: &Make<'_>) {
     index.apply(&[Change::Remove { id: id(expected[5].0), version: count + 1 }], None).expect("changes are applied");
     expected.remove(5);
     assert_eq!(all_versions(index.as_ref()), expected);
+}
+
+pub(super) fn products_are_read(make: &Make<'_>) {
+    let count = 2_500;
+    let number = |at: i64| at * 7_919 % 1_000_003 + 1;
+    let mut products: Vec<Product> = (1..=count)
+        .map(|at| Product { version: at, subtitle: format!("第{at}号"), ..product(number(at), "手机") })
+        .collect();
+    let index = make();
+    let mut rebuild = index.rebuild().expect("a rebuild begins");
+    rebuild.add(products.clone()).expect("products are added");
+    products.sort_unstable_by_key(|product| product.id);
+    let pages = |read: &mut dyn FnMut(Option<ProductId>, usize) -> Result<Vec<Product>, IndexError>| {
+        let mut all: Vec<Product> = Vec::new();
+        loop {
+            let page = read(all.last().map(|product| product.id), 400).expect("products are read");
+            let is_last = page.len() < 400;
+            all.extend(page);
+            if is_last {
+                return all;
+            }
+        }
+    };
+    assert_eq!(pages(&mut |after, limit| rebuild.products(after, limit)), products, "of the second index");
+    rebuild.finish(None).expect("a rebuild finishes");
+    assert_eq!(pages(&mut |after, limit| index.products(after, limit)), products);
+
+    index.apply(&[Change::Remove { id: products[5].id, version: count + 1 }], None).expect("changes are applied");
+    products.remove(5);
+    products[7] = Product { version: count + 1, title: "电视".to_owned(), ..products[7].clone() };
+    index.apply(&[put(products[7].clone())], None).expect("changes are applied");
+    assert_eq!(pages(&mut |after, limit| index.products(after, limit)), products);
+    let last = products.last().map(|product| product.id);
+    assert_eq!(index.products(last, 10), Ok(vec![]));
+    assert!(matches!(index.products(None, PRODUCTS_MAX + 1), Err(IndexError::TooMuch(_))));
 }

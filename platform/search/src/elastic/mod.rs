@@ -168,27 +168,46 @@ impl Elastic {
     fn list(&self, index: &str, visit: &mut dyn FnMut(ProductId, i64)) -> Result<(), IndexError> {
         let mut after = -1;
         loop {
-            let body = json!({
-                "query": {"bool": {"filter": [{"term": {"live": true}}]}},
-                "sort": [{"id": "asc"}], "search_after": [after], "size": LISTED_MAX, "_source": ["version"],
-                "track_total_hits": false,
-            });
-            let answer = self.client.ask("POST", &format!("/{index}/_search"), Some(&body))?;
-            let hits = answer.body["hits"]["hits"]
-                .as_array()
-                .filter(|_| answer.status == 200)
-                .ok_or_else(|| answer.error())?;
-            for hit in hits {
-                let (id, version) = (hit["sort"][0].as_i64(), hit["_source"]["version"].as_i64());
-                let strange = || IndexError::Unavailable("the server lists a product of another form".to_owned());
+            let sources = self.live_after(index, after, LISTED_MAX, &["id", "version"])?;
+            for source in &sources {
+                let (id, version) = (source["id"].as_i64(), source["version"].as_i64());
                 let (id, version) = id.zip(version).ok_or_else(strange)?;
                 visit(ProductId::from_i64(id).ok_or_else(strange)?, version);
                 after = id;
             }
-            if hits.len() < LISTED_MAX {
+            if sources.len() < LISTED_MAX {
                 return Ok(());
             }
         }
+    }
+
+    /// The next live products of an index after the id `after`.
+    fn products_after(&self, index: &str, after: Option<ProductId>, limit: usize) -> Result<Vec<Product>, IndexError> {
+        page::check_products(limit)?;
+        let after = after.map_or(-1, ProductId::as_i64);
+        let sources = self.live_after(index, after, limit, &["id", "version", "product"])?;
+        let product = |source: Value| {
+            let product: Product = serde_json::from_value(source["product"].clone()).ok()?;
+            let is_sound = source["id"].as_i64() == Some(product.id.as_i64());
+            // What is searched is the fields beside the product.
+            source["version"].as_i64().filter(|_| is_sound).map(|version| Product { version, ..product })
+        };
+        sources.into_iter().map(|source| product(source).ok_or_else(strange)).collect()
+    }
+
+    /// Fields of the next live documents of an index after the id `after`.
+    fn live_after(&self, index: &str, after: i64, limit: usize, fields: &[&str]) -> Result<Vec<Value>, IndexError> {
+        let body = json!({
+            "query": {"bool": {"filter": [{"term": {"live": true}}]}},
+            "sort": [{"id": "asc"}], "search_after": [after], "size": limit, "_source": fields,
+            "track_total_hits": false,
+        });
+        let mut answer = self.client.ask("POST", &format!("/{index}/_search"), Some(&body))?;
+        if answer.status != 200 {
+            return Err(answer.error());
+        }
+        let Value::Array(hits) = answer.body["hits"]["hits"].take() else { return Err(strange()) };
+        Ok(hits.into_iter().map(|mut hit| hit["_source"].take()).collect())
     }
 
     /// Products with the sales that they have now, of those whose sales have changed.
@@ -269,6 +288,10 @@ impl SearchIndex for Elastic {
         self.list(&self.current()?, visit)
     }
 
+    fn products(&self, after: Option<ProductId>, limit: usize) -> Result<Vec<Product>, IndexError> {
+        self.products_after(&self.current()?, after, limit)
+    }
+
     fn rebuild(&self) -> Result<Box<dyn Rebuild + '_>, IndexError> {
         if self.rebuilding.swap(true, Ordering::AcqRel) {
             return Err(IndexError::Busy("another rebuild of the search index is under way".to_owned()));
@@ -293,6 +316,10 @@ impl SearchIndex for Elastic {
             memory_bytes: 0,
         })
     }
+}
+
+fn strange() -> IndexError {
+    IndexError::Unavailable("the server lists a product of another form".to_owned())
 }
 
 fn check_count(count: usize) -> Result<(), IndexError> {

@@ -86,6 +86,13 @@ impl Rebuild for ElasticRebuild<'_> {
         self.elastic.list(&self.index, visit)
     }
 
+    fn products(&mut self, after: Option<ProductId>, limit: usize) -> Result<Vec<Product>, IndexError> {
+        if after.is_none() {
+            self.ask("POST", &format!("/{}/_refresh", self.index), None)?;
+        }
+        self.elastic.products_after(&self.index, after, limit)
+    }
+
     fn finish(mut self: Box<Self>, position: Option<&Position>) -> Result<(), IndexError> {
         let _writing = self.elastic.writing();
         let client = &self.elastic.client;

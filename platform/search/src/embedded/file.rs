@@ -129,6 +129,21 @@ impl File {
         })
     }
 
+    /// The next products after the id `after`, at most `limit`, with their ids.
+    pub(super) fn products_after(&self, after: i64, limit: usize) -> Result<Vec<(i64, Product)>, FileError> {
+        self.with_reader(|connection| {
+            let sql = "SELECT id, product FROM products WHERE id > ? AND product IS NOT NULL ORDER BY id LIMIT ?";
+            let mut rows = connection.prepare_cached(sql)?;
+            let mut rows = rows.query(params![after, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+            let mut products = Vec::with_capacity(limit);
+            while let Some(row) = rows.next()? {
+                let (id, text): (i64, String) = (row.get(0)?, row.get(1)?);
+                products.push((id, product_of(id, &text)?));
+            }
+            Ok(products)
+        })
+    }
+
     /// Everything in the file itself and synced, nothing in the log beside it.
     pub(super) fn settle(&self) -> Result<(), FileError> {
         self.with_writer(|connection| {

@@ -170,8 +170,12 @@ impl Memory {
 
     /// The version of a product, removed or not.
     pub(super) fn version(&self, id: i64) -> Option<i64> {
-        let live = self.by_id.get(&id).map(|number| self.rows[*number as usize].version);
-        live.or_else(|| self.removed.get(&id).copied())
+        self.live_version(id).or_else(|| self.removed.get(&id).copied())
+    }
+
+    /// The version of a product that can be found.
+    pub(super) fn live_version(&self, id: i64) -> Option<i64> {
+        self.by_id.get(&id).map(|number| self.rows[*number as usize].version)
     }
 
     pub(super) fn prices(&self, row: &Row) -> &[i64] {

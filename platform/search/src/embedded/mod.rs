@@ -160,6 +160,11 @@ impl SearchIndex for Embedded {
         })
     }
 
+    fn products(&self, after: Option<ProductId>, limit: usize) -> Result<Vec<Product>, IndexError> {
+        page::check_products(limit)?;
+        self.with(|generation| generation.products_after(after, limit))
+    }
+
     fn rebuild(&self) -> Result<Box<dyn Rebuild + '_>, IndexError> {
         if self.rebuilding.swap(true, Ordering::AcqRel) {
             return Err(IndexError::Busy("another rebuild of the search index is under way".to_owned()));
@@ -370,6 +375,28 @@ impl Generation {
                 visit(id, version);
             }
         }
+    }
+
+    /// Products of the file that can be found, with the versions that are searched.
+    fn products_after(&self, after: Option<ProductId>, limit: usize) -> Result<Vec<Product>, FileError> {
+        // File and memory are written one after the other.
+        let _writing = self.writing();
+        let (mut after, mut found) = (after.map_or(-1, ProductId::as_i64), Vec::with_capacity(limit));
+        while found.len() < limit {
+            let wanted = limit - found.len();
+            let products = self.file.products_after(after, wanted)?;
+            let is_last = products.len() < wanted;
+            after = products.last().map_or(after, |(id, _)| *id);
+            let memory = self.read();
+            found.extend(products.into_iter().filter_map(|(id, product)| {
+                let version = memory.live_version(id)?;
+                Some(Product { version, ..product })
+            }));
+            if is_last {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     fn size(&self) -> Size {

@@ -7,6 +7,7 @@ use contract::ids::ProductId;
 use super::{Embedded, Generation, check_count, file};
 use crate::{
     index::{IndexError, Outcome, Position, Rebuild},
+    page,
     product::{Change, Product},
 };
 
@@ -39,6 +40,11 @@ impl Rebuild for EmbeddedRebuild<'_> {
     fn versions(&mut self, visit: &mut dyn FnMut(ProductId, i64)) -> Result<(), IndexError> {
         self.next()?.versions(visit);
         Ok(())
+    }
+
+    fn products(&mut self, after: Option<ProductId>, limit: usize) -> Result<Vec<Product>, IndexError> {
+        page::check_products(limit)?;
+        Ok(self.next()?.products_after(after, limit)?)
     }
 
     fn finish(mut self: Box<Self>, position: Option<&Position>) -> Result<(), IndexError> {

@@ -33,7 +33,15 @@ pub struct SynonymError {
     pub reason: String,
 }
 
+/// The rules that a shop without a file of its own has.
+const SHOP: &str = include_str!("../../data/synonyms.txt");
+
 impl Synonyms {
+    /// The rules of `data/synonyms.txt`, for a shop that has none of its own.
+    pub fn shop() -> Self {
+        Self::parse(SHOP).0
+    }
+
     /// Reads a file of rules. Lines that are no rules are returned and have no effect; the others have.
     pub fn parse(text: &str) -> (Self, Vec<SynonymError>) {
         let mut synonyms = Self::default();
@@ -138,6 +146,12 @@ mod tests {
         check(&["ipad"], &[&["笔记本电脑"], &["tablet", "computer"]]);
         check(&["tablet", "computer"], &[]);
         check(&["tablet"], &[]);
+    }
+
+    #[test]
+    fn the_rules_of_the_shop_are_rules() {
+        assert_eq!(Synonyms::parse(SHOP).1, []);
+        assert_eq!(Synonyms::shop().of(&["充电宝"]), [vec!["移动", "电源"], vec!["power", "bank"]]);
     }
 
     #[test]

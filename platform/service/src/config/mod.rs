@@ -104,6 +104,8 @@ pub struct Config {
     pub images: ImagesConfig,
     /// Section `search`; `None` keeps the index in the data directory.
     pub search: Option<SearchConfig>,
+    /// Synonyms of the words of searches; `None` for those that the program has. Key `search.synonyms_file`.
+    pub synonyms_file: Option<PathBuf>,
     /// Section `limits`.
     pub limits: LimitsConfig,
     /// Section `web`.
@@ -158,6 +160,10 @@ pub struct RedisConfig {
     pub url: Secret,
     /// How long a batch of a gateway waits for its reply.
     pub reply_timeout: Duration,
+    /// A gateway stops selling while so many orders that it has confirmed are not on the log.
+    pub unconfirmed_max: NonZeroUsize,
+    /// The same while the oldest of them has this age.
+    pub unconfirmed_age_max: Duration,
 }
 
 /// The Kafka that has the log.
@@ -302,7 +308,7 @@ impl Check {
             },
             payments: self.payments(raw.payments, order_core.listen),
             order_core,
-            redis: self.redis(raw.redis),
+            redis: self.redis(raw.redis, &raw.ledger),
             kafka: self.kafka(raw.kafka),
             database: DatabaseConfig {
                 url: self.url("database.url", raw.database.url, &["sqlite", "mysql"]),
@@ -314,6 +320,7 @@ impl Check {
                 ),
             },
             images: self.images(raw.images),
+            synonyms_file: raw.search.synonyms_file.clone().map(PathBuf::from),
             search: self.search(raw.search),
             limits: self.limits(&raw.limits),
             web: self.web(raw.web),
@@ -328,10 +335,13 @@ impl Check {
         Config { warnings: std::mem::take(&mut self.warnings), ..config }
     }
 
-    fn redis(&mut self, raw: raw::Redis) -> Option<RedisConfig> {
+    fn redis(&mut self, raw: raw::Redis, ledger: &raw::Ledger) -> Option<RedisConfig> {
         let reply_timeout = self.millis("redis.reply_timeout_ms", raw.reply_timeout_ms, 10..=60_000);
+        let unconfirmed_max = self.count("ledger.unconfirmed_max", ledger.unconfirmed_max, 1..=10_000_000);
+        let max_ms = ledger.unconfirmed_max_ms;
+        let unconfirmed_age_max = self.millis("ledger.unconfirmed_max_ms", max_ms, 1_000..=24 * 3_600_000);
         let url = self.url("redis.url", raw.url, &["redis"])?;
-        Some(RedisConfig { url, reply_timeout })
+        Some(RedisConfig { url, reply_timeout, unconfirmed_max, unconfirmed_age_max })
     }
 
     fn kafka(&mut self, raw: raw::Kafka) -> Option<KafkaConfig> {

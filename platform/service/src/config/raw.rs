@@ -18,6 +18,7 @@ pub(super) struct Raw {
     pub payments: Payments,
     pub database: Database,
     pub redis: Redis,
+    pub ledger: Ledger,
     pub search: Search,
     pub kafka: Kafka,
     pub images: Images,
@@ -51,6 +52,7 @@ pub(super) struct Search {
     pub url: Option<String>,
     pub index: String,
     pub ca_file: Option<String>,
+    pub synonyms_file: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,6 +98,12 @@ pub(super) struct Database {
 pub(super) struct Redis {
     pub url: Option<String>,
     pub reply_timeout_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Ledger {
+    pub unconfirmed_max: u64,
+    pub unconfirmed_max_ms: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -193,7 +201,8 @@ impl Default for Raw {
             },
             database: Database { url: None, read_connections: 4, acquire_timeout_ms: 5_000 },
             redis: Redis { url: None, reply_timeout_ms: 1_000 },
-            search: Search { url: None, index: "mall-products".to_owned(), ca_file: None },
+            ledger: Ledger { unconfirmed_max: 200_000, unconfirmed_max_ms: 60_000 },
+            search: Search { url: None, index: "mall-products".to_owned(), ca_file: None, synonyms_file: None },
             kafka: Kafka { brokers: None, topic_prefix: String::new(), replication: 0 },
             images: Images {
                 oss_endpoint: None,

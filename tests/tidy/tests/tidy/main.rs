@@ -53,7 +53,7 @@ const PACKAGES: &[(&str, Uses)] = &[
         ]),
     ),
     ("admin", Uses::Only(&["contract", "commit-log", "domain", "foundation", "images", "ledger", "limits", "store"])),
-    ("bench", Uses::Only(&["contract", "foundation", "ledger"])),
+    ("bench", Uses::Only(&["contract", "foundation", "ledger", "search"])),
     ("services", Uses::Only(&[])),
     ("shop", Uses::Only(&[])),
     ("standalone", Uses::All),

@@ -12,7 +12,7 @@ use contract::{
     activity::EntryRule,
     record::OrderEvent,
     snowflake::Snowflake,
-    stock::{BatchReply, Entry},
+    stock::{BatchReply, Entry, Term},
 };
 use serde::Serialize;
 
@@ -93,9 +93,17 @@ impl Handlers {
         self.refused_locally
     }
 
-    /// Whether the admin has ended the sale before the end that its ledger is known to have.
-    pub(super) fn is_ended_early(&self, activity: ActivityId, now: Now) -> bool {
-        self.board.is_ended_early(activity, now.wall_ms)
+    /// The term in which a ledger is asked, and whether for repeats only: the admin may have ended the sale before the end
+    /// that its ledger is known to have.
+    pub(super) fn asked_in(&self, activity: ActivityId, now: Now) -> (Term, bool) {
+        // While the ledger is being recovered, it refuses every term.
+        let term = self.board.open_term(activity).unwrap_or(Term::FIRST);
+        (term, self.board.is_ended_early(activity, now.wall_ms))
+    }
+
+    /// Whether the ledger sells in `term`, as far as the journal was read. A reply of another term is no answer.
+    pub(super) fn is_open_in(&self, activity: ActivityId, term: Term) -> bool {
+        self.board.open_term(activity) == Some(term)
     }
 
     pub(super) fn handle_activity(&mut self, activity: Activity) {
