@@ -220,7 +220,8 @@ mod tests {
         let sent = readiness_now(&readiness);
         part.ready();
         let (sender, mut receiver) = mpsc::channel(1);
-        let cores = Broadcast { cores: vec![sender], activities: watch::channel(Arc::from([])).0 };
+        let (activities, recent) = (watch::channel(Arc::from([])).0, Arc::from([]));
+        let cores = Broadcast { cores: vec![sender], activities, recent };
         let stop = CancellationToken::new();
         let passing = tokio::spawn(pass_readiness_on(readiness, sent, cores, stop.clone()));
         let told = tokio::time::timeout(Duration::from_secs(5), receiver.recv()).await;

@@ -122,7 +122,7 @@ mod tests {
         let partition = |index| Partition { topic: topic::ORDERS.into(), index };
         let take = |next: u64| {
             let next = [(partition(0), next)];
-            figures.take(&TakenIn { entries: &[], begun_ms: 0, done_ms: 0, next: &next });
+            figures.take(&TakenIn { lines: &[], begun_ms: 0, done_ms: 0, next: &next });
         };
         let mut is = |ends: [u64; 2], now_ms: u64, records: i64, seconds: i64| {
             let ends = [(partition(0), ends[0]), (partition(1), ends[1])];
