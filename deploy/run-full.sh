@@ -39,7 +39,8 @@ trap 'exit 143' TERM
 # waits until it is ready.
 begin() {
     local role=$1 tries=$((START_MAX_S * 10))
-    env "$2=$3" "MALL_METRICS__LISTEN=127.0.0.1:$4" "$mall" "$role" "${@:5}" &
+    # In a session of its own: Ctrl-C reaches every process of the terminal, and `stop` would be its second signal.
+    setsid env "$2=$3" "MALL_METRICS__LISTEN=127.0.0.1:$4" "$mall" "$role" "${@:5}" &
     pids+=($!)
     until bash deploy/ready.sh "$3" 2>/dev/null; do
         tries=$((tries - 1))

@@ -12,8 +12,10 @@ use ledger::LedgerClient;
 
 use crate::audit::{AuditError, Book, audit};
 
-/// Between two rounds, in milliseconds. The database adds up all orders of a sale for an audit.
+/// Between two rounds, in milliseconds, at least.
 const ROUND_EVERY_MS: u64 = 15_000;
+/// The rest after a round, as a multiple of the time that the round took: the database adds up all orders of a sale for an audit.
+const REST_FACTOR: u64 = 10;
 /// Audits of one round; the next round begins with the sale after the last one.
 const ROUND_MAX: usize = 32;
 
@@ -62,11 +64,13 @@ impl<S: SaleStore, K: LedgerClient, C: Clock> Auditor<S, K, C> {
 
     /// Audits up to [`ROUND_MAX`] sales, then rests.
     pub(crate) async fn step(&mut self) -> Result<(), AuditError> {
-        let mut result = Ok(());
+        let (begun_ms, mut result) = (self.clock.now_ms(), Ok(()));
         for (activity, head) in self.due() {
             result = result.and(self.audit(activity, head).await);
         }
-        self.clock.sleep_until(self.clock.now_ms() + ROUND_EVERY_MS).await;
+        let now_ms = self.clock.now_ms();
+        let rest_ms = ROUND_EVERY_MS.max(REST_FACTOR * now_ms.saturating_sub(begun_ms));
+        self.clock.sleep_until(now_ms + rest_ms).await;
         result
     }
 

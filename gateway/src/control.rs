@@ -169,9 +169,13 @@ pub(crate) fn readiness_now(readiness: &Readiness) -> gateway_core::Readiness {
     gateway_core::Readiness { reasons: list(readiness.waiting()), warnings: list(readiness.warnings()) }
 }
 
-/// Sends the cores the readiness of the rest of the process whenever it changes.
-pub(crate) async fn pass_readiness_on(readiness: Readiness, cores: Broadcast, stop: CancellationToken) {
-    let mut sent = gateway_core::Readiness::default();
+/// Sends the cores the readiness of the rest of the process whenever it is another one than what was `sent` last.
+pub(crate) async fn pass_readiness_on(
+    readiness: Readiness,
+    mut sent: gateway_core::Readiness,
+    cores: Broadcast,
+    stop: CancellationToken,
+) {
     loop {
         let now = readiness_now(&readiness);
         if now != sent {
@@ -199,5 +203,30 @@ pub(crate) async fn keep_leases(mut leases: Vec<Lease>, cores: Broadcast, stop: 
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LEASE_EVERY) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+
+    /// A part may become ready after the cores were told that it is not, and before this task runs.
+    #[tokio::test]
+    async fn cores_are_told_what_changed_before_the_task_began() {
+        let readiness = Readiness::default();
+        let part = readiness.part("gateway", "not checked yet");
+        let sent = readiness_now(&readiness);
+        part.ready();
+        let (sender, mut receiver) = mpsc::channel(1);
+        let (activities, recent) = (watch::channel(Arc::from([])).0, Arc::from([]));
+        let cores = Broadcast { cores: vec![sender], activities, recent };
+        let stop = CancellationToken::new();
+        let passing = tokio::spawn(pass_readiness_on(readiness, sent, cores, stop.clone()));
+        let told = tokio::time::timeout(Duration::from_secs(5), receiver.recv()).await;
+        assert!(matches!(told, Ok(Some(Control::Readiness(now))) if now.reasons.is_empty()));
+        stop.cancel();
+        passing.await.unwrap();
     }
 }

@@ -152,7 +152,8 @@ impl Gateway {
             Ledgers::Redis(_) => Some(deps.readiness.part("gateway", "Redis has not been checked yet")),
             Ledgers::Shared(_) => None,
         };
-        cores.send(Control::Readiness(control::readiness_now(&deps.readiness))).await;
+        let readiness_sent = control::readiness_now(&deps.readiness);
+        cores.send(Control::Readiness(readiness_sent.clone())).await;
         control::follow(log, &cores, stop.clone()).await.context("the gateway can't read the log")?;
         let relay = match (&deps.ledgers, redis_is_ready) {
             (Ledgers::Redis(settings), Some(readiness)) => {
@@ -164,7 +165,8 @@ impl Gateway {
             }
             (Ledgers::Redis(_), None) | (Ledgers::Shared(_), _) => None,
         };
-        tokio::spawn(control::pass_readiness_on(deps.readiness.clone(), cores.clone(), stop.clone()));
+        let readiness = deps.readiness.clone();
+        tokio::spawn(control::pass_readiness_on(readiness, readiness_sent, cores.clone(), stop.clone()));
         tokio::spawn(control::keep_leases(leases, cores, stop.clone()));
         open.cancel();
         let gateway = Self { address, threads, relay };

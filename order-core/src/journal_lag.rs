@@ -107,3 +107,39 @@ impl<L: Log, C: Clock> Worker for JournalLag<L, C> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use support::{HandClock, MemoryLog};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_oldest_record_that_waits_is_timed() {
+        let clock = HandClock::new();
+        let figures = JournalFigures::new(&Registry::default());
+        let mut lag = JournalLag::new(MemoryLog::with_topics(1_000).await, clock, figures.clone());
+        let partition = |index| Partition { topic: topic::ORDERS.into(), index };
+        let take = |next: u64| {
+            let next = [(partition(0), next)];
+            figures.take(&TakenIn { lines: &[], begun_ms: 0, done_ms: 0, next: &next });
+        };
+        let mut is = |ends: [u64; 2], now_ms: u64, records: i64, seconds: i64| {
+            let ends = [(partition(0), ends[0]), (partition(1), ends[1])];
+            lag.compare(&ends, now_ms);
+            assert_eq!((figures.records.get(), figures.seconds.get()), (records, seconds), "at {now_ms}");
+        };
+        // Nothing was read here yet: another process may have the partitions.
+        is([5, 5], 0, 0, 0);
+        take(5);
+        is([5, 5], 1_000, 0, 0);
+        is([7, 9], 2_000, 2, 0);
+        is([9, 9], 7_000, 4, 5);
+        // What was seen first is taken in; what came after it waits since it was seen.
+        take(7);
+        is([9, 9], 8_000, 2, 0);
+        is([9, 9], 20_000, 2, 12);
+        take(9);
+        is([9, 9], 21_000, 0, 0);
+    }
+}
