@@ -72,10 +72,10 @@ impl Full {
             _mariadb: mariadb,
         };
         full.start_order_core();
-        let (admin, [place]) = full.role("admin", &[]);
+        let (admin, [place]) = full.role("admin", &[("MALL_ADMIN__LISTEN", &free_address())]);
         (full.admin, full.shop.admin) = (Some(admin), place);
         for _ in 0..gateways {
-            let (gateway, [place]) = full.role("gateway", &[]);
+            let (gateway, [place]) = full.role("gateway", &[("MALL_GATEWAY__LISTEN", &free_address())]);
             full.gateways.push((gateway, place));
         }
         full.shop.gateway.clone_from(&full.gateways[0].1);
@@ -102,7 +102,7 @@ impl Full {
     }
 
     fn start_order_core(&mut self) {
-        let (order_core, [place]) = self.role("order-core", &[]);
+        let (order_core, [place]) = self.role("order-core", &[("MALL_ORDER_CORE__LISTEN", &free_address())]);
         (self.order_core, self.shop.order_core) = (Some(order_core), place);
     }
 
@@ -119,6 +119,11 @@ impl Full {
         let (gateway, [place]) = self.role("gateway", &settings);
         self.gateways.insert(0, (gateway, place));
     }
+}
+
+/// An address at which a process can be started again: its port is none that the kernel gives to clients meanwhile.
+fn free_address() -> String {
+    format!("127.0.0.1:{}", services::free_port())
 }
 
 /// What the shoppers were told.

@@ -21,6 +21,7 @@ pub use forwarder::Forwarder;
 pub use kafka::Kafka;
 pub use mariadb::MariaDb;
 pub use nginx::{Nginx, Upstreams};
+pub use process::free_port;
 pub use prometheus::{Prometheus, lint_metrics};
 pub use redis::Redis;
 

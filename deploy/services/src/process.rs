@@ -87,7 +87,7 @@ impl Drop for Process {
 ///
 /// # Panics
 /// Where no port is free.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static TAKEN: AtomicU64 = AtomicU64::new(0);
     let random = RandomState::new();
     for _ in 0..PORT_TRIES_MAX {
