@@ -85,8 +85,9 @@ else
 fi
 
 [ "$changes" = 0 ] && exit
-unset MALL_DATA_DIR
-export MALL_TEST_SEARCH_CHANGES=$changes MALL_TEST_SEARCH_CANARY_RATE=500
+unset "${!MALL_@}"
+MALL_TEST_PROGRAM=$(realpath "$mall")
+export MALL_TEST_PROGRAM MALL_TEST_SEARCH_CHANGES=$changes MALL_TEST_SEARCH_CANARY_RATE=500
 everything=(--locked --workspace --features commit-log/kafka,standalone/kafka,standalone/glommio,standalone/may)
 cargo test "${everything[@]}" --test mall -- --nocapture --test-threads=1 \
     changes_are_found_soon search_worker 2>&1 | grep -E '^test |^canary|panicked|^SKIPPED'

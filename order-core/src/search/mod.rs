@@ -3,7 +3,6 @@
 mod build;
 mod compare;
 pub mod control;
-mod delays;
 mod documents;
 mod owner;
 mod records;
@@ -12,11 +11,15 @@ mod sync;
 mod tests;
 mod verify;
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
+use foundation::metrics::{Histogram, Registry};
 use search::{IndexError, Page, SearchError, SearchIndex, SearchRequest, Suggestion};
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -24,7 +27,6 @@ use tokio::{
 };
 
 use control::RebuildOrder;
-use delays::Delays;
 pub use owner::{Owner, Socket, bind};
 pub use sync::SearchSync;
 pub use verify::verify;
@@ -38,7 +40,8 @@ pub struct Search {
     index: Arc<dyn SearchIndex>,
     permits: Arc<Semaphore>,
     lag: Arc<Lag>,
-    delays: Arc<Delays>,
+    /// From the change of a product to the moment at which searches find it; `None` until it is shown in metrics.
+    delays: Arc<OnceLock<Histogram>>,
     orders: mpsc::Sender<RebuildOrder>,
     /// For the worker; `None` once it has them.
     ordered: Arc<Mutex<Option<mpsc::Receiver<RebuildOrder>>>>,
@@ -69,6 +72,21 @@ impl std::fmt::Debug for Search {
 }
 
 impl Search {
+    /// Shows in `metrics` how long changes take until they are found.
+    pub fn show_delays(&self, metrics: &Registry) {
+        let help = "Time from the change of a product until search found it.";
+        self.delays.get_or_init(|| metrics.histogram("mall_search_visible_seconds", help));
+    }
+
+    /// A change of `at_ms` is found since `now_ms`. One of an unknown time does not count.
+    fn note_delay(&self, at_ms: u64, now_ms: u64) {
+        if let Some(delays) = self.delays.get()
+            && at_ms > 0
+        {
+            delays.observe(Duration::from_millis(now_ms.saturating_sub(at_ms)));
+        }
+    }
+
     pub fn new(index: impl SearchIndex + 'static) -> Self {
         let (orders, ordered) = mpsc::channel(1);
         Self {

@@ -259,7 +259,7 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
         report(&outcomes);
         let now_ms = self.clock.now_ms();
         let written = changed_at_ms.into_iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Written);
-        written.for_each(|(at_ms, _)| self.search.delays.note(at_ms, now_ms));
+        written.for_each(|(at_ms, _)| self.search.note_delay(at_ms, now_ms));
         self.next = next;
         // A full batch may be the last one all the same.
         if records.len() < BATCH_MAX || self.next == ends(&self.log).await? {

@@ -192,14 +192,6 @@ impl Registry {
         )
     }
 
-    /// Shows a histogram that is kept elsewhere.
-    ///
-    /// # Panics
-    /// Where the name is that of another kind of metric.
-    pub fn show_histogram(&self, name: &str, help: &'static str, histogram: &Histogram) {
-        self.sample(name, help, Kind::Histogram, || Sample::Histogram(histogram.clone()), |_| Some(()));
-    }
-
     /// A counter that is kept elsewhere and read when asked for, such as a sum over cores.
     ///
     /// # Panics

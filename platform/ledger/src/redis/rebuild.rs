@@ -100,7 +100,7 @@ impl RedisLedger {
         }
     }
 
-    /// Writes a ledger that is closed for the term of `snapshot` anew. It stays closed.
+    /// Replaces what Redis has of a ledger that is closed for the term of `snapshot`. It stays closed.
     ///
     /// # Errors
     /// Where Redis does not answer, or the ledger is not closed for this term any more.
