@@ -41,6 +41,8 @@ const LOOK_LEDGERS_MAX: usize = 1_000;
 const RETRY_MIN_MS: u64 = 500;
 /// The longest pause between two tries.
 const RETRY_MAX_MS: u64 = 60_000;
+/// How long a ledger is left to another process that has closed it. It may have died.
+const OTHERS_MAX_MS: u64 = 5_000;
 
 /// What a recovery needs of the database.
 pub trait RecoverySource: SnapshotSource {
@@ -143,6 +145,10 @@ pub struct Fence<L: Log, S> {
     known: BTreeSet<ActivityId>,
     recovering: BTreeMap<ActivityId, Recovery>,
     failed: BTreeMap<ActivityId, Failed>,
+    /// The last term for which this fence closed a ledger.
+    closed: BTreeMap<ActivityId, Term>,
+    /// Ledgers that another process has closed, for which term, and since when that is known.
+    others: BTreeMap<ActivityId, (Term, u64)>,
     /// The last ledger that was checked in its turn; `None` to begin with the first.
     checked: Option<ActivityId>,
     look_at_ms: u64,
@@ -167,6 +173,8 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
             known: BTreeSet::new(),
             recovering: BTreeMap::new(),
             failed: BTreeMap::new(),
+            closed: BTreeMap::new(),
+            others: BTreeMap::new(),
             checked: None,
             look_at_ms: 0,
             nonce,
@@ -198,6 +206,8 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
             for (activity, _) in &selling {
                 self.recovering.remove(activity);
                 self.failed.remove(activity);
+                self.closed.remove(activity);
+                self.others.remove(activity);
             }
             self.close(&lost, &openings, now_ms).await?;
             let waits = lost.iter().any(|(activity, _)| !self.failed.contains_key(activity));
@@ -257,6 +267,8 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
                 && self.failed.get(activity).is_none_or(|failed| failed.retry_at_ms <= now_ms)
         };
         let due: Vec<_> = lost.iter().filter(|(activity, _)| is_due(activity)).collect();
+        let due: Vec<_> =
+            due.into_iter().filter(|(activity, state)| !self.is_others(*activity, state.as_ref(), now_ms)).collect();
         if due.is_empty() {
             return Ok(());
         }
@@ -270,6 +282,7 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
                 tracing::warn!(%activity, %error, "a ledger can't be closed for a new term");
                 continue;
             }
+            self.closed.insert(*activity, term);
             let opening = openings.get(activity).copied();
             match opening {
                 Some(_) => tracing::info!(%activity, %term, "a ledger is opened"),
@@ -291,6 +304,20 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
             }
         }
         Ok(appended?)
+    }
+
+    /// Whether another process recovers the ledger. If both went on, each would be refused by the other's term.
+    fn is_others(&mut self, activity: ActivityId, state: Option<&State>, now_ms: u64) -> bool {
+        let Some(state) = state.filter(|state| state.is_closed()) else { return false };
+        if self.closed.get(&activity) == Some(&state.term) {
+            return false;
+        }
+        let (term, since_ms) = *self.others.entry(activity).or_insert((state.term, now_ms));
+        if term != state.term {
+            self.others.insert(activity, (state.term, now_ms));
+            return true;
+        }
+        now_ms.saturating_sub(since_ms) < OTHERS_MAX_MS
     }
 
     /// Recovers the ledgers whose gateways have reported, or were waited for long enough.

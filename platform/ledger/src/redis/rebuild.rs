@@ -38,6 +38,11 @@ impl State {
         self.run == run && self.has_counters && self.has_parts
     }
 
+    /// Whether somebody has closed it for its term and not opened it yet.
+    pub(super) fn is_closed(&self) -> bool {
+        self.run == "closed" || self.run == "rebuilt"
+    }
+
     /// Whether what it decided and the log does not have may still be in its outbox.
     pub(super) const fn has_outbox(&self) -> bool {
         self.has_outbox

@@ -82,6 +82,26 @@ async fn an_order_that_was_given_up_is_not_brought_back() {
     assert_eq!((sale.counters().await.available, sale.check().await), (10, 1));
 }
 
+/// Two order-cores: the one that comes second leaves the recovery to the first, and nobody starts a term in vain.
+#[tokio::test]
+async fn two_fences_do_not_shut_each_other_out() {
+    let Some(mut sale) = Sale::open().await else { return };
+    let mut other = ledger::redis::fence::Fence::new(sale.ledgers.clone(), sale.log.clone(), sale.database.clone(), 77);
+    for round in 0..3 {
+        sale.buy(1 + round).await.unwrap();
+        sale.freeze();
+        let begun_ms = sale.now_ms;
+        while sale.buy(1).await.is_err() {
+            sale.look().await.unwrap();
+            other.look(sale.now_ms + 50).await.unwrap();
+            assert!(sale.now_ms < begun_ms + 5_000, "round {round}: they hinder each other");
+        }
+    }
+    let marks = sale.entries().await.iter().filter(|entry| matches!(entry.event, Event::TermStarted { .. })).count();
+    assert_eq!(marks, 4, "the opening, and one for each round");
+    assert_eq!(sale.check().await, 0);
+}
+
 /// A server that comes back older, while another recovery of it had begun.
 #[tokio::test]
 async fn a_fence_that_was_paused_is_refused() {
