@@ -65,15 +65,16 @@ pub(crate) fn start<L: Log>(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // A relay that ends by a bug stops the gateway, so that it is restarted.
     let ends = gateway.drop_guard();
+    let Parts { url, log, activities, recent, readiness, metrics } = parts;
+    // Not on the thread, so that metrics have them as soon as the gateway is ready.
+    let figures = Figures::new(&metrics);
     let body = move || {
         let _ends = ends;
         runtime.block_on(async {
-            let Parts { url, log, activities, recent, readiness, metrics } = parts;
             match RedisLedger::new(&url) {
                 Ok(ledgers) => {
                     let connection = ledgers.connection();
                     let relay = LedgerRelay::new(ledgers, log, name, recent);
-                    let figures = Figures::new(&metrics);
                     tokio::select! {
                         () = run(relay, activities, &connection, &figures, &stop) => {}
                         () = report_readiness(connection.clone(), &readiness) => {}
