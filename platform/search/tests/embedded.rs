@@ -76,7 +76,7 @@ fn a_directory_has_one_owner() {
 #[test]
 fn a_damaged_index_must_be_rebuilt() {
     type Damage = fn(&Path);
-    let damages: [(&str, Damage); 8] = [
+    let damages: [(&str, Damage); 9] = [
         ("a missing file", |dir| fs::remove_file(file(dir)).unwrap()),
         ("an empty file", |dir| fs::write(file(dir), "").unwrap()),
         ("a file of something else", |dir| fs::write(file(dir), "no database ".repeat(1_000)).unwrap()),
@@ -95,6 +95,12 @@ fn a_damaged_index_must_be_rebuilt() {
             // One of them may be in a part of the file that is free.
             let titles: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"\"title\":")).collect();
             titles.into_iter().for_each(|at| bytes[at + 10] ^= 1);
+            fs::write(file(dir), bytes).unwrap();
+        }),
+        ("a byte of a title that is no UTF-8", |dir| {
+            let mut bytes = fs::read(file(dir)).unwrap();
+            let titles: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"\"title\":")).collect();
+            titles.into_iter().for_each(|at| bytes[at + 10] = 0xff);
             fs::write(file(dir), bytes).unwrap();
         }),
         ("a name that is no number", |dir| fs::write(dir.join("current"), "x").unwrap()),

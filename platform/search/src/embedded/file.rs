@@ -235,7 +235,13 @@ impl From<rusqlite::Error> for FileError {
             matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
         } else {
             // A column of another type than the schema's, or text that is no UTF-8.
-            matches!(error, rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..))
+            matches!(
+                error,
+                rusqlite::Error::InvalidColumnType(..)
+                    | rusqlite::Error::FromSqlConversionFailure(..)
+                    | rusqlite::Error::IntegralValueOutOfRange(..)
+                    | rusqlite::Error::Utf8Error(..)
+            )
         };
         if is_damaged { Self::Damaged(error.to_string()) } else { Self::Failed(error.to_string()) }
     }
