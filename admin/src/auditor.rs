@@ -40,7 +40,7 @@ pub(crate) struct Auditor<S, K, C> {
 /// What an audit found.
 #[derive(Debug, Clone, Copy)]
 struct Failure {
-    /// More units are promised than there are, or that can't be told.
+    /// More units are promised than exist, or the audit could not exclude it.
     oversold: bool,
 }
 

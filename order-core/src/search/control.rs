@@ -38,7 +38,7 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// The work goes on.
+    /// The rebuild is still running.
     Progress(Progress),
     /// The index was compared.
     Verified(Comparison),

@@ -159,7 +159,7 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
         Ok(())
     }
 
-    /// Waits for the index that is built, puts it in place and goes on where its build began.
+    /// Waits for the build, swaps the new index in, and continues at the log offset at which the build began.
     async fn end(&mut self) -> Result<(), WorkerError> {
         let Some(rebuild) = &mut self.rebuild else { return Ok(()) };
         rebuild.building.ready().await;

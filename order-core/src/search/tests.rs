@@ -57,7 +57,7 @@ impl Mall {
             relay.step().await.unwrap();
         }
         let pause = std::time::Duration::from_millis(50);
-        // A step that waits for records is dropped once it has waited for so long; one at work would leave its work undone.
+        // Only a step that waits for records is dropped: dropping one that works would lose its work.
         let (mut idle, mut steps) = (0, 0);
         while idle < IDLE_PAUSES && steps < 600 {
             steps += 1;

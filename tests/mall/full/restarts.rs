@@ -28,7 +28,7 @@ const STOCK: u64 = 1_000_000;
 const PAUSE: Duration = Duration::from_millis(10);
 /// A process ends within this time.
 const STOP_MAX: Duration = Duration::from_secs(30);
-/// A gateway that a balancer no longer chooses serves on for so long.
+/// A gateway that a balancer no longer chooses keeps serving for this time.
 const DRAIN: (&str, &str) = ("MALL_SHUTDOWN__DRAIN_MS", "300");
 
 /// What the shoppers were answered.

@@ -1,4 +1,4 @@
-//! What the platform that the mall plays itself knows: trades, and which of them the shop has yet to be told of.
+//! Trades of the mock payment platform, and which of them still need a notice to the shop.
 
 use contract::{Cents, PaymentId, RefundId};
 use sqlx::Row;
@@ -23,9 +23,9 @@ pub struct MockTrade {
     pub trade_no: String,
     /// How much.
     pub amount: Cents,
-    /// Where the shop is told.
+    /// The address to which the notice is sent.
     pub notify_url: String,
-    /// How often it was told in vain.
+    /// How many notices failed.
     pub tries: u32,
 }
 
