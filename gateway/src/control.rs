@@ -100,8 +100,7 @@ impl Counted {
             let position = self.0.entry(entry.activity).or_default();
             let placed = position.advance(entry);
             if placed == Placed::Gap {
-                // The journal begins in the middle.
-                *position = Position { term: entry.term, is_open: true, seq: entry.seq };
+                position.jump(entry);
             }
             let counts = matches!(placed, Placed::Next | Placed::Gap | Placed::Known);
             if let Event::Held(reservation) = entry.event
@@ -212,7 +211,7 @@ mod tests {
 
     use super::*;
 
-    /// A part may become ready after the cores were told that it is not, and before this task runs.
+    /// A part may become ready between the first message to the cores and the start of this task.
     #[tokio::test]
     async fn cores_are_told_what_changed_before_the_task_began() {
         let readiness = Readiness::default();

@@ -119,7 +119,7 @@ impl Book {
             }
             (Placed::Next | Placed::Mark | Placed::Known | Placed::Stale | Placed::Failed, _) => {}
             (Placed::Gap, event) => {
-                track.position = Position { term: entry.term, is_open: true, seq: entry.seq };
+                track.position.jump(entry);
                 track.points.clear();
                 if let Event::TermOpened(counts) = event {
                     track.points.push_back(counts.into());

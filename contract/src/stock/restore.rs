@@ -206,7 +206,7 @@ impl Ledger {
     }
 }
 
-/// A hold of an older term behind the start of a newer one: nobody counts it, and its buyer may have heard yes.
+/// A yes that its buyer may have heard, of a hold that does not count or that the ledger may have lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Promise {
     /// What was promised.

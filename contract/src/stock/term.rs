@@ -100,6 +100,13 @@ impl Position {
         }
     }
 
+    /// Moves behind `entry` across a [`Placed::Gap`], for a reader that goes on without what is missing. If the start of
+    /// the term is missing, its opening is taken to be missing too.
+    pub fn jump(&mut self, entry: &Entry) {
+        let is_open = self.is_open || entry.term > self.term;
+        *self = Self { term: entry.term, is_open, seq: entry.seq };
+    }
+
     /// Moves behind `entry`, if it moves the position; what it was.
     pub fn advance(&mut self, entry: &Entry) -> Placed {
         let placed = self.place(entry);

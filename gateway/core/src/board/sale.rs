@@ -127,9 +127,7 @@ impl Sale {
             Placed::Known | Placed::Stale | Placed::Failed => return false,
             Placed::Gap => {
                 self.whole = false;
-                // The start of a higher term has left the log, and its opening with it.
-                let is_open = self.position.is_open || entry.term > self.position.term;
-                self.position = Position { term: entry.term, is_open, seq: entry.seq };
+                self.position.jump(entry);
                 (self.sold_out, self.level, self.ended_at_seq) = (None, None, None);
             }
         }

@@ -323,16 +323,20 @@ pub(crate) fn ledger_row(row: &DbRow) -> Result<LedgerRow, StoreError> {
     Ok(LedgerRow { rules, epoch, seq, total, stock_left, opened_at_ms: count(row, "opened_at_ms")? })
 }
 
-pub(crate) fn hold_row(row: &DbRow) -> Result<HoldRow, StoreError> {
+/// The reservation that a row of holds or promises has.
+pub(crate) fn reservation(row: &DbRow) -> Result<Reservation, StoreError> {
     let request: Option<Vec<u8>> = row.try_get("request_key")?;
     let request = request.map(|bytes| <[u8; 16]>::try_from(bytes).map(RequestKey)).transpose();
-    let reservation = Reservation {
+    Ok(Reservation {
         order: id(row, "order_id", OrderId::from_i64)?,
         user: id(row, "user_id", UserId::from_i64)?,
         request: request.map_err(|_| StoreError::contradiction("a request key is not 16 bytes"))?,
         quantity: quantity(row, "quantity")?,
-    };
-    let hold = Hold { reservation, state: hold_state(row.try_get("state")?)? };
+    })
+}
+
+pub(crate) fn hold_row(row: &DbRow) -> Result<HoldRow, StoreError> {
+    let hold = Hold { reservation: reservation(row)?, state: hold_state(row.try_get("state")?)? };
     let stock_taken: i64 = row.try_get("stock_taken")?;
     Ok(HoldRow {
         activity: id(row, "activity_id", ActivityId::from_i64)?,

@@ -3,20 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use contract::{
-    ActivityId, OperationId, OrderId, UserId,
+    ActivityId, OperationId, OrderId,
     record::{Action, LedgerCommand},
-    stock::{HoldState, Promise, RequestKey, Reservation, Term},
+    stock::{HoldState, Promise, RequestKey, Term},
 };
 use domain::plan::TermRow;
 use sqlx::{QueryBuilder, Row as _};
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in, quantity},
+    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in},
     sales::activities::sale_of,
     sales::admission::RESTOCK_ASKED,
     sales::sale_store::order_state,
-    sales::take_in::{RESTOCK, hold_word},
+    sales::take_in::{RESTOCK, hold_word, reservation},
     tx::{Ending, Found, Write, look_up},
 };
 
@@ -82,15 +82,7 @@ pub(crate) async fn promises_of(tx: &mut Tx, activity: ActivityId) -> Result<Vec
 }
 
 fn promise(row: &DbRow) -> Result<Promise, StoreError> {
-    let request: Option<Vec<u8>> = row.try_get("request_key")?;
-    let request = request.map(|bytes| <[u8; 16]>::try_from(bytes).map(RequestKey)).transpose();
-    let reservation = Reservation {
-        order: id(row, "order_id", OrderId::from_i64)?,
-        user: id(row, "user_id", UserId::from_i64)?,
-        request: request.map_err(|_| StoreError::contradiction("a request key is not 16 bytes"))?,
-        quantity: quantity(row, "quantity")?,
-    };
-    Ok(Promise { reservation, at_ms: count(row, "at_ms")? })
+    Ok(Promise { reservation: reservation(row)?, at_ms: count(row, "at_ms")? })
 }
 
 /// Removes the promises of activities in which they are dealt with, and adds others; one that is there stays.

@@ -32,7 +32,6 @@ pub use closing::Closed;
 pub use outbox::{Outbox, OutboxError};
 pub use rebuild::State;
 pub use recent::{RecentHolds, UnconfirmedLimits};
-pub use remembered::Remembered;
 
 use crate::{LedgerClient, LedgerUnavailable};
 

@@ -12,10 +12,8 @@ use std::{
 
 use contract::{
     ActivityId, OrderId,
-    stock::{BatchReply, Outcome, Reservation},
+    stock::{BatchReply, Outcome, Promise, Reservation},
 };
-
-use super::Remembered;
 
 /// Orders that were confirmed once more may be on the journal for long; they are remembered for this time.
 const REPEATED_MS: u64 = 60_000;
@@ -49,9 +47,9 @@ pub struct RecentHolds {
 /// Ids of orders grow with time, so the first of a map is its oldest.
 #[derive(Debug, Default)]
 struct Holds {
-    confirmed: BTreeMap<OrderId, (ActivityId, Remembered)>,
+    confirmed: BTreeMap<OrderId, (ActivityId, Promise)>,
     /// Orders that had been held before, so that the core may have read them long ago.
-    repeated: BTreeMap<OrderId, (ActivityId, Remembered)>,
+    repeated: BTreeMap<OrderId, (ActivityId, Promise)>,
     expire_at_ms: u64,
 }
 
@@ -70,7 +68,7 @@ impl RecentHolds {
         }
         for (reservation, outcome) in asked.iter().zip(&reply.outcomes) {
             let Outcome::Held { order, repeated } = *outcome else { continue };
-            let remembered = Remembered { reservation: Reservation { order, ..*reservation }, at_ms: now_ms };
+            let remembered = Promise { reservation: Reservation { order, ..*reservation }, at_ms: now_ms };
             if !repeated {
                 holds.confirmed.insert(order, (activity, remembered));
             } else if !holds.confirmed.contains_key(&order) {
@@ -112,7 +110,7 @@ impl RecentHolds {
     }
 
     /// All that is remembered, oldest first.
-    pub fn all(&self) -> Vec<(ActivityId, Remembered)> {
+    pub fn all(&self) -> Vec<(ActivityId, Promise)> {
         let holds = self.holds();
         holds.repeated.values().chain(holds.confirmed.values()).copied().collect()
     }

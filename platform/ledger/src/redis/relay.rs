@@ -11,9 +11,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use commit_log::{Log, LogError, NewRecord};
-use contract::ActivityId;
+use contract::{ActivityId, stock::Promise};
 
-use super::{Closed, RecentHolds, RedisLedger, Remembered};
+use super::{Closed, RecentHolds, RedisLedger};
 use crate::{LedgerUnavailable, journal};
 
 /// A relay that is silent for this long loses its lease.
@@ -159,8 +159,8 @@ impl<L: Log> LedgerRelay<L> {
     }
 
     /// What the cores of this gateway were told is held, and has not been read on the journal.
-    fn remembered(&self) -> BTreeMap<ActivityId, Vec<Remembered>> {
-        let mut held: BTreeMap<ActivityId, Vec<Remembered>> = BTreeMap::new();
+    fn remembered(&self) -> BTreeMap<ActivityId, Vec<Promise>> {
+        let mut held: BTreeMap<ActivityId, Vec<Promise>> = BTreeMap::new();
         for (activity, remembered) in self.recent.iter().flat_map(|recent| recent.all()) {
             held.entry(activity).or_default().push(remembered);
         }

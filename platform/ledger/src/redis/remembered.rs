@@ -2,7 +2,7 @@
 
 use contract::{
     ActivityId,
-    stock::{RequestKey, Reservation},
+    stock::{Promise, RequestKey, Reservation},
 };
 use redis::{RedisResult, cmd, pipe};
 
@@ -14,26 +14,17 @@ const KEPT_S: u64 = 24 * 3600;
 /// Fields of one command.
 const CHUNK: usize = 500;
 
-/// Units that a client was told were held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Remembered {
-    /// What was asked, and held.
-    pub reservation: Reservation,
-    /// When, epoch milliseconds.
-    pub at_ms: u64,
-}
-
 impl RedisLedger {
     /// Leaves what was held for the fence to find.
     ///
     /// # Errors
     /// Where Redis does not answer.
-    pub async fn remember(&self, activity: ActivityId, holds: &[Remembered]) -> Result<(), LedgerUnavailable> {
+    pub async fn remember(&self, activity: ActivityId, holds: &[Promise]) -> Result<(), LedgerUnavailable> {
         let key = script::remembered(activity);
         for holds in holds.chunks(CHUNK) {
             let mut put = pipe();
             let fields = put.atomic().cmd("HSET").arg(&key);
-            for Remembered { reservation: Reservation { order, user, request, quantity }, at_ms } in holds {
+            for Promise { reservation: Reservation { order, user, request, quantity }, at_ms } in holds {
                 let request = request.map(|request| request.hex().map(char::from).iter().collect::<String>());
                 let text = format!("{at_ms} {user} {quantity} {}", request.unwrap_or_default());
                 fields.arg(order.as_i64()).arg(text);
@@ -49,11 +40,7 @@ impl RedisLedger {
     ///
     /// # Errors
     /// Where Redis does not answer.
-    pub async fn unknown(
-        &self,
-        activity: ActivityId,
-        holds: Vec<Remembered>,
-    ) -> Result<Vec<Remembered>, LedgerUnavailable> {
+    pub async fn unknown(&self, activity: ActivityId, holds: Vec<Promise>) -> Result<Vec<Promise>, LedgerUnavailable> {
         let [key] = script::keys(activity, ["orders"]);
         let mut unknown = Vec::new();
         for holds in holds.chunks(CHUNK) {
@@ -73,12 +60,12 @@ impl RedisLedger {
     ///
     /// # Errors
     /// Where Redis does not answer.
-    pub async fn remembered(&self, activity: ActivityId) -> Result<Vec<Remembered>, LedgerUnavailable> {
+    pub async fn remembered(&self, activity: ActivityId) -> Result<Vec<Promise>, LedgerUnavailable> {
         let mut ask = cmd("HGETALL");
         ask.arg(script::remembered(activity));
         let found: RedisResult<Vec<(String, String)>> = ask.query_async(&mut self.connection()).await;
         let found = found.map_err(|error| unavailable(&error))?;
-        let mut holds: Vec<Remembered> = found.iter().filter_map(|(order, text)| read(order, text)).collect();
+        let mut holds: Vec<Promise> = found.iter().filter_map(|(order, text)| read(order, text)).collect();
         holds.sort_unstable_by_key(|held| (held.at_ms, held.reservation.order));
         Ok(holds)
     }
@@ -105,7 +92,7 @@ impl RedisLedger {
     ///
     /// # Errors
     /// Where Redis does not answer.
-    pub async fn forget(&self, activity: ActivityId, holds: &[Remembered]) -> Result<(), LedgerUnavailable> {
+    pub async fn forget(&self, activity: ActivityId, holds: &[Promise]) -> Result<(), LedgerUnavailable> {
         for holds in holds.chunks(CHUNK) {
             let mut delete = cmd("HDEL");
             delete.arg(script::remembered(activity));
@@ -119,7 +106,7 @@ impl RedisLedger {
     }
 }
 
-fn read(order: &str, text: &str) -> Option<Remembered> {
+fn read(order: &str, text: &str) -> Option<Promise> {
     let mut words = text.split(' ');
     let at_ms = words.next()?.parse().ok()?;
     let (user, quantity) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
@@ -127,5 +114,5 @@ fn read(order: &str, text: &str) -> Option<Remembered> {
         "" => None,
         text => Some(RequestKey::from_hex(text)?),
     };
-    Some(Remembered { reservation: Reservation { order: order.parse().ok()?, user, request, quantity }, at_ms })
+    Some(Promise { reservation: Reservation { order: order.parse().ok()?, user, request, quantity }, at_ms })
 }

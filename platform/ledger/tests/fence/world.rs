@@ -17,7 +17,7 @@ use domain::{Line, SaleStore as _, TAKE_IN_MAX, model::ModelStore, order_state::
 use ledger::{
     LedgerClient as _, LedgerUnavailable, journal,
     redis::{
-        Outbox, RedisLedger, Remembered,
+        Outbox, RedisLedger,
         fence::{Fence, FenceError, Looked, Opening, RecoverySource},
         wire::{Caller, Holds},
     },
@@ -256,7 +256,7 @@ impl Sale {
 
     /// A gateway that answers what it remembers of the orders.
     pub(crate) async fn remember(&self, ids: impl IntoIterator<Item = i64>, at_ms: u64) {
-        let holds: Vec<Remembered> = ids.into_iter().map(|id| Remembered { reservation: asks(id), at_ms }).collect();
+        let holds: Vec<Promise> = ids.into_iter().map(|id| Promise { reservation: asks(id), at_ms }).collect();
         self.ledgers.remember(activity(), &holds).await.unwrap();
     }
 

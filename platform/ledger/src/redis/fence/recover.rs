@@ -13,10 +13,7 @@ use contract::{
 use super::{Fence, FenceError, Opening, Recovery, RecoverySource, State};
 use crate::{
     LedgerUnavailable, journal,
-    redis::{
-        Remembered,
-        wire::{Caller, Holds},
-    },
+    redis::wire::{Caller, Holds},
     restore::{LedgerFault, restore},
 };
 
@@ -161,7 +158,7 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
         rebuilding: &mut Rebuilding,
         stale: Vec<Promise>,
         now_ms: u64,
-    ) -> Result<Vec<Remembered>, FenceError> {
+    ) -> Result<Vec<Promise>, FenceError> {
         let set_aside = self.source.promises(activity).await.map_err(FenceError::Database)?;
         for Promise { reservation, at_ms } in stale.into_iter().chain(set_aside) {
             rebuilding.adopt(reservation, at_ms);
@@ -179,7 +176,7 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
             rebuilding.carry_out(command.action.into(), now_ms);
         }
         let remembered = self.ledgers.remembered(activity).await?;
-        for Remembered { reservation, at_ms } in &remembered {
+        for Promise { reservation, at_ms } in &remembered {
             rebuilding.adopt(*reservation, *at_ms);
         }
         Ok(remembered)
@@ -203,7 +200,7 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
         let selling: Vec<ActivityId> = terms.keys().copied().collect();
         for activity in self.ledgers.with_remembered(&selling).await? {
             let late = self.ledgers.remembered(activity).await?;
-            for Remembered { reservation, at_ms } in &late {
+            for Promise { reservation, at_ms } in &late {
                 self.adopt_in(activity, terms[&activity], *reservation, *at_ms).await?;
             }
             self.ledgers.forget(activity, &late).await?;
