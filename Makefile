@@ -4,7 +4,7 @@ SEED ?= 1
 GATEWAYS ?= 1
 ARGS ?=
 
-.PHONY: help run run-full sale services-up services-down measure cost search-long test sim restarts compose-check deny fmt clean
+.PHONY: help run run-full sale services-up services-down measure compare cost boards search-long test sim sim-redis sim-long restarts compose-check deny docs fmt clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -28,8 +28,15 @@ services-down: ## stops what services-up started
 measure: ## what a reservation costs gateway and Redis on the processor: see bench/RESULTS.md
 	bash bench/measure.sh
 
+compare: ## this mall next to other ways to sell: cost, throughput, latency, and what is lost after kill -9
+	bash bench/compare.sh
+
 cost: ## what each kind of answer costs beside nginx and a bare hyper: see bench/RESULTS.md
 	bash bench/cost.sh
+
+boards: ## what 50 live boards cost the mall in ten minutes: make boards SECONDS_WATCHED=120
+	cargo build --locked --profile quick -p standalone
+	bash bench/boards.sh
 
 search-long: ## search over 100,000 products on both indexes, and 10,000 changes with kills: see bench/RESULTS.md
 	bash bench/search.sh
@@ -39,6 +46,12 @@ test: ## format, lints, every test, Schemathesis
 
 sim: ## replay one seed of the simulation: make sim SEED=n
 	cargo run --locked -p sim -- $(SEED)
+
+sim-redis: ## replay one seed of the simulation of ledgers in Redis: make sim-redis SEED=n
+	cargo run --locked -p sim -- redis $(SEED)
+
+sim-long: ## 100,000 seeds of the simulation of ledgers in Redis, those that do not hold by their numbers
+	cargo run --locked --profile quick -p sim -- redis 0 100000
 
 restarts: ## restart every process of a mall on real servers 50 times during a sale; what was promised must not be lost
 	bash deploy/services/services.sh install
@@ -50,6 +63,9 @@ compose-check: ## check every file that deploys the mall: Compose, Dockerfile, m
 deny: ## check licences, sources, bans and advisories of all dependencies; builds cargo-deny first (minutes)
 	cargo install --locked --quiet --root target/tools cargo-deny
 	target/tools/bin/cargo-deny check
+
+docs: ## write docs/settings.md and docs/settings.example.yaml from the code
+	UPDATE_DOCS=1 cargo test --locked --quiet -p foundation --lib config::reference
 
 fmt: ## format the code
 	cargo fmt --all

@@ -16,12 +16,12 @@ command -v taskset >/dev/null || { echo "cost: no taskset (package util-linux) h
 ulimit -n "$(ulimit -H -n)"
 
 # The limits are on, and nobody but the row that is about them meets one.
-export MALL_GATEWAY__THREADS=1 MALL_LOG__LEVEL=warn
+export MALL_GATEWAY__THREADS=1 MALL_GATEWAY__CONNECTIONS_PER_CLIENT_MAX=20000 MALL_LOG__LEVEL=warn
 export MALL_GATEWAY__CLIENT_RATE_PER_S=1000000 MALL_GATEWAY__CLIENT_BURST=1000000
 export MALL_GATEWAY__USER_RATE_PER_S=1 MALL_GATEWAY__USER_BURST=16
 profile=${PROFILE:-fat}
 export PROFILE=$profile
-cargo build --locked --profile "$profile" -p bench
+cargo build --locked --profile "$profile" -p bench --features bench/figures
 bench=${CARGO_TARGET_DIR:-target}/$profile/bench
 
 out=$(mktemp)

@@ -9,9 +9,9 @@ ROUNDS=${ROUNDS:-3}
 RESERVATIONS=${RESERVATIONS:-30000}
 command -v taskset >/dev/null || { echo "measure: no taskset (package util-linux) here" >&2; exit 1; }
 
-cargo build --locked --profile quick -p bench
+cargo build --locked --profile quick -p bench --features bench/figures
 bench=${CARGO_TARGET_DIR:-target}/quick/bench
-export MALL_GATEWAY__THREADS=1 MALL_GATEWAY__USER_RATE_PER_S=0 MALL_LOG__LEVEL=warn
+export MALL_GATEWAY__THREADS=1 MALL_GATEWAY__CONNECTIONS_PER_CLIENT_MAX=20000 MALL_GATEWAY__USER_RATE_PER_S=0 MALL_LOG__LEVEL=warn
 out=$(mktemp)
 bash deploy/run-full.sh >"$out" 2>&1 &
 full=$!

@@ -18,7 +18,7 @@ install() {
     # A venv that is whole has its list beside it.
     if ! cmp -s check/requirements.txt "$venv/requirements.txt"; then
         python3 -m venv --clear "$venv" &&
-            "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: -r check/requirements.txt &&
+            "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r check/requirements.txt &&
             cp check/requirements.txt "$venv/requirements.txt" || return 1
     fi
     (cd check && go build -o "$check" .)

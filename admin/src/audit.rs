@@ -25,7 +25,7 @@ const LOOK_EVERY_MS: u64 = 20;
 /// The answer of an audit. All counts are units.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Audit {
-    /// Of which sale.
+    /// The sale.
     pub activity_id: ActivityId,
     /// When the ledger was read, epoch milliseconds.
     #[serde(with = "foundation::rfc3339")]
@@ -37,21 +37,24 @@ pub struct Audit {
     pub epoch: u64,
     /// The ledger's last entry.
     pub seq: u64,
-    /// Units under the ledger.
+    /// Units that the ledger manages.
     pub total: u64,
-    /// Units nobody has.
+    /// Units that are available.
     pub available: u64,
     /// Units waiting for payment.
     pub held: u64,
     /// Units paid for.
     pub sold: u64,
-    /// What the journal adds up to at the ledger's `seq`.
+    /// The sum of the journal up to the ledger's `seq`.
     pub log: LogSide,
     /// Units by the state of their orders.
     pub database: DatabaseSide,
-    /// What must be true.
+    /// The last entry that the database has taken in.
+    #[serde(skip)]
+    pub(crate) database_seq: u64,
+    /// The checks, one for each invariant.
     pub checks: Vec<Check>,
-    /// All of it is.
+    /// Whether every check passes.
     pub ok: bool,
 }
 
@@ -71,13 +74,13 @@ pub struct LogSide {
 /// The database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct DatabaseSide {
-    /// Waiting for payment.
+    /// Units waiting for payment.
     pub pending_payment: u64,
-    /// Paid for.
+    /// Units paid for.
     pub paid: u64,
-    /// Closed unpaid.
+    /// Units of orders that were closed unpaid.
     pub closed: u64,
-    /// Money given back.
+    /// Units refunded.
     pub refunded: u64,
     /// Compensated without becoming an order.
     #[serde(skip_serializing_if = "is_zero")]
@@ -89,9 +92,9 @@ pub struct DatabaseSide {
 pub struct Check {
     /// `I1`, `I2` or `I3`.
     pub id: &'static str,
-    /// It is so.
+    /// Whether the check passes.
     pub ok: bool,
-    /// With numbers.
+    /// The figures of the check.
     pub detail: String,
 }
 
@@ -129,19 +132,32 @@ struct Sides {
 /// Audits one sale.
 ///
 /// # Errors
-/// Where the ledger or the database does not answer at all.
+/// If the ledger or the database does not answer at all.
 pub async fn audit<S: SaleStore, K: LedgerClient, C: Clock>(
     activity: ActivityId,
-    (store, ledgers, book, clock): (&S, &K, &Book, &C),
+    sides: (&S, &K, &Book, &C),
 ) -> Result<Audit, AuditError> {
+    Ok(look(activity, sides, WAIT_MS).await?.0)
+}
+
+/// Audits one sale; a side that lags is waited for, for `wait_ms` at most. Whether all sides have reached the ledger's
+/// entry: where they have not, a check that is not `ok` may only mean that it could not be made.
+///
+/// # Errors
+/// If the ledger or the database does not answer at all.
+pub(crate) async fn look<S: SaleStore, K: LedgerClient, C: Clock>(
+    activity: ActivityId,
+    (store, ledgers, book, clock): (&S, &K, &Book, &C),
+    wait_ms: u64,
+) -> Result<(Audit, bool), AuditError> {
     let at = clock.now_ms();
     let mirrored_seq =
         store.audit_counts(activity).await.map_err(Into::<SaleError>::into)?.map_or(0, |counts| counts.seq);
     let floor_seq = mirrored_seq.max(book.head_seq(activity));
     let mut ledger = CLOSED;
     let mut is_asked = false;
-    let deadline_ms = at + WAIT_MS;
-    let (database, log_there) = loop {
+    let deadline_ms = at + wait_ms;
+    let (database, log_there, caught_up) = loop {
         if !is_asked || ledger.seq < floor_seq {
             ledger = ledgers.counters(activity).await?.unwrap_or(CLOSED);
             is_asked = true;
@@ -150,7 +166,7 @@ pub async fn audit<S: SaleStore, K: LedgerClient, C: Clock>(
         let log_there = book.at(activity, database.seq);
         let caught_up = ledger.seq >= floor_seq && database.seq >= ledger.seq && log_there.is_some();
         if caught_up || clock.now_ms() >= deadline_ms {
-            break (database, log_there);
+            break (database, log_there, caught_up);
         }
         clock.sleep_until(clock.now_ms() + LOOK_EVERY_MS).await;
     };
@@ -163,7 +179,7 @@ pub async fn audit<S: SaleStore, K: LedgerClient, C: Clock>(
         head_seq: book.head_seq(activity),
         waited_ms: clock.now_ms().saturating_sub(at),
     };
-    Ok(report(activity, at, &sides))
+    Ok((report(activity, at, &sides), caught_up))
 }
 
 /// A ledger that was never opened.
@@ -193,6 +209,7 @@ fn report(activity_id: ActivityId, at: u64, sides: &Sides) -> Audit {
             refunded: units.refunded,
             failed: units.failed,
         },
+        database_seq: sides.database.seq,
         checks,
         ok,
     }

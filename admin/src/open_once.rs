@@ -13,7 +13,7 @@ use store::Store;
 
 use crate::audit::Book;
 
-/// No ledger is opened before the journal is read, but for so many milliseconds at most: where its last record has
+/// No ledger is opened before the journal is read, but this is waited for at most this many milliseconds: where its last record has
 /// expired, the end is never reached.
 const READ_MAX_MS: u64 = 60_000;
 

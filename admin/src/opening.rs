@@ -29,6 +29,8 @@ pub enum OpenOutcome {
     Unknown,
     /// The sale ended before its ledger was opened.
     Over,
+    /// The sale is a draft.
+    Draft,
 }
 
 /// Opens the ledger of a sale unless it is open or the sale is over.
@@ -45,6 +47,7 @@ pub async fn open<K: LedgerClient>(
         Opening::Open(sale) => sale,
         Opening::Unknown => return Ok(OpenOutcome::Unknown),
         Opening::Over => return Ok(OpenOutcome::Over),
+        Opening::Draft => return Ok(OpenOutcome::Draft),
         Opening::Opened(_) => {
             let counters = ledgers.counters(activity).await?;
             return counters.map(OpenOutcome::Open).ok_or_else(|| {

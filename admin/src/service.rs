@@ -10,7 +10,7 @@ use contract::{
 };
 use foundation::{
     Clock, Readiness,
-    config::{LimitsConfig, ServerConfig},
+    config::{LimitsConfig, ServerConfig, ShownSetting},
     metrics::Registry,
     web::{Workers, count_requests, health_routes, serve_beside},
 };
@@ -25,7 +25,11 @@ use crate::{
     api::{Api, LIMITED, Role, router},
     audit::{Book, Follower},
     auditor::Auditor,
+    letters::Letters,
     open_once::OpenOnce,
+    pages,
+    processes::Processes,
+    reader::TopicReader,
     warmer::Warmer,
 };
 
@@ -57,6 +61,8 @@ pub struct Admin<L, K, C> {
     pub limits: LimitsConfig,
     /// Section `admin` of the configuration.
     pub server: ServerConfig,
+    /// All settings, as the pages show them.
+    pub settings: Vec<ShownSetting>,
     /// What `/readyz` says.
     pub readiness: Readiness,
     /// What `/metrics` shows.
@@ -64,14 +70,14 @@ pub struct Admin<L, K, C> {
 }
 
 /// Makes the user `admin` with `password` unless there is one; whether it was made. An `admin` that is
-/// there keeps the password it has.
+/// there keeps the password it has. A password that was `generated` must be changed at the first sign-in to the pages.
 ///
 /// # Errors
-/// Where the password is longer than bcrypt reads, or the database fails.
+/// If the password is longer than bcrypt reads, or the database fails.
 pub async fn ensure_first_admin(
     store: &Store,
     passwords: &Passwords,
-    password: &str,
+    (password, generated): (&str, bool),
     clock: &impl Clock,
 ) -> anyhow::Result<bool> {
     if store.credentials(store::Realm::Admins, FIRST_ADMIN).await?.is_some() {
@@ -79,14 +85,30 @@ pub async fn ensure_first_admin(
     }
     anyhow::ensure!(password.len() <= PASSWORD_BYTES_MAX, "the first admin's password is longer than 72 bytes");
     let hash = passwords.hash(password).await?.context("too many passwords are being hashed")?;
-    Ok(store.ensure_admin(FIRST_ADMIN, &hash, Role::Admin.as_str(), clock.now_ms()).await?)
+    Ok(store.ensure_admin(FIRST_ADMIN, (&hash, generated), Role::Admin.as_str(), clock.now_ms()).await?)
+}
+
+/// Warns where the user `admin` has another password than `configured`, which counts for the first start alone.
+///
+/// # Errors
+/// If the database or the hash fails.
+pub async fn warn_of_other_password(store: &Store, passwords: &Passwords, configured: &str) -> anyhow::Result<bool> {
+    let Some(found) = store.credentials(store::Realm::Admins, FIRST_ADMIN).await? else { return Ok(false) };
+    let differs = !passwords.is_hash_of(configured, &found.password_hash).await?;
+    if differs {
+        tracing::warn!(
+            "MALL_ADMIN_PASSWORD is not the password of the user admin, who keeps the one that is stored; \
+             `mall admin-password` sets another one"
+        );
+    }
+    Ok(differs)
 }
 
 /// Runs the workers and answers requests on `listener` until `stop`. A worker that dies by a bug stops
 /// the whole, so that a supervisor restarts it.
 ///
 /// # Errors
-/// Where the log can't be followed, or a worker died.
+/// If the log can't be followed, or a worker died.
 pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     parts: Admin<L, K, C>,
     listener: TcpListener,
@@ -107,6 +129,16 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     let (pace, token) = (clock.clone(), stopped.clone());
     running.spawn(async move { while go_on("warmer", warmer.step(), &pace, &token).await {} });
 
+    let letters = Letters::default();
+    let mut reader = TopicReader::follow(&parts.log, letters.clone()).await.context("dead letters")?;
+    let (pace, token) = (clock.clone(), stopped.clone());
+    running.spawn(async move { while go_on("letters", reader.step(), &pace, &token).await {} });
+
+    let processes = Processes::default();
+    let mut reader = TopicReader::follow(&parts.log, processes.clone()).await.context("processes")?;
+    let (pace, token) = (clock.clone(), stopped.clone());
+    running.spawn(async move { while go_on("processes", reader.step(), &pace, &token).await {} });
+
     let mut auditor = Auditor::new(store.clone(), ledgers.clone(), book.clone(), clock.clone(), &parts.metrics);
     let (pace, token) = (clock.clone(), stopped.clone());
     running.spawn(async move { while go_on("auditor", auditor.step(), &pace, &token).await {} });
@@ -114,10 +146,12 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     let signing = (parts.passwords.clone(), WrongTries::new(parts.windows.clone(), &parts.limits, "admins"));
     let shown = (store.clone(), ledgers, book, parts.images.clone());
     let api = Api::new(shown, signing, &parts.admin_secret, clock.clone());
+    let api = api.with_letters(letters).with_processes(processes).ending_with(stopped.clone());
+    let api = api.showing(parts.metrics.clone(), parts.settings.clone());
     let tokens = TokenKey::new(&parts.admin_secret, Audience::Admin);
     let (windows, metrics) = (parts.windows.clone(), (&parts.metrics, "admin"));
     let limits = Limits::new(windows, &parts.limits, (tokens, LIMITED), metrics, clock.clone());
-    let router = count_requests(limits.limit(router(api)), &parts.metrics, "admin")
+    let router = count_requests(limits.limit(router(api.clone()).merge(pages::router(api))), &parts.metrics, "admin")
         .merge(health_routes(parts.readiness.clone(), parts.metrics.clone()));
     let workers = Workers { running, stop: stopped };
     let served = serve_beside(workers, (listener, router, &parts.server), &ready, &stop).await;

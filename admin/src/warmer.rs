@@ -13,7 +13,7 @@ use crate::opening::{self, OpenError, OpenOutcome};
 
 /// A ledger is opened this long before its sale starts, in milliseconds.
 pub const LEAD_MS: u64 = 10 * 60_000;
-/// So many milliseconds after its end a sale's units that nobody has go back to the SKU.
+/// Milliseconds after the end of a sale until its unsold units go back to the SKU.
 const CLEAR_AFTER_MS: u64 = 5_000;
 /// How often sales are looked for, in milliseconds.
 const LOOK_EVERY_MS: u64 = 1_000;
@@ -54,7 +54,7 @@ impl<K: LedgerClient, C: Clock> Warmer<K, C> {
         match opening::open(&self.store, &self.ledgers, activity, self.clock.now_ms()).await? {
             OpenOutcome::Open(counters) => tracing::info!(%activity, total = counters.total, "the ledger is open"),
             OpenOutcome::Over => tracing::warn!(%activity, "the sale ended before its ledger was opened"),
-            OpenOutcome::Unknown => {}
+            OpenOutcome::Unknown | OpenOutcome::Draft => {}
         }
         Ok(())
     }
@@ -78,5 +78,5 @@ impl<K: LedgerClient, C: Clock> Warmer<K, C> {
 /// The sale's ledger should be open now.
 pub fn is_due(sale: &Sale, now_ms: u64) -> bool {
     let rules = sale.activity.rules;
-    rules.starts_at_ms <= now_ms.saturating_add(LEAD_MS) && now_ms < rules.ends_at_ms
+    !sale.is_draft && rules.starts_at_ms <= now_ms.saturating_add(LEAD_MS) && now_ms < rules.ends_at_ms
 }

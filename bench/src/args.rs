@@ -1,25 +1,24 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+#[cfg(feature = "figures")]
+use std::net::SocketAddr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+#[cfg(feature = "figures")]
+use crate::cost::{CostOptions, evalsha::EvalshaOptions};
+#[cfg(feature = "versus")]
+use crate::versus::VersusOptions;
+#[cfg(feature = "search")]
+use crate::{catalogue::CatalogueOptions, search::SearchOptions};
 use crate::{
-    catalogue::CatalogueOptions,
-    cost::CostOptions,
-    cpu::Watched,
-    evalsha::EvalshaOptions,
-    options::{Access, Model, Options, Repeats, base_url, duration, rate, watched},
-    search::SearchOptions,
+    compare::CompareOptions,
+    judge::JudgeOptions,
+    prepare::PrepareOptions,
+    report::ReportOptions,
+    sale::{FightArgs, SaleArgs},
 };
-
-/// User ids leave 24 bits for the number of a user within a run.
-const USERS_MAX: i64 = 1 << 24;
-const STOCK_MAX: i64 = 100_000_000;
-const CONNECTIONS_MAX: i64 = 60_000;
-/// Connections of a fight where none are given: two for each user, up to this many.
-const FIGHT_CONNECTIONS_MAX: u32 = 400;
 
 /// Proves speed and correctness of a sale from outside.
 ///
@@ -37,147 +36,50 @@ pub(crate) enum Command {
     Sale(SaleArgs),
     /// Let every user ask twice at once for a handful of units, and audit it
     Fight(FightArgs),
+    #[cfg(feature = "figures")]
     /// Measure what each kind of answer costs on the processor, next to nginx and a bare hyper (set up by bench/cost.sh)
     Cost(Box<CostOptions>),
+    #[cfg(feature = "figures")]
     /// Send one EVALSHA for each reservation straight to Redis, as a figure to compare with
     Evalsha(EvalshaOptions),
+    #[cfg(feature = "search")]
     /// Fill the database of a mall that does not run with generated products
     Catalogue(CatalogueOptions),
+    #[cfg(feature = "search")]
     /// Search at a constant rate and report latencies, numbers of results and errors
     ///
-    /// Latencies count from when a search was due, so that a mall that stands still makes all that were due meanwhile slow. Exit
+    /// Latencies count from when a search was due, so that a mall that stops for a while makes all searches slow that were due meanwhile. Exit
     /// status: 0 every search was answered with a page, 1 some were not, 2 the command could not be run.
     Search(SearchOptions),
+    #[cfg(feature = "figures")]
     /// Serve the bare hyper that `cost` compares with
     Hello {
         /// Address to listen on
         #[arg(long, value_name = "ADDRESS")]
         listen: SocketAddr,
     },
+    /// Check the answers of a sale, on any system, from its clients' records alone
+    ///
+    /// Exit status: 0 no fault, 1 a fault, 2 a file can't be read.
+    Judge(JudgeOptions),
+    /// Show the record of a run again, also as HTML or Markdown
+    Report(ReportOptions),
+    /// Compare two sets of runs, pair by pair
+    ///
+    /// Exit status: 0 nothing is worse, 1 a figure of B is worse, 2 the records can't be compared.
+    Compare(CompareOptions),
+    #[cfg(feature = "versus")]
+    /// Measure this mall next to other ways to sell, and kill each of them in the middle of a sale (see `make compare`)
+    ///
+    /// Exit status: 0 this mall lost nothing, 1 it did, 2 the comparison could not be run.
+    Versus(Box<VersusOptions>),
+    /// Make a sale and its users' tokens for another load generator, such as k6 or JMeter
+    Prepare(PrepareOptions),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
         shell: Shell,
     },
-}
-
-#[derive(Debug, PartialEq, Args)]
-pub(crate) struct SaleArgs {
-    /// Units on sale
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = value_parser!(u32).range(1..=STOCK_MAX))]
-    stock: u32,
-    /// Buyers; each asks for one unit
-    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = value_parser!(u32).range(1..=USERS_MAX))]
-    users: u32,
-    /// Connections that are kept alive
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u32).range(1..=CONNECTIONS_MAX))]
-    connections: u32,
-    /// One user in N asks a second time with the same key; 0: none does
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(..=USERS_MAX))]
-    repeat_every: u32,
-    #[command(flatten)]
-    load: LoadArgs,
-}
-
-#[derive(Debug, PartialEq, Args)]
-pub(crate) struct FightArgs {
-    /// Units on sale
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = value_parser!(u32).range(1..=STOCK_MAX))]
-    units: u32,
-    /// Buyers; each asks for one unit
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = value_parser!(u32).range(1..=USERS_MAX))]
-    users: u32,
-    /// Connections that are kept alive [default: two for each user, 400 at most]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=CONNECTIONS_MAX))]
-    connections: Option<u32>,
-    /// One user in N asks a second time with the same key; 0: none does
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(..=USERS_MAX))]
-    repeat_every: u32,
-    #[command(flatten)]
-    load: LoadArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ModelName {
-    /// A connection asks again when it is answered
-    Closed,
-    /// Requests arrive at --rate, whatever the server does
-    Open,
-}
-
-#[derive(Debug, PartialEq, Args)]
-struct LoadArgs {
-    /// Close a connection after this many requests; 0: never
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u32).range(..=1_000_000_000))]
-    requests_per_connection: u32,
-    /// When requests are made
-    #[arg(long, value_enum, default_value_t = ModelName::Closed, requires_if("open", "rate"))]
-    model: ModelName,
-    /// Requests a second of the open model
-    #[arg(long, value_name = "N", value_parser = rate)]
-    rate: Option<f64>,
-    /// Base URLs of the gateways; connections take turns
-    #[arg(long = "gateway", value_name = "URL", value_delimiter = ',', value_parser = base_url,
-        default_value = "http://127.0.0.1:8080")]
-    gateways: Vec<String>,
-    #[command(flatten)]
-    access: Access,
-    /// The mall's time to pay: wait for the unpaid orders to close and audit that their stock came back
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pay_within: Option<Duration>,
-    /// How long after the last answer the mall may take to come to rest
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
-    settle: Duration,
-    /// Report the processor time that these processes took
-    #[arg(long, value_name = "NAME=PID", value_delimiter = ',', value_parser = watched)]
-    cpu: Vec<Watched>,
-    /// Write the whole record to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
-
-impl From<SaleArgs> for Options {
-    fn from(SaleArgs { stock, users, connections, repeat_every, load }: SaleArgs) -> Self {
-        let repeats = Repeats { every: every(repeat_every), distance: 500 };
-        load.options("sale", (stock, users, connections), repeats)
-    }
-}
-
-impl From<FightArgs> for Options {
-    fn from(FightArgs { units, users, connections, repeat_every, load }: FightArgs) -> Self {
-        let connections = connections.unwrap_or(users.saturating_mul(2).min(FIGHT_CONNECTIONS_MAX));
-        let repeats = Repeats { every: every(repeat_every), distance: 0 };
-        load.options("fight", (units, users, connections), repeats)
-    }
-}
-
-/// Nobody repeats: no run has this many users.
-const fn every(repeat_every: u32) -> u32 {
-    if repeat_every == 0 { u32::MAX } else { repeat_every }
-}
-
-impl LoadArgs {
-    fn options(self, command: &'static str, (stock, users, connections): (u32, u32, u32), repeats: Repeats) -> Options {
-        let model = match (self.model, self.rate) {
-            (ModelName::Open, Some(rate_per_s)) => Model::Open { rate_per_s },
-            (ModelName::Open | ModelName::Closed, _) => Model::Closed,
-        };
-        Options {
-            command,
-            stock,
-            users,
-            repeats,
-            connections: usize::try_from(connections).unwrap_or(usize::MAX),
-            requests_per_connection: self.requests_per_connection,
-            model,
-            gateways: self.gateways,
-            access: self.access,
-            pay_within: self.pay_within,
-            settle: self.settle,
-            json: self.json,
-            cpu: self.cpu,
-        }
-    }
 }
 
 /// Reads the arguments, the program's name first.
@@ -188,21 +90,8 @@ pub(crate) fn parse<T: Into<std::ffi::OsString> + Clone>(
     args: impl IntoIterator<Item = T>,
 ) -> Result<Command, clap::Error> {
     let Cli { command } = Cli::try_parse_from(args)?;
-    let load = match &command {
-        Command::Sale(args) => &args.load,
-        Command::Fight(args) => &args.load,
-        Command::Cost(_)
-        | Command::Evalsha(_)
-        | Command::Catalogue(_)
-        | Command::Search(_)
-        | Command::Hello { .. }
-        | Command::Completions { .. } => {
-            return Ok(command);
-        }
-    };
-    if load.rate.is_some() && load.model == ModelName::Closed {
-        let fault = clap::error::ErrorKind::ArgumentConflict;
-        return Err(clap::Error::raw(fault, "--rate needs --model open\n"));
+    if let Command::Sale(SaleArgs { load, .. }) | Command::Fight(FightArgs { load, .. }) = &command {
+        load.check()?;
     }
     Ok(command)
 }
@@ -211,7 +100,16 @@ pub(crate) fn parse<T: Into<std::ffi::OsString> + Clone>(
 mod tests {
     use clap::CommandFactory;
 
+    use std::time::Duration;
+
     use super::*;
+    use crate::{
+        arrivals::{Arrivals, Model},
+        cpu::Watched,
+        crowd::Repeats,
+        options::duration,
+        sale::Options,
+    };
 
     fn parsed(line: &str) -> Result<Command, clap::Error> {
         parse(std::iter::once("bench").chain(line.split_whitespace()))
@@ -245,20 +143,25 @@ mod tests {
     #[test]
     fn both_spellings() {
         let sale = options("sale --stock=7 --model open --rate 1.5 --gateway=http://h:1/,http://h:2 --pay-within 2s");
-        assert_eq!((sale.stock, sale.model), (7, Model::Open { rate_per_s: 1.5 }));
+        assert_eq!((sale.stock, sale.model), (7, Model::Open(Arrivals::parse("1.5", duration).unwrap())));
         assert_eq!((sale.gateways.len(), sale.pay_within), (2, Some(Duration::from_secs(2))));
         assert_eq!(options("sale --admin-password given").access.admin_password.as_deref(), Some("given"));
         let cpu = options("sale --cpu mall=7,redis=8").cpu;
         assert_eq!(cpu, [("mall", 7), ("redis", 8)].map(|(name, pid)| Watched { name: name.to_owned(), pid }));
+    }
+
+    #[cfg(feature = "figures")]
+    #[test]
+    fn targets_of_cost() {
         let Ok(Command::Cost(cost)) = parsed(COST) else { panic!("{COST}") };
         assert_eq!((cost.gateways[0].url.as_str(), cost.floors[0].pid, cost.rounds), ("http://h:1", 2, 3));
     }
 
+    #[cfg(feature = "figures")]
     const COST: &str = "cost --gateways m=http://h:1=1 --floors n=http://h:2=2 --redis-pid 3 --only accepted,slow";
 
     #[test]
     fn faults_exit_with_2_and_name_what_is_wrong() {
-        let cost = format!("{COST} --only a");
         for (line, named) in [
             ("", "Usage: bench <COMMAND>"),
             ("sell", "sell"),
@@ -276,20 +179,43 @@ mod tests {
             ("sale --gateway https://h", "http://host:port"),
             ("sale --gateway http://h/x", "http://host:port"),
             ("sale --cpu mall", "name=process-id"),
+            ("sale --pay-within 5", "such as 1500ms"),
+        ] {
+            check_fault(line, named);
+        }
+        assert_eq!(parsed("sale --stock 1 --help").unwrap_err().exit_code(), 0);
+    }
+
+    fn check_fault(line: &str, named: &str) {
+        let fault = parsed(line).unwrap_err();
+        assert_eq!(fault.exit_code(), 2, "{line}");
+        assert!(fault.to_string().contains(named), "{line}: {fault}");
+    }
+
+    #[cfg(feature = "figures")]
+    #[test]
+    fn faults_of_figures() {
+        let cost = format!("{COST} --only a");
+        for (line, named) in [
             ("cost --gateways m=http://h:1", "name=http://host:port=process-id"),
             (&cost, "--only"),
             ("hello", "--listen"),
+        ] {
+            check_fault(line, named);
+        }
+    }
+
+    #[cfg(feature = "search")]
+    #[test]
+    fn faults_of_search() {
+        for (line, named) in [
             ("search --rate 0", "requests a second"),
             ("search --order-core https://h", "http://host:port"),
             ("search --suggest --facets", "--facets"),
             ("search words", "words"),
             ("catalogue --products 0", "1..=1000000"),
-            ("sale --pay-within 5", "such as 1500ms"),
         ] {
-            let fault = parsed(line).unwrap_err();
-            assert_eq!(fault.exit_code(), 2, "{line}");
-            assert!(fault.to_string().contains(named), "{line}: {fault}");
+            check_fault(line, named);
         }
-        assert_eq!(parsed("sale --stock 1 --help").unwrap_err().exit_code(), 0);
     }
 }

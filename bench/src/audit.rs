@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::records::Faults;
 
 /// `GET /admin/api/v1/activities/{id}/audit`. All counts in units.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(crate) struct Audit {
     pub total: i64,
     pub available: i64,
@@ -17,14 +18,16 @@ pub(crate) struct Audit {
     pub ok: bool,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(crate) struct LogCounts {
     pub held: i64,
     pub settled: i64,
     pub released: i64,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(crate) struct DatabaseCounts {
     pub pending_payment: i64,
     pub paid: i64,
@@ -40,6 +43,7 @@ impl DatabaseCounts {
 
 /// One check, of the mall or of the bench.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(crate) struct Check {
     pub id: String,
     pub ok: bool,
@@ -59,7 +63,7 @@ pub(crate) struct Seen<'a> {
     pub unexpected: &'a Faults,
     /// Requests that never got a yes or no.
     pub undecided: u64,
-    /// Orders that their owner could not read, of so many that were tried.
+    /// Orders that their owner could not read, and the number that was tried.
     pub unreadable: &'a Faults,
     pub sampled: usize,
 }
@@ -133,7 +137,7 @@ fn oversell(seen: &Seen<'_>, audit: &Audit) -> Check {
     checking.end("I1", audit)
 }
 
-/// I2: every yes became exactly one order, and is told again the same.
+/// I2: every yes became exactly one order, and a repeat gets the same answer.
 fn one_order_each(seen: &Seen<'_>, audit: &Audit) -> Check {
     let mut checking = Checking::new();
     let accepted = seen.accepted;

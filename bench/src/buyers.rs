@@ -30,6 +30,7 @@ impl Buyers {
         buyers
     }
 
+    #[cfg(any(feature = "figures", test))]
     /// The same users, the first `count` of them.
     pub(crate) fn first(&self, count: u32) -> Self {
         let ends: Vec<usize> = self.ends.iter().copied().take(index(count)).collect();
@@ -53,6 +54,12 @@ impl Buyers {
         let start = user.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.tokens[start..self.ends[user]]
     }
+}
+
+/// Tells this run's users and goods from every other run's.
+pub(crate) fn random_run() -> Result<u32, String> {
+    let hex = foundation::data_dir::random_hex(4).map_err(|error| error.to_string())?;
+    u32::from_str_radix(&hex, 16).map_err(|error| error.to_string())
 }
 
 /// A user's number as an index.

@@ -85,21 +85,21 @@ async fn add(database: &mut SqliteConnection, product: &Product) -> Result<(), s
         .execute(&mut *database)
         .await?;
     // A name has one value in a SKU: further ones, such as a second colour, are those of the next SKU.
-    let mut skus: Vec<BTreeMap<&str, &str>> = vec![BTreeMap::new(); product.prices_cents.len()];
+    let mut skus: Vec<BTreeMap<&str, &str>> = vec![BTreeMap::new(); product.offers.len()];
     for attribute in &product.attributes {
         if let Some(sku) = skus.iter_mut().find(|sku| !sku.contains_key(attribute.name.as_str())) {
             sku.insert(&attribute.name, &attribute.value);
         }
     }
-    for ((number, attributes), price) in (0..).zip(&skus).zip(&product.prices_cents) {
+    for ((number, attributes), offer) in (0..).zip(&skus).zip(&product.offers) {
         let insert = "INSERT INTO skus (id, product_id, attributes, price_cents, stock, version, created_at_ms) \
                       VALUES (?, ?, ?, ?, ?, 1, ?)";
         sqlx::query(insert)
             .bind(id * 10 + number)
             .bind(id)
             .bind(serde_json::json!(attributes).to_string())
-            .bind(price.get())
-            .bind(if product.in_stock { STOCK } else { 0 })
+            .bind(offer.price_cents.get())
+            .bind(if offer.in_stock { STOCK } else { 0 })
             .bind(created_at_ms)
             .execute(&mut *database)
             .await?;

@@ -27,6 +27,7 @@ pub(crate) fn times(watched: &[Watched]) -> Result<Times, String> {
     Ok(times)
 }
 
+#[cfg(any(feature = "figures", test))]
 /// Bytes of memory that a process has now (`VmRSS` of proc(5)).
 pub(crate) fn resident_bytes(pid: u32) -> Result<u64, String> {
     let path = format!("/proc/{pid}/status");

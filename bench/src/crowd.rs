@@ -1,4 +1,4 @@
-//! The crowd of a sale: who asks when, who asks again, and what they are told.
+//! The crowd of a sale: who asks when, who repeats a request, and the answers they get.
 
 use std::{
     cmp::Reverse,
@@ -9,11 +9,14 @@ use std::{
 use hdrhistogram::Histogram;
 
 use crate::{
+    arrivals::Model,
     buyers::{BuyRequest, Buyers},
+    history::Call,
+    judge::format::Answer as Told,
     load::{Answer, Next, Script, Times},
-    options::{Model, Repeats},
     progress::Progress,
     records::{Records, Verdict},
+    series::Series,
 };
 
 /// A request without a yes or no is sent again so often.
@@ -28,6 +31,15 @@ const DROP_AFTER_NS: u64 = 30_000_000_000;
 const LATE_NS: u64 = 1_000_000;
 /// Latencies are kept from 1 us to 10 minutes, to three digits, in nanoseconds.
 const LATENCY_NS: (u64, u64, u8) = (1_000, 600_000_000_000, 3);
+
+/// Which users ask a second time, with the same idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Repeats {
+    /// One user in this many.
+    pub every: u32,
+    /// After this many requests of other users.
+    pub distance: u32,
+}
 
 /// A job is a user's number twice, plus one for the user's second request.
 const fn user_of(job: u32) -> u32 {
@@ -59,8 +71,14 @@ pub(crate) struct Crowd<'a> {
     pub dropped: u64,
     pub gave_up: u64,
     pub hopeless: bool,
+    /// From when a request was due.
     pub latency: Histogram<u64>,
+    /// From when it was sent.
+    pub latency_raw: Histogram<u64>,
     pub latency_accepted: Histogram<u64>,
+    pub series: Series,
+    /// Every call, if they are to be written down.
+    pub calls: Option<Vec<Call>>,
 }
 
 impl<'a> Crowd<'a> {
@@ -97,7 +115,10 @@ impl<'a> Crowd<'a> {
             gave_up: 0,
             hopeless: false,
             latency_accepted: latency.clone(),
+            latency_raw: latency.clone(),
             latency,
+            series: Series::new(),
+            calls: None,
         })
     }
 
@@ -124,17 +145,16 @@ impl<'a> Crowd<'a> {
 
     /// When the next arrival is due; now, in the closed model.
     fn arrival_ns(&self, now_ns: u64) -> u64 {
-        match self.model {
+        match &self.model {
             Model::Closed => now_ns,
-            Model::Open { rate_per_s } => nanos(self.begun as f64 / rate_per_s),
+            Model::Open(arrivals) => arrivals.due_ns(self.begun),
         }
     }
 
     fn drop_what_is_too_late(&mut self, now_ns: u64) {
-        let Model::Open { rate_per_s } = self.model else { return };
-        let users = f64::from(self.buyers.count());
-        let planned = users + users / f64::from(self.repeats.every);
-        if now_ns > nanos(planned / rate_per_s).saturating_add(DROP_AFTER_NS) {
+        let Model::Open(arrivals) = &self.model else { return };
+        let planned = u64::from(self.buyers.count()) + u64::from(self.buyers.count() / self.repeats.every);
+        if now_ns > arrivals.due_ns(planned).saturating_add(DROP_AFTER_NS) {
             while self.pop_arrival().is_some() {
                 self.dropped += 1;
             }
@@ -192,10 +212,26 @@ impl Script for Crowd<'_> {
         let Times { intended_ns, sent_ns, answered_ns } = times;
         let took_ns = answered_ns - intended_ns;
         self.latency.saturating_record(took_ns);
+        self.latency_raw.saturating_record(answered_ns - sent_ns);
+        let accepted_before = self.records.accepted();
         if answer.status == 202 {
             self.latency_accepted.saturating_record(took_ns);
         }
-        match self.records.answered(user_of(job), answer.status, answer.body, sent_ns, answered_ns) {
+        let user = user_of(job);
+        let told = self.records.answered(user, answer.status, answer.body, sent_ns, answered_ns);
+        self.series.answered(answered_ns, took_ns, self.records.accepted() > accepted_before);
+        if let Some(calls) = &mut self.calls {
+            let body = (told.answer == Told::Yes).then(|| digest(answer.body));
+            calls.push(Call {
+                user,
+                sent_ns,
+                answered_ns: Some(answered_ns),
+                answer: told.answer,
+                order: told.order,
+                body,
+            });
+        }
+        match told.verdict {
             Verdict::Final => {}
             Verdict::Again => {
                 let wait_ns = answer.retry_after_s.map_or(RETRY_NS, |s| u64::from(s) * 1_000_000_000);
@@ -210,10 +246,14 @@ impl Script for Crowd<'_> {
         }
     }
 
-    fn lost(&mut self, job: u32, intended_ns: u64, now_ns: u64) {
+    fn lost(&mut self, job: u32, Times { intended_ns, sent_ns, answered_ns: now_ns }: Times) {
         self.outstanding -= 1;
         self.lost += 1;
-        // Whether it was carried out is not known: the same request again tells, and the wait counts.
+        if let Some(calls) = &mut self.calls {
+            let user = user_of(job);
+            calls.push(Call { user, sent_ns, answered_ns: None, answer: Told::None, order: None, body: None });
+        }
+        // Whether it was carried out is unknown: the same request is repeated to find out, and the wait counts.
         self.again(job, intended_ns, now_ns + RETRY_NS);
     }
 
@@ -222,15 +262,15 @@ impl Script for Crowd<'_> {
     }
 }
 
+/// FNV-1a, to compare the bodies of repeats.
+fn digest(body: &[u8]) -> u64 {
+    body.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 impl Drop for Crowd<'_> {
     fn drop(&mut self) {
         self.progress.clear();
     }
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as saturates, and no time is negative")]
-fn nanos(seconds: f64) -> u64 {
-    (seconds * 1e9) as u64
 }
 
 #[cfg(test)]
@@ -238,6 +278,7 @@ mod tests {
     use contract::ActivityId;
 
     use super::*;
+    use crate::{arrivals::Arrivals, options::duration};
 
     const YES: &[u8] = br#"{"order_id":"7"}"#;
 
@@ -276,7 +317,7 @@ mod tests {
         run(1, Repeats { every: 10, distance: 0 }, |crowd| {
             assert_eq!(asked(crowd, 0), Some(0));
             assert!(matches!(crowd.next(0), Next::Idle));
-            crowd.lost(0, 0, 0);
+            crowd.lost(0, Times { intended_ns: 0, sent_ns: 0, answered_ns: 0 });
             assert!(matches!(crowd.next(0), Next::Wait { until_ns: RETRY_NS }));
             assert_eq!(asked(crowd, RETRY_NS), Some(0));
             answer(crowd, 0, 503, b"");
@@ -302,7 +343,7 @@ mod tests {
     #[test]
     fn the_open_model_is_late_and_then_drops() {
         run(10, Repeats { every: 10, distance: 0 }, |crowd| {
-            crowd.model = Model::Open { rate_per_s: 100.0 };
+            crowd.model = Model::Open(Arrivals::parse("100", duration).unwrap());
             assert_eq!(asked(crowd, 0), Some(0));
             assert!(matches!(crowd.next(1), Next::Wait { until_ns: 10_000_000 }));
             assert_eq!(asked(crowd, 10_500_000), Some(2));

@@ -57,6 +57,13 @@ impl Reply {
     }
 }
 
+/// An order as its owner reads it.
+pub(crate) struct OrderAnswer {
+    /// Why this is not the order that was asked for.
+    pub fault: Option<String>,
+    pub status: String,
+}
+
 /// What the gateway has counted since it started.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct LedgerCounts {
@@ -127,7 +134,7 @@ impl Mall {
         }
     }
 
-    /// Signs in as `admin`; `source` tells where the password is from.
+    /// Signs in as `admin`; `source` names the place the password is from.
     pub(crate) fn sign_in(&mut self, password: &str, source: &str) -> Result<(), String> {
         let body = json!({ "username": "admin", "password": password });
         let path = "/admin/api/v1/sessions";
@@ -140,7 +147,13 @@ impl Mall {
             }
             _ => {
                 let (base, told) = (&self.admin.base, reply.told());
-                Err(format!("admin {base}: signing in as admin with the password from {source}: {told}"))
+                // The file has the first password, and the admin pages ask for another one.
+                let hint = if reply.status == 401 {
+                    "; if it was changed, give the new one with --admin-password"
+                } else {
+                    ""
+                };
+                Err(format!("admin {base}: signing in as admin with the password from {source}: {told}{hint}"))
             }
         }
     }
@@ -226,11 +239,14 @@ impl Mall {
         serde_json::from_str(&reply.text).map_err(|error| fault(&error))
     }
 
-    /// What order-core says to the owner of `token` of `order`; empty where it gives just this order.
-    pub(crate) fn order_fault(&self, token: &str, order: OrderId) -> Result<Option<String>, String> {
+    /// What order-core answers to the owner of `token` about `order`.
+    pub(crate) fn order(&self, token: &str, order: OrderId) -> Result<OrderAnswer, String> {
         let reply = self.get(&self.order_core, &format!("/api/v1/orders/{order}"), Some(token))?;
-        let same = reply.json()["order_id"].as_str() == Some(&order.to_string());
-        Ok((reply.status != 200 || !same).then(|| format!("order {order}: {}", reply.told())))
+        let body = reply.json();
+        let same = body["order_id"].as_str() == Some(&order.to_string());
+        let fault = (reply.status != 200 || !same).then(|| format!("order {order}: {}", reply.told()));
+        let status = body["status"].as_str().unwrap_or_default().to_owned();
+        Ok(OrderAnswer { fault, status })
     }
 
     /// The gateways' counters; `None` where they do not tell them.

@@ -1,44 +1,13 @@
 //! What a command is given, and how single values are read. Each command's own options are next to it.
 
-use std::{num::ParseIntError, path::PathBuf, time::Duration};
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    num::ParseIntError,
+    path::PathBuf,
+    time::Duration,
+};
 
 use crate::cpu::Watched;
-
-/// When requests are made.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Model {
-    /// One after the other on each connection.
-    Closed,
-    /// At a constant rate.
-    Open { rate_per_s: f64 },
-}
-
-/// Which users ask a second time, with the same idempotency key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Repeats {
-    /// One user in this many.
-    pub every: u32,
-    /// After this many requests of other users.
-    pub distance: u32,
-}
-
-/// A sale or a fight.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Options {
-    pub command: &'static str,
-    pub stock: u32,
-    pub users: u32,
-    pub repeats: Repeats,
-    pub connections: usize,
-    pub requests_per_connection: u32,
-    pub model: Model,
-    pub gateways: Vec<String>,
-    pub access: Access,
-    pub pay_within: Option<Duration>,
-    pub settle: Duration,
-    pub json: Option<PathBuf>,
-    pub cpu: Vec<Watched>,
-}
 
 /// The mall's services other than its gateways, and the secrets for them.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
@@ -86,6 +55,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Requests a second.
+#[cfg(any(feature = "search", feature = "versus"))]
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse::<f64>().ok().filter(|rate| (0.1..=10_000_000.0).contains(rate));
     rate.ok_or_else(|| "expected requests a second, 0.1 to 10000000".to_owned())
@@ -98,4 +68,16 @@ pub(crate) fn watched(text: &str) -> Result<Watched, String> {
         Ok(Some((name, pid))) => Ok(Watched { name: name.to_owned(), pid }),
         Ok(None) | Err::<_, ParseIntError>(_) => Err("expected name=process-id".to_owned()),
     }
+}
+
+/// The address of a base URL.
+pub(crate) fn resolve(gateway: &str) -> Result<SocketAddr, String> {
+    let authority = gateway.trim_start_matches("http://");
+    let with_port = if authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        authority.to_owned()
+    } else {
+        format!("{authority}:80")
+    };
+    let mut found = with_port.to_socket_addrs().map_err(|error| format!("gateway {gateway}: {error}"))?;
+    found.next().ok_or_else(|| format!("gateway {gateway}: the name has no address"))
 }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use contract::OrderId;
 use serde::Deserialize;
 
+use crate::judge::format::Answer;
+
 /// Faults that are kept word for word; the rest are only counted.
 const EXAMPLES_MAX: usize = 5;
 
@@ -17,6 +19,15 @@ pub(crate) enum Verdict {
     Again,
     /// The token is refused: so will be every other one.
     Hopeless,
+}
+
+/// The content of one answer to a buyer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub verdict: Verdict,
+    pub answer: Answer,
+    /// The order of a yes.
+    pub order: Option<OrderId>,
 }
 
 /// A buyer's yes.
@@ -70,7 +81,7 @@ struct Body<'a> {
 
 impl Records {
     /// Takes an answer to `user` down, whose request was sent at `sent_ns`.
-    pub(crate) fn answered(&mut self, user: u32, status: u16, bytes: &[u8], sent_ns: u64, answered_ns: u64) -> Verdict {
+    pub(crate) fn answered(&mut self, user: u32, status: u16, bytes: &[u8], sent_ns: u64, answered_ns: u64) -> Told {
         let body: Body<'_> = serde_json::from_slice(bytes).unwrap_or(Body { order_id: None, code: None });
         let code = body.code.as_deref().unwrap_or_default();
         let kind = if code.is_empty() { status.to_string() } else { format!("{status} {code}") };
@@ -85,7 +96,7 @@ impl Records {
             (409, "sold_out") => {
                 let before = self.accepted.get(&user).is_some_and(|accepted| accepted.answered_ns < sent_ns);
                 if before {
-                    self.repeats_differ.add(format!("user {user} had an order and was then told {kind}"));
+                    self.repeats_differ.add(format!("user {user} had an order and then got {kind}"));
                 }
                 Verdict::Final
             }
@@ -100,8 +111,14 @@ impl Records {
         if verdict == Verdict::Final {
             self.decided.insert(user);
         }
+        let (answer, order) = match (status, code, body.order_id) {
+            (202, _, Some(order)) => (Answer::Yes, Some(order)),
+            (409, "sold_out", _) => (Answer::SoldOut, None),
+            (409, "limit_reached", _) => (Answer::Limit, None),
+            _ => (Answer::Refused, None),
+        };
         *self.kinds.entry(kind).or_default() += 1;
-        verdict
+        Told { verdict, answer, order }
     }
 
     fn accept(&mut self, user: u32, order: OrderId, body: &[u8], answered_ns: u64) {
@@ -159,7 +176,7 @@ mod tests {
     fn answers_are_told_apart() {
         let check = |status: u16, body: &str, expect: Verdict, unexpected: u64| {
             let mut records = Records::default();
-            assert_eq!(records.answered(1, status, body.as_bytes(), 0, 1), expect, "{status} {body}");
+            assert_eq!(records.answered(1, status, body.as_bytes(), 0, 1).verdict, expect, "{status} {body}");
             assert_eq!(records.unexpected.count, unexpected, "{status} {body}");
         };
         check(202, &yes(7), Verdict::Final, 0);
@@ -192,7 +209,7 @@ mod tests {
         assert_eq!(records.twins.examples, ["user 1 got the orders 7 and 8", "order 7 went to the users 1 and 2"]);
         assert_eq!(
             records.repeats_differ.examples,
-            ["user 1: order 7 in other bytes", "user 1 had an order and was then told 409 sold_out"]
+            ["user 1: order 7 in other bytes", "user 1 had an order and then got 409 sold_out"]
         );
         assert_eq!(records.kinds()["202"], 6);
     }

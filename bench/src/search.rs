@@ -16,8 +16,7 @@ use serde::Deserialize;
 
 use crate::{
     load::{self, Answer, Next, Ran, Script, Settings, Times},
-    options::{base_url, duration, rate},
-    sale::resolve,
+    options::{base_url, duration, rate, resolve},
 };
 
 /// Bytes of a file of queries.
@@ -274,10 +273,10 @@ impl Script for Searches {
         }
     }
 
-    fn lost(&mut self, _job: u32, intended_ns: u64, now_ns: u64) {
+    fn lost(&mut self, _job: u32, times: Times) {
         self.lost += 1;
         // A search without an answer is not a fast one.
-        self.latency.saturating_record(now_ns.saturating_sub(intended_ns));
+        self.latency.saturating_record(times.answered_ns.saturating_sub(times.intended_ns));
     }
 
     fn tick(&mut self, _now_ns: u64) {}
@@ -306,7 +305,7 @@ mod tests {
         let mut searches = searches(3);
         assert!(matches!(searches.next(0), Next::Ask { job: 0, intended_ns: 0 }));
         assert!(matches!(searches.next(1), Next::Wait { until_ns: 10_000_000 }));
-        // The mall stood still for a second: the next ones are as late as they are.
+        // The mall stopped for a second: the requests after it are late by what is left of that.
         assert!(matches!(searches.next(1_000_000_000), Next::Ask { job: 1, intended_ns: 10_000_000 }));
         assert!(matches!(searches.next(1_000_000_000), Next::Ask { job: 2, intended_ns: 20_000_000 }));
         assert!(matches!(searches.next(1_000_000_001), Next::Idle));
@@ -315,7 +314,7 @@ mod tests {
         let near = |histogram: &Histogram<u64>, ms: u64| histogram.max().abs_diff(ms * 1_000_000) < ms * 2_000;
         assert!(near(&searches.latency, 992) && near(&searches.service, 2), "{}", searches.latency.max());
         assert_eq!((searches.late, searches.results.max(), searches.is_good()), (1, 7, true));
-        searches.lost(2, 20_000_000, 30_000_000);
+        searches.lost(2, Times { intended_ns: 20_000_000, sent_ns: 20_000_000, answered_ns: 30_000_000 });
         assert!(!searches.is_good());
         answered(&mut searches, (0, 0, 1), 503, "");
         assert!(matches!(searches.next(2_000_000_000), Next::Done));

@@ -1,152 +1,12 @@
 //! The whole bench against a mall of one page, honest or not.
 #![expect(clippy::unwrap_used, reason = "a test may end so, its helpers too")]
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
-    process::Command,
-    sync::{Arc, Mutex},
-    thread,
-};
+mod fake;
 
+use std::{path::Path, process::Command};
+
+use fake::{Mall, serve};
 use serde_json::{Value, json};
-
-#[derive(Clone, Copy, PartialEq)]
-enum Mall {
-    Honest,
-    /// Sells one unit more than there are.
-    Oversells,
-    /// Has a unit left when it says that it is sold out.
-    Undersells,
-    /// Answers a repeat with another order.
-    Twins,
-    /// The database never gets one order.
-    Loses,
-    RefusesTokens,
-    RefusesPassword,
-    /// Refuses each request once with 503, then closes the connection.
-    Stumbles,
-}
-
-#[derive(Default)]
-struct Books {
-    stock: usize,
-    orders: BTreeMap<String, usize>,
-    stumbled: HashMap<String, bool>,
-}
-
-struct Request {
-    line: String,
-    headers: HashMap<String, String>,
-    body: Value,
-}
-
-fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
-    let mut lines = reader.by_ref().lines().map_while(Result::ok);
-    let line = lines.next()?;
-    let headers: HashMap<String, String> = lines
-        .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())))
-        .collect();
-    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    Some(Request { line, headers, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
-}
-
-fn serve(mall: Mall) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let books = Arc::new(Mutex::new(Books::default()));
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let books = Arc::clone(&books);
-            thread::spawn(move || converse(mall, stream.unwrap(), &books));
-        }
-    });
-    url
-}
-
-fn converse(mall: Mall, mut stream: TcpStream, books: &Mutex<Books>) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    while let Some(request) = read(&mut reader) {
-        let (status, body) = answer(mall, &request, &mut books.lock().unwrap());
-        let body = if body.is_string() { body.as_str().unwrap().to_owned() } else { body.to_string() };
-        let close = if status == 503 { "Connection: close\r\n" } else { "" };
-        let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n{close}\r\n", body.len());
-        if stream.write_all((head + &body).as_bytes()).is_err() || status == 503 {
-            return;
-        }
-    }
-}
-
-fn answer(mall: Mall, request: &Request, books: &mut Books) -> (u16, Value) {
-    let problem = |status: u16, code: &str| (status, json!({ "status": status, "code": code, "detail": "no" }));
-    let mut words = request.line.split(' ');
-    let (method, path) = (words.next().unwrap(), words.next().unwrap());
-    let last = path.rsplit('/').next().unwrap();
-    match (method, path) {
-        ("GET", "/readyz") => (200, json!({})),
-        ("GET", "/metrics") => (
-            200,
-            Value::from(format!(
-                "mall_ledger_commits_total {0}\nmall_ledger_reservations_total {0}\n",
-                books.orders.len()
-            )),
-        ),
-        ("POST", "/admin/api/v1/sessions") if mall == Mall::RefusesPassword => problem(401, "invalid_credentials"),
-        ("POST", "/admin/api/v1/sessions") => (200, json!({ "access_token": "t" })),
-        ("POST", "/api/v1/seckill/orders") => buy(mall, request, books),
-        ("POST", _) => {
-            if last == "activities" {
-                books.stock = usize::try_from(request.body["stock"].as_u64().unwrap()).unwrap();
-            }
-            (201, json!({ "category_id": "1", "product_id": "2", "sku_id": "3", "activity_id": "4" }))
-        }
-        ("GET", "/api/v1/seckill/activities/4") => (200, json!({ "state": "open" })),
-        ("GET", "/admin/api/v1/activities/4/audit") => (200, audit(mall, books)),
-        ("GET", path) if path.starts_with("/api/v1/orders/") => (200, json!({ "order_id": last })),
-        _ => problem(404, "not_found"),
-    }
-}
-
-fn buy(mall: Mall, request: &Request, books: &mut Books) -> (u16, Value) {
-    let user = request.headers["authorization"].clone();
-    let refused = |status: u16, code: &str| (status, json!({ "status": status, "code": code }));
-    if mall == Mall::RefusesTokens {
-        return refused(401, "invalid_token");
-    }
-    if mall == Mall::Stumbles && books.stumbled.insert(user.clone(), true).is_none() {
-        return refused(503, "unavailable");
-    }
-    let for_sale = books.stock + usize::from(mall == Mall::Oversells) - usize::from(mall == Mall::Undersells);
-    let repeated = books.orders.get(&user).copied();
-    if repeated.is_none() && books.orders.len() == for_sale {
-        return refused(409, "sold_out");
-    }
-    let order = repeated.unwrap_or(books.orders.len() + 100);
-    let told = if mall == Mall::Twins && repeated.is_some() { order + 1_000_000 } else { order };
-    books.orders.insert(user, order);
-    (202, json!({ "order_id": told.to_string(), "status": "queued" }))
-}
-
-fn audit(mall: Mall, books: &Books) -> Value {
-    let held = books.orders.len();
-    let stored = if mall == Mall::Loses { held - 1 } else { held };
-    json!({
-        "activity_id": "4", "at": "", "epoch": 1, "seq": 1,
-        "total": books.stock, "available": books.stock.saturating_sub(held), "held": held, "sold": 0,
-        "log": { "held": held, "settled": 0, "released": 0, "head_seq": held },
-        "database": { "pending_payment": stored, "paid": 0, "closed": 0, "refunded": 0 },
-        "checks": [
-            { "id": "I1", "ok": true, "detail": "" },
-            { "id": "I2", "ok": true, "detail": "" },
-            { "id": "I3", "ok": true, "detail": "" },
-        ],
-        "ok": true,
-    })
-}
 
 /// Runs `bench` on a mall; its exit status, and all that it says.
 fn bench(mall: Mall, args: &str) -> (Option<i32>, String) {
@@ -199,7 +59,7 @@ fn what_never_comes_to_rest_is_found() {
 fn what_keeps_a_sale_from_being_run_is_one_line() {
     let sale = "sale --stock 1 --users 1";
     let password = "signing in as admin with the password from --admin-password or MALL_ADMIN_PASSWORD: 401";
-    check(Mall::RefusesPassword, sale, 2, &[password]);
+    check(Mall::RefusesPassword, sale, 2, &[password, "; if it was changed, give the new one with --admin-password"]);
     check(Mall::RefusesTokens, sale, 2, &["it refuses tokens signed with the secret from --shopper-secret"]);
     let (status, said) = bench(Mall::Honest, "sale --stock x");
     assert_eq!(status, Some(2), "{said}");
@@ -222,4 +82,123 @@ fn nobody_there() {
         said.starts_with("bench: no key of the shoppers' tokens: there is no /nonexistent/shopper-secret; "),
         "{said}"
     );
+}
+
+/// Runs a sale that passes and writes a record to a file; the record.
+fn recorded(mall: Mall, args: &str, dir: &Path) -> Value {
+    let path = dir.join("record.json");
+    check(mall, &format!("{args} --json {}", path.display()), 0, &[]);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_server_that_stands_still_is_slow_in_the_corrected_latency_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let sale = "sale --stock 20 --users 300 --connections 2 --repeat-every 0 --model open --rate 200";
+    let latency = recorded(Mall::StandsStill, sale, dir.path())["latency"].take();
+    let (corrected, raw) = (&latency["corrected"]["quantiles_ns"], &latency["raw"]["quantiles_ns"]);
+    // Two requests were under way when the server stopped, and about 200 more were due before it went on.
+    assert!(latency["raw"]["max_ns"].as_u64() >= Some(1_000_000_000), "{raw}");
+    assert!(corrected["p90"].as_u64() >= Some(500_000_000), "{corrected}");
+    assert!(raw["p90"].as_u64() < Some(250_000_000), "{raw}");
+}
+
+#[test]
+fn a_run_leaves_a_record_a_page_and_a_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let files = format!("--html {} --hgrm {} --history {}", file("page.html"), file("latency.hgrm"), file("history"));
+    let record = recorded(Mall::Honest, &format!("sale --stock 20 --users 200 {files}"), dir.path());
+    assert_eq!(
+        (&record["version"], &record["ok"], &record["figures"]["accepted"]),
+        (&json!(1), &json!(true), &json!(20))
+    );
+    let slots = record["series"]["slots"].as_array().unwrap();
+    let sum = |name: &str| slots.iter().map(|slot| slot[name].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum("answers"), sum("reservations")), (220, 20));
+    assert!(!record["looks"].as_array().unwrap().is_empty());
+
+    let page = std::fs::read_to_string(file("page.html")).unwrap();
+    assert!(page.contains(">PASS</span>") && page.matches("<svg ").count() == 6, "{page}");
+    // The page asks for nothing else.
+    assert!(
+        !page.contains("http://www") && !page.contains("src=") && !page.contains("<script") && !page.contains("url(")
+    );
+    let hgrm = std::fs::read_to_string(file("latency.hgrm")).unwrap();
+    assert!(
+        hgrm.starts_with("       Value     Percentile") && hgrm.contains("Total count    =          220]"),
+        "{hgrm}"
+    );
+
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_bench")).args(args).output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), said)
+    };
+    let (status, said) = run(&["judge", &file("history")]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("220 calls, 20 orders for 20 units") && said.contains("20 orders read back"), "{said}");
+    let (status, said) = run(&["report", &file("record.json"), "--markdown"]);
+    assert!(status == Some(0) && said.contains("| I1 | pass |"), "{said}");
+    let other = std::fs::read_to_string(file("record.json")).unwrap().replacen("\"version\":1", "\"version\":2", 1);
+    std::fs::write(file("other.json"), other).unwrap();
+    let (status, said) = run(&["report", &file("other.json")]);
+    assert!(status == Some(2) && said.contains("a record of version 2; this program reads version 1"), "{said}");
+}
+
+#[test]
+fn the_judge_sees_what_the_audit_sees() {
+    let dir = tempfile::tempdir().unwrap();
+    for (mall, kind) in
+        [(Mall::Oversells, "oversell: 1"), (Mall::Twins, "twin_order: "), (Mall::Undersells, "undersell: 1")]
+    {
+        let history = dir.path().join("history").display().to_string();
+        check(mall, &format!("sale --stock 20 --users 200 --settle 300ms --history {history}"), 1, &[]);
+        let output = Command::new(env!("CARGO_BIN_EXE_bench")).args(["judge", &history]).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.code() == Some(1) && said.contains(kind), "{said}");
+    }
+}
+
+#[test]
+fn a_threshold_that_is_not_kept_fails_the_run() {
+    let sale = "sale --stock 20 --users 50";
+    check(Mall::Honest, &format!("{sale} --fail-if p99>60s --fail-if answers/s<0.5"), 0, &["fail-if p99>60s PASS"]);
+    check(Mall::Honest, &format!("{sale} --fail-if p50>0ms"), 1, &["fail-if p50>0ms FAIL", "I1 PASS"]);
+    let full = format!("{sale} --json /dev/full");
+    check(Mall::Honest, &full, 2, &["bench: --json /dev/full: No space left on device"]);
+    check(Mall::Honest, &format!("{sale} --history /dev/full"), 2, &["bench: --history /dev/full: No space left"]);
+}
+
+#[test]
+fn runs_are_compared_in_pairs() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = recorded(Mall::Honest, "sale --stock 20 --users 50", dir.path());
+    let compare = |name: &str, change: fn(&mut Value)| {
+        let (a, b) = (dir.path().join("a"), dir.path().join(name));
+        for (side, is_b) in [(&a, false), (&b, true)] {
+            std::fs::create_dir_all(side).unwrap();
+            for run in 0..6 {
+                let mut record = record.clone();
+                if is_b {
+                    change(&mut record);
+                }
+                std::fs::write(side.join(format!("{run}.json")), record.to_string()).unwrap();
+            }
+        }
+        let output = Command::new(env!("CARGO_BIN_EXE_bench")).arg("compare").args([&a, &b]).output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (status, said) = compare("same", |_| {});
+    assert!(
+        status == Some(0) && said.contains("answers/s            1.000  1.000 to 1.000     no difference shown"),
+        "{said}"
+    );
+    let (status, said) = compare("slow", |record| {
+        let rate = record["figures"]["answers_per_s"].as_f64().unwrap() / 2.0;
+        record["figures"]["answers_per_s"] = rate.into();
+    });
+    assert!(status == Some(1) && said.contains("answers/s            0.500  0.500 to 0.500     worse"), "{said}");
+    let (status, said) = compare("other", |record| record["settings"]["users"] = "51".into());
+    assert!(status == Some(2) && said.contains("the runs differ in users: 50 and 51"), "{said}");
 }

@@ -11,14 +11,20 @@
 local call, ledger = redis.call, KEYS[1]
 local step, term = ARGV[1], ARGV[2]
 
-local l = call('HMGET', ledger, 'term', 'run')
+local l = call('HMGET', ledger, 'term', 'run', 'rebuilt_on')
 local expected = CLOSED
 if step == 'open' then expected = REBUILT end
 if l[1] ~= term or l[2] ~= expected then
     return redis.error_reply('TERM the ledger is in term ' .. tostring(l[1]) .. ', ' .. tostring(l[2]))
 end
 
+-- A server that has taken over since may have kept the closing and lost the steps after it.
+if step ~= 'begin' and l[3] ~= run_id('') then
+    return redis.error_reply('TERM the rebuild was begun on another run')
+end
+
 if step == 'begin' then
+    call('HSET', ledger, 'rebuilt_on', run_id(''))
     -- The outbox stays until the ledger opens: its entries are on the log only then.
     call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[7])
     mark_parts(KEYS[2], KEYS[3], KEYS[4], KEYS[5])

@@ -23,8 +23,8 @@ pub struct Activity {
     pub admission: Admission,
 }
 
-/// Who may ask for units of a sale, and with what beside a token. The gateways hold it; the ledger
-/// knows nothing of it.
+/// Who may ask for units of a sale, with what beside a token, and when a yes is answered. The gateways hold it; the
+/// ledger knows nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Admission {
     /// Nobody may, until the admin resumes the sale.
@@ -33,6 +33,36 @@ pub struct Admission {
     pub invited_only: bool,
     /// What is to be shown.
     pub door: Door,
+    /// When a yes is answered.
+    pub answer_after: AnswerAfter,
+    /// Only users who registered before this instant, in epoch milliseconds, and those whose [`EntryRule`] says
+    /// [`Entry::Allowed`]. A user's id has the time of the registration.
+    pub registered_before_ms: Option<u64>,
+}
+
+/// When a client is answered that units are held for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AnswerAfter {
+    /// Once the ledger has decided. With ledgers in Redis the order survives any one failure.
+    #[default]
+    Script,
+    /// Once the gateway has read it on the journal as counting. It survives everything short of losing the log.
+    Log,
+}
+
+impl AnswerAfter {
+    /// The word in the API and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Script => "script",
+            Self::Log => "log",
+        }
+    }
+
+    /// The value whose word is `word`.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Script, Self::Log].into_iter().find(|known| known.as_str() == word)
+    }
 }
 
 /// What a shopper must show.

@@ -1,12 +1,15 @@
 //! Who a client is by its address, also behind proxies of ours.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    str::FromStr,
+};
 
 /// A network of addresses: `10.0.0.0/8`, `::1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cidr {
     network: u128,
-    /// Of the 128 bits of an address (an IPv4 address stands at `::ffff:0:0/96`).
+    /// Of the 128 bits of an address (an IPv4 address is in `::ffff:0:0/96`).
     prefix: u32,
 }
 
@@ -52,16 +55,26 @@ impl TrustedProxies {
         let mut client = peer;
         let hops = forwarded_for.rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
         for hop in hops {
-            if !self.0.iter().any(|network| network.contains(client)) {
+            if !self.contains(client) {
                 break;
             }
-            let Some(address) = std::str::from_utf8(hop.trim_ascii()).ok().and_then(|hop| hop.parse().ok()) else {
-                break;
-            };
+            let Some(address) = std::str::from_utf8(hop.trim_ascii()).ok().and_then(hop_address) else { break };
             client = address;
         }
         client.to_canonical()
     }
+
+    /// Whether `address` is one of the proxies.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(address))
+    }
+}
+
+/// The address in one element of `X-Forwarded-For`. Some proxies append the client's port, and RFC 7239 section 6 puts
+/// an IPv6 address into brackets: `9.9.8.7:5000`, `[2001:db8::1]`, `[2001:db8::1]:5000`.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let bracketed = || hop.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    hop.parse().ok().or_else(bracketed).or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 /// Networks with commas between them; no text is no proxies.
@@ -83,6 +96,22 @@ pub fn limit_key(client: IpAddr) -> u128 {
         IpAddr::V4(_) => bits,
         IpAddr::V6(_) => bits >> 64,
     }
+}
+
+/// How many times a client's limit its networks may use, as [`limit_keys`] has them.
+pub const LIMIT_FACTORS: [u32; 3] = [1, 4, 16];
+
+/// The networks that a client's limits count, each with the multiple of the limit that it may use: an IPv4 address, or
+/// of an IPv6 address the /64 (one network), the /56 (what a home is often given) and the /48 (a site, or a free tunnel).
+/// With the /64 alone one /48 would be 65,536 clients.
+pub fn limit_keys(client: IpAddr) -> impl Iterator<Item = (u128, u32)> + Clone {
+    const WIDER: [(u32, u32); 2] = [(56, LIMIT_FACTORS[1]), (48, LIMIT_FACTORS[2])];
+    let bits = address_bits(client);
+    let is_v6 = client.to_canonical().is_ipv6();
+    let wider = WIDER.into_iter().filter(move |_| is_v6);
+    // The length is part of the key, so that no network has the key of a wider one.
+    let wider = wider.map(move |(prefix, factor)| (masked(bits, prefix) | u128::from(prefix), factor));
+    std::iter::once((limit_key(client), LIMIT_FACTORS[0])).chain(wider)
 }
 
 /// An address as 128 bits.
@@ -152,9 +181,31 @@ mod tests {
         check("127.0.0.1", &["8.8.8.8, 1.1.1.1", "10.0.0.3"], "1.1.1.1");
         check("127.0.0.1", &["1.1.1.1, unknown"], "127.0.0.1");
         check("127.0.0.1", &["1.1.1.1, \u{fc}"], "127.0.0.1");
+        check("127.0.0.1", &["9.9.8.7:5000"], "9.9.8.7");
+        check("127.0.0.1", &["8.8.8.8:1, 9.9.8.7:5000 , 10.0.0.3:80"], "9.9.8.7");
+        check("127.0.0.1", &["[2001:db8::1]"], "2001:db8::1");
+        check("127.0.0.1", &["[2001:db8::1]:5000"], "2001:db8::1");
+        check("127.0.0.1", &["[::ffff:9.9.8.7]:5000"], "9.9.8.7");
+        for bad in ["9.9.8.7:", "9.9.8.7:99999", "[9.9.8.7]", "[2001:db8::1", "2001:db8::1]", "[]", "[2001:db8::1]x"] {
+            check("127.0.0.1", &[bad], "127.0.0.1");
+        }
         check("127.0.0.1", &[""], "127.0.0.1");
         check("127.0.0.1", &[], "127.0.0.1");
         check("127.0.0.1", &["10.0.0.1, 10.0.0.2"], "10.0.0.1");
+    }
+
+    #[test]
+    fn a_site_has_several_limits() {
+        let keys = |address: &str| limit_keys(address.parse().unwrap()).collect::<Vec<_>>();
+        assert_eq!(keys("10.0.0.1"), [(limit_key("10.0.0.1".parse().unwrap()), 1)]);
+        assert_eq!(keys("::ffff:10.0.0.1"), keys("10.0.0.1"));
+        let shared = |left: &str, right: &str| {
+            keys(left).iter().filter(|key| keys(right).contains(key)).map(|(_, factor)| *factor).collect::<Vec<_>>()
+        };
+        assert_eq!(shared("2001:db8:1:1::1", "2001:db8:1:1::2"), [1, 4, 16]);
+        assert_eq!(shared("2001:db8:1:1::1", "2001:db8:1:2::1"), [4, 16]);
+        assert_eq!(shared("2001:db8:1:1::1", "2001:db8:1:101::1"), [16]);
+        assert_eq!(shared("2001:db8:1:1::1", "2001:db8:2:1::1"), [0_u32; 0]);
     }
 
     #[test]

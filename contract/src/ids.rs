@@ -86,11 +86,11 @@ macro_rules! id {
 }
 
 id!(
-    /// One flash sale of one SKU.
+    /// A flash sale of one SKU.
     ActivityId
 );
 id!(
-    /// An order, made before the ledger is asked: the idempotency key of everything after.
+    /// An order. Its id is made before units are reserved and is the idempotency key of every later step.
     OrderId
 );
 id!(
@@ -98,11 +98,15 @@ id!(
     UserId
 );
 id!(
-    /// A product (SPU): what the shop shows.
+    /// A shopper's session, as the token's `sid`: all tokens that follow from one sign-in.
+    SessionId
+);
+id!(
+    /// A product (SPU).
     ProductId
 );
 id!(
-    /// A stock keeping unit: what is sold.
+    /// A stock keeping unit (SKU).
     SkuId
 );
 id!(
@@ -110,15 +114,15 @@ id!(
     CategoryId
 );
 id!(
-    /// Where a shopper has things sent.
+    /// A delivery address of a shopper.
     AddressId
 );
 id!(
-    /// One try to pay for an order: what the provider knows the money by.
+    /// One attempt to pay for an order; the provider knows the payment by this id.
     PaymentId
 );
 id!(
-    /// Money on its way back.
+    /// A refund.
     RefundId
 );
 id!(

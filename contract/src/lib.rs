@@ -7,17 +7,22 @@
 pub mod activity;
 pub mod client_address;
 pub mod codec;
+pub mod device;
 pub mod ids;
 pub mod money;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod record;
+pub mod refresh;
 pub mod snowflake;
 pub mod stock;
 pub mod ticket;
 pub mod token;
 pub mod topic;
+pub mod trace;
 
 pub use activity::Activity;
-pub use ids::{ActivityId, AddressId, CategoryId, OperationId, OrderId, PaymentId, ProductId, RefundId, SkuId, UserId};
+pub use ids::{
+    ActivityId, AddressId, CategoryId, OperationId, OrderId, PaymentId, ProductId, RefundId, SessionId, SkuId, UserId,
+};
 pub use money::Cents;

@@ -2,15 +2,25 @@
 //! know either says so and changes nothing. The bytes are held by golden tests (`tests/golden.rs`).
 
 use crate::{
-    Activity, ActivityId, Cents, OperationId, OrderId, ProductId, SkuId, UserId,
-    activity::{self, Admission, Door, EntryRule, Rules},
+    ActivityId, OperationId, OrderId, ProductId, UserId,
+    activity::Rules,
     codec::{DecodeError, Reader, Writer},
     stock::Command,
 };
 
+mod activity_record;
 mod entries;
+mod process;
+mod token_cut;
+mod worker_claim;
 
 pub use entries::{Entries, JOURNAL_VERSION};
+pub use process::{
+    HOST_BYTES_MAX, LATENCY_BOUNDS_US, Latency, ProcessReport, ProcessRole, REASON_BYTES_MAX, REASONS_MAX, Refusals,
+    VERSION_BYTES_MAX, WORKERS_MAX,
+};
+pub use token_cut::{CutScope, TokenCut};
+pub use worker_claim::{WorkerClaim, WorkerClaims};
 
 /// The version of all records but those of the journal.
 pub const VERSION: u8 = 1;
@@ -57,6 +67,16 @@ pub fn order_key(order: OrderId) -> [u8; 8] {
     order.as_i64().to_be_bytes()
 }
 
+/// The key under which the cuts of a user's tokens stay in order.
+pub fn user_key(user: UserId) -> [u8; 8] {
+    user.as_i64().to_be_bytes()
+}
+
+/// The key under which the reports of a process stay in order.
+pub const fn process_key(process: i64) -> [u8; 8] {
+    process.to_be_bytes()
+}
+
 /// Entries, or events, in one record at most.
 pub const ENTRIES_MAX: usize = 128;
 
@@ -101,7 +121,7 @@ impl From<Action> for Command {
     }
 }
 
-/// Where an order stands, as its owner may know it.
+/// The state of an order, as its owner may know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderStatus {
     /// Written, waiting for payment.
@@ -133,7 +153,7 @@ pub struct OrderEvent {
     pub order: OrderId,
     /// Its owner.
     pub user: UserId,
-    /// Where it stands now.
+    /// Its state now.
     pub status: OrderStatus,
     /// Since when, epoch milliseconds.
     pub at_ms: u64,
@@ -164,16 +184,16 @@ pub struct PaymentDeadline {
     pub due_at_ms: u64,
 }
 
-/// A record nobody could use, on [`crate::topic::DEAD_LETTERS`].
+/// A record that a consumer could not process, on [`crate::topic::DEAD_LETTERS`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Where it stood.
+    /// The topic of the record.
     pub topic: String,
-    /// Where it stood.
+    /// The partition of the record.
     pub partition: u32,
-    /// Where it stood.
+    /// The offset of the record.
     pub offset: u64,
-    /// Who gave up on it (a consumer group).
+    /// The consumer group that gave up on it.
     pub group: String,
     /// Why.
     pub reason: String,
@@ -221,10 +241,15 @@ mod kind {
     pub(super) const ACTIVITY: u8 = 34;
     pub(super) const ENTRY_RULE: u8 = 35;
     pub(super) const PRODUCT_VERSION: u8 = 36;
+    /// An activity with options; written only where it has one.
+    pub(super) const ACTIVITY_WITH_OPTIONS: u8 = 37;
     pub(super) const ORDER_EVENT: u8 = 48;
     pub(super) const PAYMENT_DEADLINE: u8 = 49;
     pub(super) const ORDER_EVENTS: u8 = 50;
     pub(super) const DEAD_LETTER: u8 = 64;
+    pub(super) const TOKEN_CUT: u8 = 80;
+    pub(super) const PROCESS_REPORT: u8 = 96;
+    pub(super) const WORKER_CLAIM: u8 = 97;
 }
 
 /// How many stand in a record of several.
@@ -273,82 +298,13 @@ impl Record for LedgerCommand {
     }
 }
 
-impl Record for Activity {
-    fn encode(&self, out: &mut Vec<u8>) {
-        let mut writer = begin(out, kind::ACTIVITY);
-        writer.i64(self.id.as_i64()).u64(self.version).i64(self.sku.as_i64());
-        writer.i64(self.price.get()).i64(self.original_price.get());
-        put_rules(&mut writer, &self.rules);
-        let Admission { paused, invited_only, door } = self.admission;
-        let door = match door {
-            Door::Open => 0,
-            Door::Ticket => 1,
-            Door::Captcha => 2,
-        };
-        writer.text(&self.title).u8(paused.into()).u8(invited_only.into()).u8(door);
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (kind, mut reader) = header(bytes)?;
-        let has_admission = kind != kind::ACTIVITY_OPEN_TO_ALL;
-        only(kind, if has_admission { kind::ACTIVITY } else { kind })?;
-        let id = reader.id(ActivityId::from_i64)?;
-        let version = reader.u64()?;
-        let sku = reader.id(SkuId::from_i64)?;
-        let (price, original_price) = (Cents::new(reader.i64()?), Cents::new(reader.i64()?));
-        let rules = rules(&mut reader)?;
-        let title = reader.text()?;
-        let admission = if has_admission { admission(&mut reader)? } else { Admission::default() };
-        reader.end()?;
-        Ok(Self { id, version, title, sku, price, original_price, rules, admission })
-    }
-}
-
-fn admission(reader: &mut Reader<'_>) -> Result<Admission, DecodeError> {
-    let (paused, invited_only) = (reader.flag()?, reader.flag()?);
-    let door = match reader.u8()? {
-        0 => Door::Open,
-        1 => Door::Ticket,
-        2 => Door::Captcha,
-        _ => return Err(DecodeError::OutOfRange),
-    };
-    Ok(Admission { paused, invited_only, door })
-}
-
-impl Record for EntryRule {
-    fn encode(&self, out: &mut Vec<u8>) {
-        let entry = match self.entry {
-            activity::Entry::Unlisted => 0,
-            activity::Entry::Allowed => 1,
-            activity::Entry::Blocked => 2,
-        };
-        let mut writer = begin(out, kind::ENTRY_RULE);
-        writer.i64(self.activity.as_i64()).i64(self.user.as_i64()).u64(self.version).u8(entry);
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (kind, mut reader) = header(bytes)?;
-        only(kind, kind::ENTRY_RULE)?;
-        let (activity, user) = (reader.id(ActivityId::from_i64)?, reader.id(UserId::from_i64)?);
-        let version = reader.u64()?;
-        let entry = match reader.u8()? {
-            0 => activity::Entry::Unlisted,
-            1 => activity::Entry::Allowed,
-            2 => activity::Entry::Blocked,
-            _ => return Err(DecodeError::OutOfRange),
-        };
-        reader.end()?;
-        Ok(Self { activity, user, version, entry })
-    }
-}
-
 impl OrderEvents {
     /// `events` as records, in their order, at most [`ENTRIES_MAX`] in each.
     pub fn group(events: &[OrderEvent]) -> impl Iterator<Item = Self> {
         events.chunks(ENTRIES_MAX).map(|events| Self(events.to_vec()))
     }
 
-    /// The order that stands first, whose key all of them travel under.
+    /// The first order, whose key all of them travel under.
     pub fn first(&self) -> OrderId {
         self.0[0].order
     }

@@ -20,7 +20,7 @@ const TIME_MAX: u64 = (1 << 41) - 1;
 /// Why no id can be made now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SnowflakeError {
-    /// The clock stands this far behind ids that were already made.
+    /// The clock is this far behind ids that were already made.
     #[error("the clock is {by_ms} ms behind the last id")]
     ClockBehind {
         /// Milliseconds until ids can be made again.
@@ -48,7 +48,7 @@ impl Snowflake {
     /// A generator whose ids all lie at or after `not_before_ms` and before `lease_until_ms`.
     ///
     /// # Panics
-    /// Where `worker` is above [`WORKER_MAX`].
+    /// If `worker` is above [`WORKER_MAX`].
     pub fn new(worker: u16, not_before_ms: u64, lease_until_ms: u64) -> Self {
         assert!(worker <= WORKER_MAX, "worker {worker} is above {WORKER_MAX}");
         Self { worker, next_ms: not_before_ms, next_sequence: 0, lease_until_ms }
@@ -84,6 +84,11 @@ pub fn made_at_ms(id: i64) -> u64 {
     u64::try_from(id).map_or(0, |id| (id >> TIME_SHIFT) + EPOCH_MS)
 }
 
+/// The lowest id that can be made in this millisecond; 0 before the first one.
+pub fn first_at_ms(at_ms: u64) -> i64 {
+    i64::try_from(at_ms.saturating_sub(EPOCH_MS).min(TIME_MAX) << TIME_SHIFT).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -110,7 +115,10 @@ mod tests {
         assert!(ids.next(START + 4).is_ok());
         assert_eq!(ids.next(START + 5), Err(SnowflakeError::LeaseEnded));
         ids.extend_lease(START + 6);
-        assert_eq!(made_at_ms(ids.next(START + 5).unwrap()), START + 5);
+        let id = ids.next(START + 5).unwrap();
+        assert_eq!(made_at_ms(id), START + 5);
+        assert!(first_at_ms(START + 5) <= id && id < first_at_ms(START + 6));
+        assert_eq!(first_at_ms(0), 0);
     }
 
     proptest! {

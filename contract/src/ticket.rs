@@ -74,12 +74,12 @@ impl TicketKey {
     /// What `ticket` says. Whether it has expired is the caller's to see.
     ///
     /// # Errors
-    /// Where this key did not seal it for `subject`.
+    /// If this key did not seal it for `subject`.
     pub fn open_ticket(&self, ticket: &str, subject: Subject) -> Result<Stated, InvalidTicket> {
         self.open(Kind::Ticket, ticket, subject, b"")
     }
 
-    /// A challenge for `subject` whose answer is `answer`, which can't be told from it.
+    /// A challenge for `subject` whose answer is `answer`, which can't be derived from it.
     pub fn challenge(&self, subject: Subject, stated: Stated, answer: &str) -> String {
         self.seal(Kind::Challenge, subject, stated, &plain(answer))
     }
@@ -87,7 +87,7 @@ impl TicketKey {
     /// What `challenge` says, if `answer` is its answer, in capitals or not.
     ///
     /// # Errors
-    /// Where it is not, or this key did not seal it for `subject`.
+    /// If it is not, or this key did not seal it for `subject`.
     pub fn open_challenge(&self, challenge: &str, subject: Subject, answer: &str) -> Result<Stated, InvalidTicket> {
         self.open(Kind::Challenge, challenge, subject, &plain(answer))
     }
@@ -123,7 +123,7 @@ impl TicketKey {
 /// The nonce of a ticket or a challenge, whatever key sealed it.
 ///
 /// # Errors
-/// Where it can't be either.
+/// If it can't be either.
 pub fn nonce(text: &str) -> Result<u64, InvalidTicket> {
     Ok(number(&unsealed(text)?[8..STATED_BYTES]))
 }

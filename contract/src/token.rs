@@ -8,8 +8,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use crate::UserId;
+use crate::{SessionId, UserId};
 
+/// How long a shopper's access token is good, in seconds.
+pub const ACCESS_S: u64 = 3600;
 /// A longer token is refused unread.
 pub const TOKEN_BYTES_MAX: usize = 4096;
 
@@ -35,13 +37,20 @@ impl Audience {
     }
 }
 
+/// How far the clocks of those who sign and those who verify may be apart, in seconds (RFC 7519 section 4.1.4).
+pub const LEEWAY_S: u64 = 10;
+
 /// What a verified token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
     /// The token's `sub`.
     pub subject: UserId,
-    /// First second at which the token is no longer good, epoch seconds.
+    /// First second at which the token is no longer accepted, epoch seconds: [`LEEWAY_S`] after its `exp`.
     pub expires_at_s: u64,
+    /// When it was signed, epoch seconds; 0 where it does not say.
+    pub issued_at_s: u64,
+    /// The shopper's session. Tokens that no sign-in has given have none.
+    pub session: Option<SessionId>,
     /// An admin's role; shoppers have none.
     pub role: Option<String>,
 }
@@ -72,6 +81,8 @@ struct Payload<'a> {
     iat: u64,
     exp: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<SessionId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'a str>,
 }
 
@@ -81,11 +92,32 @@ struct Received<'a> {
     #[serde(borrow)]
     iss: std::borrow::Cow<'a, str>,
     #[serde(borrow)]
-    aud: std::borrow::Cow<'a, str>,
+    aud: Audiences<'a>,
     sub: UserId,
     exp: f64,
     nbf: Option<f64>,
+    iat: Option<f64>,
+    sid: Option<SessionId>,
     role: Option<String>,
+}
+
+/// RFC 7519 section 4.1.3: one audience, or a list of them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audiences<'a> {
+    #[serde(borrow)]
+    One(std::borrow::Cow<'a, str>),
+    #[serde(borrow)]
+    Many(Vec<std::borrow::Cow<'a, str>>),
+}
+
+impl Audiences<'_> {
+    fn contain(&self, audience: &str) -> bool {
+        match self {
+            Self::One(one) => one == audience,
+            Self::Many(many) => many.iter().any(|one| one == audience),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -103,8 +135,23 @@ impl TokenKey {
 
     /// A token for `subject`, good from `now_s` (epoch seconds) for `lifetime_s`.
     pub fn sign(&self, subject: UserId, role: Option<&str>, now_s: u64, lifetime_s: u64) -> String {
+        self.sign_claims(subject, (None, role), now_s, lifetime_s)
+    }
+
+    /// A token for a session of `subject`, good from `now_s` (epoch seconds) for `lifetime_s`.
+    pub fn sign_session(&self, subject: UserId, session: SessionId, now_s: u64, lifetime_s: u64) -> String {
+        self.sign_claims(subject, (Some(session), None), now_s, lifetime_s)
+    }
+
+    fn sign_claims(
+        &self,
+        subject: UserId,
+        (sid, role): (Option<SessionId>, Option<&str>),
+        now_s: u64,
+        lifetime_s: u64,
+    ) -> String {
         let exp = now_s.saturating_add(lifetime_s);
-        let payload = Payload { iss: ISSUER, aud: self.audience.as_str(), sub: subject, iat: now_s, exp, role };
+        let payload = Payload { iss: ISSUER, aud: self.audience.as_str(), sub: subject, iat: now_s, exp, sid, role };
         let json = match serde_json::to_vec(&payload) {
             Ok(json) => json,
             Err(error) => unreachable!("a payload of strings and numbers serializes: {error}"),
@@ -136,13 +183,14 @@ impl TokenKey {
         }
         let payload = decode(payload)?;
         let claims: Received<'_> = serde_json::from_slice(&payload).map_err(|_| InvalidToken)?;
-        let for_us = claims.iss == ISSUER && claims.aud == self.audience.as_str();
-        let expires_at_s = whole_seconds(claims.exp)?;
-        let begun = claims.nbf.map_or(Ok(0), whole_seconds)? <= now_s;
+        let for_us = claims.iss == ISSUER && claims.aud.contain(self.audience.as_str());
+        let expires_at_s = whole_seconds(claims.exp)?.saturating_add(LEEWAY_S);
+        let begun = claims.nbf.map_or(Ok(0), whole_seconds)? <= now_s.saturating_add(LEEWAY_S);
         if !for_us || !begun || now_s >= expires_at_s {
             return Err(InvalidToken);
         }
-        Ok(Claims { subject: claims.sub, expires_at_s, role: claims.role })
+        let issued_at_s = claims.iat.map_or(Ok(0), whole_seconds)?;
+        Ok(Claims { subject: claims.sub, expires_at_s, issued_at_s, session: claims.sid, role: claims.role })
     }
 }
 
@@ -176,9 +224,13 @@ mod tests {
     fn what_is_signed_is_verified() {
         let user = UserId::from_i64(42).unwrap();
         let token = key().sign(user, None, NOW, 60);
-        let claims = Claims { subject: user, expires_at_s: NOW + 60, role: None };
-        assert_eq!(key().verify(&token, NOW + 59), Ok(claims));
-        assert_eq!(key().verify(&token, NOW + 60), Err(InvalidToken));
+        let claims =
+            Claims { subject: user, expires_at_s: NOW + 60 + LEEWAY_S, issued_at_s: NOW, session: None, role: None };
+        assert_eq!(key().verify(&token, NOW + 59 + LEEWAY_S), Ok(claims.clone()));
+        let session = SessionId::from_i64(7);
+        let of_session = key().sign_session(user, session.unwrap(), NOW, 60);
+        assert_eq!(key().verify(&of_session, NOW), Ok(Claims { session, ..claims }));
+        assert_eq!(key().verify(&token, NOW + 60 + LEEWAY_S), Err(InvalidToken));
         assert_eq!(TokenKey::new(b"another", Audience::Shopper).verify(&token, NOW), Err(InvalidToken));
         assert_eq!(TokenKey::new(b"a secret of the test", Audience::Admin).verify(&token, NOW), Err(InvalidToken));
     }
@@ -202,6 +254,7 @@ mod tests {
         };
         check(r#"{"typ":"JWT","alg":"HS256"}"#, GOOD, true);
         check(r#"{"alg":"HS256"}"#, GOOD, true);
+        check(r#"{"alg":"HS256"}"#, r#"{"iss":"mall","aud":["x","shopper"],"sub":"1","exp":1800000060}"#, true);
         for header in [
             r#"{"alg":"none"}"#,
             r#"{"alg":"nOnE"}"#,
@@ -222,8 +275,11 @@ mod tests {
             r#"{"iss":"mall","aud":"shopper","exp":1800000060}"#,
             r#"{"iss":"mall","aud":"shopper","sub":1,"exp":1800000060}"#,
             r#"{"iss":"mall","aud":"shopper","sub":"x","exp":1800000060}"#,
-            r#"{"iss":"mall","aud":"shopper","sub":"1","exp":1800000060,"nbf":1800000001}"#,
+            r#"{"iss":"mall","aud":"shopper","sub":"1","exp":1800000060,"nbf":1800000011}"#,
             r#"{"iss":"mall","aud":"shopper","sub":"1","sub":"2","exp":1800000060}"#,
+            r#"{"iss":"mall","aud":[],"sub":"1","exp":1800000060}"#,
+            r#"{"iss":"mall","aud":["admin"],"sub":"1","exp":1800000060}"#,
+            r#"{"iss":"mall","aud":["shopper",1],"sub":"1","exp":1800000060}"#,
             "[]",
             "",
         ] {

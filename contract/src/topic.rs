@@ -20,6 +20,7 @@ pub enum Retention {
     LatestPerKey,
 }
 
+const HOUR_MS: u64 = 3600 * 1000;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 const WEEK_MS: u64 = 7 * DAY_MS;
 
@@ -42,6 +43,20 @@ pub const DEAD_LETTERS: &str = "mall.dead-letters";
 /// Every topic of unpaid-order deadlines begins so; the delay in milliseconds follows.
 pub const TIMEOUTS_PREFIX: &str = "mall.order-timeouts.";
 
+/// Access tokens that are not good any more: users who were blocked, signed out, or changed their password. Key: user.
+pub const TOKEN_CUTS: &str = "mall.token-cuts";
+/// How long a cut is kept: longer than any access token that the mall signs is good.
+pub const TOKEN_CUTS_KEPT_MS: u64 = (crate::token::ACCESS_S + 600) * 1000;
+/// How far the clocks of the mall's processes may differ. A cut is later than its reader's clock by no more than this: a
+/// process whose clock is hours ahead must not end the tokens of hours to come.
+pub const CUT_LEEWAY_MS: u64 = 10_000;
+
+/// What every process reports of itself, once a second ([`crate::record::ProcessReport`]). Key: process.
+pub const PROCESSES: &str = "mall.processes";
+/// Which data directory makes ids with which worker id ([`crate::record::WorkerClaim`]). One partition, because of two
+/// claims the first one counts. Not compacted, because that would keep the last. Key: none.
+pub const WORKER_CLAIMS: &str = "mall.worker-claims";
+
 /// How often a record is tried before it goes to [`DEAD_LETTERS`].
 pub const POISON_TRIES: u32 = 3;
 
@@ -52,7 +67,7 @@ pub fn timeouts(delay_ms: u64) -> Topic {
 }
 
 /// The topics with fixed names.
-pub fn fixed() -> [Topic; 7] {
+pub fn fixed() -> [Topic; 10] {
     let topic = |name: &str, partitions, retention| Topic { name: name.to_owned(), partitions, retention };
     [
         topic(ORDERS, 4, Retention::AgeMs(WEEK_MS)),
@@ -61,6 +76,9 @@ pub fn fixed() -> [Topic; 7] {
         topic(ENTRY_RULES, 1, Retention::LatestPerKey),
         topic(CATALOGUE, 1, Retention::AgeMs(DAY_MS)),
         topic(ORDER_EVENTS, ORDER_EVENTS_PARTITIONS, Retention::AgeMs(DAY_MS)),
+        topic(TOKEN_CUTS, 1, Retention::AgeMs(TOKEN_CUTS_KEPT_MS)),
+        topic(PROCESSES, 1, Retention::AgeMs(HOUR_MS)),
+        topic(WORKER_CLAIMS, 1, Retention::AgeMs(DAY_MS)),
         topic(DEAD_LETTERS, 1, Retention::AgeMs(4 * WEEK_MS)),
     ]
 }
@@ -68,7 +86,7 @@ pub fn fixed() -> [Topic; 7] {
 /// The partition of `key` among `partitions`: FNV-1a, so that every writer agrees.
 ///
 /// # Panics
-/// Where `partitions` is 0.
+/// If `partitions` is 0.
 pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
     assert!(partitions > 0, "a topic has at least one partition");
     let hash = key.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));

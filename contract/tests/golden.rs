@@ -1,13 +1,14 @@
-//! Every byte of every record, as it stands on disks and brokers. A change here is a new version.
+//! Every byte of every record, as it is on disks and brokers. A change here is a new version.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use contract::{
-    Activity, ActivityId, Cents, OperationId, OrderId, ProductId, SkuId, UserId,
-    activity::{self, Admission, Door, EntryRule, Rules},
+    Activity, ActivityId, Cents, OperationId, OrderId, ProductId, SessionId, SkuId, UserId,
+    activity::{self, Admission, AnswerAfter, Door, EntryRule, Rules},
     codec::DecodeError,
     record::{
-        Action, DeadLetter, ENTRIES_MAX, Entries, LedgerCommand, OrderEvent, OrderEvents, OrderStatus, PaymentDeadline,
-        ProductChanged, Record,
+        Action, CutScope, DeadLetter, ENTRIES_MAX, Entries, Latency, LedgerCommand, OrderEvent, OrderEvents,
+        OrderStatus, PaymentDeadline, ProcessReport, ProcessRole, ProductChanged, Record, Refusals, TokenCut,
+        WorkerClaim,
     },
     stock::{Entry, Event, FailedReason, RequestKey, Reservation, Term, TermCounts},
 };
@@ -202,9 +203,19 @@ fn the_rest() {
         (true, false, Door::Ticket, "010001"),
         (false, true, Door::Captcha, "000102"),
     ] {
-        activity.admission = Admission { paused, invited_only, door };
-        check_closed(&activity, &format!("0122 {fields} {golden}"));
+        for (answer_after, kind, options) in
+            [(AnswerAfter::Script, "0122", ""), (AnswerAfter::Log, "0125", "01 02 0000000000000001")]
+        {
+            activity.admission = Admission { paused, invited_only, door, registered_before_ms: None, answer_after };
+            check_closed(&activity, &format!("{kind} {fields} {golden} {options}"));
+        }
     }
+    activity.admission.registered_before_ms = Some(9);
+    check_closed(&activity, &format!("0125 {fields} 000102 02 01 0000000000000009 02 0000000000000001"));
+    activity.admission.answer_after = AnswerAfter::Script;
+    check_closed(&activity, &format!("0125 {fields} 000102 01 01 0000000000000009"));
+    let unknown = unhex(&format!("0125 {fields} 000102 01 03 0000000000000009"));
+    assert_eq!(Activity::decode(&unknown), Err(DecodeError::OutOfRange), "an option of a later version");
     for (entry, byte) in [(activity::Entry::Unlisted, 0), (activity::Entry::Allowed, 1), (activity::Entry::Blocked, 2)]
     {
         let rule = EntryRule { activity: activity.id, user: UserId::from_i64(2).unwrap(), version: 3, entry };
@@ -225,6 +236,14 @@ fn the_rest() {
     let changed = ProductChanged { product, version: 4, at_ms: 9 };
     check_closed(&changed, "0124 0000000000000003 0000000000000004 0000000000000009");
     check_closed(&PaymentDeadline { order, due_at_ms: 9 }, "0131 0000000000000002 0000000000000009");
+    let (user, session) = (UserId::from_i64(2).unwrap(), SessionId::from_i64(3).unwrap());
+    for (scope, golden) in [
+        (CutScope::All, "00"),
+        (CutScope::AllBut(session), "01 0000000000000003"),
+        (CutScope::One(session), "02 0000000000000003"),
+    ] {
+        check_closed(&TokenCut { user, at_ms: 9, scope }, &format!("0150 0000000000000002 0000000000000009 {golden}"));
+    }
     let letter = DeadLetter {
         topic: "t".to_owned(),
         partition: 1,
@@ -234,4 +253,38 @@ fn the_rest() {
         value: vec![0xff],
     };
     check(&letter, "0140 00000001 0000000000000002 00000001 74 00000001 67 00000001 72 ff");
+}
+
+#[test]
+fn processes() {
+    let mut latency = Latency { sum_us: 0x0c, ..Latency::default() };
+    (latency.counts[0], latency.counts[14]) = (0x0a, 0x0b);
+    let report = ProcessReport {
+        process: 1,
+        role: ProcessRole::OrderCore,
+        host: "h".to_owned(),
+        version: "v".to_owned(),
+        workers: vec![2, 3],
+        started_at_ms: 4,
+        at_ms: 5,
+        answers: 6,
+        accepted: 7,
+        refusals: vec![Refusals { reason: "r".to_owned(), count: 8 }],
+        latency,
+    };
+    let (no, numbers) = ("0000000000000000", "0000000000000004 0000000000000005 0000000000000006 0000000000000007");
+    let latency = format!("000000000000000a {} 000000000000000b 000000000000000c", no.repeat(13));
+    check_closed(
+        &report,
+        &format!(
+            "0160 0000000000000001 01 00000001 68 00000001 76 00000002 00000002 00000003 {numbers} \
+             00000001 00000001 72 0000000000000008 {latency}"
+        ),
+    );
+    let claim = WorkerClaim { worker: 1023, owner: 2, from_ms: 3, until_ms: 4 };
+    check_closed(&claim, "0161 000003ff 0000000000000002 0000000000000003 0000000000000004");
+    for golden in ["00000400 0000000000000002 0000000000000003", "00000001 0000000000000002 0000000000000004"] {
+        let bytes = unhex(&format!("0161 {golden} 0000000000000004"));
+        assert_eq!(WorkerClaim::decode(&bytes), Err(DecodeError::OutOfRange));
+    }
 }

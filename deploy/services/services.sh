@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Redis, MariaDB, nginx, Kafka and Elasticsearch: the real ones, private, on loopback.
 #
-#   services.sh install           what is missing, from Debian and Maven Central; also Prometheus, which only tests run
+#   services.sh install           what is missing, from Debian and Maven Central; also Prometheus, which only tests run, and
+#                                 the headers of OpenSSL, which the feature `kafka` is built with
+#   services.sh install-tools     JMeter, k6 and Jaeger, from Maven Central and the Go proxy
 #   services.sh up | down         starts what is not running; stops what `up` started
 #   services.sh status            what listens where
-#   services.sh start NAME DIR PORT     one of them, with its data in DIR, in the foreground
+#   services.sh start NAME DIR PORT     one of them, with its data in DIR, in the foreground; kafka takes a file of
+#                                       more settings, and a user who signs in with SCRAM
 #   services.sh verified NAME           whether its jars are here and are the listed ones
 #
 # A part that can't be had is a line that begins with SKIPPED; the others go on.
@@ -22,10 +25,17 @@ declare -A port=(
 )
 declare -A program=([redis]=redis-server [mariadb]=mariadbd [nginx]=nginx [kafka]=java [elasticsearch]=java)
 declare -A package=(
-    [redis]=redis-server [mariadb]=mariadb-server [nginx]="nginx libnginx-mod-http-lua"
+    [redis]=redis-server [mariadb]=mariadb-server [nginx]="nginx libnginx-mod-http-lua lua-nginx-redis"
     [kafka]=openjdk-17-jre-headless [elasticsearch]=openjdk-17-jdk-headless
 )
 START_MAX_S=60
+
+# The password of $1, made at random when it is first asked for.
+secret() {
+    local file=$root/passwords/$1
+    [ -s "$file" ] || (umask 077 && mkdir -p "${file%/*}" && head -c 24 /dev/urandom | base64 | tr '+/' '-_' >"$file")
+    cat "$file"
+}
 
 skipped() { echo "SKIPPED $1: $2"; }
 has() { command -v "$1" >/dev/null; }
@@ -65,6 +75,8 @@ install() {
         has "${program[$name]}" || missing+=(${package[$name]})
     done
     has prometheus && has promtool || missing+=(prometheus)
+    # The feature `kafka` is built with the TLS of the system.
+    [ -e /usr/include/openssl/ssl.h ] || missing+=(libssl-dev pkg-config)
     [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
     for name in kafka elasticsearch; do
         fetch_jars "$name" || skipped "$name" "its jars can't be had"
@@ -73,6 +85,33 @@ install() {
         has "${program[$name]}" || skipped "$name" "there is no ${program[$name]}"
     done
     has promtool || skipped prometheus "there is no promtool"
+}
+
+# JMeter and k6, which make load, and Jaeger: minutes of compiling, and only tests run them.
+install_tools() {
+    if [ ! -x "$root/tools/k6" ] && { ! has go || ! GOBIN=$root/tools go install go.k6.io/k6@v1.8.1 >"$root/k6.log" 2>&1; }; then
+        skipped k6 "it can't be built here; it needs Go and the Go proxy"
+    fi
+    # Later versions have replace directives, which `go install` refuses.
+    local jaeger=github.com/jaegertracing/jaeger/cmd/all-in-one@v1.42.0
+    if [ ! -x "$root/tools/all-in-one" ] && { ! has go || ! GOBIN=$root/tools go install "$jaeger" >"$root/jaeger.log" 2>&1; }; then
+        skipped jaeger "it can't be built here; it needs Go and the Go proxy"
+    fi
+    if ! fetch_jars jmeter; then
+        skipped jmeter "its jars can't be had"
+        return
+    fi
+    local home=$root/tools/jmeter jar
+    mkdir -p "$home/bin" "$home/lib/ext" "$home/lib/junit"
+    # JMeter finds its parts by where they are.
+    for jar in "$jars"/jmeter/*.jar; do
+        case ${jar##*/} in
+        ApacheJMeter_config-*) (cd "$home" && jar xf "$jar" bin) || unzip -qo "$jar" 'bin/*' -d "$home" ;;
+        ApacheJMeter-*) cp "$jar" "$home/bin/ApacheJMeter.jar" ;;
+        ApacheJMeter_*) cp "$jar" "$home/lib/ext/" ;;
+        *) cp "$jar" "$home/lib/" ;;
+        esac
+    done
 }
 
 # --- start -----------------------------------------------------------------------------------------
@@ -84,7 +123,10 @@ start() {
     local jvm=(java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC)
     case $name in
     redis)
-        exec redis-server --port "$listen" --bind 127.0.0.1 --dir "$dir" --appendonly yes --appendfsync everysec --save ''
+        # In a file, because every user of the machine sees the arguments of a process.
+        (umask 077 && echo "requirepass $(secret redis)" >"$dir/redis.conf")
+        exec redis-server "$dir/redis.conf" --port "$listen" --bind 127.0.0.1 --dir "$dir" --appendonly yes \
+            --appendfsync everysec --save ''
         ;;
     mariadb)
         [ -d "$dir/data" ] || mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$dir/data" --tmpdir="$dir" \
@@ -98,9 +140,11 @@ start() {
         local properties=$dir/server.properties run=("${jvm[@]}" -cp "$jars/kafka/*")
         sed "s#@PORT@#$listen#g; s#@CONTROLLER_PORT@#$((listen + 1))#g; s#@DIR@#$dir#g" \
             "$here/kafka/server.properties.in" >"$properties"
+        # $4: a file of more settings; $5: a user who signs in with SCRAM.
+        [ -z "${4:-}" ] || cat "$4" >>"$properties"
         # An id of 16 bytes in base64url; it may begin with a dash, so it is bound to its option.
         [ -f "$dir/data/meta.properties" ] || "${run[@]}" kafka.tools.StorageTool format --standalone \
-            --cluster-id="$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')" -c "$properties" >"$dir/format.log" 2>&1 ||
+            --cluster-id="$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')" ${5:+--add-scram "$5"} -c "$properties" >"$dir/format.log" 2>&1 ||
             { cat "$dir/format.log" >&2; exit 1; }
         exec "${run[@]:0:3}" -Xms256m -Xmx256m "${run[@]:3}" kafka.Kafka "$properties"
         ;;
@@ -133,7 +177,7 @@ began_at() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 
 answers() {
     case $1 in
-    redis) redis-cli -p "${port[redis]}" ping 2>/dev/null | grep -q PONG ;;
+    redis) REDISCLI_AUTH=$(secret redis) redis-cli -p "${port[redis]}" ping 2>/dev/null | grep -q PONG ;;
     mariadb) mariadb-admin --no-defaults --socket="$root/mariadb/socket" ping >/dev/null 2>&1 ;;
     kafka) brokers ;;
     elasticsearch) curl -sf "http://127.0.0.1:${port[elasticsearch]}/_cluster/health" >/dev/null ;;
@@ -175,17 +219,23 @@ up_one() {
     echo "$name: 127.0.0.1:${port[$name]}, pid $pid"
 }
 
+# Runs the statements $2 as the root of MariaDB, whose password is $1.
+as_root() { MYSQL_PWD=$1 mariadb --no-defaults --socket="$root/mariadb/socket" -u root -e "$2"; }
+
 up() {
     local name
     for name in "${names[@]}"; do up_one "$name"; done
     if running mariadb >/dev/null; then
-        mariadb --no-defaults --socket="$root/mariadb/socket" -u root -e "CREATE DATABASE IF NOT EXISTS mall;
-            CREATE USER IF NOT EXISTS mall@'127.0.0.1' IDENTIFIED BY 'mall'; GRANT ALL ON mall.* TO mall@'127.0.0.1'"
+        # A new server has a root without a password.
+        as_root "" "ALTER USER root@localhost IDENTIFIED BY '$(secret mariadb)'" 2>/dev/null
+        as_root "$(secret mariadb)" "DROP USER IF EXISTS root@'127.0.0.1', root@'::1', root@'$(hostname)';
+            CREATE DATABASE IF NOT EXISTS mall; CREATE USER IF NOT EXISTS mall@'127.0.0.1';
+            ALTER USER mall@'127.0.0.1' IDENTIFIED BY '$(secret mall)'; GRANT ALL ON mall.* TO mall@'127.0.0.1'"
     fi
     cat <<END
-MALL_REDIS__URL=redis://127.0.0.1:${port[redis]}
+MALL_REDIS__URL=redis://:$(secret redis)@127.0.0.1:${port[redis]}
 MALL_KAFKA__BROKERS=127.0.0.1:${port[kafka]}
-MALL_DATABASE__URL=mysql://mall:mall@127.0.0.1:${port[mariadb]}/mall
+MALL_DATABASE__URL=mysql://mall:$(secret mall)@127.0.0.1:${port[mariadb]}/mall
 MALL_SEARCH__URL=http://127.0.0.1:${port[elasticsearch]}
 END
 }
@@ -211,7 +261,8 @@ status() {
 
 case ${1:-} in
 install | up | down | status) "$1" ;;
-start) start "$2" "$3" "$4" ;;
+install-tools) install_tools ;;
+start) start "${@:2}" ;;
 verified) has java && verified "$2" ;;
-*) sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+*) sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

@@ -4,15 +4,15 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use commit_log::{Consumer, Log, LogError, Partition, Record as LogRecord};
 use contract::{
-    Activity, ActivityId, OrderId,
+    Activity, ActivityId,
     activity::EntryRule,
-    record::{Entries, OrderEvent, OrderEvents, Record},
-    stock::{Entry, Event, Placed, Position},
+    record::{Entries, OrderEvent, OrderEvents, Record, TokenCut},
+    stock::Entry,
     topic,
 };
 use foundation::{Clock, Readiness, SystemClock, ids::Lease};
 use gateway_core::{Control, PartReason};
-use ledger::redis::RecentHolds;
+use ledger::confirmed::{CountedOrders, RecentHolds};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +26,8 @@ const LEASE_EVERY: Duration = Duration::from_secs(5);
 /// How often the readiness of the rest of the process is read.
 const READINESS_EVERY: Duration = Duration::from_millis(200);
 
-const TOPICS: [&str; 4] = [topic::ACTIVITIES, topic::ENTRY_RULES, topic::ORDERS, topic::ORDER_EVENTS];
+const TOPICS: [&str; 5] =
+    [topic::ACTIVITIES, topic::ENTRY_RULES, topic::TOKEN_CUTS, topic::ORDERS, topic::ORDER_EVENTS];
 
 /// Sends to every core, and reports the known activities to the relay.
 #[derive(Clone)]
@@ -58,15 +59,10 @@ impl Broadcast {
 /// Follows the log until `stop`. Returns once the cores have received everything that was on the log at the call, and
 /// continues in the background.
 pub(crate) async fn follow<L: Log>(log: &L, cores: &Broadcast, stop: CancellationToken) -> Result<(), LogError> {
-    let (mut waiting, mut counted) = (HashMap::new(), Counted::default());
-    for name in TOPICS {
-        waiting.extend(log.ends(name).await?.into_iter().filter(|(_, end)| *end > 0));
-    }
-    let mut feed = log.follow(&TOPICS).await?;
-    while !waiting.is_empty() {
-        let records = feed.poll(READ_MAX).await?;
-        pass_on(&records, &mut waiting, &mut counted, cores).await;
-    }
+    let mut counted = CountedOrders::default();
+    // Cores must know which sales are over before they read rules, because they forget those of finished sales first.
+    read_to_end(log, &[topic::ACTIVITIES], &mut counted, cores).await?;
+    let mut feed = read_to_end(log, &TOPICS, &mut counted, cores).await?;
     cores.send(Control::CaughtUp).await;
     let cores = cores.clone();
     tokio::spawn(async move {
@@ -88,42 +84,33 @@ pub(crate) async fn follow<L: Log>(log: &L, cores: &Broadcast, stop: Cancellatio
     Ok(())
 }
 
-/// How far the journal of each ledger was read.
-#[derive(Debug, Default)]
-struct Counted(HashMap<ActivityId, Position>);
-
-impl Counted {
-    /// The orders that `entries` hold and that count: they are on the journal for good.
-    fn orders(&mut self, entries: &[Entry]) -> Vec<OrderId> {
-        let mut orders = Vec::new();
-        for entry in entries {
-            let position = self.0.entry(entry.activity).or_default();
-            let placed = position.advance(entry);
-            if placed == Placed::Gap {
-                position.jump(entry);
-            }
-            let counts = matches!(placed, Placed::Next | Placed::Gap | Placed::Known);
-            if let Event::Held(reservation) = entry.event
-                && counts
-            {
-                orders.push(reservation.order);
-            }
-            // It is not kept, and that is on the journal for good as well.
-            if let Event::PromiseFailed { reservation, .. } = entry.event {
-                orders.push(reservation.order);
-            }
-        }
-        orders
+/// Delivers every record that is in `topics` now. Returns the consumer, which continues after them.
+async fn read_to_end<L: Log>(
+    log: &L,
+    topics: &[&str],
+    counted: &mut CountedOrders,
+    cores: &Broadcast,
+) -> Result<L::Consumer, LogError> {
+    let mut waiting = HashMap::new();
+    for name in topics {
+        waiting.extend(log.ends(name).await?.into_iter().filter(|(_, end)| *end > 0));
     }
+    let mut feed = log.follow(topics).await?;
+    while !waiting.is_empty() {
+        let records = feed.poll(READ_MAX).await?;
+        pass_on(&records, &mut waiting, counted, cores).await;
+    }
+    Ok(feed)
 }
 
 async fn pass_on(
     records: &[LogRecord],
     waiting: &mut HashMap<Partition, u64>,
-    counted: &mut Counted,
+    counted: &mut CountedOrders,
     cores: &Broadcast,
 ) {
     let (mut rules, mut entries, mut events): (Vec<EntryRule>, Vec<Entry>, Vec<OrderEvent>) = Default::default();
+    let mut cuts = Vec::new();
     for record in records {
         let read = match &*record.partition.topic {
             topic::ACTIVITIES => match Activity::decode(&record.value) {
@@ -134,6 +121,7 @@ async fn pass_on(
                 Err(error) => Err(error),
             },
             topic::ENTRY_RULES => EntryRule::decode(&record.value).map(|rule| rules.push(rule)),
+            topic::TOKEN_CUTS => TokenCut::decode(&record.value).map(|cut| cuts.push(cut)),
             topic::ORDERS => Entries::decode(&record.value).map(|read| entries.extend(read.into_vec())),
             _ => OrderEvents::decode(&record.value).map(|read| events.extend(read.into_vec())),
         };
@@ -145,13 +133,16 @@ async fn pass_on(
             waiting.remove(&record.partition);
         }
     }
+    if !cuts.is_empty() {
+        cores.send(Control::TokenCuts(Arc::from(cuts))).await;
+    }
     if !rules.is_empty() {
         cores.send(Control::EntryRules(Arc::from(rules))).await;
     }
     if !entries.is_empty() {
-        let orders = counted.orders(&entries);
+        let settled = counted.take(&entries);
         for recent in cores.recent.iter() {
-            recent.forget(orders.iter().copied());
+            recent.settle(&settled);
         }
         cores.send(Control::Entries(Arc::from(entries))).await;
     }
@@ -165,7 +156,8 @@ pub(crate) fn readiness_now(readiness: &Readiness) -> gateway_core::Readiness {
     let list = |parts: Vec<(String, String)>| -> Arc<[PartReason]> {
         parts.into_iter().map(|(part, reason)| PartReason { part, reason }).collect()
     };
-    gateway_core::Readiness { reasons: list(readiness.waiting()), warnings: list(readiness.warnings()) }
+    let is_stopping = readiness.is_draining();
+    gateway_core::Readiness { reasons: list(readiness.waiting()), warnings: list(readiness.warnings()), is_stopping }
 }
 
 /// Sends the cores the readiness of the rest of the process whenever it is another one than what was `sent` last.

@@ -2,9 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use foundation::{Clock, SystemClock, metrics::Registry};
+use commit_log::{Log, ProcessReporter};
+use contract::record::{ProcessReport, Refusals};
+use foundation::{
+    Clock, SystemClock,
+    metrics::{Registry, stage},
+};
 use gateway_core::{Answer, Stats};
-use ledger::redis::RecentHolds;
+use ledger::confirmed::RecentHolds;
+use tokio_util::sync::CancellationToken;
 
 /// One core's counters as of its last tick.
 #[derive(Debug, Default)]
@@ -35,6 +41,33 @@ pub(crate) fn register_unconfirmed(metrics: &Registry, recents: &[Arc<RecentHold
         let now_ms = SystemClock.now_ms();
         cores.iter().map(|recent| recent.oldest_ms(now_ms)).max().unwrap_or(0) as f64 / 1e3
     });
+}
+
+/// The stage of which reports have the latency: from a batch that is sent to the ledger's answer.
+pub(crate) const BATCH_STAGE: &str = "batch";
+
+/// Reports the sums over the cores on the log until `stop`.
+pub(crate) async fn report_until<L: Log>(
+    stop: CancellationToken,
+    log: L,
+    report: ProcessReport,
+    (cores, metrics): (Vec<Arc<Figures>>, Registry),
+) {
+    let reporter = ProcessReporter::new(log, report, move |report| fill(&cores, &metrics, report));
+    stop.run_until_cancelled(reporter.run(SystemClock)).await;
+}
+
+/// Puts the sums over `cores` into a report.
+fn fill(cores: &[Arc<Figures>], metrics: &Registry, report: &mut ProcessReport) {
+    let sum = |answer: Answer| cores.iter().map(|core| core.read(|stats| stats.answers(answer))).sum::<u64>();
+    report.answers = Answer::ALL.iter().map(|answer| sum(*answer)).sum();
+    report.accepted = sum(Answer::Accepted);
+    let refusals = Answer::ALL.iter().filter(|answer| answer.status() >= 400);
+    let refusals = refusals.map(|answer| Refusals { reason: answer.as_str().to_owned(), count: sum(*answer) });
+    report.refusals = refusals.filter(|refusals| refusals.count > 0).collect();
+    let name = stage(BATCH_STAGE);
+    let (family, label) = name.split_once('{').unwrap_or((&name, ""));
+    report.latency = metrics.latency(family, label.trim_end_matches('}'));
 }
 
 /// Adds the sums over `cores` to `metrics`.

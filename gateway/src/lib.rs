@@ -8,39 +8,43 @@ mod figures;
 mod link;
 mod mailbox;
 mod net;
+#[cfg(feature = "redis")]
 pub mod redis;
 mod serve;
 mod session;
 mod shard;
 mod thread;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    path::Path,
     sync::Arc,
     thread::{Builder, JoinHandle},
     time::Instant,
 };
 
 use anyhow::{Context, Result};
-use commit_log::Log;
-use contract::client_address::TrustedProxies;
+use commit_log::{Log, WorkerIds};
+use contract::{client_address::TrustedProxies, record::ProcessRole};
 use foundation::{
     Clock, Readiness, SystemClock,
     config::{GatewayConfig, RateLimit, Runtime},
-    ids::{self, Lease},
+    ids::Lease,
     metrics::Registry,
+    process,
 };
 use gateway_core::{Config, Control, Core, Now, Origin, Rate};
-use ledger::redis::{RecentHolds, UnconfirmedLimits};
+use ledger::confirmed::{RecentHolds, UnconfirmedLimits};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    captcha::CaptchaRenderer, control::Broadcast, figures::Figures, redis::relay, shard::Parts, thread::CoreThread,
-};
+use crate::{captcha::CaptchaRenderer, control::Broadcast, figures::Figures, shard::Parts, thread::CoreThread};
+
+#[cfg(feature = "redis")]
+use crate::redis::relay;
 
 pub use gateway_core::Keys;
 pub use link::{Ledgers, ReserveLink};
@@ -56,7 +60,7 @@ pub struct GatewayDeps<'a, L> {
     /// The keys of shoppers' tokens and tickets.
     pub keys: Keys,
     /// Where worker ids are leased.
-    pub ids: &'a Path,
+    pub ids: &'a WorkerIds<L>,
     /// The log that the cores follow.
     pub log: &'a L,
     /// How the cores reach the ledgers.
@@ -108,8 +112,10 @@ impl Gateway {
         let (mut threads, mut listening) = (Vec::new(), Vec::new());
         let (mut figures, mut leases, mut controls, mut recents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let captchas = CaptchaRenderer::start()?;
-        for index in 0..count {
-            let (core, lease) = core(&deps, count, started)?;
+        let worker_leases = deps.ids.lease(count, SystemClock.now_ms()).await?;
+        let report = process::describe(ProcessRole::Gateway, workers(&worker_leases), SystemClock.now_ms())?;
+        for (index, lease) in worker_leases.into_iter().enumerate() {
+            let (core, lease) = core(&deps, lease, count, started)?;
             let (sender, mailbox) = mailbox::mailbox();
             let figure = Arc::new(Figures::default());
             let (ledgers, metrics) = (deps.ledgers.clone(), deps.metrics.clone());
@@ -148,6 +154,7 @@ impl Gateway {
         let (activities, known) = watch::channel(Arc::from([]));
         let recent = recents.iter().cloned().collect();
         let cores = Broadcast { cores: controls, activities, recent };
+        #[cfg(feature = "redis")]
         let redis_is_ready = match &deps.ledgers {
             Ledgers::Redis(_) => Some(deps.readiness.part("gateway", "Redis has not been checked yet")),
             Ledgers::Shared(_) => None,
@@ -155,19 +162,24 @@ impl Gateway {
         let readiness_sent = control::readiness_now(&deps.readiness);
         cores.send(Control::Readiness(readiness_sent.clone())).await;
         control::follow(log, &cores, stop.clone()).await.context("the gateway can't read the log")?;
+        #[cfg(feature = "redis")]
         let relay = match (&deps.ledgers, redis_is_ready) {
             (Ledgers::Redis(settings), Some(readiness)) => {
-                let (url, log, metrics) = (settings.url.expose().to_owned(), log.clone(), deps.metrics.clone());
-                let parts = relay::Parts { url, log, activities: known, recent: recents, readiness, metrics };
+                let (server, log, metrics) = (settings.server.clone(), log.clone(), deps.metrics.clone());
+                let parts = relay::Parts { server, log, activities: known, recent: recents, readiness, metrics };
                 let relay_stop = CancellationToken::new();
                 let thread = relay::start(parts, relay_stop.clone(), stop.clone())?;
                 Some(Relaying { thread, stop: relay_stop })
             }
             (Ledgers::Redis(_), None) | (Ledgers::Shared(_), _) => None,
         };
+        // Only a relay needs them.
+        #[cfg(not(feature = "redis"))]
+        let (relay, _known, _recents) = (None, known, recents);
         let readiness = deps.readiness.clone();
         tokio::spawn(control::pass_readiness_on(readiness, readiness_sent, cores.clone(), stop.clone()));
         tokio::spawn(control::keep_leases(leases, cores, stop.clone()));
+        tokio::spawn(figures::report_until(stop.clone(), log.clone(), report, (figures, deps.metrics.clone())));
         open.cancel();
         let gateway = Self { address, threads, relay };
         for started in listening {
@@ -200,8 +212,10 @@ impl Gateway {
 }
 
 /// One core's share of the orders that may be confirmed and not on the log yet.
+#[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "ledgers in this process have no limit to share"))]
 fn share(ledgers: &Ledgers, cores: usize) -> UnconfirmedLimits {
     match ledgers {
+        #[cfg(feature = "redis")]
         Ledgers::Redis(settings) => {
             let UnconfirmedLimits { orders_max, age_max_ms } = settings.unconfirmed;
             UnconfirmedLimits { orders_max: orders_max.div_ceil(cores), age_max_ms }
@@ -211,13 +225,18 @@ fn share(ledgers: &Ledgers, cores: usize) -> UnconfirmedLimits {
     }
 }
 
-fn core<L>(deps: &GatewayDeps<'_, L>, cores: usize, started: Instant) -> Result<(Core, Lease)> {
+fn workers(leases: &[Lease]) -> Vec<u16> {
+    leases.iter().map(Lease::worker).collect()
+}
+
+fn core<L>(deps: &GatewayDeps<'_, L>, mut lease: Lease, cores: usize, started: Instant) -> Result<(Core, Lease)> {
     let now = Now { mono: started.elapsed(), wall_ms: SystemClock.now_ms() };
-    let mut lease = ids::lease_worker(deps.ids, now.wall_ms)?;
     let seed = getrandom::u64().map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
     let mut config = Config::new(deps.keys.clone(), seed);
     let limits = deps.config;
     config.connections_max = limits.connections_max.get().div_ceil(cores);
+    config.connections_per_client_max = per_client(limits.connections_per_client_max.get(), cores);
+    config.timeouts.idle = limits.idle_timeout;
     config.waiting_max = limits.queue_max.get();
     config.captchas_max = limits.captchas_max.get().div_ceil(cores);
     config.timeouts.reply = limits.reply_timeout;
@@ -229,6 +248,13 @@ fn core<L>(deps: &GatewayDeps<'_, L>, cores: usize, started: Instant) -> Result<
     config.gate.trusted_proxies = deps.trusted_proxies.clone();
     let ids = lease.snowflake(now.wall_ms)?;
     Ok((Core::new(config, ids, now), lease))
+}
+
+/// How many connections of one client a core takes. The kernel spreads them over the cores unevenly, so a core takes twice
+/// its share.
+fn per_client(all: usize, cores: usize) -> usize {
+    const LEAST: usize = 16;
+    all.div_ceil(cores).saturating_mul(2).max(LEAST).min(all)
 }
 
 /// Disables what `runtime` does not support.

@@ -6,6 +6,7 @@ use contract::stock::BatchReply;
 use gateway_core::Batch;
 use ledger::{house::Reply, local::LocalLedger};
 
+#[cfg(feature = "redis")]
 use crate::redis;
 
 /// Sends a batch to its ledger. Does not block; `reply` is called once, on any thread.
@@ -20,6 +21,7 @@ pub enum Ledgers {
     /// Behind a link that all cores share.
     Shared(Arc<dyn ReserveLink>),
     /// In Redis: each core has a connection of its own, and the relay of one gateway carries what was held to the log.
+    #[cfg(feature = "redis")]
     Redis(redis::Settings),
 }
 

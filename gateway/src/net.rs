@@ -30,6 +30,7 @@ pub(crate) trait Net: Copy + 'static {
     type Writer: Writer;
 
     /// A connection to another server, on which small writes leave at once.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "cores connect to Redis only"))]
     fn connect(self, address: SocketAddr) -> impl Future<Output = io::Result<(Self::Reader, Self::Writer)>>;
 
     fn sleep(self, duration: Duration) -> impl Future<Output = ()>;

@@ -5,10 +5,13 @@ use std::{io, net::IpAddr, rc::Rc, time::Instant};
 use crate::{
     mailbox::Mailbox,
     net::{Listening, Net, first},
-    redis, session,
+    session,
     shard::{Parts, Shard},
     thread::{ACCEPT_RETRY, BACKLOG, CoreThread, DRAIN_MAX, TICK},
 };
+
+#[cfg(feature = "redis")]
+use crate::redis;
 
 /// Serves clients by bytes until the thread is stopped and drained.
 pub(crate) async fn serve<N: Listening>(thread: CoreThread, net: N) -> io::Result<()> {
@@ -30,6 +33,7 @@ pub(crate) async fn serve<N: Listening>(thread: CoreThread, net: N) -> io::Resul
 pub(crate) fn begin(parts: Parts, mailbox: Mailbox, net: impl Net) -> Rc<Shard> {
     let shard = Shard::new(parts);
     let Mailbox { mut replies, mut controls } = mailbox;
+    #[cfg(feature = "redis")]
     if let Some(link) = shard.redis().cloned() {
         net.spawn(redis::run(link.clone(), net));
         let taker = shard.clone();

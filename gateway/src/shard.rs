@@ -16,15 +16,17 @@ use foundation::{
 };
 use gateway_core::{Batch, BatchId, ConnId, ConnectionRefused, Control, Core, Next, Now, Unavailable};
 
-use ledger::redis::RecentHolds;
+use ledger::confirmed::RecentHolds;
 
 use crate::{
     captcha::CaptchaHandle,
-    figures::Figures,
+    figures::{BATCH_STAGE, Figures},
     link::{Ledgers, ReserveLink},
     mailbox::{LedgerReply, ReplySender},
-    redis,
 };
+
+#[cfg(feature = "redis")]
+use crate::redis;
 
 /// What the tasks of one core thread share. No borrow crosses an await.
 pub(crate) struct Shard {
@@ -48,6 +50,7 @@ pub(crate) struct Shard {
 /// How one core reaches the ledgers.
 enum LedgerLink {
     Shared(Arc<dyn ReserveLink>),
+    #[cfg(feature = "redis")]
     Redis(Rc<redis::Link>),
 }
 
@@ -68,13 +71,17 @@ pub(crate) struct Parts {
 impl Shard {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
         let Parts { core, ledgers, recent, mailbox, captchas, figures, metrics, started } = parts;
+        // Ledgers in this process forget nothing.
+        #[cfg(not(feature = "redis"))]
+        drop(recent);
         let ledgers = match ledgers {
             Ledgers::Shared(link) => LedgerLink::Shared(link),
+            #[cfg(feature = "redis")]
             Ledgers::Redis(settings) => LedgerLink::Redis(Rc::new(redis::Link::new(settings, recent))),
         };
         let (core, parked) = (RefCell::new(core), RefCell::default());
         let (sendable, flusher) = (Cell::new(false), Cell::new(None));
-        let (in_flight, batch_time) = (RefCell::default(), metrics.histogram(&stage("batch"), STAGE_HELP));
+        let (in_flight, batch_time) = (RefCell::default(), metrics.histogram(&stage(BATCH_STAGE), STAGE_HELP));
         Rc::new(Self {
             core,
             parked,
@@ -152,6 +159,7 @@ impl Shard {
     /// Deadlines, and the figures that other cores show.
     pub(crate) fn tick(&self) {
         self.core.borrow_mut().handle_timeout(self.now());
+        #[cfg(feature = "redis")]
         if let Some(link) = self.redis() {
             link.tick();
         }
@@ -240,6 +248,7 @@ impl Shard {
     }
 
     /// The core's connection to Redis, where that has the ledgers.
+    #[cfg(feature = "redis")]
     pub(crate) fn redis(&self) -> Option<&Rc<redis::Link>> {
         match &self.ledgers {
             LedgerLink::Redis(link) => Some(link),
@@ -248,6 +257,7 @@ impl Shard {
     }
 
     /// Gives the core the replies of its connection to Redis, for as long as the thread runs.
+    #[cfg(feature = "redis")]
     pub(crate) async fn take_replies(&self, link: &redis::Link) {
         loop {
             poll_fn(|context| link.poll_replied(context)).await;
@@ -260,6 +270,7 @@ impl Shard {
     fn send(&self, batch: Batch) {
         self.in_flight.borrow_mut().push((batch.id, Instant::now()));
         match &self.ledgers {
+            #[cfg(feature = "redis")]
             LedgerLink::Redis(link) => {
                 link.send(batch);
             }

@@ -53,7 +53,7 @@ pub fn find(path: &str) -> Option<&'static Asset> {
 /// The page. Its scripts call the gateway at `gateway`, or at the page's own origin where that is empty.
 ///
 /// # Panics
-/// Where `gateway` has a character that no address has and that would end an attribute.
+/// If `gateway` has a character that no address has and that would end an attribute.
 pub fn page(gateway: &str) -> String {
     assert!(!gateway.contains(['"', '<', '>', '&']), "{gateway} is no address");
     PAGE.replace("@ASSETS@", &format!("/assets/{HASH}")).replace("@GATEWAY@", gateway)
@@ -71,7 +71,7 @@ pub fn policy(gateway: &str, pictures: &str) -> String {
 /// Writes the page and every file, plain and compressed, below `directory`, as nginx serves them.
 ///
 /// # Errors
-/// Where a file can't be written.
+/// If a file can't be written.
 pub fn write_to(directory: &Path, gateway: &str) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     fs::write(directory.join("index.html"), page(gateway))?;

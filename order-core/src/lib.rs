@@ -4,18 +4,22 @@
 pub mod api;
 mod carts;
 mod journal_lag;
+mod overdue;
 mod pages;
 pub mod payments;
 pub mod search;
 mod service;
 mod shelf;
 mod snapshots;
+mod sweeper;
 
 pub use api::Browsers;
-pub use carts::{CartOrder, Carts, RedisCarts};
+#[cfg(feature = "redis")]
+pub use carts::RedisCarts;
+pub use carts::{CartOrder, Carts};
 pub use pages::ShopPages;
 pub use payments::{MockPlatform, Providers};
 pub use search::{Search, SearchFailed, SearchSync};
-pub use service::{OrderCore, run};
+pub use service::{OrderCore, fence_lease, run};
 pub use shelf::{Changes, Shelf};
 pub use snapshots::Snapshots;

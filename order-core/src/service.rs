@@ -7,7 +7,7 @@ use contract::{
     token::{Audience, TokenKey},
     topic,
 };
-use domain::Parked;
+use domain::{LeaseName, Parked};
 use foundation::{
     Clock, Readiness,
     config::{LimitsConfig, ServerConfig},
@@ -21,14 +21,19 @@ use limits::{Limits, Windows, WrongTries};
 use store::{Passwords, Store};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use workers::{Journal, Keeper, PayBack as _, Refunder, Relay, Timeouts, Worker};
+use workers::{Journal, Keeper, Lease, Led, PayBack as _, Refunder, Relay, Timeouts, Worker};
 
 use crate::{
     Carts, Changes, MockPlatform, Providers, Search, SearchSync, ShopPages,
     api::{Api, Browsers, LIMITED, router},
     journal_lag::{JournalFigures, JournalLag},
+    overdue::Overdue,
     pages,
-    payments::mock::{self, MockNotices},
+    payments::{
+        PaymentWatch, UnmatchedFigure,
+        mock::{self, MockNotices},
+    },
+    sweeper::Sweeper,
 };
 
 /// Parked sales that `/readyz` names.
@@ -81,7 +86,7 @@ pub struct OrderCore<L, K, C> {
 /// the whole, so that a supervisor restarts it: a mall that takes money and writes no orders is worse than none.
 ///
 /// # Errors
-/// Where the topics can't be made or joined, or a worker died.
+/// If the topics can't be made or joined, or a worker died.
 pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     parts: OrderCore<L, K, C>,
     listener: TcpListener,
@@ -105,6 +110,9 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     let journal = journal.reporting(report_parked(parts.readiness.clone(), &parts.metrics));
     let journal = journal.measuring(move |taken| measured.take(taken));
     let timeouts = Timeouts::join(log.clone(), store.clone(), clock.clone()).await.context("timeouts")?;
+    let watch = PaymentWatch::new(store.clone(), parts.providers.clone(), clock.clone());
+    let timeouts = timeouts.asking(watch.clone());
+    let overdue = Overdue::new(store.clone(), clock.clone(), watch.clone());
     let keeper = Keeper::join(log.clone(), store.clone(), ledgers.clone(), clock.clone()).await.context("keeper")?;
     let (changes, shelf) = Changes::follow(log, store.clone()).await.context("shelf")?;
     let counted = shelf.clone();
@@ -117,15 +125,31 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     let help = "How long the oldest change of the catalogue waits to be found by search.";
     parts.metrics.read_gauge("mall_search_lag_seconds", help, move || lag.lag_ms(now.now_ms()) as f64 / 1e3);
     parts.search.show_delays(&parts.metrics);
-    let relay = Relay::new(log.clone(), store.clone(), clock.clone());
+    let mut relay = Relay::new(log.clone(), store.clone(), clock.clone());
+    let sweeper = Sweeper::new(store.clone(), clock.clone());
+    let refunder = Refunder::new(store.clone(), parts.providers.clone(), clock.clone());
+    let parked = parts.metrics.gauge("mall_refunds_parked", "Refunds that failed too often and wait for an admin.");
+    let refunder = refunder.reporting(move |refunds| parked.set(i64::try_from(refunds).unwrap_or(i64::MAX)));
     spawn(&mut running, journal, clock, &stopped);
     spawn(&mut running, timeouts, clock, &stopped);
+    spawn(&mut running, watch, clock, &stopped);
+    spawn(&mut running, overdue, clock, &stopped);
+    spawn(&mut running, UnmatchedFigure::new(store.clone(), clock.clone(), &parts.metrics), clock, &stopped);
     spawn(&mut running, keeper, clock, &stopped);
+    if store.is_shared() {
+        relay = relay.led_by(lease(store, LeaseName::OutboxRelay)?);
+        let sweeper = Led::new(sweeper, lease(store, LeaseName::Sweeper)?, clock.clone());
+        spawn(&mut running, sweeper, clock, &stopped);
+        let refunder = Led::new(refunder, lease(store, LeaseName::Refunder)?, clock.clone());
+        spawn(&mut running, refunder, clock, &stopped);
+    } else {
+        spawn(&mut running, sweeper, clock, &stopped);
+        spawn(&mut running, refunder, clock, &stopped);
+    }
     spawn(&mut running, relay, clock, &stopped);
     spawn(&mut running, JournalLag::new(log.clone(), clock.clone(), figures), clock, &stopped);
     spawn(&mut running, search, clock, &stopped);
     spawn(&mut running, changes, clock, &stopped);
-    spawn(&mut running, Refunder::new(store.clone(), parts.providers.clone(), clock.clone()), clock, &stopped);
     if let Some(mock) = &parts.mock {
         spawn(&mut running, MockNotices::new(mock.clone(), store.clone(), clock.clone()), clock, &stopped);
     }
@@ -136,7 +160,7 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
             parts.providers.clone(),
             parts.images.clone(),
         ),
-        (parts.passwords.clone(), WrongTries::new(parts.windows.clone(), &parts.limits, "shoppers")),
+        (parts.passwords.clone(), WrongTries::new(parts.windows.clone(), &parts.limits, "shoppers"), &parts.windows),
         &parts.shopper_secret,
         clock.clone(),
     )
@@ -156,6 +180,18 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     let workers = Workers { running, stop: stopped };
     let served = serve_beside(workers, (listener, router, &parts.server), &ready, &stop).await;
     served.context("a worker died")
+}
+
+/// The lease of the fence, which this process does not hold yet.
+///
+/// # Errors
+/// If the system has no randomness.
+pub fn fence_lease(store: &Store) -> anyhow::Result<Lease<Store>> {
+    lease(store, LeaseName::Fence)
+}
+
+fn lease(store: &Store, name: LeaseName) -> anyhow::Result<Lease<Store>> {
+    Ok(Lease::new(store.clone(), name, foundation::process::random_number()?))
 }
 
 /// Shows parked sales as warnings of `/readyz` and in the metrics. They do not make the service unready: all other

@@ -27,7 +27,7 @@ const KEPT_MAX: u64 = 10_000;
 const KEPT_FOR: Duration = Duration::from_secs(2);
 /// Ids that were never given out and pass the filter anyway.
 const FALSE_POSITIVES: f64 = 0.001;
-/// The filter has room for at least so many ids, and for twice as many as there are.
+/// The filter has room for at least this many ids, and for twice as many as there are.
 const IDS_MIN: usize = 1_000;
 /// Ids of one read.
 const IDS_READ_MAX: u32 = 5_000;
@@ -60,7 +60,7 @@ impl Shelf {
     /// The shelf of `store`, with every product there is in the filter.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn new(store: Store) -> Result<Self, StoreError> {
         let details = Cache::builder().max_capacity(KEPT_MAX).time_to_live(KEPT_FOR).build();
         let products = Cache::builder().max_capacity(KEPT_MAX).time_to_live(KEPT_FOR).build();
@@ -72,7 +72,7 @@ impl Shelf {
     /// database, and nobody does for an id that was never given out.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn detail(&self, product: ProductId) -> Result<Option<Arc<Detail>>, Arc<StoreError>> {
         if !self.may_exist(product) {
             return Ok(None);
@@ -87,7 +87,7 @@ impl Shelf {
     /// The product that a SKU belongs to; `None` where there is no such SKU. A crowd costs one read, as of [`Self::detail`].
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn product_of(&self, sku: SkuId) -> Result<Option<ProductId>, Arc<StoreError>> {
         let load = async { Ok(self.store.sku(sku).await?.map(|sku| sku.product_id)) };
         self.products.try_get_with(sku, load).await
@@ -107,7 +107,7 @@ impl Shelf {
     /// [`KEPT_FOR`].
     ///
     /// # Errors
-    /// Where the filter is full and the database does not say what exists.
+    /// If the filter is full and the database does not say what exists.
     pub(crate) async fn changed(&self, product: ProductId) -> Result<(), StoreError> {
         let is_full = {
             let mut exist = self.exist.write().unwrap_or_else(PoisonError::into_inner);

@@ -7,17 +7,20 @@ use std::{
     task::{Context, Poll},
 };
 
+use contract::stock::Snapshot;
+#[cfg(feature = "redis")]
 use contract::{
     ActivityId,
     record::LedgerCommand,
-    stock::{Promise, Snapshot, Term},
+    stock::{Promise, Term},
 };
-use ledger::{
-    redis::fence::{Opening, RecoverySource},
-    restore::SnapshotSource,
-};
+#[cfg(feature = "redis")]
+use ledger::redis::fence::{Opening, RecoverySource};
+use ledger::restore::SnapshotSource;
 use store::Store;
 use tokio::{runtime::Handle, task::JoinHandle};
+#[cfg(feature = "redis")]
+use workers::FencingNumber;
 
 /// The database as the ledgers' source. The ledger thread has no runtime and the database needs one: it
 /// is asked on the runtime that this was made on.
@@ -25,12 +28,28 @@ use tokio::{runtime::Handle, task::JoinHandle};
 pub struct Snapshots {
     store: Store,
     runtime: Handle,
+    /// In whose name terms are drawn, where another process could be the fence.
+    #[cfg(feature = "redis")]
+    lease: Option<FencingNumber>,
 }
 
 impl Snapshots {
     /// Call it within the tokio runtime.
     pub fn new(store: Store) -> Self {
-        Self { store, runtime: Handle::current() }
+        let runtime = Handle::current();
+        Self {
+            store,
+            runtime,
+            #[cfg(feature = "redis")]
+            lease: None,
+        }
+    }
+
+    /// This source, for a fence that works while it holds a lease.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn led_by(self, lease: FencingNumber) -> Self {
+        Self { lease: Some(lease), ..self }
     }
 
     /// Asks the database on its own runtime. The question is on its way before the answer is waited for.
@@ -62,6 +81,7 @@ impl SnapshotSource for Snapshots {
     }
 }
 
+#[cfg(feature = "redis")]
 impl RecoverySource for Snapshots {
     fn opened(&self) -> impl Future<Output = Result<Vec<ActivityId>, String>> + Send {
         self.ask(|store| async move { store.opened_sales().await })
@@ -75,7 +95,8 @@ impl RecoverySource for Snapshots {
     }
 
     fn next_term(&self, above: Term) -> impl Future<Output = Result<Term, String>> + Send {
-        self.ask(move |store| async move { store.next_term(above).await })
+        let lease = self.lease.as_ref().map(FencingNumber::get);
+        self.ask(move |store| async move { store.next_term(above, lease).await })
     }
 
     fn decisions(&self, activity: ActivityId) -> impl Future<Output = Result<Vec<LedgerCommand>, String>> + Send {

@@ -113,6 +113,8 @@ impl Mall {
             stock: STOCK,
             rules,
             admission: Admission::default(),
+            pay_within_ms: None,
+            is_draft: false,
         };
         let AddedSale::Added(sale) = self.store.add_sale(new, now_ms).await.unwrap() else { panic!("no sale") };
         self.ledger.open(sale.activity.id, STOCK, rules).await.unwrap();

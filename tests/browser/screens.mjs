@@ -1,58 +1,66 @@
 // Every page in every look: a picture of it, what axe finds, what moves, how soon it is there.
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
-import { AxeBuilder } from "@axe-core/playwright";
+import { Camera, LOOKS } from "./camera.mjs";
 
-const SIZES = { phone: { width: 390, height: 844 }, desk: { width: 1366, height: 768 } };
 const LCP_MAX_MS = 1000;
-const SETTLE_MS = 500;
+const FIRST_PAGE_BYTES_MAX = 80 * 1024;
 const WATCH_MS = 2500;
 
-const looks = Object.keys(SIZES).flatMap((size) => ["light", "dark"].map((scheme) => [`pages are accessible: ${size}, ${scheme}`, (world) => look(world, size, scheme)]));
-
-async function look({ mall, open }, size, scheme) {
-  const ada = await open({ viewport: SIZES[size], colorScheme: scheme, locale: scheme === "dark" ? "en-GB" : "zh-CN" });
+async function look({ mall, open }, one) {
+  const camera = await Camera.open(open, one);
+  const ada = camera.shopper;
   const { page } = ada;
-  const faults = [];
-  mkdirSync(process.env.SCREENS, { recursive: true });
-  const shot = async (name, path) => {
-    if (path) await ada.go(path);
-    await page.waitForTimeout(SETTLE_MS);
-    await page.screenshot({ path: join(process.env.SCREENS, `${name}-${size}-${scheme}.png`) });
-    const { violations } = await new AxeBuilder({ page }).analyze();
-    for (const { id, impact, nodes } of violations) {
-      if (["serious", "critical"].includes(impact)) faults.push(`${name}: ${id}: ${nodes[0].html}`);
-    }
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    if (wide > 0) faults.push(`${name}: ${wide} px too wide`);
-  };
+  const shot = (name, path) => camera.shot(name, path);
   const products = await mall.products();
   const flagship = products.find((one) => one.title.includes("X1 Pro"));
-  const activities = (await (await fetch(`${mall.gateway}/api/v1/seckill/activities?limit=100`)).json()).items;
-  const sale = (state) => activities.find((one) => one.state === state)?.activity_id;
+  const refuse = (pattern) => page.route(pattern, (route) => route.fulfill({ status: 503, contentType: "application/problem+json", body: '{"code":"unavailable"}' }));
+  await page.route("**/api/v1/**", () => {});
+  await shot("home-loading", "/");
+  await page.unrouteAll();
   await shot("home", "/");
+  await page.locator(".card.product:not(.skeleton)").first().waitFor();
+  await page.evaluate(() => document.querySelector("#categories").scrollIntoView());
+  await shot("home-below");
   await shot("category", `/category/${flagship.category_id}`);
   await shot("search", "/search?q=phone");
+  await shot("search-nothing", "/search?q=zzzzzz");
+  await page.locator(".search input").fill("Be");
+  await page.locator("#suggestions li").first().waitFor();
+  await shot("suggestions");
+  await refuse("**/api/v1/search?*");
+  await ada.go("/search?q=phone");
+  await page.locator(".empty").waitFor();
+  await shot("search-away");
+  await page.unrouteAll();
   await shot("product", `/product/${flagship.product_id}`);
   await shot("not-found", "/product/1");
-  if (sale("scheduled")) await shot("sale-scheduled", `/sale/${sale("scheduled")}`);
-  if (sale("sold_out")) await shot("sale-sold-out", `/sale/${sale("sold_out")}`);
-  await shot("sale-open", `/sale/${await mall.sale({ title: `一元秒杀 / One yuan, ${size} ${scheme}`, stock: 9 })}`);
-  await shot("sign-in", "/sign-in");
+  await shot("sign-in", "/sign-in?next=%2Fcart");
+  await page.locator("input[name=username]").fill("nobody");
+  await page.locator("input[name=password]").fill("wrong-password");
+  await page.locator("form.form button.primary").click();
+  await page.locator(".form-error:not(:empty)").waitFor();
+  await shot("sign-in-refused");
   await shot("register", "/sign-in?mode=register");
-  const name = `look${size}${scheme}`;
-  await page.locator("input[name=username]").fill(name);
-  await page.locator("input[name=password]").fill("correct-horse");
-  await page.locator("form.form button[type=submit]").click();
-  await page.waitForURL(`${mall.shop}/`);
+  await ada.register();
   await shot("cart-empty", "/cart");
   await shot("orders-empty", "/orders");
   await ada.go(`/product/${flagship.product_id}`);
   await page.locator(".buy-row button").first().click();
-  await page.locator(".toast").waitFor();
+  await page.locator(".toast", { hasText: /added|已加入/i }).waitFor();
+  await shot("product-added");
   await shot("cart", "/cart");
+  await page.route("**/api/v1/cart", async (route) => {
+    const answer = await route.fetch();
+    const cart = await answer.json();
+    const [line] = cart.items;
+    const gone = { sku_id: "1", quantity: 1, state: "gone" };
+    const states = [{ state: "price_changed", price_was_cents: line.price_cents + 100_00 }, { state: "insufficient_stock", stock: 1, quantity: 3 }];
+    cart.items = [...states.map((state, index) => ({ ...line, ...state, sku_id: `${index + 2}` })), gone];
+    await route.fulfill({ response: answer, json: cart });
+  });
+  await shot("cart-changed", "/cart");
+  await page.unrouteAll();
   await ada.go("/checkout");
   await page.locator(".panel > .stack > .button").first().click();
   await shot("address");
@@ -60,18 +68,44 @@ async function look({ mall, open }, size, scheme) {
   await page.locator("dialog button[type=submit]").click();
   await page.locator(".address").waitFor();
   await shot("checkout");
+  await page.route("**/api/v1/orders", (route) => route.fulfill({ status: 409, contentType: "application/problem+json", body: '{"code":"too_many_unpaid"}' }));
+  await page.locator(".summary .button.primary").click();
+  const refused = page.locator(".dock .form-error:not(:empty)");
+  await refused.waitFor();
+  const box = await refused.boundingBox();
+  assert.ok(box.y > 0 && box.y + box.height < page.viewportSize().height, "a refusal is in sight");
+  await shot("checkout-refused");
+  await page.unrouteAll();
   await page.locator(".summary .button.primary").click();
   await page.waitForURL(/\/pay\/\d+$/);
   await shot("pay");
-  await shot("orders", "/orders");
-  await page.locator(".order-body").first().click();
+  const orders = page.url().replace("/pay/", "/orders/");
+  await page.goto(orders);
   await shot("order");
+  await page.goto(orders.replace("/orders/", "/pay/"));
+  await page.locator("section .button.primary").click();
+  await page.waitForURL(/mock-pay/);
+  await shot("platform");
+  await page.getByRole("button").first().click();
+  await page.waitForURL(`${mall.shop}/pay/return`);
+  await shot("pay-returned");
+  await page.locator(".outcome.good").waitFor();
+  await shot("pay-done");
+  await page.goto(orders);
+  await shot("order-paid");
+  await page.locator(".summary .stack .button").last().click();
+  await page.locator("dialog textarea").waitFor();
+  await shot("refund");
+  await page.locator("dialog .primary").click();
+  await page.locator(".status-refunding").waitFor();
+  await shot("order-refunding");
+  await shot("orders", "/orders");
   await shot("account", "/account");
-  await page.route("**/api/v1/products*", (route) => route.fulfill({ status: 503, contentType: "application/problem+json", body: '{"code":"unavailable"}' }));
+  await refuse("**/api/v1/products*");
   await ada.go(`/category/${flagship.category_id}`);
   await page.locator(".empty").waitFor({ timeout: 20_000 });
   await shot("error");
-  assert.deepEqual(faults, []);
+  assert.deepEqual(camera.faults, []);
 }
 
 const OBSERVE = `globalThis.shifts = 0; globalThis.lcp = 0;
@@ -90,6 +124,38 @@ async function countdownsMoveNothing({ mall, open }) {
   }
 }
 
+async function isSmall({ open }) {
+  const ada = await open();
+  const network = await ada.context.newCDPSession(ada.page);
+  await network.send("Network.enable");
+  const [pictures, bytes] = [new Set(), new Map()];
+  network.on("Network.responseReceived", ({ requestId, type }) => type === "Image" && pictures.add(requestId));
+  network.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => bytes.set(requestId, encodedDataLength));
+  await ada.go("/");
+  await ada.page.locator(".card.product:not(.skeleton)").first().waitFor();
+  await ada.page.waitForTimeout(1000);
+  const sum = [...bytes].filter(([request]) => !pictures.has(request)).reduce((sum, [, bytes]) => sum + bytes, 0);
+  console.log(`       the first page takes ${Math.round(sum / 1024)} KB without pictures, in ${bytes.size - pictures.size} requests`);
+  assert.ok(sum > 10_000 && sum <= FIRST_PAGE_BYTES_MAX, `${sum} bytes`);
+}
+
+async function fitsEveryWidth({ mall, open }) {
+  const [product] = await mall.products();
+  const { items: [running] } = await (await fetch(`${mall.gateway}/api/v1/seckill/activities`)).json();
+  const ada = await (await open()).register();
+  const { page } = ada;
+  for (const width of [360, 700, 768, 1024, 1920]) {
+    await page.setViewportSize({ width, height: 800 });
+    for (const path of ["/", `/category/${product.category_id}`, "/search?q=phone", `/product/${product.product_id}`, `/sale/${running.activity_id}`, "/cart", "/orders", "/account"]) {
+      await ada.go(path);
+      await page.locator("#main h1, #main h2").first().waitFor();
+      await page.waitForTimeout(300);
+      const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(over <= 0, `${path} is ${over} px wider than ${width} px`);
+    }
+  }
+}
+
 async function isThereSoon({ open }) {
   const ada = await open({ init: OBSERVE });
   const times = [];
@@ -103,4 +169,7 @@ async function isThereSoon({ open }) {
   assert.ok(best > 0 && best < LCP_MAX_MS, `${best} ms`);
 }
 
-export const screens = [...looks, ["countdowns move nothing", countdownsMoveNothing], ["the first page is there within a second", isThereSoon]];
+export const screens = [
+  ...LOOKS.map((one) => [`pages are accessible: ${one.join(", ")}`, (world) => look(world, one)]),
+  ["countdowns move nothing", countdownsMoveNothing], ["the first page is small", isSmall], ["every page fits 360 to 1920 pixels", fitsEveryWidth], ["the first page is there within a second", isThereSoon],
+];

@@ -37,9 +37,9 @@ export class Shopper {
   async register() {
     this.name = `shopper${process.pid}x${++number}`;
     await this.go("/sign-in?mode=register");
-    await this.page.getByLabel("User name").fill(this.name);
-    await this.page.getByLabel("Password").fill(PASSWORD);
-    await this.button("Create account").click();
+    await this.page.locator("input[name=username]").fill(this.name);
+    await this.page.locator("input[name=password]").fill(PASSWORD);
+    await this.page.locator("form.form button.primary").click();
     await this.page.waitForURL(`${this.mall.shop}/`);
     return this;
   }

@@ -1,10 +1,23 @@
 //! The front of the mall: a real nginx with the configuration that is deployed, and the shop's files.
 
-use std::{io::Read as _, path::Path, process::Command};
+mod limits;
+mod lost;
+mod paths;
+mod sale;
+mod table;
+mod tls;
+mod words;
 
-use services::{Nginx, Upstreams};
+use std::{
+    io::Read as _,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
-use crate::process::{Mall, agent, call, token};
+use services::{Listen, Nginx, Upstreams};
+
+use crate::process::{Mall, Shop, agent, call, token};
 
 /// A request to the front. Its status, its headers as lines in small letters, its body.
 fn fetch(front: &Nginx, path: &str, headers: &[(&str, &str)]) -> (u16, String, Vec<u8>) {
@@ -19,10 +32,17 @@ fn fetch(front: &Nginx, path: &str, headers: &[(&str, &str)]) -> (u16, String, V
 }
 
 fn start(mall: &Mall, limits: &str) -> Option<Nginx> {
-    let at = |url: &str| url.trim_start_matches("http://").to_owned();
-    let (gateway, order_core, admin) = (at(&mall.gateway), at(&mall.order_core), at(&mall.admin));
-    let upstreams = Upstreams { gateways: &[&gateway], order_core: &order_core, admin: &admin };
-    Nginx::start_front(&upstreams, limits, |directory: &Path| {
+    start_before(&[&mall.gateway], mall, limits, Listen::Plain)
+}
+
+/// nginx with these gateways and the other services of `shop` behind it.
+pub(crate) fn start_before(gateways: &[&str], shop: &Shop, limits: &str, listen: Listen) -> Option<Nginx> {
+    let at = |url: &'_ str| url.trim_start_matches("http://").to_owned();
+    let gateways: Vec<String> = gateways.iter().map(|url| at(url)).collect();
+    let gateways: Vec<&str> = gateways.iter().map(String::as_str).collect();
+    let (order_core, admin) = (at(&shop.order_core), at(&shop.admin));
+    let upstreams = Upstreams { gateways: &gateways, order_core: &order_core, admin: &admin };
+    Nginx::start_front(&upstreams, limits, listen, |directory: &Path| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mall"));
         let written = command.env_clear().arg("shop-assets").arg(directory).status().unwrap();
         assert!(written.success());
@@ -84,12 +104,34 @@ fn nginx_serves_the_shop_and_passes_on_what_it_should() {
     assert!(first[..length].starts_with(b"event: status\n"), "{}", String::from_utf8_lossy(&first));
 }
 
+/// The trace id of a refusal is the client's, or the request id of nginx, under which the access log has it.
 #[test]
-fn nginx_limits_a_client() {
+fn nginx_passes_a_trace_on_or_begins_one() {
     let data = tempfile::tempdir().unwrap();
     let mall = Mall::start(data.path(), &[]);
-    let Some(front) = start(&mall, "limits.conf") else { return };
-    let statuses: Vec<u16> = (0..400).map(|_| fetch(&front, "/api/v1/time", &[]).0).collect();
-    let refused = statuses.iter().filter(|status| **status == 429).count();
-    assert!(refused > 0 && refused < 400 && statuses[0] == 200, "{refused} of 400 are refused");
+    let Some(front) = start(&mall, "limits-off.conf") else { return };
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let good = format!("00-{trace}-00f067aa0ba902b7-01");
+    // The one is refused by order-core, the other by a gateway.
+    for path in ["/api/v1/nothing", "/api/v1/seckill/nothing"] {
+        let trace_id = |headers: &[(&str, &str)]| {
+            let (status, _, body) = fetch(&front, path, headers);
+            let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(status, 404, "{path}: {problem}");
+            problem["trace_id"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(trace_id(&[("traceparent", &good)]), trace, "{path}");
+        let begun = [
+            trace_id(&[]),
+            trace_id(&[("traceparent", &good[1..])]),
+            trace_id(&[("traceparent", &format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)))]),
+            trace_id(&[("traceparent", &format!("00-{trace}-{}-01", "0".repeat(16)))]),
+        ];
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let is_logged = |id: &String| front.requests().contains(&format!("\"request_id\":\"{id}\""));
+        while !begun.iter().all(is_logged) {
+            assert!(Instant::now() < deadline, "{path}: {begun:?} in {}", front.requests());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
 }

@@ -1,6 +1,10 @@
 //! The mall in processes of its own on Redis, Kafka and MariaDB, each of them killed in mid-sale.
 
+mod after_log;
+mod failover;
+mod rebuilding;
 mod restarts;
+mod two_cores;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,8 +23,9 @@ use services::{Elasticsearch, Kafka, MariaDb, Redis};
 use tempfile::TempDir;
 
 use crate::{
-    assert_sound, operations,
+    accounts, assert_sound, money, operations, platform,
     process::{Process, Shop, agent, call, command, get, token, until},
+    sale_rules,
     search::{self, Changers},
     steer, walk,
 };
@@ -50,7 +55,7 @@ struct Full {
     database: String,
     data: TempDir,
     search: Elasticsearch,
-    _mariadb: MariaDb,
+    mariadb: MariaDb,
 }
 
 impl Full {
@@ -69,7 +74,7 @@ impl Full {
             database: mariadb.database(),
             data: tempfile::tempdir().unwrap(),
             search,
-            _mariadb: mariadb,
+            mariadb,
         };
         full.start_order_core();
         let (admin, [place]) = full.role("admin", &[("MALL_ADMIN__LISTEN", &free_address())]);
@@ -80,6 +85,10 @@ impl Full {
         }
         full.shop.gateway.clone_from(&full.gateways[0].1);
         Some(full)
+    }
+
+    fn schema(&self) -> &str {
+        self.database.rsplit('/').next().unwrap()
     }
 
     fn role(&self, role: &str, settings: &[(&str, &str)]) -> (Process, [String; 1]) {
@@ -132,6 +141,8 @@ struct Told {
     orders: Mutex<BTreeMap<i64, String>>,
     sold_out: AtomicU64,
     unavailable: AtomicU64,
+    /// No answer came.
+    broken: AtomicU64,
 }
 
 impl Told {
@@ -149,12 +160,17 @@ struct Crowd {
 
 impl Crowd {
     fn start(full: &Full, activity: &str) -> Self {
+        let places: Vec<String> = full.gateways.iter().map(|(_, place)| place.clone()).collect();
+        Self::start_at(&full.shop, &places, activity)
+    }
+
+    /// Shoppers who ask at these addresses in turn.
+    fn start_at(shop: &Shop, places: &[String], activity: &str) -> Self {
         let (told, hurry) = (Arc::<Told>::default(), Arc::<AtomicBool>::default());
         let next_user = Arc::new(AtomicI64::new(1));
         let shopper = |at: i64| {
-            let mut shop = full.shop.clone();
-            let gateway = usize::try_from(at).unwrap() % full.gateways.len();
-            shop.gateway.clone_from(&full.gateways[gateway].1);
+            let mut shop = shop.clone();
+            shop.gateway.clone_from(&places[usize::try_from(at).unwrap() % places.len()]);
             let (told, hurry, next_user) = (told.clone(), hurry.clone(), next_user.clone());
             let activity = activity.to_owned();
             std::thread::spawn(move || {
@@ -211,7 +227,10 @@ fn ask(shop: &Shop, agent: &ureq::Agent, activity: &str, user: i64, told: &Told)
             false
         }
         Some((status, answer)) => panic!("{status} {answer}"),
-        None => false,
+        None => {
+            told.broken.fetch_add(1, Ordering::SeqCst);
+            false
+        }
     }
 }
 
@@ -255,6 +274,10 @@ fn a_shopper_walks_through_the_mall() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(full) = Full::start(1) else { return };
     walk::walk(&full.shop);
+    accounts::accounts(&full.shop);
+    money::money(&full.shop, |sql| full.mariadb.sql(&format!("USE mall_0; {sql}")));
+    platform::platform(&full.shop, full.data.path());
+    sale_rules::sale_rules(&full.shop);
     steer::steer(&full.shop);
     steer::end_now(&full.shop);
     for place in [&full.shop.gateway, &full.shop.order_core, &full.shop.admin] {

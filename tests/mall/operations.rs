@@ -91,7 +91,7 @@ fn a_taken_metrics_address_stops_nothing() {
     assert_eq!(text.lines().filter(|line| line.contains(&expect)).count(), 1, "{text}");
 }
 
-/// From SIGTERM on a balancer is told to go elsewhere, and requests that it still sends are answered.
+/// From SIGTERM on readiness fails, so that a balancer goes elsewhere, and requests that it still sends are answered.
 #[test]
 fn a_mall_that_drains_is_not_ready_and_serves_on() {
     let data = tempfile::tempdir().unwrap();

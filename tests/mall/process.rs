@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use ureq::Agent;
 
 pub(crate) const SHOPPER_SECRET: &str = "the shoppers' secret of the end-to-end tests";
-const ADMIN_PASSWORD: &str = "the admin of the end-to-end tests";
+pub(crate) const ADMIN_PASSWORD: &str = "the admin of the end-to-end tests";
 /// Units of a sale's SKU that are not in the sale.
 const SKU_REST: u64 = 100;
 /// Beyond it a test is stuck.
@@ -48,6 +48,7 @@ pub(crate) fn command(data: &Path, settings: &[(&str, &str)]) -> Command {
     command.env("MALL_AUTH__SHOPPER_SECRET", SHOPPER_SECRET).env("MALL_ADMIN_PASSWORD", ADMIN_PASSWORD);
     for service in ["GATEWAY", "ORDER_CORE", "ADMIN"] {
         command.env(format!("MALL_{service}__LISTEN"), "127.0.0.1:0");
+        command.env(format!("MALL_{service}__CONNECTIONS_PER_CLIENT_MAX"), "20000");
     }
     command.env("MALL_METRICS__LISTEN", "off");
     command.env("MALL_LOG__LEVEL", "warn").env("MALL_GATEWAY__USER_RATE_PER_S", "0");
@@ -227,7 +228,7 @@ impl Shop {
         audit
     }
 
-    /// The auditor's list, or why there is none now; 0 where no answer came.
+    /// The auditor's list, or the reason why it is missing; 0 without an answer.
     pub(crate) fn try_audit(&self, activity: &str) -> (u16, Value) {
         let sign_in = json!({"username": "admin", "password": ADMIN_PASSWORD});
         let (_, session) = post(&agent(), &format!("{}/admin/api/v1/sessions", self.admin), None, None, &sign_in);
@@ -315,7 +316,7 @@ pub(crate) fn token(user: i64) -> String {
     key.sign(UserId::from_i64(user).unwrap(), None, now_ms() / 1000, 3600)
 }
 
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 

@@ -22,7 +22,7 @@ use crate::{
 const RECOVERY_MAX: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// One sale, and the orders of those who were told yes.
+/// One sale, and the orders that were confirmed.
 struct Buyers<'a> {
     mall: &'a Mall,
     activity: String,
@@ -55,7 +55,7 @@ impl Buyers<'_> {
         }
     }
 
-    /// Waits for an audit that is sound and has so many units sold.
+    /// Waits for an audit that is sound and counts this number of units as sold.
     fn audited(&self, sold: u64) {
         until("the audit is sound", || {
             let (_, audit) = self.mall.try_audit(&self.activity);
@@ -109,6 +109,26 @@ fn what_redis_loses_while_it_runs_is_rebuilt() {
     auditor.join().unwrap();
 }
 
+/// The start ends with the reason, and names the setting that allows it.
+#[test]
+fn a_redis_that_can_lose_orders_is_refused() {
+    let Some(redis) = Redis::start() else { return };
+    let data = tempfile::tempdir().unwrap();
+    let settings = redis.url();
+    let ended = || {
+        let output = command(data.path(), &[("MALL_REDIS__URL", &settings)]).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    redis.ask(&["CONFIG", "SET", "maxmemory-policy", "volatile-ttl"]);
+    let reason = ended();
+    assert!(reason.contains("volatile-ttl") && reason.contains("redis.allow_eviction"), "{reason}");
+    redis.ask(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    redis.ask(&["CONFIG", "SET", "appendonly", "no"]);
+    let reason = ended();
+    assert!(reason.contains("append-only") && reason.contains("redis.allow_no_aof"), "{reason}");
+}
+
 /// Each service answers 503 with the reason for as long as a write fails.
 #[test]
 fn readiness_names_why_redis_can_not_be_written() {
@@ -116,7 +136,8 @@ fn readiness_names_why_redis_can_not_be_written() {
     redis.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     let data = tempfile::tempdir().unwrap();
     let log = data.path().join("stderr");
-    let mut command = command(data.path(), &[("MALL_REDIS__URL", &redis.url())]);
+    let settings = [("MALL_REDIS__URL", redis.url()), ("MALL_REDIS__ALLOW_EVICTION", "true".to_owned())];
+    let mut command = command(data.path(), &settings.each_ref().map(|(name, value)| (*name, value.as_str())));
     command.stderr(File::create(&log).unwrap());
     let mall = Mall::run(command);
     let told = || std::fs::read_to_string(&log).unwrap();

@@ -136,6 +136,21 @@ fn a_data_directory_may_have_a_path_that_is_too_long_for_a_socket() {
     assert!(text.contains("too many for the path of a socket") && text.contains("data_dir"), "{text}");
 }
 
+#[test]
+fn a_file_in_the_place_of_the_index_is_named() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("search");
+    std::fs::write(&file, "notes").unwrap();
+    let output = command(data.path(), &[]).arg("run").stderr(Stdio::piped()).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    let last = text.lines().last().unwrap();
+    assert!(!output.status.success() && last.contains(file.to_str().unwrap()) && last.contains("is a file"), "{text}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "notes");
+    std::fs::remove_file(&file).unwrap();
+    let mall = Mall::start(data.path(), &[]);
+    until("search answers", || get(&format!("{}/api/v1/search?q=a", mall.order_core), None).0 == 200);
+}
+
 /// What a killed mall leaves of its socket is no mall.
 #[test]
 fn a_socket_outlives_its_mall_without_harm() {

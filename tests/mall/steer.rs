@@ -114,7 +114,7 @@ fn since(begun: Instant, holds: impl Fn() -> bool) -> Duration {
 }
 
 impl Shop {
-    /// Whether it holds of so many new connections that every core has had one, all but surely.
+    /// Whether it is true of enough new connections that every core has had one, all but surely.
     fn on_every_core(&self, holds: impl Fn() -> bool) -> bool {
         (0..8).all(|_| holds())
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::process::{Shop, agent, call, until};
 
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x02\0\0\0\x02\x08\x06\0\0\0\0\0\0\0";
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x02\0\0\0\x02\x08\x06\0\0\0\0\0\0\0\0\0\0\0IEND\xaeB`\x82";
 
 /// Walks; every step is one that a client could take.
 pub(crate) fn walk(shop: &Shop) {
@@ -73,8 +73,8 @@ pub(crate) fn walk(shop: &Shop) {
         "{sent}"
     );
     assert_eq!(made(&format!("{order}/receipt"), Value::Null)["status"], "completed");
-    made(&format!("{order}/refunds"), json!({ "reason": "太大" }));
-    shop.admin_post(&format!("{order}/refunds/approve"), json!({}));
+    let refund = made(&format!("{order}/refunds"), json!({ "reason": "太大" }))["refund_id"].clone();
+    shop.admin_post(&format!("{order}/refunds/approve?refund_id={}", refund.as_str().unwrap()), json!({}));
     stands("refunded");
 }
 

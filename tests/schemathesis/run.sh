@@ -6,42 +6,19 @@
 #   run.sh             installs it and runs it on target/debug/mall
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+source "$here/../support/mall.sh"
 target=${CARGO_TARGET_DIR:-$here/../../target}
 mkdir -p "$target" && target=$(cd "$target" && pwd)
 venv=$target/schemathesis
 SEED=20261122
 EXAMPLES_MAX=50
-START_MAX_S=30
 
 install() {
     # A venv that is whole has its list beside it.
     cmp -s "$here/requirements.txt" "$venv/requirements.txt" && return
     python3 -m venv --clear "$venv" || { apt-get install -y python3-venv && python3 -m venv --clear "$venv"; } || return
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: -r "$here/requirements.txt" &&
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r "$here/requirements.txt" &&
         cp "$here/requirements.txt" "$venv/requirements.txt"
-}
-
-stop() {
-    [ -z "${mall:-}" ] || { kill "$mall" && wait "$mall"; } 2>/dev/null || true
-    rm -rf "$dir"
-}
-
-# Starts the mall and sets gateway, shop and admin to where they are. Nobody asks too often: 429 would be all there is.
-start() {
-    dir=$(mktemp -d) && : >"$dir/out"
-    trap stop EXIT
-    env -i MALL_DATA_DIR="$dir/data" MALL_AUTH__BCRYPT_COST=4 MALL_ADMIN_PASSWORD="$password" MALL_LOG__LEVEL=error \
-        MALL_LIMITS__SIGN_IN_MAX=0 MALL_LIMITS__WRITE_MAX=0 MALL_LIMITS__READ_MAX=0 MALL_LIMITS__WRONG_SIGN_INS_MAX=0 \
-        MALL_GATEWAY__LISTEN=127.0.0.1:0 MALL_ORDER_CORE__LISTEN=127.0.0.1:0 MALL_ADMIN__LISTEN=127.0.0.1:0 \
-        "$target/debug/mall" >>"$dir/out" 2>"$dir/errors" &
-    mall=$!
-    local tries=$((START_MAX_S * 10))
-    until [ "$(grep -c 'http://' "$dir/out")" -ge 4 ]; do
-        tries=$((tries - 1))
-        [ $tries -gt 0 ] && kill -0 "$mall" || { cat "$dir/out" "$dir/errors" >&2; exit 1; }
-        sleep 0.1
-    done
-    { read -r _; read -r _; read -r shop; read -r admin; } < <(grep -o 'http://[0-9.:]*' "$dir/out")
 }
 
 # Tests the service at $2 by its document.
@@ -62,7 +39,9 @@ install || { echo "SKIPPED schemathesis: it can't be had from PyPI"; exit 0; }
 [ "${1:-}" != install ] || exit 0
 [ -x "$target/debug/mall" ] || { echo "there is no target/debug/mall; cargo test --workspace builds it" >&2; exit 1; }
 password=$(head -c 12 /dev/urandom | base64)
-start
+# Without limits: otherwise most answers would be 429.
+start_mall "$target/debug/mall" "$password" MALL_LIMITS__SIGN_IN_MAX=0 MALL_LIMITS__WRITE_MAX=0 MALL_LIMITS__READ_MAX=0 \
+    MALL_LIMITS__WRONG_SIGN_INS_MAX=0 MALL_ORDERS__UNPAID_MAX=0 MALL_ORDERS__UNPAID_UNITS_MAX=0
 "$venv/bin/python" "$here/goods.py" "$shop" "$admin" "$password" "$dir"
 status=0
 run order-core "$shop"

@@ -7,35 +7,35 @@ use axum::{
 };
 use contract::{
     ActivityId, Cents, SkuId,
-    activity::{Admission, Door, Rules},
+    activity::{AnswerAfter, Door},
     openapi,
     stock::Counters,
 };
 use foundation::{
     Clock,
     web::{
-        Json, Path, Problem, Query, Raw, json_from,
+        Json, Path, Query, Raw, json_from,
         openapi::{IdempotencyKey, IfMatch},
     },
 };
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
-use store::{AddedSale, NewSale, PRICE_CENTS_MAX, Sale, SalePatch, TITLE_CHARS_MAX};
+use store::{PRICE_CENTS_MAX, Sale, TITLE_CHARS_MAX};
 use utoipa::ToSchema;
 
 use super::{
     Api,
-    catalogue::{STOCK_MAX, named, priced},
-    refused::{Refused, changed, insufficient_stock, invalid, not_found},
-    request::{ListBody, PageQuery, Staff, if_match, once, tagged},
+    refused::{Refused, not_found},
+    request::{ListBody, PageQuery, if_match, once, tagged},
 };
 use crate::{
+    actions::{
+        Staff,
+        fields::STOCK_MAX,
+        sales::{self as actions, PAY_WITHIN_MS_MAX, PAY_WITHIN_MS_MIN, PER_USER_LIMIT_MAX, SaleChanges, SaleFields},
+    },
     audit::{Audit, audit as run_audit},
-    opening::{self, OpenOutcome},
-    warmer::{LEAD_MS, is_due},
 };
-
-const PER_USER_LIMIT_MAX: u32 = 1_000_000;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -60,6 +60,48 @@ struct NewBody {
     captcha: Option<bool>,
     #[serde(default)]
     invited_only: bool,
+    /// `script` unless given.
+    answer_after: Option<AnswerAfterWord>,
+    /// Only users who registered before this time may take part, and users on the list.
+    #[serde(default, with = "foundation::rfc3339::option")]
+    #[schema(schema_with = openapi::time_or_null)]
+    registered_before: Option<u64>,
+    /// Only admins see a draft. It is published by `draft: false` in a change.
+    #[serde(default)]
+    draft: bool,
+    /// How long an order of this sale waits for its payment. Without it, `orders.pay_within_ms` of the configuration
+    /// applies.
+    #[schema(schema_with = openapi::whole_or_null::<{ PAY_WITHIN_MS_MIN as i64 }, { PAY_WITHIN_MS_MAX as i64 }>)]
+    pay_within_ms: Option<u64>,
+}
+
+/// When a buyer is answered that units are held.
+#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = AnswerAfter)]
+enum AnswerAfterWord {
+    /// As soon as the ledger has decided: the order survives the loss of any one server.
+    Script,
+    /// Once the gateway has read the reservation on the journal: the order survives everything but the loss of the log.
+    Log,
+}
+
+impl From<AnswerAfterWord> for AnswerAfter {
+    fn from(word: AnswerAfterWord) -> Self {
+        match word {
+            AnswerAfterWord::Script => Self::Script,
+            AnswerAfterWord::Log => Self::Log,
+        }
+    }
+}
+
+impl From<AnswerAfter> for AnswerAfterWord {
+    fn from(answer_after: AnswerAfter) -> Self {
+        match answer_after {
+            AnswerAfter::Script => Self::Script,
+            AnswerAfter::Log => Self::Log,
+        }
+    }
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -83,6 +125,27 @@ pub(super) struct PatchBody {
     requires_ticket: Option<bool>,
     captcha: Option<bool>,
     invited_only: Option<bool>,
+    answer_after: Option<AnswerAfterWord>,
+    /// Only users who registered before this time may take part, and users on the list; null for all users.
+    #[serde(default, deserialize_with = "stated_time")]
+    #[schema(schema_with = openapi::time_or_null)]
+    registered_before: Option<Option<u64>>,
+    /// `false` publishes a draft. A sale that is published does not become a draft again.
+    draft: Option<bool>,
+    /// How long an order of this sale waits for its payment; null for `orders.pay_within_ms` of the configuration.
+    #[serde(default, deserialize_with = "stated")]
+    #[schema(schema_with = openapi::whole_or_null::<{ PAY_WITHIN_MS_MIN as i64 }, { PAY_WITHIN_MS_MAX as i64 }>)]
+    pay_within_ms: Option<Option<u64>>,
+}
+
+/// A member that is there, and may be null.
+fn stated<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// The same for a time.
+fn stated_time<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
+    foundation::rfc3339::option::deserialize(deserializer).map(Some)
 }
 
 #[derive(Serialize, ToSchema)]
@@ -104,7 +167,17 @@ pub(super) struct ActivityBody {
     requires_ticket: bool,
     captcha: bool,
     invited_only: bool,
+    answer_after: AnswerAfterWord,
     paused: bool,
+    /// Only users who registered before this time may take part, and users on the list; null where all users may.
+    #[serde(with = "foundation::rfc3339::option")]
+    #[schema(schema_with = openapi::time_or_null)]
+    registered_before: Option<u64>,
+    /// Only admins see it. Its units have left the SKU's stock.
+    draft: bool,
+    /// How long an order of this sale waits for its payment; null where `orders.pay_within_ms` of the configuration applies.
+    #[schema(schema_with = openapi::whole_or_null::<{ PAY_WITHIN_MS_MIN as i64 }, { PAY_WITHIN_MS_MAX as i64 }>)]
+    pay_within_ms: Option<u64>,
     ledger_open: bool,
     version: u64,
     #[serde(with = "foundation::rfc3339")]
@@ -113,7 +186,8 @@ pub(super) struct ActivityBody {
 }
 
 impl From<Sale> for ActivityBody {
-    fn from(Sale { activity, stock, created_at_ms, ledger_open, opening: _ }: Sale) -> Self {
+    fn from(sale: Sale) -> Self {
+        let Sale { activity, stock, created_at_ms, ledger_open, opening: _, pay_within_ms, is_draft } = sale;
         Self {
             activity_id: activity.id,
             title: activity.title,
@@ -127,7 +201,11 @@ impl From<Sale> for ActivityBody {
             requires_ticket: activity.admission.door != Door::Open,
             captcha: activity.admission.door == Door::Captcha,
             invited_only: activity.admission.invited_only,
+            answer_after: activity.admission.answer_after.into(),
             paused: activity.admission.paused,
+            registered_before: activity.admission.registered_before_ms,
+            pay_within_ms,
+            draft: is_draft,
             ledger_open,
             version: activity.version,
             created_at: created_at_ms,
@@ -156,48 +234,56 @@ impl CountersBody {
     }
 }
 
-fn limited(limit: u32) -> Result<(), Refused> {
-    if (1..=PER_USER_LIMIT_MAX).contains(&limit) { Ok(()) } else { Err(invalid("per_user_limit is 1 to 1000000")) }
-}
-
-fn stocked(stock: u64) -> Result<(), Refused> {
-    if (1..=STOCK_MAX).contains(&stock) { Ok(()) } else { Err(invalid("stock is 1 to 1000000000")) }
-}
-
-/// The door that was asked for, where it was `before`. A captcha is asked for before a ticket is given.
-fn door(before: Door, requires_ticket: Option<bool>, captcha: Option<bool>) -> Result<Door, Refused> {
-    match (requires_ticket, captcha) {
-        (Some(false), Some(true)) => Err(invalid("captcha needs requires_ticket")),
-        (_, Some(true)) => Ok(Door::Captcha),
-        (Some(false), _) => Ok(Door::Open),
-        (Some(true), Some(false)) => Ok(Door::Ticket),
-        (Some(true), None) => Ok(if before == Door::Open { Door::Ticket } else { before }),
-        (None, Some(false)) => Ok(if before == Door::Captcha { Door::Ticket } else { before }),
-        (None, None) => Ok(before),
+impl From<NewBody> for SaleFields {
+    fn from(body: NewBody) -> Self {
+        let NewBody { title, sku_id, price_cents, stock, per_user_limit, starts_at, ends_at, .. } = body;
+        let NewBody { requires_ticket, captcha, invited_only, registered_before, pay_within_ms, draft, .. } = body;
+        let answer_after = body.answer_after.map_or_else(AnswerAfter::default, AnswerAfter::from);
+        Self {
+            title,
+            sku: sku_id,
+            price: price_cents,
+            stock,
+            per_user_limit,
+            starts_at_ms: starts_at,
+            ends_at_ms: ends_at,
+            requires_ticket,
+            captcha,
+            invited_only,
+            answer_after,
+            registered_before_ms: registered_before,
+            is_draft: draft,
+            pay_within_ms,
+        }
     }
 }
 
-fn check(asked: NewBody, now_ms: u64) -> Result<NewSale, Refused> {
-    named(&asked.title, TITLE_CHARS_MAX, "title")?;
-    priced(asked.price_cents)?;
-    stocked(asked.stock)?;
-    limited(asked.per_user_limit)?;
-    if asked.price_cents.times(asked.per_user_limit).is_none() {
-        return Err(invalid("price_cents times per_user_limit does not fit"));
+impl From<PatchBody> for SaleChanges {
+    fn from(body: PatchBody) -> Self {
+        let PatchBody { title, price_cents, stock, per_user_limit, starts_at, ends_at, .. } = body;
+        let PatchBody { requires_ticket, captcha, invited_only, registered_before, pay_within_ms, draft, .. } = body;
+        let answer_after = body.answer_after.map(AnswerAfter::from);
+        Self {
+            title,
+            price: price_cents,
+            stock,
+            per_user_limit,
+            starts_at_ms: starts_at,
+            ends_at_ms: ends_at,
+            requires_ticket,
+            captcha,
+            invited_only,
+            answer_after,
+            registered_before_ms: registered_before,
+            is_draft: draft,
+            pay_within_ms,
+        }
     }
-    if asked.ends_at <= asked.starts_at || asked.ends_at <= now_ms {
-        return Err(invalid("ends_at must be after starts_at and in the future"));
-    }
-    let door = door(Door::Open, asked.requires_ticket, asked.captcha)?;
-    let admission = Admission { paused: false, invited_only: asked.invited_only, door };
-    let NewBody { title, sku_id: sku, price_cents: price, stock, per_user_limit, starts_at, ends_at, .. } = asked;
-    let rules = Rules { per_user_limit, starts_at_ms: starts_at, ends_at_ms: ends_at };
-    Ok(NewSale { title, sku, price, stock, rules, admission })
 }
 
 /// Make a flash sale. Its units leave the SKU's stock.
 #[utoipa::path(
-    post, path = "/activities", tag = "activities",
+    post, path = "/activities", tag = "activities", operation_id = "create_activity",
     params(IdempotencyKey),
     request_body = NewBody,
     responses(
@@ -214,28 +300,13 @@ pub(super) async fn create<K: LedgerClient, C: Clock>(
     Raw(body): Raw,
 ) -> Result<Response, Refused> {
     let asked: NewBody = json_from(&headers, &body)?;
-    let make = async {
-        let now_ms = api.clock.now_ms();
-        let mut sale = match api.store.add_sale(check(asked, now_ms)?, now_ms).await? {
-            AddedSale::Added(sale) => sale,
-            AddedSale::UnknownSku => return Err(invalid("sku_id does not exist")),
-            AddedSale::InsufficientStock(left) => return Err(insufficient_stock(left)),
-        };
-        if is_due(&sale, now_ms) {
-            match opening::open(&api.store, &api.ledgers, sale.activity.id, now_ms).await {
-                Ok(opened) => sale.ledger_open = matches!(opened, OpenOutcome::Open(_)),
-                // It is written; the warmer opens it as soon as the ledger answers.
-                Err(error) => tracing::warn!(activity = %sale.activity.id, %error, "not opened yet"),
-            }
-        }
-        Ok(ActivityBody::from(sale))
-    };
+    let make = async { Ok(ActivityBody::from(actions::create(&api, &staff, asked.into()).await?)) };
     once(&api, (&headers, &staff, "activities"), &body, make).await
 }
 
 /// Flash sales, the newest first, a page at a time.
 #[utoipa::path(
-    get, path = "/activities", tag = "activities",
+    get, path = "/activities", tag = "activities", operation_id = "list_activities",
     params(PageQuery),
     responses((status = 200, description = "One page.", body = ListBody<ActivityBody>)),
     security(("admin" = ["viewer"])),
@@ -250,7 +321,7 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
 
 /// A flash sale.
 #[utoipa::path(
-    get, path = "/activities/{id}", tag = "activities",
+    get, path = "/activities/{id}", tag = "activities", operation_id = "get_activity",
     params(("id" = ActivityId, Path)),
     responses((status = 200, description = "The sale.", body = ActivityBody, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
     security(("admin" = ["viewer"])),
@@ -264,14 +335,14 @@ pub(super) async fn one<K: LedgerClient, C: Clock>(
     Ok(tagged(StatusCode::OK, sale.activity.version, ActivityBody::from(sale)))
 }
 
-/// Change a flash sale whose ledger is not open yet; what is absent stays.
+/// Change a flash sale whose ledger is not open yet, or publish a draft; what is absent stays.
 #[utoipa::path(
-    patch, path = "/activities/{id}", tag = "activities",
+    patch, path = "/activities/{id}", tag = "activities", operation_id = "change_activity",
     params(("id" = ActivityId, Path), IfMatch),
     request_body = PatchBody,
     responses(
         (status = 200, description = "After the change.", body = ActivityBody, headers(("ETag" = String, description = "The version, for `If-Match`."))),
-        (status = 409, description = "`invalid_transition`: its ledger is open or about to be; or `insufficient_stock` with the `stock`."),
+        (status = 409, description = "`invalid_transition`: its ledger is open or about to be opened; or `insufficient_stock` with the `stock`."),
         (status = 412, description = "`version_mismatch`, with the current `version`: it was changed by somebody else."),
         (status = 428, description = "`precondition_required`: the If-Match header is missing."),
     ),
@@ -279,53 +350,41 @@ pub(super) async fn one<K: LedgerClient, C: Clock>(
 )]
 pub(super) async fn patch<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    staff: Staff,
     Path(id): Path<ActivityId>,
     headers: HeaderMap,
     Json(asked): Json<PatchBody>,
 ) -> Result<Response, Refused> {
-    asked.title.as_deref().map_or(Ok(()), |title| named(title, TITLE_CHARS_MAX, "title"))?;
-    asked.price_cents.map_or(Ok(()), priced)?;
-    asked.stock.map_or(Ok(()), stocked)?;
-    asked.per_user_limit.map_or(Ok(()), limited)?;
-    let version = if_match(&headers)?;
-    let before = api.store.sale(id).await?.ok_or_else(|| not_found("activity"))?;
-    let door = Some(door(before.activity.admission.door, asked.requires_ticket, asked.captcha)?);
-    let PatchBody { title, price_cents: price, stock, per_user_limit, starts_at, ends_at, invited_only, .. } = asked;
-    let (starts_at_ms, ends_at_ms) = (starts_at, ends_at);
-    let patch = SalePatch { title, price, stock, per_user_limit, starts_at_ms, ends_at_ms, invited_only, door };
-    let changeable_until_ms = api.clock.now_ms() + LEAD_MS;
-    let sale = changed(api.store.patch_sale(id, version, patch, changeable_until_ms).await?, "activity")?;
+    let asked = SaleChanges::from(asked);
+    actions::check_changes(&asked)?;
+    let change = |version| actions::patch(&api, &staff, (id, version), asked.clone());
+    let sale = if_match(&headers)?.apply(change).await?;
     Ok(tagged(StatusCode::OK, sale.activity.version, ActivityBody::from(sale)))
 }
 
 /// Open a flash sale's ledger ahead of time.
 #[utoipa::path(
-    post, path = "/activities/{id}/warm", tag = "activities",
+    post, path = "/activities/{id}/warm", tag = "activities", operation_id = "warm_activity",
     params(("id" = ActivityId, Path)),
     responses(
         (status = 200, description = "The ledger is open.", body = CountersBody),
-        (status = 409, description = "`invalid_transition`: the sale is over."),
+        (status = 409, description = "`invalid_transition`: the sale is over, or it is a draft."),
     ),
     security(("admin" = ["operator"])),
 )]
 pub(super) async fn warm<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    staff: Staff,
     Path(id): Path<ActivityId>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    match opening::open(&api.store, &api.ledgers, id, api.clock.now_ms()).await? {
-        OpenOutcome::Open(counters) => Ok(Json(CountersBody::of(id, counters))),
-        OpenOutcome::Unknown => Err(not_found("activity")),
-        OpenOutcome::Over => Err(Problem::new(StatusCode::CONFLICT, "invalid_transition", "the sale is over").into()),
-    }
+    Ok(Json(CountersBody::of(id, actions::warm(&api, &staff, id).await?)))
 }
 
 /// Audit a flash sale: ledger, log and database held against each other.
 ///
 /// A side that lags is waited for, for five seconds at most.
 #[utoipa::path(
-    get, path = "/activities/{id}/audit", tag = "activities",
+    get, path = "/activities/{id}/audit", tag = "activities", operation_id = "audit_activity",
     params(("id" = ActivityId, Path)),
     responses((status = 200, description = "The result of every check.", body = Audit)),
     security(("admin" = ["viewer"])),

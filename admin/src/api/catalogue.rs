@@ -1,19 +1,19 @@
 //! Categories, products and SKUs.
 
 use axum::{extract::State, http::HeaderMap, http::StatusCode, response::Response};
-use contract::{CategoryId, Cents, ProductId, SkuId, openapi};
+use contract::{ActivityId, CategoryId, Cents, ProductId, SkuId, openapi};
 use foundation::{
     Clock,
     web::{
-        Json, Path, Query, Raw, json_from,
+        Json, Path, Query, Raw, idempotency_key, json_from,
         openapi::{IdempotencyKey, IfMatch},
     },
 };
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{
-    ATTRIBUTES_MAX, Attributes, Category, CategoryPatch, DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX, NewCategory,
-    NewProduct, NewSku, PRICE_CENTS_MAX, Product, ProductPatch, Sku, SkuPatch, TITLE_CHARS_MAX,
+    ATTRIBUTES_MAX, Attributes, Category, CategoryPatch, DESCRIPTION_CHARS_MAX, IMAGES_MAX, NAME_CHARS_MAX,
+    NewCategory, NewProduct, NewSku, PRICE_CENTS_MAX, Product, ProductPatch, Sku, SkuPatch, TITLE_CHARS_MAX,
 };
 use utoipa::{
     ToSchema,
@@ -21,14 +21,16 @@ use utoipa::{
 };
 
 use super::{
-    Api, images,
-    refused::{Refused, changed, invalid, not_found},
-    request::{ListBody, PageQuery, Staff, if_match, once, tagged},
+    Api,
+    refused::{Refused, not_found},
+    request::{ListBody, PageQuery, if_match, once, tagged},
 };
-
-const IMAGES_MAX: usize = 20;
-/// The most units of one SKU or sale.
-pub(super) const STOCK_MAX: u64 = 1_000_000_000;
+use crate::actions::{
+    Staff,
+    catalogue::{self as actions, STOCK_REASON_CHARS_MAX},
+    fields::STOCK_MAX,
+    sales::operation_under,
+};
 
 type Answer = Result<Response, Refused>;
 
@@ -39,7 +41,7 @@ struct CategoryBody {
     #[schema(schema_with = openapi::name::<NAME_CHARS_MAX>)]
     name: String,
     parent_id: Option<CategoryId>,
-    /// Smaller comes first.
+    /// Categories with smaller numbers come first.
     #[serde(default)]
     sort_order: i64,
 }
@@ -78,46 +80,6 @@ fn image_ids() -> Schema {
     ArrayBuilder::new().items(RefOr::T(openapi::name::<NAME_CHARS_MAX>())).max_items(Some(IMAGES_MAX)).build().into()
 }
 
-pub(super) fn named(text: &str, chars_max: usize, field: &str) -> Result<(), Refused> {
-    if text.trim().is_empty() {
-        return Err(invalid(&format!("{field} is empty")));
-    }
-    short(text, chars_max, field)
-}
-
-fn short(text: &str, chars_max: usize, field: &str) -> Result<(), Refused> {
-    let told = |char: char| !char.is_control() || char == '\n' || char == '\t';
-    if text.chars().count() > chars_max || !text.chars().all(told) {
-        return Err(invalid(&format!("{field} is at most {chars_max} characters, none of them a control character")));
-    }
-    Ok(())
-}
-
-pub(super) fn priced(price: Cents) -> Result<(), Refused> {
-    if (0..=PRICE_CENTS_MAX).contains(&price.get()) {
-        return Ok(());
-    }
-    Err(invalid("price_cents is 0 to 1000000000000"))
-}
-
-fn attributed(attributes: &Attributes) -> Result<(), Refused> {
-    if attributes.len() > ATTRIBUTES_MAX {
-        return Err(invalid("attributes are at most 10"));
-    }
-    for (name, value) in attributes {
-        named(name, NAME_CHARS_MAX, "an attribute's name")?;
-        named(value, NAME_CHARS_MAX, "an attribute's value")?;
-    }
-    Ok(())
-}
-
-async fn pictured<K: LedgerClient, C: Clock>(api: &Api<K, C>, image_ids: &[String]) -> Result<(), Refused> {
-    if image_ids.len() > IMAGES_MAX {
-        return Err(invalid("image_ids are at most 20"));
-    }
-    images::exist(api, image_ids).await
-}
-
 fn ok(version: u64, body: impl Serialize) -> Answer {
     Ok(tagged(StatusCode::OK, version, body))
 }
@@ -142,16 +104,15 @@ pub(super) async fn add_category<K: LedgerClient, C: Clock>(
 ) -> Answer {
     let asked: CategoryBody = json_from(&headers, &body)?;
     let make = async {
-        named(&asked.name, NAME_CHARS_MAX, "name")?;
         let new = NewCategory { parent: asked.parent_id, name: asked.name, sort_order: asked.sort_order };
-        api.store.add_category(new, api.clock.now_ms()).await?.ok_or_else(|| invalid("parent_id does not exist"))
+        Ok(actions::add_category(&api, &staff, new).await?)
     };
     once(&api, (&headers, &staff, "categories"), &body, make).await
 }
 
 /// Categories, the newest first, a page at a time.
 #[utoipa::path(
-    get, path = "/categories", tag = "catalogue",
+    get, path = "/categories", tag = "catalogue", operation_id = "list_categories",
     params(PageQuery),
     responses((status = 200, description = "One page.", body = ListBody<Category>)),
     security(("admin" = ["viewer"])),
@@ -166,7 +127,7 @@ pub(super) async fn categories<K: LedgerClient, C: Clock>(
 
 /// A category.
 #[utoipa::path(
-    get, path = "/categories/{id}", tag = "catalogue",
+    get, path = "/categories/{id}", tag = "catalogue", operation_id = "get_category",
     params(("id" = CategoryId, Path)),
     responses((status = 200, description = "The category.", body = Category, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
     security(("admin" = ["viewer"])),
@@ -182,9 +143,9 @@ pub(super) async fn category<K: LedgerClient, C: Clock>(
 
 /// Change a category; what is absent stays.
 #[utoipa::path(
-    patch, path = "/categories/{id}", tag = "catalogue",
+    patch, path = "/categories/{id}", tag = "catalogue", operation_id = "change_category",
     params(("id" = CategoryId, Path), IfMatch),
-    request_body = CategoryPatch,
+    request_body = CategoryChanges,
     responses(
         (status = 200, description = "After the change.", body = Category, headers(("ETag" = String, description = "The version, for `If-Match`."))),
         (status = 412, description = "`version_mismatch`, with the current `version`: it was changed by somebody else."),
@@ -194,14 +155,37 @@ pub(super) async fn category<K: LedgerClient, C: Clock>(
 )]
 pub(super) async fn patch_category<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    staff: Staff,
     Path(id): Path<CategoryId>,
     headers: HeaderMap,
-    Json(patch): Json<CategoryPatch>,
+    Json(changes): Json<CategoryChanges>,
 ) -> Answer {
-    patch.name.as_deref().map_or(Ok(()), |name| named(name, NAME_CHARS_MAX, "name"))?;
-    let row = changed(api.store.patch_category(id, if_match(&headers)?, patch).await?, "category")?;
+    let CategoryChanges { name, sort_order, parent_id } = changes;
+    let patch = CategoryPatch { name, sort_order };
+    let change = |version| actions::move_category(&api, &staff, (id, version), (patch.clone(), parent_id));
+    let row = if_match(&headers)?.apply(change).await?;
     ok(row.version, row)
+}
+
+/// Changes of a category; what is absent stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = CategoryPatch)]
+pub(super) struct CategoryChanges {
+    /// Its name.
+    #[schema(schema_with = openapi::name_or_null::<NAME_CHARS_MAX>)]
+    name: Option<String>,
+    /// Categories with smaller numbers come first.
+    sort_order: Option<i64>,
+    /// The parent category, or null. It can be neither the category itself nor one below it.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<CategoryId>)]
+    parent_id: Option<Option<CategoryId>>,
+}
+
+/// Tells a field that is null from one that is absent.
+fn given<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Make a product. It starts off the shelf.
@@ -224,20 +208,16 @@ pub(super) async fn add_product<K: LedgerClient, C: Clock>(
 ) -> Answer {
     let asked: ProductBody = json_from(&headers, &body)?;
     let make = async {
-        named(&asked.title, TITLE_CHARS_MAX, "title")?;
-        short(&asked.subtitle, TITLE_CHARS_MAX, "subtitle")?;
-        short(&asked.description, DESCRIPTION_CHARS_MAX, "description")?;
-        pictured(&api, &asked.image_ids).await?;
         let ProductBody { title, subtitle, description, category_id: category, image_ids } = asked;
         let new = NewProduct { category, title, subtitle, description, image_ids };
-        api.store.add_product(new, api.clock.now_ms()).await?.ok_or_else(|| invalid("category_id does not exist"))
+        Ok(actions::add_product(&api, &staff, new).await?)
     };
     once(&api, (&headers, &staff, "products"), &body, make).await
 }
 
 /// Products, the newest first, a page at a time.
 #[utoipa::path(
-    get, path = "/products", tag = "catalogue",
+    get, path = "/products", tag = "catalogue", operation_id = "list_products",
     params(PageQuery),
     responses((status = 200, description = "One page.", body = ListBody<Product>)),
     security(("admin" = ["viewer"])),
@@ -252,7 +232,7 @@ pub(super) async fn products<K: LedgerClient, C: Clock>(
 
 /// A product.
 #[utoipa::path(
-    get, path = "/products/{id}", tag = "catalogue",
+    get, path = "/products/{id}", tag = "catalogue", operation_id = "get_product",
     params(("id" = ProductId, Path)),
     responses((status = 200, description = "The product.", body = Product, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
     security(("admin" = ["viewer"])),
@@ -268,7 +248,7 @@ pub(super) async fn product<K: LedgerClient, C: Clock>(
 
 /// Change a product; what is absent stays.
 #[utoipa::path(
-    patch, path = "/products/{id}", tag = "catalogue",
+    patch, path = "/products/{id}", tag = "catalogue", operation_id = "change_product",
     params(("id" = ProductId, Path), IfMatch),
     request_body = ProductPatch,
     responses(
@@ -280,52 +260,55 @@ pub(super) async fn product<K: LedgerClient, C: Clock>(
 )]
 pub(super) async fn patch_product<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    staff: Staff,
     Path(id): Path<ProductId>,
     headers: HeaderMap,
     Json(patch): Json<ProductPatch>,
 ) -> Answer {
-    patch.title.as_deref().map_or(Ok(()), |title| named(title, TITLE_CHARS_MAX, "title"))?;
-    patch.subtitle.as_deref().map_or(Ok(()), |text| short(text, TITLE_CHARS_MAX, "subtitle"))?;
-    patch.description.as_deref().map_or(Ok(()), |text| short(text, DESCRIPTION_CHARS_MAX, "description"))?;
-    pictured(&api, patch.image_ids.as_deref().unwrap_or_default()).await?;
-    let row = changed(api.store.patch_product(id, if_match(&headers)?, patch).await?, "product")?;
+    let change = |version| actions::patch_product(&api, &staff, (id, version), patch.clone());
+    let row = if_match(&headers)?.apply(change).await?;
     ok(row.version, row)
 }
 
 /// Put a product on the shelf.
 #[utoipa::path(
-    post, path = "/products/{id}/shelve", tag = "catalogue",
+    post, path = "/products/{id}/shelve", tag = "catalogue", operation_id = "shelve_product",
     params(("id" = ProductId, Path)),
     responses((status = 200, description = "The product is on the shelf.", body = Product, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
     security(("admin" = ["operator"])),
 )]
 pub(super) async fn shelve<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    staff: Staff,
     Path(id): Path<ProductId>,
 ) -> Answer {
-    shelved(api.store.shelve(id, true).await?)
+    let product = actions::shelve(&api, &staff, id, true).await?;
+    ok(product.version, product)
 }
 
-/// Take a product off the shelf.
+#[derive(Serialize, ToSchema)]
+struct Unshelved {
+    #[serde(flatten)]
+    product: Product,
+    /// Flash sales of the product that go on although it is off the shelf. `POST /activities/{id}/pause` pauses one.
+    running_activities: Vec<ActivityId>,
+}
+
+/// Take a product off the shelf. Its flash sales go on; the answer names those that run.
 #[utoipa::path(
-    post, path = "/products/{id}/unshelve", tag = "catalogue",
+    post, path = "/products/{id}/unshelve", tag = "catalogue", operation_id = "unshelve_product",
     params(("id" = ProductId, Path)),
-    responses((status = 200, description = "The product is off the shelf.", body = Product, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
+    responses((status = 200, description = "The product is off the shelf.", body = Unshelved, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
     security(("admin" = ["operator"])),
 )]
 pub(super) async fn unshelve<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    staff: Staff,
     Path(id): Path<ProductId>,
 ) -> Answer {
-    shelved(api.store.shelve(id, false).await?)
-}
-
-fn shelved(product: Option<Product>) -> Answer {
-    let product = product.ok_or_else(|| not_found("product"))?;
-    ok(product.version, product)
+    let product = actions::shelve(&api, &staff, id, false).await?;
+    let running_activities = api.store.running_sales_of(id, api.clock.now_ms()).await?;
+    ok(product.version, Unshelved { product, running_activities })
 }
 
 /// Make a SKU of a product.
@@ -349,21 +332,16 @@ pub(super) async fn add_sku<K: LedgerClient, C: Clock>(
 ) -> Answer {
     let asked: SkuBody = json_from(&headers, &body)?;
     let make = async {
-        attributed(&asked.attributes)?;
-        priced(asked.price_cents)?;
-        if asked.stock > STOCK_MAX {
-            return Err(invalid("stock is 0 to 1000000000"));
-        }
         let SkuBody { attributes, price_cents: price, stock } = asked;
         let new = NewSku { product, attributes, price, stock };
-        api.store.add_sku(new, api.clock.now_ms()).await?.ok_or_else(|| not_found("product"))
+        Ok(actions::add_sku(&api, &staff, new).await?)
     };
     once(&api, (&headers, &staff, &format!("products/{product}/skus")), &body, make).await
 }
 
 /// SKUs, the newest first, a page at a time.
 #[utoipa::path(
-    get, path = "/skus", tag = "catalogue",
+    get, path = "/skus", tag = "catalogue", operation_id = "list_skus",
     params(PageQuery),
     responses((status = 200, description = "One page.", body = ListBody<Sku>)),
     security(("admin" = ["viewer"])),
@@ -378,7 +356,7 @@ pub(super) async fn skus<K: LedgerClient, C: Clock>(
 
 /// The SKUs of a product, the newest first, a page at a time.
 #[utoipa::path(
-    get, path = "/products/{id}/skus", tag = "catalogue",
+    get, path = "/products/{id}/skus", tag = "catalogue", operation_id = "list_product_skus",
     params(("id" = ProductId, Path), PageQuery),
     responses((status = 200, description = "One page; empty if there is no such product.", body = ListBody<Sku>)),
     security(("admin" = ["viewer"])),
@@ -394,7 +372,7 @@ pub(super) async fn skus_of<K: LedgerClient, C: Clock>(
 
 /// A SKU.
 #[utoipa::path(
-    get, path = "/skus/{id}", tag = "catalogue",
+    get, path = "/skus/{id}", tag = "catalogue", operation_id = "get_sku",
     params(("id" = SkuId, Path)),
     responses((status = 200, description = "The SKU.", body = Sku, headers(("ETag" = String, description = "The version, for `If-Match`.")))),
     security(("admin" = ["viewer"])),
@@ -408,9 +386,47 @@ pub(super) async fn sku<K: LedgerClient, C: Clock>(
     ok(found.version, found)
 }
 
-/// Change a SKU; what is absent stays. Stock does not change like this.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = StockChange)]
+struct StockBody {
+    /// Units to add, or to take where it is below zero; not 0.
+    #[schema(schema_with = openapi::whole::<{ -(STOCK_MAX as i64) }, { STOCK_MAX as i64 }>)]
+    delta: i64,
+    /// For the audit log.
+    #[schema(schema_with = openapi::line::<STOCK_REASON_CHARS_MAX>)]
+    reason: String,
+}
+
+/// Add units to the stock of a SKU, or take some.
 #[utoipa::path(
-    patch, path = "/skus/{id}", tag = "catalogue",
+    post, path = "/skus/{id}/stock", tag = "catalogue",
+    params(("id" = SkuId, Path), IdempotencyKey),
+    request_body = StockBody,
+    responses(
+        (status = 201, description = "After the change. `Idempotent-Replayed: true` if this key was used before.", body = Sku,
+            headers(("Idempotent-Replayed" = String, description = "`true` if the key was used before."))),
+        (status = 409, description = "`insufficient_stock` with the `stock`, or `request_running`."),
+    ),
+    security(("admin" = ["operator"])),
+)]
+pub(super) async fn change_stock<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    staff: Staff,
+    Path(id): Path<SkuId>,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Answer {
+    let StockBody { delta, reason } = json_from(&headers, &body)?;
+    let key = idempotency_key(&headers)?;
+    let operation = operation_under(&api, &staff, ("stock", id.as_i64(), delta), key)?;
+    let make = async { Ok(actions::change_stock(&api, &staff, (id, operation), (delta, &reason)).await?) };
+    once(&api, (&headers, &staff, &format!("skus/{id}/stock")), &body, make).await
+}
+
+/// Change a SKU; what is absent stays. `POST /skus/{id}/stock` changes its stock.
+#[utoipa::path(
+    patch, path = "/skus/{id}", tag = "catalogue", operation_id = "change_sku",
     params(("id" = SkuId, Path), IfMatch),
     request_body = SkuPatch,
     responses(
@@ -422,13 +438,12 @@ pub(super) async fn sku<K: LedgerClient, C: Clock>(
 )]
 pub(super) async fn patch_sku<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    staff: Staff,
     Path(id): Path<SkuId>,
     headers: HeaderMap,
     Json(patch): Json<SkuPatch>,
 ) -> Answer {
-    patch.attributes.as_ref().map_or(Ok(()), attributed)?;
-    patch.price_cents.map_or(Ok(()), priced)?;
-    let row = changed(api.store.patch_sku(id, if_match(&headers)?, patch).await?, "SKU")?;
+    let change = |version| actions::patch_sku(&api, &staff, (id, version), patch.clone());
+    let row = if_match(&headers)?.apply(change).await?;
     ok(row.version, row)
 }

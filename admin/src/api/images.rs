@@ -12,7 +12,7 @@ use foundation::{
     Clock,
     web::{Problem, openapi::IdempotencyKey},
 };
-use images::{AddError, BYTES_MAX, ImageId, NotTaken};
+use images::{AddError, BYTES_MAX, NotTaken};
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -20,8 +20,9 @@ use utoipa::ToSchema;
 use super::{
     Api,
     refused::{Refused, invalid},
-    request::{Staff, once},
+    request::once,
 };
+use crate::actions::Staff;
 
 /// The longest body: a picture and what a form puts around it.
 pub(super) const FORM_BYTES_MAX: usize = BYTES_MAX + 64 * 1024;
@@ -42,13 +43,13 @@ struct FormBody {
 struct ImageBody {
     #[schema(pattern = r"^[0-9a-f]{32}\.(png|jpg|webp|gif)$")]
     image_id: String,
-    /// Where browsers find it.
+    /// Its URL for browsers.
     url: String,
 }
 
-/// Keeps a picture.
+/// Upload a picture.
 #[utoipa::path(
-    post, path = "/images", tag = "catalogue",
+    post, path = "/images", tag = "catalogue", operation_id = "upload_image",
     params(IdempotencyKey),
     request_body(content = FormBody, content_type = "multipart/form-data"),
     responses(
@@ -123,24 +124,12 @@ impl From<&AddError> for Refused {
         let detail = not_taken.to_string();
         Self(match not_taken {
             NotTaken::TooLong => too_long(not_taken),
-            NotTaken::OtherKind => Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail),
-            NotTaken::Damaged | NotTaken::Size => {
+            NotTaken::OtherKind | NotTaken::PhoneKind => {
+                Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+            }
+            NotTaken::Damaged | NotTaken::Truncated | NotTaken::Size => {
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_image", detail)
             }
         })
     }
-}
-
-/// Refuses ids of pictures that are not there.
-pub(super) async fn exist<K: LedgerClient, C: Clock>(api: &Api<K, C>, ids: &[String]) -> Result<(), Refused> {
-    for text in ids {
-        let there = match text.parse::<ImageId>() {
-            Ok(id) => api.images.exists(id).await.map_err(|error| Problem::unavailable(&error, 1))?,
-            Err(_) => false,
-        };
-        if !there {
-            return Err(invalid("image_ids must be ids that POST /images returned"));
-        }
-    }
-    Ok(())
 }

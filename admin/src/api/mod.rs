@@ -1,69 +1,43 @@
 //! The admins' API.
 
 mod activities;
+mod audit_log;
 mod catalogue;
 mod images;
+mod letters;
+mod live;
 mod orders;
 mod parked;
-mod refused;
+mod payments;
+mod processes;
+mod refunds;
+pub(crate) mod refused;
 mod request;
-mod sessions;
+pub(crate) mod sessions;
+mod staff;
 mod steer;
 #[cfg(test)]
 mod tests;
 
-use ::images::Images;
 use axum::{Router, extract::DefaultBodyLimit};
-use contract::token::{Audience, TokenKey};
 use foundation::{Clock, web::openapi};
 use ledger::LedgerClient;
-use limits::{Routes, WrongTries};
-use store::{Passwords, Store};
+use limits::Routes;
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouterExt},
     routes,
 };
 
-pub use request::Role;
-
-use crate::audit::Book;
-
-/// What the handlers share.
-#[derive(Debug, Clone)]
-pub struct Api<K, C> {
-    store: Store,
-    ledgers: K,
-    book: Book,
-    images: Images,
-    passwords: Passwords,
-    tries: WrongTries,
-    tokens: TokenKey,
-    clock: C,
-}
-
-impl<K: LedgerClient, C: Clock> Api<K, C> {
-    /// The API over a database, its ledgers, the journal's totals and pictures; tokens are signed with `admin_secret`,
-    /// and `tries` counts wrong sign-ins by address.
-    pub fn new(
-        (store, ledgers, book, images): (Store, K, Book, Images),
-        (passwords, tries): (Passwords, WrongTries),
-        admin_secret: &[u8],
-        clock: C,
-    ) -> Self {
-        let tokens = TokenKey::new(admin_secret, Audience::Admin);
-        Self { store, ledgers, book, images, passwords, tries, tokens, clock }
-    }
-}
+pub use crate::actions::{Api, Role};
 
 /// The paths whose limits are not those of reads and writes.
-pub const LIMITED: Routes = Routes { sign_in: &["/admin/api/v1/sessions"], free: &[] };
+pub const LIMITED: Routes = Routes { sign_in: &["/admin/api/v1/sessions", "/admin/sign-in"], free: &[] };
 
 /// The API's paths, the document that describes them, and the page that shows it.
 pub fn router<K: LedgerClient, C: Clock>(api: Api<K, C>) -> Router {
-    let about =
-        "What those who run the mall ask of it. Ids are decimal strings, money is whole cents, times are RFC 3339.";
+    let about = "The API of the mall's staff. Ids are decimal strings, money is whole cents, times are RFC 3339.";
     let tokens = "The `access_token` of `POST /admin/api/v1/sessions`. Its role is admin, operator or viewer.";
-    let document = openapi::document("Mall: admin", about, ("admin", tokens));
+    let document = openapi::document("Mall: admin", about, "http://127.0.0.1:8082", ("admin", tokens));
     let under = OpenApiRouter::new()
         .routes(routes!(sessions::sign_in))
         .routes(routes!(catalogue::categories, catalogue::add_category))
@@ -75,15 +49,22 @@ pub fn router<K: LedgerClient, C: Clock>(api: Api<K, C>) -> Router {
         .routes(routes!(catalogue::skus_of, catalogue::add_sku))
         .routes(routes!(catalogue::skus))
         .routes(routes!(catalogue::sku, catalogue::patch_sku))
+        .routes(routes!(catalogue::change_stock))
         .routes(routes!(images::add).layer(DefaultBodyLimit::max(images::FORM_BYTES_MAX)))
         .routes(routes!(orders::list))
         .routes(routes!(orders::one))
         .routes(routes!(orders::ship))
         .routes(routes!(orders::approve_refund))
         .routes(routes!(orders::refuse_refund))
+        .routes(routes!(refunds::list_refunds))
+        .routes(routes!(refunds::retry_refund))
+        .routes(routes!(payments::list_unmatched))
+        .routes(routes!(payments::resolve_unmatched))
+        .routes(routes!(payments::bill).layer(DefaultBodyLimit::max(crate::actions::money::BILL_BYTES_MAX)))
         .routes(routes!(orders::users))
         .routes(routes!(orders::block))
         .routes(routes!(orders::unblock))
+        .routes(routes!(orders::reset_link))
         .routes(routes!(activities::list, activities::create))
         .routes(routes!(activities::one, activities::patch))
         .routes(routes!(activities::warm))
@@ -93,9 +74,18 @@ pub fn router<K: LedgerClient, C: Clock>(api: Api<K, C>) -> Router {
         .routes(routes!(steer::restock))
         .routes(routes!(steer::entry_list, steer::say_entry))
         .routes(routes!(activities::audit))
+        .routes(routes!(live::live))
         .routes(routes!(parked::list_parked))
         .routes(routes!(parked::retry_parked))
-        .routes(routes!(parked::drop_parked));
+        .routes(routes!(parked::drop_parked))
+        .routes(routes!(processes::list_processes))
+        .routes(routes!(letters::list_letters))
+        .routes(routes!(letters::letter))
+        .routes(routes!(letters::replay_letter))
+        .routes(routes!(letters::drop_letter))
+        .routes(routes!(staff::admins, staff::add_admin))
+        .routes(routes!(staff::admin, staff::patch_admin))
+        .routes(routes!(audit_log::audit_log));
     let whole = OpenApiRouter::with_openapi(document).nest("/admin/api/v1", under);
     let (router, document) = whole.with_state(api).split_for_parts();
     openapi::with_document(router, document, LIMITED.free)

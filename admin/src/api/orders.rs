@@ -5,7 +5,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use contract::{ActivityId, Cents, OrderId, SkuId, UserId, openapi};
+use contract::{ActivityId, Cents, OrderId, RefundId, SkuId, UserId, openapi};
 use domain::order_state::OrderState;
 use foundation::{
     Clock,
@@ -13,29 +13,34 @@ use foundation::{
 };
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use store::{Moved, OrderQuery, RegisteredUser, StaffOrder};
+use serde_json::Value;
+use store::{Decision, OrderQuery, RegisteredUser, StaffOrder};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Api,
-    refused::{Refused, invalid, not_found},
-    request::{ListBody, PageQuery, Staff},
+    refunds::RefundBody,
+    refused::{Refused, not_found},
+    request::{AdminOnly, ListBody, PageQuery},
 };
-
-/// Characters of a carrier's name and of a parcel's number.
-const SHIPMENT_CHARS_MAX: usize = 64;
+use crate::{
+    actions::{
+        Role, Staff,
+        orders::{self as actions, SHIPMENT_CHARS_MAX},
+    },
+    mask,
+};
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct OrdersQuery {
-    /// Only orders that stand there.
+    /// Only orders in this state.
     #[param(value_type = Option<OrderState>)]
     status: Option<String>,
     /// Only orders of this user.
     user_id: Option<UserId>,
-    /// Rows of the page; 20 unless said.
+    /// Rows of the page; 20 by default.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -50,7 +55,7 @@ struct OrderBody {
     user_id: UserId,
     #[schema(value_type = OrderState)]
     status: &'static str,
-    /// The flash sale it comes from.
+    /// The flash sale that the order comes from.
     activity_id: Option<ActivityId>,
     total_cents: Cents,
     #[serde(with = "foundation::rfc3339")]
@@ -60,12 +65,16 @@ struct OrderBody {
     #[serde(with = "foundation::rfc3339")]
     #[schema(schema_with = openapi::time)]
     expires_at: u64,
-    /// As it was when it was ordered; null for orders of a flash sale.
+    /// As it was when it was chosen; null for an order of a flash sale whose buyer had no default address.
     #[schema(value_type = Option<Object>)]
     address: Option<Value>,
-    /// `carrier` and `tracking_no`, once it is sent.
+    /// `carrier` and `tracking_no`, once the order is shipped.
     #[schema(value_type = Option<Object>)]
     shipment: Option<Value>,
+    /// The amount that was refunded.
+    refunded_cents: Cents,
+    /// What the buyer wants to have back, as long as that is not decided.
+    refund: Option<RefundBody>,
     items: Vec<LineBody>,
 }
 
@@ -73,19 +82,24 @@ struct OrderBody {
 #[schema(as = OrderLine)]
 struct LineBody {
     sku_id: SkuId,
-    /// As it was called then.
+    /// The title at the time of the order.
     title: String,
     quantity: u32,
     price_cents: Cents,
+    /// Units that were refunded.
+    refunded_quantity: u32,
 }
 
-impl From<StaffOrder> for OrderBody {
-    fn from(StaffOrder { order, user }: StaffOrder) -> Self {
+impl OrderBody {
+    /// As somebody with this role may see it.
+    fn of(order: StaffOrder, role: Role) -> Self {
+        let StaffOrder { order, user, request } = mask::order(order, role);
         let line = |line: store::OrderLine| LineBody {
             sku_id: line.sku,
             title: line.title,
             quantity: line.quantity,
             price_cents: line.price,
+            refunded_quantity: line.refunded,
         };
         Self {
             order_id: order.id,
@@ -97,6 +111,8 @@ impl From<StaffOrder> for OrderBody {
             expires_at: order.expires_at_ms,
             address: order.address,
             shipment: order.shipment,
+            refunded_cents: order.refunded,
+            refund: request.map(RefundBody::from),
             items: order.lines.into_iter().map(line).collect(),
         }
     }
@@ -104,14 +120,14 @@ impl From<StaffOrder> for OrderBody {
 
 /// Orders, the newest first, a page at a time.
 #[utoipa::path(
-    get, path = "/orders", tag = "orders",
+    get, path = "/orders", tag = "orders", operation_id = "list_orders",
     params(OrdersQuery),
     responses((status = 200, description = "One page.", body = ListBody<OrderBody>)),
     security(("admin" = ["viewer"])),
 )]
 pub(super) async fn list<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    staff: Staff,
     Query(query): Query<OrdersQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
     let OrdersQuery { status, user_id, limit, cursor } = query;
@@ -120,23 +136,25 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", detail).into());
     }
     let page = PageQuery { limit, cursor }.page()?;
-    Ok(ListBody::of(api.store.staff_orders(&OrderQuery { status, user: user_id }, page).await?, OrderBody::from))
+    Ok(ListBody::of(api.store.staff_orders(&OrderQuery { status, user: user_id }, page).await?, |order| {
+        OrderBody::of(order, staff.role)
+    }))
 }
 
 /// An order.
 #[utoipa::path(
-    get, path = "/orders/{id}", tag = "orders",
+    get, path = "/orders/{id}", tag = "orders", operation_id = "get_order",
     params(("id" = OrderId, Path)),
     responses((status = 200, description = "The order.", body = OrderBody)),
     security(("admin" = ["viewer"])),
 )]
 pub(super) async fn one<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    staff: Staff,
     Path(id): Path<OrderId>,
 ) -> Result<Response, Refused> {
     let order = api.store.staff_order(id).await?.ok_or_else(|| not_found("order"))?;
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(OrderBody::from(order))).into_response())
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(OrderBody::of(order, staff.role))).into_response())
 }
 
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -148,89 +166,87 @@ pub(super) struct Shipment {
     tracking_no: String,
 }
 
-/// Say that a paid order is sent.
+/// Mark a paid order as shipped.
 #[utoipa::path(
-    post, path = "/orders/{id}/shipment", tag = "orders",
+    post, path = "/orders/{id}/shipment", tag = "orders", operation_id = "ship_order",
     params(("id" = OrderId, Path)),
     request_body = Shipment,
     responses(
         (status = 200, description = "The order is shipped.", body = OrderBody),
-        (status = 409, description = "`invalid_transition`: the order's state does not allow it."),
+        (status = 409, description = "`invalid_transition`: the order's state does not allow it; or `no_address`."),
     ),
     security(("admin" = ["operator"])),
 )]
 pub(super) async fn ship<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    staff: Staff,
     Path(id): Path<OrderId>,
     Json(shipment): Json<Shipment>,
 ) -> Result<Response, Refused> {
-    for text in [&shipment.carrier, &shipment.tracking_no] {
-        let long = text.chars().count() > SHIPMENT_CHARS_MAX;
-        if long || text.trim().is_empty() || text.chars().any(char::is_control) {
-            return Err(invalid("carrier and tracking_no are 1 to 64 characters in one line"));
-        }
-    }
-    let text = json!(shipment).to_string();
-    let moved = api.store.ship(id, &text, api.clock.now_ms()).await?;
-    answer(&api, id, moved, "be sent").await
+    let Shipment { carrier, tracking_no } = shipment;
+    let order = actions::ship(&api, &staff, id, (&carrier, &tracking_no)).await?;
+    Ok(Json(OrderBody::of(order, staff.role)).into_response())
 }
 
-/// Give the money back. What was not sent is in stock again.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Approval {
+    /// The `refund` of the order that is approved, and no other one that its buyer asks for meanwhile. Without it, the open one.
+    refund_id: Option<RefundId>,
+    /// Whether units that were not shipped return to the stock; true by default.
+    restock: Option<bool>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RefundRefusal {
+    /// The `refund` of the order that is refused, and no other one that its buyer asks for meanwhile. Without it, the open one.
+    refund_id: Option<RefundId>,
+}
+
+/// Approve a refund request.
 #[utoipa::path(
     post, path = "/orders/{id}/refunds/approve", tag = "orders",
-    params(("id" = OrderId, Path)),
+    params(("id" = OrderId, Path), Approval),
     responses(
         (status = 200, description = "The refund is approved.", body = OrderBody),
-        (status = 409, description = "`invalid_transition`: the order's state does not allow it."),
+        (status = 409, description = "`invalid_transition`: the order's state does not allow it; or `refund_changed`, with \
+            the `refund_id` that is open now."),
     ),
-    security(("admin" = ["operator"])),
+    security(("admin" = ["admin"])),
 )]
 pub(super) async fn approve_refund<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    AdminOnly(staff): AdminOnly,
     Path(id): Path<OrderId>,
+    Query(approval): Query<Approval>,
 ) -> Result<Response, Refused> {
-    let moved = api.store.decide_refund(id, true, api.clock.now_ms()).await?;
-    answer(&api, id, moved, "have its refund approved").await
+    let decision = Decision::Approve { restock: approval.restock.unwrap_or(true) };
+    let order = actions::decide_refund(&api, &staff, (id, approval.refund_id), decision).await?;
+    Ok(Json(OrderBody::of(order, staff.role)).into_response())
 }
 
-/// Refuse to give the money back. The order stands where it stood.
+/// Refuse a refund request. The order's state does not change.
 #[utoipa::path(
     post, path = "/orders/{id}/refunds/refuse", tag = "orders",
-    params(("id" = OrderId, Path)),
+    params(("id" = OrderId, Path), RefundRefusal),
     responses(
         (status = 200, description = "The refund is refused.", body = OrderBody),
-        (status = 409, description = "`invalid_transition`: the order's state does not allow it."),
+        (status = 409, description = "`invalid_transition`: the order's state does not allow it; or `refund_changed`, with \
+            the `refund_id` that is open now."),
     ),
-    security(("admin" = ["operator"])),
+    security(("admin" = ["admin"])),
 )]
 pub(super) async fn refuse_refund<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    AdminOnly(staff): AdminOnly,
     Path(id): Path<OrderId>,
+    Query(refusal): Query<RefundRefusal>,
 ) -> Result<Response, Refused> {
-    let moved = api.store.decide_refund(id, false, api.clock.now_ms()).await?;
-    answer(&api, id, moved, "have its refund refused").await
-}
-
-/// The order as it stands now, or why it can't `verb`.
-async fn answer<K: LedgerClient, C: Clock>(
-    api: &Api<K, C>,
-    id: OrderId,
-    moved: Moved,
-    verb: &str,
-) -> Result<Response, Refused> {
-    match moved {
-        Moved::To(_) => {}
-        Moved::Unknown => return Err(not_found("order")),
-        Moved::Refused(state) => {
-            let detail = format!("an order that is {} can't {verb}", state.as_str());
-            return Err(Problem::new(StatusCode::CONFLICT, "invalid_transition", detail).into());
-        }
-    }
-    let order = api.store.staff_order(id).await?.ok_or_else(|| not_found("order"))?;
-    Ok(Json(OrderBody::from(order)).into_response())
+    let order = actions::decide_refund(&api, &staff, (id, refusal.refund_id), Decision::Refuse).await?;
+    Ok(Json(OrderBody::of(order, staff.role)).into_response())
 }
 
 #[derive(Serialize, ToSchema)]
@@ -245,8 +261,10 @@ struct UserBody {
     created_at: u64,
 }
 
-impl From<RegisteredUser> for UserBody {
-    fn from(RegisteredUser { user, blocked }: RegisteredUser) -> Self {
+impl UserBody {
+    /// As somebody with this role may see it.
+    fn of(user: RegisteredUser, role: Role) -> Self {
+        let RegisteredUser { user, blocked } = mask::user(user, role);
         let store::User { id, username, phone, created_at_ms } = user;
         Self { user_id: id, username, phone, blocked, created_at: created_at_ms }
     }
@@ -254,54 +272,76 @@ impl From<RegisteredUser> for UserBody {
 
 /// Shoppers, the newest first, a page at a time.
 #[utoipa::path(
-    get, path = "/users", tag = "users",
+    get, path = "/users", tag = "users", operation_id = "list_users",
     params(PageQuery),
     responses((status = 200, description = "One page.", body = ListBody<UserBody>)),
     security(("admin" = ["viewer"])),
 )]
 pub(super) async fn users<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    staff: Staff,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    Ok(ListBody::of(api.store.users(query.page()?).await?, UserBody::from))
+    Ok(ListBody::of(api.store.users(query.page()?).await?, |user| UserBody::of(user, staff.role)))
 }
 
-/// Block a shopper: no signing in, no staying in.
+/// Block a shopper: signing in is refused, and all tokens become invalid.
 #[utoipa::path(
-    post, path = "/users/{id}/block", tag = "users",
+    post, path = "/users/{id}/block", tag = "users", operation_id = "block_user",
     params(("id" = UserId, Path)),
     responses((status = 200, description = "The user is blocked.", body = UserBody)),
-    security(("admin" = ["operator"])),
+    security(("admin" = ["admin"])),
 )]
 pub(super) async fn block<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    AdminOnly(staff): AdminOnly,
     Path(id): Path<UserId>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    set_blocked(&api, id, true).await
+    let user = actions::block(&api, &staff, id, true).await?;
+    Ok(Json(UserBody::of(user, staff.role)))
 }
 
 /// Unblock a shopper.
 #[utoipa::path(
-    post, path = "/users/{id}/unblock", tag = "users",
+    post, path = "/users/{id}/unblock", tag = "users", operation_id = "unblock_user",
     params(("id" = UserId, Path)),
     responses((status = 200, description = "The user is not blocked.", body = UserBody)),
-    security(("admin" = ["operator"])),
+    security(("admin" = ["admin"])),
 )]
 pub(super) async fn unblock<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    AdminOnly(staff): AdminOnly,
     Path(id): Path<UserId>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    set_blocked(&api, id, false).await
+    let user = actions::block(&api, &staff, id, false).await?;
+    Ok(Json(UserBody::of(user, staff.role)))
 }
 
-async fn set_blocked<K: LedgerClient, C: Clock>(
-    api: &Api<K, C>,
-    id: UserId,
-    blocked: bool,
-) -> Result<Json<UserBody>, Refused> {
-    let user = api.store.block_user(id, blocked).await?;
-    Ok(Json(user.ok_or_else(|| not_found("user"))?.into()))
+#[derive(Serialize, ToSchema)]
+#[schema(as = ResetLink)]
+struct ResetLinkBody {
+    /// For `POST /api/v1/users/reset` of the shoppers' API. Shown once.
+    token: String,
+    #[serde(with = "foundation::rfc3339")]
+    #[schema(schema_with = openapi::time)]
+    expires_at: u64,
+}
+
+/// Let a shopper set a new password.
+///
+/// The token is valid once and for an hour, and replaces an earlier one. Give it only to the shopper.
+#[utoipa::path(
+    post, path = "/users/{id}/reset-link", tag = "users", operation_id = "create_reset_link",
+    params(("id" = UserId, Path)),
+    responses((status = 201, description = "The token.", body = ResetLinkBody)),
+    security(("admin" = ["admin"])),
+)]
+pub(super) async fn reset_link<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    AdminOnly(staff): AdminOnly,
+    Path(id): Path<UserId>,
+) -> Result<Response, Refused> {
+    let (token, expires_at) = actions::reset_link(&api, &staff, id).await?;
+    let body = ResetLinkBody { token, expires_at };
+    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
 }

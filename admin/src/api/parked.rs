@@ -14,10 +14,10 @@ use utoipa::ToSchema;
 
 use super::{
     Api,
-    catalogue::named,
     refused::{Refused, not_found},
-    request::{ListBody, PageQuery, Staff},
+    request::{ListBody, PageQuery},
 };
+use crate::actions::{Staff, fields::named};
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = ParkedSale)]
@@ -65,7 +65,7 @@ pub(super) struct DropBody {
 
 /// Sales whose journal entries the database refuses, a page at a time. All other sales go on.
 #[utoipa::path(
-    get, path = "/parked", tag = "parked sales",
+    get, path = "/parked", tag = "parked sales", operation_id = "list_parked_sales",
     params(PageQuery),
     responses((status = 200, description = "One page.", body = ListBody<ParkedBody>)),
     security(("admin" = ["viewer"])),
@@ -80,22 +80,22 @@ pub(super) async fn list_parked<K: LedgerClient, C: Clock>(
 
 /// Retry a parked sale within a second, also one that was dropped.
 #[utoipa::path(
-    post, path = "/parked/{id}/retry", tag = "parked sales",
+    post, path = "/parked/{id}/retry", tag = "parked sales", operation_id = "retry_parked_sale",
     params(("id" = ActivityId, Path)),
     responses((status = 200, description = "The sale will be retried.", body = ParkedBody)),
     security(("admin" = ["operator"])),
 )]
 pub(super) async fn retry_parked<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    staff: Staff,
     Path(id): Path<ActivityId>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    found(api.store.retry_soon(id, api.clock.now_ms()).await?)
+    found(api.store_of(&staff).retry_soon(id, api.clock.now_ms()).await?)
 }
 
-/// Give a parked sale up: it is neither retried nor reported any more. Its entries are kept, and a retry takes it up again.
+/// Drop a parked sale: it is no longer retried or reported. Its entries are kept, and a retry resumes it.
 #[utoipa::path(
-    post, path = "/parked/{id}/drop", tag = "parked sales",
+    post, path = "/parked/{id}/drop", tag = "parked sales", operation_id = "drop_parked_sale",
     params(("id" = ActivityId, Path)),
     request_body = DropBody,
     responses((status = 200, description = "The sale is dropped.", body = ParkedBody)),
@@ -103,12 +103,12 @@ pub(super) async fn retry_parked<K: LedgerClient, C: Clock>(
 )]
 pub(super) async fn drop_parked<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    staff: Staff,
     Path(id): Path<ActivityId>,
     Json(asked): Json<DropBody>,
 ) -> Result<Json<impl Serialize>, Refused> {
     named(&asked.reason, PARKED_REASON_CHARS_MAX, "reason")?;
-    found(api.store.drop_parked(id, &asked.reason).await?)
+    found(api.store_of(&staff).drop_parked(id, &asked.reason).await?)
 }
 
 fn found(parked: Option<Parked>) -> Result<Json<ParkedBody>, Refused> {

@@ -1,68 +1,66 @@
-//! What the handlers take apart requests with: who asks, which page, which version, how often.
+//! What the handlers read requests with: who asks, which page, which version, how often.
 
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use contract::UserId;
 use foundation::{
     Clock,
-    web::{Json, Problem, bearer, idempotency_key},
+    web::{ClientAddress, Json, Problem, bearer, idempotency_key, meaning},
 };
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
-use store::{Listed, Once, Page};
+use store::{Listed, Once, Page, StaffAccount};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Api, refused::Refused};
-
-/// What an admin may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Everything.
-    Admin,
-    /// Runs catalogue and sales.
-    Operator,
-    /// Looks.
-    Viewer,
-}
-
-impl Role {
-    /// The word in tokens and in the database.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Operator => "operator",
-            Self::Viewer => "viewer",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        [Self::Admin, Self::Operator, Self::Viewer].into_iter().find(|role| role.as_str() == text)
-    }
-}
-
-/// Who asks: anyone who is signed in may look, and a viewer may do nothing else.
-pub(super) struct Staff {
-    pub(super) id: UserId,
-}
+use crate::actions::{Refusal, Role, Staff};
 
 impl<K: LedgerClient, C: Clock> FromRequestParts<Api<K, C>> for Staff {
     type Rejection = Problem;
 
+    /// The account that the bearer token names: a viewer only where the request reads.
     async fn from_request_parts(parts: &mut Parts, api: &Api<K, C>) -> Result<Self, Problem> {
-        let claims = bearer(&parts.headers, &api.tokens, api.clock.now_ms())?;
-        let role = claims.role.as_deref().and_then(Role::parse);
-        let looks = parts.method == Method::GET || parts.method == Method::HEAD;
-        match role {
-            Some(Role::Admin | Role::Operator) => Ok(Self { id: claims.subject }),
-            Some(Role::Viewer) if looks => Ok(Self { id: claims.subject }),
-            Some(Role::Viewer) | None => {
-                Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "the token's role does not allow it"))
-            }
+        let address = parts.extensions.get::<ClientAddress>();
+        let address = address.map_or_else(|| "unknown".to_owned(), |ClientAddress(address)| address.to_string());
+        let now_ms = api.clock.now_ms();
+        let claims = bearer(&parts.headers, &api.tokens, now_ms)?;
+        let granted = claims.role.as_deref().and_then(Role::parse).ok_or_else(forbidden)?;
+        let account = api.accounts.find(&api.store, claims.subject, now_ms).await;
+        let account = account.map_err(|error| Problem::unavailable(&error, 1))?;
+        let issued_at_ms = claims.issued_at_s.saturating_mul(1000);
+        let is_good = |account: &StaffAccount| !account.disabled && issued_at_ms >= account.tokens_from_ms;
+        let account = account.filter(is_good).ok_or_else(revoked)?;
+        // A role that was taken away is gone at once; one that was given counts from the next token on.
+        let role = Role::parse(&account.role).ok_or_else(forbidden)?.min(granted);
+        let reads = parts.method == Method::GET || parts.method == Method::HEAD;
+        if role == Role::Viewer && !reads {
+            return Err(forbidden());
         }
+        Ok(Self { id: account.id, username: account.username, role, address })
     }
+}
+
+/// Somebody with the role `admin`.
+pub(super) struct AdminOnly(pub(super) Staff);
+
+impl<K: LedgerClient, C: Clock> FromRequestParts<Api<K, C>> for AdminOnly {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api<K, C>) -> Result<Self, Problem> {
+        let staff = Staff::from_request_parts(parts, api).await?;
+        if staff.role == Role::Admin { Ok(Self(staff)) } else { Err(forbidden()) }
+    }
+}
+
+fn forbidden() -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", "the token's role does not allow it")
+}
+
+fn revoked() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "invalid_token", "the token was revoked; sign in again")
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="mall", error="invalid_token""#))
 }
 
 /// Rows of a page where the query names no number.
@@ -72,7 +70,7 @@ const LIMIT_DEFAULT: u32 = 20;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
-    /// Rows of the page; 20 unless said.
+    /// Rows of the page; 20 by default.
     #[param(minimum = 1, maximum = 100)]
     pub(super) limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -113,16 +111,74 @@ pub(super) fn tagged(status: StatusCode, version: u64, body: impl Serialize) -> 
     (status, [(header::ETAG, format!("\"{version}\""))], Json(body)).into_response()
 }
 
-/// The version that `If-Match` names.
-pub(super) fn if_match(headers: &HeaderMap) -> Result<u64, Problem> {
-    let Some(stated) = headers.get(header::IF_MATCH) else {
+/// Versions that a change may find (RFC 9110 section 13.1.1).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum IfMatch {
+    /// `*`: whichever it is.
+    Any,
+    /// One of these.
+    OneOf(Vec<u64>),
+}
+
+/// Times that a change looks at the version once more because somebody else was quicker.
+const IF_MATCH_TRIES_MAX: usize = 4;
+
+/// The versions that `If-Match` names.
+pub(super) fn if_match(headers: &HeaderMap) -> Result<IfMatch, Problem> {
+    let mut lines = headers.get_all(header::IF_MATCH).iter().map(|line| line.to_str().unwrap_or_default()).peekable();
+    if lines.peek().is_none() {
         let detail = "If-Match names the version to change: the ETag of the last answer";
         return Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, "precondition_required", detail));
-    };
-    let version = stated.to_str().ok().and_then(|text| text.trim_matches('"').parse().ok());
-    version.ok_or_else(|| {
-        Problem::new(StatusCode::PRECONDITION_FAILED, "version_mismatch", "If-Match is a version such as \"1\"")
-    })
+    }
+    let tags: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
+    if tags == ["*"] {
+        return Ok(IfMatch::Any);
+    }
+    // A tag that is no version is of something else, and matches nothing.
+    let versions: Vec<u64> = tags.into_iter().filter_map(version_of).collect();
+    if versions.is_empty() {
+        let detail = "If-Match is a version such as \"1\"";
+        return Err(Problem::new(StatusCode::PRECONDITION_FAILED, "version_mismatch", detail));
+    }
+    Ok(IfMatch::OneOf(versions))
+}
+
+impl IfMatch {
+    /// Makes a change with a version that matches; a refusal carries the current one.
+    pub(super) async fn apply<T, F>(&self, change: impl Fn(u64) -> F) -> Result<T, Refusal>
+    where
+        F: Future<Output = Result<T, Refusal>>,
+    {
+        // No version is 0.
+        let mut version = match self {
+            Self::Any => 0,
+            Self::OneOf(versions) => versions.first().copied().unwrap_or(0),
+        };
+        let mut tries = 1;
+        loop {
+            match change(version).await {
+                Err(Refusal::Changed { version: current, .. })
+                    if self.matches(current) && tries < IF_MATCH_TRIES_MAX =>
+                {
+                    version = current;
+                    tries += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn matches(&self, version: u64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOf(versions) => versions.contains(&version),
+        }
+    }
+}
+
+/// A version as tag. Proxies that compress an answer make its tag weak, and it still names the version.
+fn version_of(tag: &str) -> Option<u64> {
+    tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"').parse().ok()
 }
 
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -143,7 +199,7 @@ pub(super) async fn once<K: LedgerClient, C: Clock, T: Serialize>(
         let made = serde_json::to_string(&make.await?).map_err(|error| Problem::internal(&error))?;
         Ok::<_, Refused>((StatusCode::CREATED.as_u16(), made))
     };
-    match api.store.once((&scope, key), body, api.clock.now_ms(), made).await? {
+    match api.store.once((&scope, key), &meaning(body), api.clock.now_ms(), made).await? {
         Once::Answer { status, body, again } => {
             let status = StatusCode::from_u16(status).map_err(|error| Problem::internal(&error))?;
             let again = again.then_some([(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"))]);

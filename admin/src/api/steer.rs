@@ -1,47 +1,31 @@
 //! What an admin does to a sale that runs.
 
-use std::time::Duration;
-
 use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use contract::{
-    ActivityId, OperationId, UserId,
-    activity::Entry,
-    openapi,
-    record::{Action, LedgerCommand},
-    stock::Outcome,
-};
+use contract::{ActivityId, OperationId, UserId, activity::Entry, openapi};
 use foundation::{
     Clock,
-    web::{Json, Path, Problem, Query, Raw, idempotency_key, json_from, openapi::IdempotencyKey},
+    web::{Json, Path, Query, Raw, idempotency_key, json_from, openapi::IdempotencyKey},
 };
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use sha2::{Digest, Sha256};
-use store::{ENTRY_RULES_MAX, Restocked, Steered};
+use store::{ENTRY_RULES_MAX, Sale};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Api,
     activities::{ActivityBody, CountersBody},
-    catalogue::STOCK_MAX,
-    refused::{Refused, insufficient_stock, invalid, not_found},
-    request::{ListBody, PageQuery, Staff, once, tagged},
+    refused::{Refused, invalid, not_found},
+    request::{ListBody, PageQuery, once, tagged},
 };
-use crate::opening;
+use crate::actions::{Staff, fields::STOCK_MAX, sales as actions};
 
-/// How long a restock waits for the ledger to tell of it; it happens all the same.
-const RESTOCK_WAIT: Duration = Duration::from_secs(2);
-/// Between two looks whether it has.
-const RESTOCK_LOOK: Duration = Duration::from_millis(20);
-
-/// Pause a flash sale: nobody may ask for units until it is resumed.
+/// Pause a flash sale: no units can be reserved until it is resumed.
 #[utoipa::path(
-    post, path = "/activities/{id}/pause", tag = "activities",
+    post, path = "/activities/{id}/pause", tag = "activities", operation_id = "pause_activity",
     params(("id" = ActivityId, Path)),
     responses(
         (status = 200, description = "The sale is paused.", body = ActivityBody, headers(("ETag" = String, description = "The version, for `If-Match`."))),
@@ -51,15 +35,15 @@ const RESTOCK_LOOK: Duration = Duration::from_millis(20);
 )]
 pub(super) async fn pause<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    staff: Staff,
     Path(id): Path<ActivityId>,
 ) -> Result<Response, Refused> {
-    steered(api.store.pause_sale(id, true, api.clock.now_ms()).await?)
+    Ok(answer(actions::pause(&api, &staff, id, true).await?))
 }
 
 /// Resume a flash sale.
 #[utoipa::path(
-    post, path = "/activities/{id}/resume", tag = "activities",
+    post, path = "/activities/{id}/resume", tag = "activities", operation_id = "resume_activity",
     params(("id" = ActivityId, Path)),
     responses(
         (status = 200, description = "The sale is not paused.", body = ActivityBody, headers(("ETag" = String, description = "The version, for `If-Match`."))),
@@ -69,15 +53,15 @@ pub(super) async fn pause<K: LedgerClient, C: Clock>(
 )]
 pub(super) async fn resume<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    staff: Staff,
     Path(id): Path<ActivityId>,
 ) -> Result<Response, Refused> {
-    steered(api.store.pause_sale(id, false, api.clock.now_ms()).await?)
+    Ok(answer(actions::pause(&api, &staff, id, false).await?))
 }
 
 /// End a flash sale now, for good; one that is over stays as it is.
 #[utoipa::path(
-    post, path = "/activities/{id}/end", tag = "activities",
+    post, path = "/activities/{id}/end", tag = "activities", operation_id = "end_activity",
     params(("id" = ActivityId, Path)),
     responses(
         (status = 200, description = "The sale has ended.", body = ActivityBody, headers(("ETag" = String, description = "The version, for `If-Match`."))),
@@ -86,29 +70,14 @@ pub(super) async fn resume<K: LedgerClient, C: Clock>(
 )]
 pub(super) async fn end<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    staff: Staff,
     Path(id): Path<ActivityId>,
 ) -> Result<Response, Refused> {
-    let ended = api.store.end_sale(id, api.clock.now_ms()).await?;
-    if let Steered::Done(sale) = &ended
-        && let Err(error) = opening::end(&api.ledgers, sale).await
-    {
-        // The command on the log ends it as soon as the ledger answers.
-        tracing::warn!(activity = %id, %error, "the ledger has yet to learn that its sale is over");
-    }
-    steered(ended)
+    Ok(answer(actions::end(&api, &staff, id).await?))
 }
 
-fn steered(steered: Steered) -> Result<Response, Refused> {
-    match steered {
-        Steered::Done(sale) => Ok(tagged(StatusCode::OK, sale.activity.version, ActivityBody::from(sale))),
-        Steered::Unknown => Err(not_found("activity")),
-        Steered::Over => Err(conflict("the sale is over")),
-    }
-}
-
-fn conflict(detail: &str) -> Refused {
-    Problem::new(StatusCode::CONFLICT, "invalid_transition", detail).into()
+fn answer(sale: Sale) -> Response {
+    tagged(StatusCode::OK, sale.activity.version, ActivityBody::from(sale))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -125,7 +94,7 @@ struct RestockBody {
 struct RestockedBody {
     operation_id: OperationId,
     delta: i64,
-    /// `done`, or `pending` where the ledger has not told of it in time.
+    /// `done`, or `pending` if the ledger has not reported it in time.
     #[schema(pattern = "^(done|pending)$")]
     status: &'static str,
     #[serde(flatten)]
@@ -134,7 +103,7 @@ struct RestockedBody {
 
 /// Move units between the SKU and a sale whose ledger is open.
 #[utoipa::path(
-    post, path = "/activities/{id}/restock", tag = "activities",
+    post, path = "/activities/{id}/restock", tag = "activities", operation_id = "restock_activity",
     params(("id" = ActivityId, Path), IdempotencyKey),
     request_body = RestockBody,
     responses(
@@ -152,88 +121,17 @@ pub(super) async fn restock<K: LedgerClient, C: Clock>(
     Raw(body): Raw,
 ) -> Result<Response, Refused> {
     let RestockBody { delta } = json_from(&headers, &body)?;
-    if delta == 0 || delta.unsigned_abs() > STOCK_MAX {
-        return Err(invalid("delta is -1000000000 to 1000000000 and not 0"));
-    }
-    let operation = match idempotency_key(&headers)? {
-        Some(key) => operation_of(staff.id, id, key)?,
-        None => api.store.new_operation()?,
-    };
+    actions::check_delta(delta)?;
+    let operation = actions::operation_of(&api, &staff, (id, delta), idempotency_key(&headers)?)?;
     let make = async {
-        if api.ledgers.counters(id).await?.is_none() {
-            api.store.sale(id).await?.ok_or_else(|| not_found("activity"))?;
-            return Err(conflict("its ledger is not open yet; change its stock instead"));
-        }
-        let done = match u64::try_from(delta) {
-            Ok(units) => add(&api, id, operation, units).await?,
-            Err(_) => take(&api, id, operation, delta).await?,
-        };
-        let counters = api.ledgers.counters(id).await?.ok_or_else(|| not_found("ledger"))?;
-        let status = if done { "done" } else { "pending" };
+        let (is_done, counters) = actions::restock(&api, &staff, id, (operation, delta)).await?;
+        let status = if is_done { "done" } else { "pending" };
         Ok(RestockedBody { operation_id: operation, delta, status, counters: CountersBody::of(id, counters) })
     };
     once(&api, (&headers, &staff, &format!("activities/{id}/restock")), &body, make).await
 }
 
-/// The operation of a request that has a key: the same for every try of it, so that none counts twice even
-/// where the first answer was lost.
-fn operation_of(staff: UserId, activity: ActivityId, key: &str) -> Result<OperationId, Refused> {
-    let digest = Sha256::new()
-        .chain_update(b"mall restock v1\0")
-        .chain_update(staff.as_i64().to_be_bytes())
-        .chain_update(activity.as_i64().to_be_bytes())
-        .chain_update(key)
-        .finalize();
-    let id = digest.iter().take(8).fold(0, |id: i64, byte| id << 8 | i64::from(*byte)) & i64::MAX;
-    OperationId::from_i64(id).ok_or_else(|| invalid("this Idempotency-Key can't be used; send another one"))
-}
-
-/// Takes units out of the SKU; they reach the ledger by the log. Whether they have.
-async fn add<K: LedgerClient, C: Clock>(
-    api: &Api<K, C>,
-    id: ActivityId,
-    operation: OperationId,
-    units: u64,
-) -> Result<bool, Refused> {
-    match api.store.restock_sale(id, operation, units, api.clock.now_ms()).await? {
-        Restocked::Sent => {}
-        Restocked::Unknown => return Err(not_found("activity")),
-        Restocked::Over => return Err(conflict("the sale is over")),
-        Restocked::InsufficientStock(left) => return Err(insufficient_stock(left)),
-    }
-    let told = async {
-        while !api.store.is_restocked(id, operation).await? {
-            tokio::time::sleep(RESTOCK_LOOK).await;
-        }
-        Ok(())
-    };
-    match tokio::time::timeout(RESTOCK_WAIT, told).await {
-        Ok(told) => told.map(|()| true),
-        Err(_) => Ok(false),
-    }
-}
-
-/// Takes units out of the ledger, which alone knows how many nobody has; they are the SKU's again once the
-/// journal tells of it.
-async fn take<K: LedgerClient, C: Clock>(
-    api: &Api<K, C>,
-    id: ActivityId,
-    operation: OperationId,
-    delta: i64,
-) -> Result<bool, Refused> {
-    let command = LedgerCommand { activity: id, action: Action::Restock { operation, delta } };
-    match api.ledgers.act(vec![command]).await?.first() {
-        Some(Outcome::Done) => Ok(true),
-        _ => {
-            let left = api.ledgers.counters(id).await?.map_or(0, |counters| counters.available);
-            let detail = format!("the sale has {left} units that nobody has");
-            let problem = Problem::new(StatusCode::CONFLICT, "insufficient_stock", detail);
-            Err(problem.with("stock", json!(left)).into())
-        }
-    }
-}
-
-/// What may be said of a user.
+/// What staff may know of a user.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum EntryWord {
@@ -263,7 +161,7 @@ pub(super) struct EntryBody {
 
 /// Put users on the sale's allow list or block list, or take them off both.
 #[utoipa::path(
-    post, path = "/activities/{id}/entry-rules", tag = "activities",
+    post, path = "/activities/{id}/entry-rules", tag = "activities", operation_id = "set_entry_rule",
     params(("id" = ActivityId, Path)),
     request_body = EntryBody,
     responses((status = 204, description = "All rules are stored.")),
@@ -271,14 +169,14 @@ pub(super) struct EntryBody {
 )]
 pub(super) async fn say_entry<K: LedgerClient, C: Clock>(
     State(api): State<Api<K, C>>,
-    _: Staff,
+    staff: Staff,
     Path(id): Path<ActivityId>,
     Json(asked): Json<EntryBody>,
 ) -> Result<StatusCode, Refused> {
     if asked.user_ids.is_empty() || asked.user_ids.len() > ENTRY_RULES_MAX {
         return Err(invalid("user_ids are 1 to 1000"));
     }
-    if api.store.say_entry(id, &asked.user_ids, asked.entry.into()).await? {
+    if api.store_of(&staff).say_entry(id, &asked.user_ids, asked.entry.into()).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(not_found("activity"))
@@ -291,7 +189,7 @@ pub(super) async fn say_entry<K: LedgerClient, C: Clock>(
 pub(super) struct EntryQuery {
     /// Which list.
     entry: EntryWord,
-    /// Rows of the page; 20 unless said.
+    /// Rows of the page; 20 by default.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -306,7 +204,7 @@ struct ListedUser {
 
 /// The users on one of the lists, a page at a time.
 #[utoipa::path(
-    get, path = "/activities/{id}/entry-rules", tag = "activities",
+    get, path = "/activities/{id}/entry-rules", tag = "activities", operation_id = "list_entry_rules",
     params(("id" = ActivityId, Path), EntryQuery),
     responses((status = 200, description = "One page.", body = ListBody<ListedUser>)),
     security(("admin" = ["viewer"])),

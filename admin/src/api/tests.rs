@@ -1,7 +1,17 @@
+mod boards;
 mod document;
+mod files;
+mod forms;
 mod images;
+mod letters;
+mod money;
+mod office;
 mod opening;
+mod pages;
 mod parked;
+mod processes;
+mod published;
+mod staff;
 mod steer;
 
 use domain::RefundStore as _;
@@ -11,6 +21,7 @@ use std::{
 };
 use support::{HandClock, MemoryLedgers, MemoryLog, START_MS};
 
+use ::images::Images;
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -18,27 +29,46 @@ use axum::{
     http::{Request, StatusCode, header},
     response::Response,
 };
-use contract::{OrderId, UserId, record::Record as _, stock::Reservation, topic};
+use contract::{
+    OrderId, UserId,
+    record::Record as _,
+    stock::Reservation,
+    token::{Audience, TokenKey},
+    topic,
+};
 use domain::SaleStore;
 use foundation::{Clock, config, rfc3339, web::harden};
-use limits::{LocalWindows, Windows};
+use limits::{LocalWindows, Windows, WrongTries};
 use serde_json::{Value, json};
-use store::{Ids, Settings, Store};
+use store::{Ids, Passwords, Settings, Store};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::*;
-use crate::{OpenOnce, audit::Follower, ensure_first_admin, warmer::Warmer};
+use crate::{
+    OpenOnce,
+    audit::{Book, Follower},
+    ensure_first_admin,
+    letters::Letters,
+    processes::Processes,
+    warmer::Warmer,
+};
 
 const SECRET: &[u8] = b"a secret of the test";
 const PASSWORD: &str = "correct horse";
 
 struct TestApp {
     router: Router,
+    pages: Router,
+    api: Api<OpenOnce<MemoryLedgers, HandClock>, HandClock>,
     store: Store,
     ledgers: MemoryLedgers,
     log: MemoryLog,
     book: Book,
+    letters: Letters,
+    processes: Processes,
     clock: HandClock,
+    stop: CancellationToken,
     directory: tempfile::TempDir,
 }
 
@@ -64,8 +94,8 @@ impl TestApp {
         let log = MemoryLog::with_topics(60_000).await;
         let ledgers = MemoryLedgers::new(log.clone(), clock.clone());
         let passwords = Passwords::new(4).unwrap();
-        assert!(ensure_first_admin(&store, &passwords, PASSWORD, &clock).await.unwrap());
-        assert!(!ensure_first_admin(&store, &passwords, "another one", &clock).await.unwrap());
+        assert!(ensure_first_admin(&store, &passwords, (PASSWORD, false), &clock).await.unwrap());
+        assert!(!ensure_first_admin(&store, &passwords, ("another one", true), &clock).await.unwrap());
         let book = Book::default();
         let config = config::load(None, std::iter::empty()).unwrap();
         let windows = Windows::Local(LocalWindows::default());
@@ -73,8 +103,13 @@ impl TestApp {
         let images = Images::open(&config.images, &directory.path().join("images"), "http://shop").unwrap();
         let opened = OpenOnce::new(ledgers.clone(), store.clone(), book.clone(), clock.clone());
         let api = Api::new((store.clone(), opened, book.clone(), images), signing, SECRET, clock.clone());
-        let router = harden(router(api), &config.admin);
-        Self { router, store, ledgers, log, book, clock, directory }
+        let letters = Letters::default();
+        let processes = Processes::default();
+        let stop = CancellationToken::new();
+        let api = api.with_letters(letters.clone()).with_processes(processes.clone()).ending_with(stop.clone());
+        let pages = harden(crate::pages::router(api.clone()), &config.admin);
+        let router = harden(router(api.clone()), &config.admin);
+        Self { router, pages, api, store, ledgers, log, book, letters, processes, clock, stop, directory }
     }
 
     async fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
@@ -87,8 +122,19 @@ impl TestApp {
         self.router.clone().oneshot(request.unwrap()).await.unwrap()
     }
 
+    /// Sends bytes as an admin.
+    async fn send_bytes(&self, method: &str, path: &str, body: Vec<u8>) -> (StatusCode, Value) {
+        let peer = ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 1)));
+        let request = Request::builder().method(method).uri(format!("/admin/api/v1{path}")).extension(peer);
+        let request = request.header("authorization", format!("Bearer {}", token("admin")));
+        let response = self.router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
     async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (StatusCode, Value) {
-        let bearer = format!("Bearer {}", token("operator"));
+        let bearer = format!("Bearer {}", token("admin"));
         let mut headers = headers.to_vec();
         if !headers.iter().any(|(name, _)| *name == "authorization") {
             headers.push(("authorization", &bearer));
@@ -214,6 +260,16 @@ async fn the_catalogue_is_written_read_and_changed() {
     let raw = app.raw("GET", &product, &[("authorization", &format!("Bearer {}", token("viewer")))], "").await;
     assert_eq!(raw.headers()[header::ETAG], "\"4\"");
     assert_eq!(app.get("/products/77").await.0, StatusCode::NOT_FOUND);
+
+    // RFC 9110 section 13.1.1: any version, or one of a list.
+    for (stated, expect) in [("*", 5), ("\"9\", W/\"5\" ,\"other\"", 6), ("\"6\"", 7)] {
+        let (status, patched) = app.send("PATCH", &product, &[("if-match", stated)], &patch).await;
+        assert_eq!((status, &patched["version"]), (StatusCode::OK, &json!(expect)), "{stated}");
+    }
+    for stated in ["\"1\", \"2\"", "\"other\"", "", "*, \"1\""] {
+        let (status, _) = app.send("PATCH", &product, &[("if-match", stated)], &patch).await;
+        assert_eq!(status, StatusCode::PRECONDITION_FAILED, "{stated}");
+    }
 
     app.make("/categories", json!({ "name": "二", "sort_order": 5 })).await;
     let (_, first) = app.get("/categories?limit=1").await;
@@ -427,7 +483,7 @@ async fn paid_order(app: &TestApp) -> (UserId, OrderId) {
     let new = store::NewSku { product, attributes, price, stock: 5 };
     let sku = store.add_sku(new, START_MS).await.unwrap().unwrap().sku_id;
     let goods = store::Goods::Items(std::collections::BTreeMap::from([(sku, 2)]));
-    let new = store::NewOrder { user, address: address.address_id, goods, request: None };
+    let new = store::NewOrder { user, address: address.address_id, goods, request: None, expected_total: None };
     let store::Placed::Placed(order) = store.place_order(&new, START_MS).await.unwrap() else { panic!("no order") };
     let begun = store.begin_payment((user, order.id), "mock", START_MS).await.unwrap();
     let store::Begun::Begun(payment) = begun else { panic!("{begun:?}") };
@@ -466,19 +522,46 @@ async fn orders_are_sent_and_refunds_decided() {
     assert_eq!((status, &sent["status"], &sent["shipment"]), (StatusCode::OK, &json!("shipped"), &parcel));
     let (status, again) = ask("POST", &format!("{path}/shipment"), Some(parcel)).await;
     assert_eq!((status, &again["code"]), (StatusCode::CONFLICT, &json!("invalid_transition")));
-    let decide = async |what: &str| ask("POST", &format!("{path}/refunds/{what}"), None).await;
-    assert_eq!(decide("approve").await.0, StatusCode::CONFLICT, "nobody has asked");
+    let decide = async |what: &str, refund: &Value| {
+        ask("POST", &format!("{path}/refunds/{what}?refund_id={}", refund.as_str().unwrap()), None).await
+    };
+    let (status, _) = ask("POST", &format!("{path}/refunds/approve"), None).await;
+    assert_eq!(status, StatusCode::CONFLICT, "nobody has asked");
+    assert_eq!(decide("approve", &json!("1")).await.0, StatusCode::CONFLICT, "nobody has asked");
+    assert_eq!(decide("approve", &json!("x")).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    let part = store::RefundOf::Lines(std::collections::BTreeMap::from([(1, 1)]), None);
+    app.store.ask_refund_of((user, order), &part, "坏了", START_MS).await.unwrap();
+    let first = ask("GET", &path, None).await.1["refund"].clone();
+    assert_eq!((&first["amount_cents"], &first["reason"]), (&json!(399_900), &json!("坏了")));
+    assert_eq!(first["lines"], json!([{ "line_no": 1, "quantity": 1 }]));
+    assert_eq!(decide("refuse", &first["refund_id"]).await.1["status"], "shipped");
     app.store.ask_refund((user, order), "", START_MS).await.unwrap();
-    assert_eq!(decide("refuse").await.1["status"], "shipped");
-    app.store.ask_refund((user, order), "", START_MS).await.unwrap();
-    assert_eq!(decide("approve").await.1["status"], "refunding");
-    assert_eq!(decide("refuse").await.0, StatusCode::CONFLICT, "the money is on its way");
+    let (_, listed) = ask("GET", "/orders?status=refunding", None).await;
+    let second = listed["items"][0]["refund"]["refund_id"].clone();
+    let (status, stale) = decide("approve", &first["refund_id"]).await;
+    assert_eq!((status, &stale["code"]), (StatusCode::CONFLICT, &json!("refund_changed")));
+    assert_eq!(stale["refund_id"], second);
+    assert_eq!(decide("approve", &second).await.1["status"], "refunding");
+    assert_eq!(decide("refuse", &second).await.0, StatusCode::CONFLICT, "the money is on its way");
     assert_eq!(app.store.due_refunds(&["mock"], 9).await.unwrap().len(), 1);
     let viewer = format!("Bearer {}", token("viewer"));
     let viewer = [("authorization", viewer.as_str())];
     assert_eq!(app.send("GET", &path, &viewer, "").await.0, StatusCode::OK);
-    let (status, _) = app.send("POST", &format!("{path}/refunds/approve"), &viewer, "").await;
+    let (status, _) = app.send("POST", &format!("{path}/refunds/approve?refund_id=1"), &viewer, "").await;
     assert_eq!(status, StatusCode::FORBIDDEN);
+    let due = app.store.due_refunds(&["mock"], 9).await.unwrap().remove(0);
+    app.store.refund_failed(&due, "no right", None).await.unwrap();
+    assert_eq!(ask("GET", "/refunds?status=lost", None).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    let (_, parked) = ask("GET", "/refunds?status=parked", None).await;
+    let found = (&parked["items"][0]["refund_id"], &parked["items"][0]["last_error"]);
+    assert_eq!(found, (&second, &json!("no right")), "{parked}");
+    let retry = format!("/refunds/{}/retry", due.refund);
+    assert_eq!(app.send("POST", &retry, &viewer, "").await.0, StatusCode::FORBIDDEN);
+    assert_eq!(ask("POST", &retry, None).await.1["status"], "approved");
+    assert_eq!(ask("GET", "/refunds?status=parked", None).await.1["items"], json!([]));
+    app.store.refund_done(&due, START_MS).await.unwrap();
+    assert_eq!(ask("POST", &retry, None).await.0, StatusCode::CONFLICT, "it is done");
+    assert_eq!(ask("POST", "/refunds/9/retry", None).await.0, StatusCode::NOT_FOUND);
 
     let (_, users) = ask("GET", "/users", None).await;
     assert_eq!((&users["items"][0]["username"], &users["items"][0]["blocked"]), (&json!("ada"), &json!(false)));

@@ -24,7 +24,7 @@ const BATCH_MAX: usize = 500;
 /// Units of all entries up to one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Units under the ledger.
+    /// Units that the ledger manages.
     pub total: u64,
     /// Units that were ever held.
     pub held: u64,

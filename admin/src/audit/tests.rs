@@ -90,7 +90,7 @@ async fn three_sides_at_three_instants_agree() {
     assert_eq!(found.log, LogSide { held: 3, settled: 1, released: 2, head_seq: 5 });
     assert_eq!((found.database.pending_payment, found.database.paid), (2, 1));
 
-    // The database runs ahead of what the ledger had said, and is compared where it stands.
+    // The database runs ahead of what the ledger had said, and is compared as it is.
     let sides = Sides {
         ledger: Counters { total: 5, available: 2, held: 3, sold: 0, term: Term::FIRST, epoch: 1, seq: 3 },
         log_then: mall.book.at(id(), 3),

@@ -34,7 +34,7 @@ async fn serve(listener: TcpListener) -> std::io::Result<()> {
         tokio::task::spawn_local(async move {
             let mut http = http1::Builder::new();
             http.pipeline_flush(true);
-            // A client that goes away in the middle is none of our business.
+            // A client that goes away in the middle is no error.
             drop(http.serve_connection(TokioIo::new(stream), service_fn(hello)).await);
         });
     }

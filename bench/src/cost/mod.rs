@@ -3,6 +3,7 @@
 //! on all of them.
 
 mod distance;
+pub(crate) mod evalsha;
 pub(crate) mod hello;
 mod rush;
 mod slow;
@@ -20,13 +21,13 @@ use contract::ActivityId;
 use foundation::{Clock, SystemClock};
 
 use crate::{
-    buyers::{BuyRequest, Buyers},
+    buyers::{BuyRequest, Buyers, random_run},
     cpu::{self, Watched},
     load::{self, Settings},
     mall::Mall,
-    options::{Access, base_url},
+    options::{Access, base_url, resolve},
     progress::note,
-    sale::{self, random_run, resolve},
+    secrets::{ADMIN, SHOPPER, find_secret},
 };
 use rush::Rush;
 use table::Reading;
@@ -203,10 +204,10 @@ struct Round<'a> {
     run: u32,
 }
 
-/// Measures, and tells it as tables.
+/// Measures, and returns the figures as tables.
 pub(crate) fn run(options: &CostOptions) -> Result<String, String> {
-    let (secret, _) = sale::find_secret(&options.access, options.access.shopper_secret.as_ref(), &sale::SHOPPER)?;
-    let (password, source) = sale::find_secret(&options.access, options.access.admin_password.as_ref(), &sale::ADMIN)?;
+    let (secret, _) = find_secret(&options.access, options.access.shopper_secret.as_ref(), &SHOPPER)?;
+    let (password, source) = find_secret(&options.access, options.access.admin_password.as_ref(), &ADMIN)?;
     let urls: Vec<String> = options.gateways.iter().map(|target| target.url.clone()).collect();
     let mut readings = Vec::new();
     let mut distances = Vec::new();

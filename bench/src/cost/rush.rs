@@ -1,4 +1,4 @@
-//! Many requests of one kind, as fast as the connections take them, and what they were told.
+//! Many requests of one kind, as fast as the connections take them, and their answers.
 
 use std::collections::BTreeMap;
 
@@ -89,7 +89,7 @@ impl Script for Rush<'_> {
     }
 
     /// A rush in which a connection broke is void; it ends all the same.
-    fn lost(&mut self, _job: u32, _intended_ns: u64, _now_ns: u64) {
+    fn lost(&mut self, _job: u32, _times: Times) {
         self.unanswered = self.unanswered.saturating_sub(self.per_job.into());
     }
 

@@ -67,8 +67,8 @@ pub(crate) trait Script {
     /// `job` was answered.
     fn answered(&mut self, job: u32, times: Times, answer: &Answer<'_>);
 
-    /// The connection of `job` broke: whether it was carried out is not known.
-    fn lost(&mut self, job: u32, intended_ns: u64, now_ns: u64);
+    /// The connection of `job` broke, at `answered_ns` of the times: whether it was carried out is not known.
+    fn lost(&mut self, job: u32, times: Times);
 
     /// Called ten times a second.
     fn tick(&mut self, now_ns: u64);
@@ -80,7 +80,7 @@ pub(crate) struct Settings {
     /// One or more; connections take turns at them.
     pub addresses: Vec<SocketAddr>,
     pub connections: usize,
-    /// A connection is closed after so many jobs; 0 is never.
+    /// A connection is closed after this many jobs; 0 is never.
     pub requests_per_connection: u32,
     /// Requests that a job sends at once, before it reads the first answer.
     pub requests_per_job: u32,
@@ -104,10 +104,12 @@ pub(crate) struct Ran {
     /// When the run began, for clocks outside.
     pub began: Option<Instant>,
     pub wall: Duration,
-    /// Time on the processor, where the kernel tells.
+    /// Time on the processor, where the kernel reports it.
     pub busy: Option<Duration>,
     /// Connections that broke or were closed by the server.
     pub broken: u64,
+    /// Those of them on which nothing was ever answered, as where the server has a cap of connections.
+    pub refused: u64,
     /// Answers that were no HTTP, each of which broke its connection.
     pub not_http: u64,
 }
@@ -148,7 +150,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether the connection stands by now.
+    /// Whether the connection is open by now.
     fn opened(&self) -> io::Result<bool> {
         let Some(stream) = &self.stream else { return Ok(false) };
         if let Some(error) = stream.take_error()? {
@@ -391,8 +393,13 @@ impl Client {
     fn broke(&mut self, index: usize, script: &mut impl Script) {
         let now_ns = self.now_ns();
         self.ran.broken += 1;
+        let connection = &self.connections[index];
+        let is_first = matches!((&connection.state, connection.asked), (_, 0) | (State::Busy { .. }, 1));
+        self.ran.refused += u64::from(is_first);
         match self.connections[index].state {
-            State::Busy { job, intended_ns, .. } => script.lost(job, intended_ns, now_ns),
+            State::Busy { job, intended_ns, sent_ns, .. } => {
+                script.lost(job, Times { intended_ns, sent_ns, answered_ns: now_ns });
+            }
             State::Idle => self.idle.retain(|idle| *idle != index),
             State::Connecting | State::Down { .. } => {}
         }

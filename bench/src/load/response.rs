@@ -7,7 +7,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// A longer body is refused.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Where a whole response stands in the bytes.
+/// The place of a whole response in the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Response {
     pub status: u16,

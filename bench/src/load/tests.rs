@@ -3,7 +3,7 @@ use std::{
     net::TcpListener,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
 };
@@ -116,7 +116,7 @@ impl Script for Count {
         self.answered[usize::try_from(job).unwrap()] += 1;
     }
 
-    fn lost(&mut self, job: u32, intended_ns: u64, _now_ns: u64) {
+    fn lost(&mut self, job: u32, Times { intended_ns, .. }: Times) {
         self.lost += 1;
         self.again.push((job, intended_ns));
     }
@@ -159,6 +159,41 @@ fn a_lost_request_is_told() {
     assert_eq!(check(|n| if n == 500 { Act::Hang } else { Act::Answer(200) }, 0, 1, 4).broken, 1);
     let ran = check(|n| if n == 500 { Act::Garbage } else { Act::Answer(200) }, 0, 1, 4);
     assert_eq!((ran.broken, ran.not_http), (1, 1));
+}
+
+#[test]
+fn a_cap_of_connections_is_counted_apart() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // Serves one connection, and closes all others.
+    let ended = Arc::new(AtomicBool::new(false));
+    let is_over = ended.clone();
+    let server = std::thread::spawn(move || {
+        let mut served = listener.accept().unwrap().0;
+        listener.set_nonblocking(true).unwrap();
+        let closing = std::thread::spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                drop(listener.accept());
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let (mut request, mut answered) = ([0; 4096], 0);
+        while answered < 50 {
+            let count = served.read(&mut request).unwrap();
+            if count == 0 {
+                break;
+            }
+            for _ in request[..count].windows(4).filter(|end| end == b"\r\n\r\n") {
+                served.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+                answered += 1;
+            }
+        }
+        closing
+    });
+    let ran = run(Settings::new(vec![address], 4), &mut Count::new(50, None)).unwrap();
+    ended.store(true, Ordering::Relaxed);
+    server.join().unwrap().join().unwrap();
+    assert!(ran.refused > 0 && ran.refused <= ran.broken, "{ran:?}");
 }
 
 #[test]

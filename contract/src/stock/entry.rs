@@ -1,7 +1,25 @@
 //! The lines of a ledger's journal.
 
-use super::{Reservation, Term};
+use std::fmt;
+
+use super::Reservation;
 use crate::{ActivityId, OperationId, OrderId, activity::Rules};
+
+/// An incarnation of a ledger. A new term is drawn from one counter, and is higher than every earlier one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Term(pub u64);
+
+impl Term {
+    /// The term of ledgers that are never restarted on the journal: those in the gateway's own process, whose journal has
+    /// one writer, and all records of version 1. It counts as opened from the first entry on.
+    pub const FIRST: Self = Self(0);
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// What happened, as the journal records it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +79,7 @@ pub enum Event {
 /// Units of a ledger when its term opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TermCounts {
-    /// Units under the ledger.
+    /// Units that the ledger manages.
     pub total: u64,
     /// Units waiting for payment.
     pub held: u64,

@@ -19,9 +19,9 @@ mod window;
 
 use std::collections::{BTreeSet, HashMap};
 
-pub use entry::{Entry, Event, FailedReason, TermCounts};
+pub use entry::{Entry, Event, FailedReason, Term, TermCounts};
 pub use restore::{Broken, Promise, Replay, Replayed, RestoreError, Snapshot};
-pub use term::{Placed, Position, Term};
+pub use term::{Placed, Position};
 use window::Attempts;
 pub use window::Window;
 
@@ -128,9 +128,9 @@ pub struct Hold {
 /// The counters at one instant, in units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counters {
-    /// Units under the ledger.
+    /// Units that the ledger manages.
     pub total: u64,
-    /// Units nobody has.
+    /// Units that are available.
     pub available: u64,
     /// Units waiting for payment.
     pub held: u64,
@@ -347,7 +347,7 @@ impl Ledger {
     }
 
     /// The answer to a reservation that holds nothing new; `None` where units are to be held.
-    /// A repeat is told before the window and the stock are looked at: it gets its first answer
+    /// A repeat is answered before the window and the stock are checked: it gets its first answer
     /// even after the last unit or the last minute.
     fn refusal(&mut self, asked: &Reservation, now_ms: u64) -> Option<Outcome> {
         if let Some(answer) = self.first_answer(asked) {

@@ -10,7 +10,7 @@ pub struct Snapshot {
     pub activity: ActivityId,
     /// The rules now: those it was opened with, and the end of a sale that was ended before its time.
     pub rules: Rules,
-    /// Units under the ledger.
+    /// Units that the ledger manages.
     pub total: u64,
     /// The term that was started last.
     pub term: Term,

@@ -4,25 +4,7 @@
 //! journal, and from there on entries of older terms no longer count, however late they arrive. All readers of the
 //! journal decide what counts by [`Position::place`], so they cannot disagree.
 
-use std::fmt;
-
-use super::{Entry, Event};
-
-/// An incarnation of a ledger. A new term is drawn from one counter, and is higher than every earlier one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Term(pub u64);
-
-impl Term {
-    /// The term of ledgers that are never restarted on the journal: those in the gateway's own process, whose journal has
-    /// one writer, and all records of version 1. It counts as opened from the first entry on.
-    pub const FIRST: Self = Self(0);
-}
-
-impl fmt::Display for Term {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use super::{Entry, Event, Term};
 
 /// How far a reader has read one ledger's journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,7 +22,7 @@ impl Window {
 /// The attempts within the window.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Attempts {
-    /// By instant; the number tells those of one instant apart.
+    /// By instant; the number distinguishes those of one instant.
     times: BTreeMap<(u64, u64), UserId>,
     counts: HashMap<UserId, u32>,
     next: u64,

@@ -23,7 +23,7 @@ impl SmallDisk {
     /// Mounts an empty one of `mebibytes`. `None`, said loudly, where this process may not mount.
     ///
     /// # Panics
-    /// Where there is no temporary directory.
+    /// If there is no temporary directory.
     pub fn mount(mebibytes: u32) -> Option<Self> {
         let dir = match tempfile::tempdir() {
             Ok(dir) => dir,
@@ -52,7 +52,7 @@ impl SmallDisk {
     /// Leaves no room on it.
     ///
     /// # Panics
-    /// Where that does not work.
+    /// If that does not work.
     pub fn fill(&self) {
         let mut file = match std::fs::File::create(self.filler()) {
             Ok(file) => file,
@@ -64,7 +64,7 @@ impl SmallDisk {
     /// Takes [`SmallDisk::fill`] back.
     ///
     /// # Panics
-    /// Where it was not filled.
+    /// If it was not filled.
     pub fn free(&self) {
         if let Err(error) = std::fs::remove_file(self.filler()) {
             panic!("{}: {error}", self.filler().display());

@@ -28,7 +28,7 @@ impl Elasticsearch {
     /// An Elasticsearch without indices. `None`, reported as skipped, where its jars or a Java are missing.
     ///
     /// # Panics
-    /// Where they are there and it does not start.
+    /// If they are there and it does not start.
     pub fn start() -> Option<Self> {
         let verified = Command::new("bash").args([SCRIPT, "verified", "elasticsearch"]).output();
         if !verified.is_ok_and(|it| it.status.success()) {
@@ -47,7 +47,7 @@ impl Elasticsearch {
     /// Starts it again on the data it has; its indices can be searched when this returns.
     ///
     /// # Panics
-    /// Where it does not start.
+    /// If it does not start.
     pub fn resume(&mut self) {
         let (dir, port) = (self.dir.path().display().to_string(), self.port.to_string());
         let log = self.dir.path().join("elasticsearch.log");

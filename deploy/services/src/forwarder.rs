@@ -34,7 +34,7 @@ impl Forwarder {
     /// Listens on a free port and forwards to `to`.
     ///
     /// # Panics
-    /// Where there is no free port.
+    /// If there is no free port.
     pub fn start(to: u16) -> Self {
         let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, 0)) {
             Ok(listener) => listener,

@@ -9,6 +9,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
+    Identity,
     process::{Process, free_port, has, until},
     skipped,
 };
@@ -20,14 +21,27 @@ pub struct MariaDb {
     dir: TempDir,
     port: u16,
     databases: AtomicU32,
+    identity: Option<Identity>,
 }
 
 impl MariaDb {
     /// A MariaDB with no database in it yet. `None`, said loudly, where there is no mariadbd.
     ///
     /// # Panics
-    /// Where it is there and does not start.
+    /// If it is there and does not start.
     pub fn start() -> Option<Self> {
+        Self::make(None)
+    }
+
+    /// The same, which takes connections over TCP over TLS only.
+    ///
+    /// # Panics
+    /// If it is there and does not start.
+    pub fn start_tls(identity: Identity) -> Option<Self> {
+        Self::make(Some(identity))
+    }
+
+    fn make(identity: Option<Identity>) -> Option<Self> {
         for program in ["mariadbd", "mariadb-install-db", "mariadb-admin", "mariadb"] {
             if !has(program) {
                 skipped("mariadb", &format!("no {program} on the PATH; `make services-install` installs it"));
@@ -48,7 +62,7 @@ impl MariaDb {
             "--skip-test-db".to_owned(),
         ];
         run("mariadb-install-db", &install);
-        let mut database = Self { process: None, dir, port: free_port(), databases: AtomicU32::new(0) };
+        let mut database = Self { process: None, dir, port: free_port(), databases: AtomicU32::new(0), identity };
         database.resume();
         Some(database)
     }
@@ -56,10 +70,10 @@ impl MariaDb {
     /// Starts it again on the data it has; it answers when this returns.
     ///
     /// # Panics
-    /// Where it does not start.
+    /// If it does not start.
     pub fn resume(&mut self) {
         let dir = self.dir.path();
-        let args = [
+        let mut args = vec![
             "--no-defaults".to_owned(),
             format!("--user={}", whoami()),
             format!("--datadir={}", dir.join("data").display()),
@@ -72,6 +86,11 @@ impl MariaDb {
             "--character-set-server=utf8mb4".to_owned(),
             "--collation-server=utf8mb4_unicode_ci".to_owned(),
         ];
+        if let Some(Identity { certificate, key }) = &self.identity {
+            args.push(format!("--ssl-cert={}", certificate.display()));
+            args.push(format!("--ssl-key={}", key.display()));
+            args.push("--require-secure-transport=ON".to_owned());
+        }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         self.process = match Process::start("mariadbd", &args, &dir.join("mariadb.log")) {
             Ok(process) => Some(process),
@@ -91,7 +110,7 @@ impl MariaDb {
     /// The address of a new, empty database with a user of its own.
     ///
     /// # Panics
-    /// Where it can't be made.
+    /// If it can't be made.
     pub fn database(&self) -> String {
         let name = format!("mall_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.sql(&format!(
@@ -104,10 +123,20 @@ impl MariaDb {
     /// Runs `statements` as root.
     ///
     /// # Panics
-    /// Where the server refuses them.
+    /// If the server refuses them.
     pub fn sql(&self, statements: &str) {
         let socket = format!("--socket={}", self.socket());
         run("mariadb", &["--no-defaults".to_owned(), socket, "-uroot".to_owned(), format!("-e{statements}")]);
+    }
+
+    /// What a query answers: a line for each row, with tabs between columns.
+    ///
+    /// # Panics
+    /// If the server refuses it.
+    pub fn ask(&self, query: &str) -> String {
+        let socket = format!("--socket={}", self.socket());
+        let args = ["--no-defaults".to_owned(), socket, "-uroot".to_owned(), "-BN".to_owned(), format!("-e{query}")];
+        run("mariadb", &args)
     }
 
     /// Its process id while it runs.
@@ -130,9 +159,9 @@ fn whoami() -> String {
     told.unwrap_or_default()
 }
 
-fn run(program: &str, args: &[String]) {
+fn run(program: &str, args: &[String]) -> String {
     match Command::new(program).args(args).output() {
-        Ok(it) if it.status.success() => {}
+        Ok(it) if it.status.success() => String::from_utf8_lossy(&it.stdout).into_owned(),
         Ok(it) => panic!("{program}: {} {}", it.status, String::from_utf8_lossy(&it.stderr)),
         Err(error) => panic!("{program}: {error}"),
     }

@@ -16,6 +16,20 @@ use crate::{
 const CONFIG: &str = include_str!("../nginx/proxy.conf.in");
 const TLS_CONFIG: &str = include_str!("../nginx/tls.conf.in");
 const CERTIFICATE: &str = "certificate.pem";
+const NO_OPENSSL: &str = "no openssl on the PATH to make a certificate with";
+
+/// How the front of a mall listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listen {
+    /// Without TLS.
+    Plain,
+    /// The same, and a client that says nothing for a second is let go.
+    Hasty,
+    /// Without TLS, and the `X-Forwarded-For` of clients on loopback is believed.
+    Behind,
+    /// As `nginx/conf.d/tls.conf.example` has it, for `localhost`, with a certificate of its own.
+    Tls,
+}
 
 /// What is behind the front of a mall, as `address:port`.
 #[derive(Debug)]
@@ -41,7 +55,7 @@ impl Nginx {
     /// where there is no nginx.
     ///
     /// # Panics
-    /// Where it is there and does not start.
+    /// If it is there and does not start.
     pub fn start(upstream: SocketAddr) -> Option<Self> {
         Self::start_with(CONFIG, upstream, |_| Some(()))
     }
@@ -50,23 +64,15 @@ impl Nginx {
     /// `None`, reported as skipped, where there is no nginx or no openssl.
     ///
     /// # Panics
-    /// Where they are there and it does not start.
+    /// If they are there and it does not start.
     pub fn start_tls(upstream: SocketAddr, user: &str, password: &str) -> Option<Self> {
         Self::start_with(TLS_CONFIG, upstream, |dir| {
             if !has("openssl") {
-                skipped("nginx", "no openssl on the PATH to make a certificate with");
+                skipped("nginx", NO_OPENSSL);
                 return None;
             }
-            let path = |name: &str| dir.join(name).display().to_string();
-            let subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
-            // A certificate of an authority is refused as that of a server.
-            let role = ["-addext", "basicConstraints=critical,CA:FALSE"];
-            let kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
-            let (key, certificate) = (path("key.pem"), path(CERTIFICATE));
-            let files = ["-keyout", &key, "-out", &certificate];
-            let made = Command::new("openssl").args(kind).args(subject).args(role).args(files).output();
-            assert!(made.as_ref().is_ok_and(|it| it.status.success()), "openssl makes no certificate: {made:?}");
-            let written = std::fs::write(path("users"), format!("{user}:{{PLAIN}}{password}\n"));
+            make_certificate(dir);
+            let written = std::fs::write(dir.join("users"), format!("{user}:{{PLAIN}}{password}\n"));
             assert!(written.is_ok(), "{written:?}");
             Some(())
         })
@@ -92,14 +98,27 @@ impl Nginx {
     }
 
     /// The front of the mall as it is deployed (`nginx/nginx.conf`), with the shop's files that `write_shop` writes to the
-    /// directory it is given. `limits` is a file of `nginx/conf.d`. `None`, reported as skipped, where there is no nginx.
+    /// directory it is given. `limits` is a file of `nginx/conf.d`. `None`, reported as skipped, where there is no nginx, or
+    /// no openssl for TLS.
     ///
     /// # Panics
-    /// Where it is there and does not start.
-    pub fn start_front(upstreams: &Upstreams<'_>, limits: &str, write_shop: impl FnOnce(&Path)) -> Option<Self> {
+    /// If they are there and it does not start.
+    pub fn start_front(
+        upstreams: &Upstreams<'_>,
+        limits: &str,
+        listen: Listen,
+        write_shop: impl FnOnce(&Path),
+    ) -> Option<Self> {
         let (dir, port) = place()?;
+        if listen == Listen::Tls {
+            if !has("openssl") {
+                skipped("nginx", NO_OPENSSL);
+                return None;
+            }
+            make_certificate(dir.path());
+        }
         write_shop(&dir.path().join("shop"));
-        let written = write_front(dir.path(), port, upstreams, limits);
+        let written = write_front(dir.path(), port, upstreams, limits, listen);
         assert!(written.is_ok(), "{written:?}");
         let (path, log) = (dir.path().display().to_string(), dir.path().join("logs/error.log"));
         // A master that is killed would leave its workers behind.
@@ -123,6 +142,13 @@ impl Nginx {
     /// What it has written to its log of errors.
     pub fn errors(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("logs/error.log")).unwrap_or_default()
+    }
+
+    /// A line of JSON for each request of the front that has ended, written within a second or two.
+    pub fn requests(&self) -> String {
+        // A request with bytes that are not UTF-8 leaves them in its line.
+        let log = std::fs::read(self.dir.path().join("logs/access.log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
     }
 
     /// Where it listens.
@@ -149,7 +175,7 @@ fn place() -> Option<(tempfile::TempDir, u16)> {
 }
 
 /// Copies `nginx/` to `dir`, with this port and these upstreams in place of the deployed ones.
-fn write_front(dir: &Path, port: u16, upstreams: &Upstreams<'_>, limits: &str) -> std::io::Result<()> {
+fn write_front(dir: &Path, port: u16, upstreams: &Upstreams<'_>, limits: &str, listen: Listen) -> std::io::Result<()> {
     let from = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../nginx"));
     let to = dir.join("conf.d");
     for path in [&to, &dir.join("tmp"), &dir.join("logs")] {
@@ -161,7 +187,17 @@ fn write_front(dir: &Path, port: u16, upstreams: &Upstreams<'_>, limits: &str) -
         std::fs::copy(file.path(), to.join(file.file_name()))?;
     }
     std::fs::copy(from.join("conf.d").join(limits), to.join("limits.conf"))?;
-    std::fs::write(to.join("listen.conf"), format!("listen 127.0.0.1:{port};\n"))?;
+    let plain = format!("listen 127.0.0.1:{port} backlog=2048;\n");
+    let listen = match listen {
+        Listen::Plain => plain,
+        Listen::Hasty => plain + "client_header_timeout 1s;\nclient_body_timeout 1s;\nkeepalive_timeout 1s;\n",
+        Listen::Behind => plain + "set_real_ip_from 127.0.0.0/8;\n",
+        Listen::Tls => {
+            let example = std::fs::read_to_string(from.join("conf.d/tls.conf.example"))?;
+            example.replace("listen 443 ", &format!("listen 127.0.0.1:{port} "))
+        }
+    };
+    std::fs::write(to.join("listen.conf"), listen)?;
     let gateways: String =
         upstreams.gateways.iter().map(|at| format!("server {at} max_fails=2 fail_timeout=1s;")).collect();
     let text = format!(
@@ -170,4 +206,17 @@ fn write_front(dir: &Path, port: u16, upstreams: &Upstreams<'_>, limits: &str) -
         upstreams.order_core, upstreams.admin
     );
     std::fs::write(to.join("upstreams.conf"), text)
+}
+
+/// A certificate for `localhost` and its key.
+fn make_certificate(dir: &Path) {
+    let path = |name: &str| dir.join(name).display().to_string();
+    let subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
+    // A certificate of an authority is refused as that of a server.
+    let role = ["-addext", "basicConstraints=critical,CA:FALSE"];
+    let kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+    let (key, certificate) = (path("key.pem"), path(CERTIFICATE));
+    let files = ["-keyout", &key, "-out", &certificate];
+    let made = Command::new("openssl").args(kind).args(subject).args(role).args(files).output();
+    assert!(made.as_ref().is_ok_and(|it| it.status.success()), "openssl makes no certificate: {made:?}");
 }

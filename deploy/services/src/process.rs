@@ -2,8 +2,8 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    io::{self, BufRead, BufReader},
-    net::{Ipv4Addr, TcpListener},
+    io::{self, BufRead, BufReader, Read as _, Write as _},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     ops::Range,
     path::Path,
     process::{Child, Command, Stdio},
@@ -14,11 +14,13 @@ use std::{
 /// A server that has not answered by then never will.
 const START_MAX: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long one read of an answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Ports of servers.
 const PORTS: Range<u16> = 20_000..32_000;
 const PORT_TRIES_MAX: u32 = 1000;
 
-/// Starts its arguments, tells their process id, and kills them once its input ends: it does when the
+/// Starts its arguments, prints their process id, and kills them once its input ends: it does when the
 /// parent closes it or dies.
 const WARDEN: &str = r#""$@" </dev/null >&2 & pid=$!; echo $pid; read -r _; kill -9 $pid; wait $pid 2>/dev/null"#;
 
@@ -86,7 +88,7 @@ impl Drop for Process {
 /// that is killed comes back to its port, somebody's connection must not have taken it.
 ///
 /// # Panics
-/// Where no port is free.
+/// If no port is free.
 pub fn free_port() -> u16 {
     static TAKEN: AtomicU64 = AtomicU64::new(0);
     let random = RandomState::new();
@@ -104,13 +106,28 @@ pub fn free_port() -> u16 {
 /// Waits until `holds`.
 ///
 /// # Panics
-/// Where it does not within [`START_MAX`].
+/// If it does not within [`START_MAX`].
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < START_MAX, "not within {START_MAX:?}: {what}");
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// The body of what a server on loopback answers to a GET of `path` with status 200; `None` for any other answer, or none in time.
+pub(crate) fn get(port: u16, path: &str) -> Option<String> {
+    let ask = || -> io::Result<String> {
+        let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        socket.set_read_timeout(Some(ANSWER_MAX))?;
+        socket.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = ask().ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.split(' ').nth(1).is_some_and(|status| status == "200").then(|| body.to_owned())
 }
 
 /// Whether `program` is installed.

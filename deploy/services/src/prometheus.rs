@@ -1,17 +1,15 @@
 //! prometheus, and promtool.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, TcpStream},
+    io::Write as _,
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use tempfile::TempDir;
 
 use crate::{
-    process::{Process, free_port, has, until},
+    process::{Process, free_port, get, has, until},
     skipped,
 };
 
@@ -69,7 +67,7 @@ impl Prometheus {
         until("Prometheus is ready", || {
             let said = || std::fs::read_to_string(&log).unwrap_or_default();
             assert!(started.process.is_running(), "Prometheus ended: {}", said());
-            started.get("/-/ready").is_some()
+            get(port, "/-/ready").is_some()
         });
         Some(started)
     }
@@ -77,22 +75,7 @@ impl Prometheus {
     /// The JSON with which it answers an instant query of `expression`; `None` if it refuses the expression.
     pub fn query(&self, expression: &str) -> Option<String> {
         let encoded: String = expression.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        self.get(&format!("/api/v1/query?query={encoded}"))
-    }
-
-    /// The body of an answer with status 200.
-    fn get(&self, path: &str) -> Option<String> {
-        let ask = || -> std::io::Result<String> {
-            let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-            socket.set_read_timeout(Some(Duration::from_secs(5)))?;
-            socket.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
-            let mut answer = String::new();
-            socket.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
-        let answer = ask().ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        head.split(' ').nth(1).is_some_and(|status| status == "200").then(|| body.to_owned())
+        get(self.port, &format!("/api/v1/query?query={encoded}"))
     }
 }
 

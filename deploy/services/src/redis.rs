@@ -10,6 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
+    Identity,
     process::{Process, free_port, has, until},
     skipped,
 };
@@ -21,6 +22,7 @@ pub struct Redis {
     dir: TempDir,
     port: u16,
     appendfsync: &'static str,
+    tls: Option<(u16, Identity)>,
 }
 
 impl Redis {
@@ -33,8 +35,20 @@ impl Redis {
     /// The same with another `appendfsync`; `no` for tests that never restart it.
     ///
     /// # Panics
-    /// Where it is there and does not start.
+    /// If it is there and does not start.
     pub fn start_with(appendfsync: &'static str) -> Option<Self> {
+        Self::make(appendfsync, None)
+    }
+
+    /// A Redis that also listens for TLS on a port of its own.
+    ///
+    /// # Panics
+    /// If redis-server is there and does not start, or was built without TLS.
+    pub fn start_tls(identity: Identity) -> Option<Self> {
+        Self::make("no", Some(identity))
+    }
+
+    fn make(appendfsync: &'static str, identity: Option<Identity>) -> Option<Self> {
         if !has("redis-server") {
             skipped("redis", "no redis-server on the PATH; `make services-install` installs it");
             return None;
@@ -43,7 +57,8 @@ impl Redis {
             Ok(dir) => dir,
             Err(error) => panic!("no temporary directory: {error}"),
         };
-        let mut redis = Self { process: None, dir, port: free_port(), appendfsync };
+        let tls = identity.map(|identity| (free_port(), identity));
+        let mut redis = Self { process: None, dir, port: free_port(), appendfsync, tls };
         redis.resume();
         Some(redis)
     }
@@ -51,18 +66,34 @@ impl Redis {
     /// Starts it again on the data it has; it answers when this returns.
     ///
     /// # Panics
-    /// Where it does not start.
+    /// If it does not start.
     pub fn resume(&mut self) {
         let (port, dir) = (self.port.to_string(), self.dir.path().display().to_string());
         let args = ["--port", &port, "--bind", "127.0.0.1", "--dir", &dir, "--save", ""];
         let aof = ["--appendonly", "yes", "--appendfsync", self.appendfsync];
+        let tls = self.tls_arguments();
+        let tls: Vec<&str> = tls.iter().map(String::as_str).collect();
         let started =
-            Process::start("redis-server", &[&args[..], &aof[..]].concat(), &self.dir.path().join("redis.log"));
+            Process::start("redis-server", &[&args[..], &aof[..], &tls].concat(), &self.dir.path().join("redis.log"));
         self.process = match started {
             Ok(process) => Some(process),
             Err(error) => panic!("redis-server does not start: {error}"),
         };
         until("redis answers", || self.ping());
+    }
+
+    fn tls_arguments(&self) -> Vec<String> {
+        let Some((port, Identity { certificate, key })) = &self.tls else { return Vec::new() };
+        let text = |path: &Path| path.display().to_string();
+        let options = [
+            ("--tls-port", port.to_string()),
+            ("--tls-cert-file", text(certificate)),
+            ("--tls-key-file", text(key)),
+            // Redis wants an authority even where it asks clients for no certificate.
+            ("--tls-ca-cert-file", text(certificate)),
+            ("--tls-auth-clients", "no".to_owned()),
+        ];
+        options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
     }
 
     /// kill -9.
@@ -114,11 +145,20 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// The same over TLS, at the host 127.0.0.1.
+    ///
+    /// # Panics
+    /// If it was not started with TLS.
+    pub fn tls_url(&self) -> String {
+        let Some((port, _)) = &self.tls else { panic!("this Redis has no TLS") };
+        format!("rediss://127.0.0.1:{port}")
+    }
+
     /// Makes this server the master and `demoted` its replica; returns once the replica has synchronised. Unlike a
     /// restart, connections to `demoted` stay open.
     ///
     /// # Panics
-    /// Where the replica does not synchronise.
+    /// If the replica does not synchronise.
     pub fn fail_over_from(&self, demoted: &Self) {
         let (written, read) = ("master_repl_offset:", "slave_repl_offset:");
         until("the replica has it all", || demoted.info(written).is_some() && demoted.info(written) == self.info(read));
@@ -135,7 +175,7 @@ impl Redis {
     /// Becomes a replica of `master`; returns once it has synchronised.
     ///
     /// # Panics
-    /// Where it does not synchronise.
+    /// If it does not synchronise.
     pub fn follow(&self, master: &Self) {
         // By default a master waits five seconds for more replicas.
         master.ask(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
@@ -146,7 +186,7 @@ impl Redis {
     /// What it answers to one command, the elements of a list on lines of their own.
     ///
     /// # Panics
-    /// Where it does not answer.
+    /// If it does not answer.
     pub fn ask(&self, command: &[&str]) -> String {
         let port = self.port.to_string();
         match std::process::Command::new("redis-cli").args(["-p", &port]).args(command).output() {

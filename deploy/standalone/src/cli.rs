@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::roles::Role;
+use crate::role::Role;
 
 /// A mall with flash sales. Without a command, or with `run`, the whole of it in one process.
 ///

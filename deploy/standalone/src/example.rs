@@ -36,6 +36,8 @@ const TOKEN_S: u64 = 60;
 #[derive(Deserialize)]
 struct Catalogue {
     categories: Vec<String>,
+    /// What is true of every product of a category, "中文 / English", after what its subtitle says.
+    about: Vec<String>,
     products: Vec<Item>,
 }
 
@@ -108,7 +110,8 @@ pub(crate) async fn fill(store: &Store, images: &Images, now_ms: u64) -> Result<
     // What is added last is listed first.
     for (index, item) in catalogue.products.iter().enumerate().rev() {
         let category = *categories.get(item.category).context("a product's category")?;
-        first.push(add(store, images, (index, item), category, now_ms).await?);
+        let about = catalogue.about.get(item.category).context("what a category's products have in common")?;
+        first.push(add(store, images, (index, item), (category, about), now_ms).await?);
     }
     first.reverse();
     let sell = async |offer: Offer| {
@@ -125,7 +128,7 @@ async fn add(
     store: &Store,
     images: &Images,
     (index, item): (usize, &Item),
-    category: CategoryId,
+    (category, about): (CategoryId, &str),
     now_ms: u64,
 ) -> Result<Sku> {
     let mut image_ids = Vec::new();
@@ -134,7 +137,7 @@ async fn add(
         let room = images.room().context("room for a picture")?;
         image_ids.push(room.add(bytes.to_vec()).await?.to_string());
     }
-    let (title, subtitle, description) = (item.title.clone(), item.subtitle.clone(), item.subtitle.clone());
+    let (title, subtitle, description) = (item.title.clone(), item.subtitle.clone(), describe(&item.subtitle, about));
     let new = NewProduct { category, title, subtitle, description, image_ids };
     let product = store.add_product(new, now_ms).await?.context("a product")?.product_id;
     let mut first = None;
@@ -151,14 +154,33 @@ async fn add(
     first.context("a SKU")
 }
 
+/// A description of both texts, which are "中文 / English".
+fn describe(subtitle: &str, about: &str) -> String {
+    match (subtitle.split_once(" / "), about.split_once(" / ")) {
+        (Some((short, short_en)), Some((long, long_en))) => format!("{short}。\n{long} / {short_en}.\n{long_en}"),
+        (_, _) => subtitle.to_owned(),
+    }
+}
+
 async fn add_sale(store: &Store, sku: &Sku, offer: Offer, now_ms: u64) -> Result<ActivityId> {
     let starts_at_ms = now_ms + offer.starts_in_ms;
     let rules = Rules { per_user_limit: 1, starts_at_ms, ends_at_ms: now_ms + offer.days * DAY_MS };
     let (title, price, admission) = (offer.title.to_owned(), Cents::new(offer.price), Admission::default());
-    let new = NewSale { title, sku: sku.sku_id, price, stock: offer.stock, rules, admission };
+    let new = NewSale {
+        title,
+        sku: sku.sku_id,
+        price,
+        stock: offer.stock,
+        rules,
+        admission,
+        pay_within_ms: None,
+        is_draft: false,
+    };
     match store.add_sale(new, now_ms).await? {
         AddedSale::Added(sale) => Ok(sale.activity.id),
-        AddedSale::UnknownSku | AddedSale::InsufficientStock(_) => anyhow::bail!("a sale's SKU has too little stock"),
+        AddedSale::UnknownSku | AddedSale::AboveShopPrice(_) | AddedSale::InsufficientStock(_) => {
+            anyhow::bail!("a sale needs a SKU with its stock and at least its price")
+        }
     }
 }
 

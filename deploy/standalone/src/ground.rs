@@ -1,25 +1,25 @@
 //! What the services stand on, as the settings name it: embedded, or a real server, part by part.
 
-use std::{fs::File, io::Read, net::SocketAddr, path::PathBuf, thread::JoinHandle, time::Duration};
+use std::{fs::File, io::Read, net::SocketAddr, thread::JoinHandle, time::Duration};
 
 use anyhow::{Context, Result};
-use commit_log::{AnyLog, LocalLog, Log};
-use contract::topic;
+use commit_log::{AnyLog, LocalLog, Log, WorkerIds};
+use contract::{stock::Window, topic};
+#[cfg(feature = "kafka")]
+use foundation::redis::Server;
 use foundation::{
     Clock, Config, DataDir, IdMaker, SystemClock,
-    config::{KafkaConfig, MockConfig, SearchConfig},
-    data_dir::Secrets,
-    ids,
+    config::{KafkaConfig, MockConfig, RedisConfig, SearchConfig},
+    data_dir::{Secrets, random_hex},
     metrics::{Histogram, Registry, STAGE_HELP, stage},
     web::Origins,
 };
 use gateway::Ledgers;
 use images::Images;
-use ledger::{
-    AnyLedger,
-    redis::{RedisLedger, UnconfirmedLimits, fence::Fence},
-};
-use limits::{LocalWindows, RedisWindows, Windows};
+use ledger::AnyLedger;
+#[cfg(feature = "kafka")]
+use ledger::redis::fence::Fence;
+use limits::{LocalWindows, Windows};
 use order_core::{Browsers, MockPlatform, Providers, Search, ShopPages, Snapshots};
 use search::{Analyzer, Embedded, Synonyms, limits::SYNONYMS_BYTES_MAX};
 use store::{Ids, Settings, Store};
@@ -29,6 +29,9 @@ use workers::PayBack as _;
 
 /// How soon it is noticed that the ledger's thread has died.
 const THREAD_LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long a Redis is asked for its settings at the start.
+#[cfg(feature = "kafka")]
+const REDIS_CHECK_MAX: Duration = Duration::from_secs(5);
 
 /// Settings, secrets and metrics of this process.
 pub(crate) struct Ground {
@@ -37,6 +40,10 @@ pub(crate) struct Ground {
     pub(crate) secrets: Secrets,
     pub(crate) metrics: Registry,
 }
+
+/// A fence, and the lease under which it works.
+#[cfg(feature = "kafka")]
+pub(crate) type LedFence = (Fence<AnyLog, Snapshots>, Option<workers::Lease<Store>>);
 
 /// The ledgers, and what keeps them right.
 pub(crate) struct Ledger {
@@ -48,14 +55,17 @@ pub(crate) struct Ledger {
 }
 
 impl Ground {
-    /// Where worker ids are leased.
-    pub(crate) fn ids(&self) -> PathBuf {
-        self.data.ids()
+    /// The worker ids of the data directory, which are claimed on the log.
+    pub(crate) fn worker_ids(&self, log: &AnyLog) -> Result<WorkerIds<AnyLog>> {
+        let owner = self.data.kept("ids-owner", || random_hex(8).map_err(|error| error.to_string()))?;
+        let owner = u64::from_str_radix(owner.expose(), 16).context("ids-owner in the data directory")?;
+        Ok(WorkerIds::new(log.clone(), self.data.ids(), owner))
     }
 
     /// The database.
-    pub(crate) async fn store(&self) -> Result<Store> {
-        let makes_ids = IdMaker::new(ids::lease_worker(&self.ids(), SystemClock.now_ms())?, SystemClock)?;
+    pub(crate) async fn store(&self, worker_ids: &WorkerIds<AnyLog>) -> Result<Store> {
+        let lease = worker_ids.lease(1, SystemClock.now_ms()).await?.pop().context("one worker id was leased")?;
+        let makes_ids = IdMaker::new(lease, SystemClock)?;
         let (ids, settings) = (Ids::new(move || makes_ids.next()), Settings::of(&self.config));
         match &self.config.database.url {
             Some(url) => Store::connect(url.expose(), ids, settings).await.context("database.url"),
@@ -161,21 +171,16 @@ impl Ground {
         Ok(log)
     }
 
-    /// The ledgers in Redis; `None` where the settings name none.
-    pub(crate) fn redis(&self) -> Result<Option<Ledger>> {
+    /// The ledgers in Redis; `None` where the settings name none. One that can't keep what ledgers promise is refused, if
+    /// it answers. A Redis that is away is not waited for; a warning says later what it lacks.
+    pub(crate) async fn redis(&self) -> Result<Option<Ledger>> {
         let Some(redis) = &self.config.redis else { return Ok(None) };
-        let url = redis.url.expose();
-        let client = RedisLedger::new(url).context("redis.url")?;
-        let link = gateway::redis::Settings::new(url, self.config.gateway.user_window, redis.reply_timeout)?;
-        let orders_max = redis.unconfirmed_max.get();
-        let age_max_ms = u64::try_from(redis.unconfirmed_age_max.as_millis()).unwrap_or(u64::MAX);
-        let link = link.with_unconfirmed(UnconfirmedLimits { orders_max, age_max_ms });
-        Ok(Some(Ledger { client: AnyLedger::Redis(client), link: Ledgers::Redis(link), thread: None }))
+        in_redis(redis, self.config.gateway.user_window).await.map(Some)
     }
 
     /// The ledgers, in this process where the settings name no Redis.
     pub(crate) async fn ledger(&self, log: &AnyLog, store: &Store) -> Result<Ledger> {
-        if let Some(ledger) = self.redis()? {
+        if let Some(ledger) = self.redis().await? {
             return Ok(ledger);
         }
         let (snapshots, window) = (Snapshots::new(store.clone()), self.config.gateway.user_window);
@@ -191,6 +196,26 @@ impl Ground {
         let link = Ledgers::Shared(Arc::new(ledger.clone()));
         Ok(Ledger { client: AnyLedger::Local(ledger), link, thread: Some(thread) })
     }
+}
+
+/// The certificates in the file that `key` names.
+#[cfg(feature = "kafka")]
+fn read_ca(key: &str, path: &std::path::Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("{key}: can't read {}", path.display()))
+}
+
+/// Refuses a Redis that can lose what ledgers promise, unless the settings allow it by name.
+#[cfg(feature = "kafka")]
+fn refuse_hazards(hazards: &[foundation::redis::Hazard], config: &RedisConfig) -> Result<()> {
+    for hazard in hazards {
+        let is_allowed = match hazard {
+            foundation::redis::Hazard::Eviction(_) => config.allow_eviction,
+            foundation::redis::Hazard::NoAppendOnlyFile => config.allow_no_aof,
+        };
+        anyhow::ensure!(is_allowed, "redis.url: this Redis can lose orders: {hazard}");
+        tracing::warn!("this Redis can lose orders, and that is allowed: {hazard}");
+    }
+    Ok(())
 }
 
 /// The synonyms that searches know.
@@ -210,17 +235,25 @@ pub(crate) fn synonyms(config: &Config) -> Result<Synonyms> {
 }
 
 impl Ledger {
-    /// What recovers and opens ledgers in Redis; the ledgers in this process need none.
-    pub(crate) fn fence(&self, log: &AnyLog, store: &Store) -> Option<Fence<AnyLog, Snapshots>> {
-        let AnyLedger::Redis(client) = &self.client else { return None };
+    /// What recovers and opens ledgers in Redis, and the lease under which it works where other processes may do the same.
+    /// The ledgers in this process need none.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn fence(&self, log: &AnyLog, store: &Store) -> Result<Option<LedFence>> {
+        let AnyLedger::Redis(client) = &self.client else { return Ok(None) };
+        let lease = store.is_shared().then(|| order_core::fence_lease(store)).transpose()?;
+        let mut source = Snapshots::new(store.clone());
+        if let Some(lease) = &lease {
+            source = source.led_by(lease.fencing_number());
+        }
         let nonce = SystemClock.now_ms() << 20 | u64::from(std::process::id());
-        Some(Fence::new(client.clone(), log.clone(), Snapshots::new(store.clone()), nonce))
+        Ok(Some((Fence::new(client.clone(), log.clone(), source, nonce), lease)))
     }
 
     /// Where it is counted how often somebody asks: beside the ledgers.
     pub(crate) fn windows(&self) -> Result<Windows> {
         Ok(match &self.client {
-            AnyLedger::Redis(client) => Windows::Redis(RedisWindows::new(client.connection())?),
+            #[cfg(feature = "kafka")]
+            AnyLedger::Redis(client) => Windows::Redis(limits::RedisWindows::new(client.connection())?),
             AnyLedger::Local(_) => Windows::Local(LocalWindows::default()),
         })
     }
@@ -235,6 +268,29 @@ impl Ledger {
             tokio::time::sleep(THREAD_LOOK_EVERY).await;
         }
     }
+}
+
+#[cfg(feature = "kafka")]
+async fn in_redis(redis: &RedisConfig, window: Window) -> Result<Ledger> {
+    let ca = redis.ca_file.as_deref().map(|path| read_ca("redis.ca_file", path)).transpose()?;
+    let server = Server::new(redis.url.expose(), ca.as_deref()).context("redis.url")?;
+    let client = ledger::redis::RedisLedger::over(server.connect().context("redis.url")?);
+    match tokio::time::timeout(REDIS_CHECK_MAX, client.connection().hazards()).await {
+        Ok(Ok(hazards)) => refuse_hazards(&hazards, redis)?,
+        Ok(Err(error)) => tracing::warn!(%error, "the settings of Redis can't be checked"),
+        Err(_) => tracing::warn!("the settings of Redis can't be checked: it does not answer"),
+    }
+    let link = gateway::redis::Settings::new(&server, window, redis.reply_timeout)?;
+    let orders_max = redis.unconfirmed_max.get();
+    let age_max_ms = u64::try_from(redis.unconfirmed_age_max.as_millis()).unwrap_or(u64::MAX);
+    let link = link.with_unconfirmed(ledger::confirmed::UnconfirmedLimits { orders_max, age_max_ms });
+    Ok(Ledger { client: AnyLedger::Redis(client), link: Ledgers::Redis(link), thread: None })
+}
+
+#[cfg(not(feature = "kafka"))]
+#[expect(clippy::unused_async, reason = "as the other one")]
+async fn in_redis(_redis: &RedisConfig, _window: Window) -> Result<Ledger> {
+    anyhow::bail!("redis.url: this build can't reach Redis; build it with --features kafka")
 }
 
 #[cfg(feature = "kafka")]
@@ -257,8 +313,8 @@ fn elastic(_config: &SearchConfig, _analyzer: Analyzer) -> Result<Search> {
 
 #[cfg(feature = "kafka")]
 async fn connect(kafka: &KafkaConfig, append_time: Histogram) -> Result<AnyLog> {
-    let KafkaConfig { brokers, topic_prefix, replication } = kafka.clone();
-    let settings = commit_log::KafkaSettings { brokers, prefix: topic_prefix, replication };
+    let KafkaConfig { brokers, topic_prefix, replication, security } = kafka.clone();
+    let settings = commit_log::KafkaSettings { brokers, prefix: topic_prefix, replication, security };
     Ok(AnyLog::kafka(commit_log::KafkaLog::connect(settings).await.context("kafka.brokers")?, append_time))
 }
 

@@ -7,17 +7,29 @@ mod cli;
 mod example;
 mod ground;
 mod metrics;
+mod process;
 mod reload;
+mod report;
+mod role;
 mod roles;
 mod search;
 mod tasks;
 mod writable;
 
-use std::{net::SocketAddr, num::NonZeroUsize, process::ExitCode, time::Duration};
+use std::{
+    io::{ErrorKind, Write as _},
+    net::SocketAddr,
+    num::NonZeroUsize,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
-use contract::token::{Audience, TokenKey};
+use contract::{
+    record::ProcessRole,
+    token::{Audience, TokenKey},
+};
 use foundation::{Clock, Config, DataDir, Readiness, SystemClock, config, logs, metrics::Registry, shutdown};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::{Cli, Command},
     ground::Ground,
-    roles::Role,
+    role::Role,
 };
 
 #[global_allocator]
@@ -44,8 +56,14 @@ fn main() -> ExitCode {
 fn start(cli: &Cli) -> Result<ExitCode> {
     let command = cli.chosen();
     if let Command::Completions { shell } = command {
-        clap_complete::generate(shell, &mut Cli::command(), "mall", &mut std::io::stdout());
-        return Ok(ExitCode::SUCCESS);
+        // Into memory first, because the generator panics where its output is closed.
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "mall", &mut script);
+        return match std::io::stdout().write_all(&script) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("standard output"),
+            // A reader that has seen enough, such as `head`, is no fault.
+            Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
+        };
     }
     let settings = cli.settings.clone();
     let args = config::Args { config: settings.config, runtime: settings.runtime };
@@ -77,12 +95,16 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("mall").build()?)
 }
 
-fn serve(role: Option<Role>, args: config::Args, config: Config) -> Result<()> {
+fn serve(role: Option<Role>, args: config::Args, mut config: Config) -> Result<()> {
+    process::keep_files_private();
+    let files = process::raise_open_files();
+    let reduced = files.and_then(|files| process::fit_connections(&mut config, role, files));
+    config.warnings.extend(reduced);
     // Services of their own share a directory on one host: nothing of theirs lasts there but secrets and leases.
     let data = if role.is_some() { DataDir::share(&config.data_dir)? } else { DataDir::open(&config.data_dir)? };
     let secrets = data.secrets(&config)?;
     let logs = logs::init(&config.log)?;
-    for warning in &config.warnings {
+    for warning in config.warnings.iter().map(String::as_str).chain(data.warning()) {
         tracing::warn!("{warning}");
     }
     let runtime = runtime()?;
@@ -90,7 +112,12 @@ fn serve(role: Option<Role>, args: config::Args, config: Config) -> Result<()> {
         let _entered = runtime.enter();
         reload::on_signal(args, config.clone(), logs.level().clone())?;
     }
-    let ground = Ground { config, data, secrets, metrics: Registry::default() };
+    let metrics = Registry::default();
+    // Dropped after the services have ended, so that their last spans are sent.
+    #[cfg(feature = "trace")]
+    let _exporter =
+        config.tracing.as_ref().map(|tracing| foundation::spans::otlp::start(tracing, &metrics)).transpose()?;
+    let ground = Ground { config, data, secrets, metrics };
     match role {
         Some(role) => runtime.block_on(roles::run(role, ground)),
         None => runtime.block_on(run(ground)),
@@ -111,16 +138,23 @@ async fn run(mut ground: Ground) -> Result<()> {
     let order_core_listener = bind(ground.config.order_core.listen, "order_core.listen").await?;
     let admin_listener = bind(ground.config.admin.listen, "admin.listen").await?;
 
-    let store = ground.store().await?;
     let log = ground.log().await?;
+    let worker_ids = ground.worker_ids(&log)?;
+    let store = ground.store(&worker_ids).await?;
     let ledger = ground.ledger(&log, &store).await?;
 
     let mut services = JoinSet::new();
     let services_stop = CancellationToken::new();
     let (order_core_address, admin_address) = (order_core_listener.local_addr()?, admin_listener.local_addr()?);
     let shared = (&store, &log, &ledger);
+    let own_workers = worker_ids.workers();
+    tokio::spawn(worker_ids.clone().keep(SystemClock));
+    for role in [ProcessRole::OrderCore, ProcessRole::Admin] {
+        report::start(&ground, &log, role, own_workers.clone(), &services_stop)?;
+    }
     writable::watch_database(&mut services, &ground, &store, &readiness, &services_stop);
     writable::watch_log(&mut services, &ground, &log, &readiness, &services_stop);
+    #[cfg(feature = "kafka")]
     writable::watch_redis(&mut services, &ground, &ledger, &readiness, &services_stop);
     roles::spawn_order_core(&mut services, &ground, shared, order_core_listener, &readiness, &services_stop)?;
     let places = (admin_listener, order_core_address);
@@ -141,7 +175,8 @@ async fn run(mut ground: Ground) -> Result<()> {
     let threads = &mut ground.config.gateway.threads;
     *threads = threads.or(NonZeroUsize::new(cpus.div_ceil(2)));
     let shop_url = ground.public_url(order_core_address);
-    let gateway = roles::start_gateway(&ground, &log, &ledger, &readiness, shop_url.clone(), stop.clone()).await?;
+    let gateway =
+        roles::start_gateway(&ground, (&log, &worker_ids), &ledger, &readiness, shop_url.clone(), stop.clone()).await?;
     let places = banner::Places {
         shop: shop_url,
         gateway: gateway.address,
@@ -149,7 +184,7 @@ async fn run(mut ground: Ground) -> Result<()> {
         admin: admin_address,
     };
     let token_key = TokenKey::new(ground.secrets.shopper.expose().as_bytes(), Audience::Shopper);
-    banner::print(&places, &ground.secrets, &token_key, examples.map(|examples| examples.running));
+    banner::print(&places, &ground.secrets, ground.data.path(), &token_key, examples.map(|examples| examples.running));
     if let Some(examples) = examples {
         example::sell_out(examples.sold_out, gateway.address, &token_key);
     }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use foundation::{config::MetricsListen, web::serve_metrics};
 
-use crate::{ground::Ground, roles::Role};
+use crate::{ground::Ground, role::Role};
 
 /// The ports on loopback where the settings name none. Services of their own on one host have different ones.
 const PORT: u16 = 9464;

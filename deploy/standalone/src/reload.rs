@@ -29,6 +29,8 @@ fn apply(read: Config, current: &mut Config, level: &LevelHandle) {
         let mut other = read.clone();
         other.log.level.clone_from(&current.log.level);
         other.warnings.clone_from(&current.warnings);
+        // The level in its words; a setting that counts is compared by its own field.
+        other.shown.clone_from(&current.shown);
         other != *current
     };
     if others_differ {

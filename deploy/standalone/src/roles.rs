@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
-use commit_log::AnyLog;
+use commit_log::{AnyLog, WorkerIds};
+#[cfg(feature = "kafka")]
 use contract::ActivityId;
+use contract::record::ProcessRole;
 use foundation::{Readiness, SystemClock, shutdown};
 use gateway::Gateway;
 use ledger::AnyLedger;
@@ -16,28 +18,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     banner, bind,
     ground::{Ground, Ledger},
-    metrics, writable,
+    metrics, report,
+    role::Role,
+    writable,
 };
 
-/// Which service this process is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    Gateway,
-    OrderCore,
-    Admin,
-}
-
-impl Role {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Gateway => "gateway",
-            Self::OrderCore => "order-core",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-/// Runs one service until it is told to stop.
+/// Runs one service until it is asked to stop.
 pub(crate) async fn run(role: Role, ground: Ground) -> Result<()> {
     let named = [("redis.url", ground.config.redis.is_some()), ("kafka.brokers", ground.config.kafka.is_some())];
     for (key, is_set) in named {
@@ -79,10 +65,12 @@ enum Started {
 
 async fn start(role: Role, ground: &Ground, readiness: &Readiness, stop: &CancellationToken) -> Result<Started> {
     let log = ground.log().await?;
-    let Some(ledger) = ground.redis()? else { anyhow::bail!("redis.url: it is needed") };
+    let worker_ids = ground.worker_ids(&log)?;
+    tokio::spawn(worker_ids.clone().keep(SystemClock));
+    let Some(ledger) = ground.redis().await? else { anyhow::bail!("redis.url: it is needed") };
     if role == Role::Gateway {
         let shop_url = ground.public_url(ground.config.order_core.listen);
-        let gateway = start_gateway(ground, &log, &ledger, readiness, shop_url, stop.clone()).await?;
+        let gateway = start_gateway(ground, (&log, &worker_ids), &ledger, readiness, shop_url, stop.clone()).await?;
         say(role, gateway.address);
         return Ok(Started::Gateway(gateway));
     }
@@ -92,9 +80,13 @@ async fn start(role: Role, ground: &Ground, readiness: &Readiness, stop: &Cancel
     };
     let listener = bind(listen, key).await?;
     let address = listener.local_addr()?;
-    let store = ground.store().await?;
+    let store = ground.store(&worker_ids).await?;
+    let (reported, workers) =
+        (if role == Role::Admin { ProcessRole::Admin } else { ProcessRole::OrderCore }, worker_ids.workers());
+    report::start(ground, &log, reported, workers, stop)?;
     let mut services = JoinSet::new();
     writable::watch_database(&mut services, ground, &store, readiness, stop);
+    #[cfg(feature = "kafka")]
     writable::watch_redis(&mut services, ground, &ledger, readiness, stop);
     let shared = (&store, &log, &ledger);
     if role == Role::Admin {
@@ -126,7 +118,7 @@ async fn end(mut services: JoinSet<Result<()>>, stop: &CancellationToken, store:
 /// Starts the gateway's threads; they listen when this returns.
 pub(crate) async fn start_gateway(
     ground: &Ground,
-    log: &AnyLog,
+    (log, worker_ids): (&AnyLog, &WorkerIds<AnyLog>),
     ledger: &Ledger,
     readiness: &Readiness,
     shop_url: String,
@@ -137,7 +129,7 @@ pub(crate) async fn start_gateway(
         shop: gateway::Shop { origins: ground.origins(&shop_url), url: shop_url },
         trusted_proxies: &ground.config.trusted_proxies,
         keys: gateway::Keys::new(ground.secrets.shopper.expose().as_bytes()),
-        ids: &ground.ids(),
+        ids: worker_ids,
         log,
         ledgers: ledger.link.clone(),
         metrics: ground.metrics.clone(),
@@ -148,9 +140,11 @@ pub(crate) async fn start_gateway(
 }
 
 /// Ledgers that a warning names.
+#[cfg(feature = "kafka")]
 const CLOSED_LISTED_MAX: usize = 10;
 
 /// Shows ledgers that can't be recovered as a warning of `/readyz` and in the metrics: the others sell on.
+#[cfg(feature = "kafka")]
 fn report_closed(readiness: Readiness, ground: &Ground) -> impl Fn(&[ActivityId]) + Send + 'static {
     let help = "Ledgers in Redis that can't be recovered; their sales answer 503.";
     let closed = ground.metrics.gauge("mall_ledgers_closed", help);
@@ -175,12 +169,13 @@ pub(crate) fn spawn_order_core(
     readiness: &Readiness,
     stop: &CancellationToken,
 ) -> Result<()> {
-    if let Some(fence) = ledger.fence(log, store) {
+    #[cfg(feature = "kafka")]
+    if let Some((fence, lease)) = ledger.fence(log, store)? {
         let part = readiness.part("ledgers", "the ledgers in Redis were not looked at yet");
         let (store, stop) = (store.clone(), stop.clone());
         let report = report_closed(readiness.clone(), ground);
         services.spawn(async move {
-            workers::guard(fence, store, SystemClock, part, report, stop).await;
+            workers::guard(fence, lease, store, SystemClock, part, report, stop).await;
             Ok(())
         });
     }
@@ -211,6 +206,7 @@ pub(crate) fn spawn_order_core(
         ledgers: ledger.client.clone(),
         search,
         carts: match &ledger.client {
+            #[cfg(feature = "kafka")]
             AnyLedger::Redis(redis) => {
                 order_core::Carts::Redis(order_core::RedisCarts::new(redis.connection(), store.clone()))
             }
@@ -232,7 +228,7 @@ pub(crate) fn spawn_order_core(
     Ok(())
 }
 
-/// Makes the first admin where there is none, and starts admin, whose pictures order-core shows.
+/// Creates the first admin if no account exists, and starts admin. order-core serves the pictures that admin stores.
 pub(crate) async fn spawn_admin(
     services: &mut JoinSet<Result<()>>,
     ground: &Ground,
@@ -243,7 +239,11 @@ pub(crate) async fn spawn_admin(
 ) -> Result<()> {
     let passwords = Passwords::new(ground.config.auth.bcrypt_cost)?;
     let password = ground.secrets.admin_password.expose();
-    admin::ensure_first_admin(store, &passwords, password, &SystemClock).await?;
+    let is_generated = ground.config.admin_password.is_none();
+    let is_new = admin::ensure_first_admin(store, &passwords, (password, is_generated), &SystemClock).await?;
+    if !is_new && ground.config.admin_password.is_some() {
+        admin::warn_of_other_password(store, &passwords, password).await?;
+    }
     let admin = admin::Admin {
         images: ground.images(&ground.public_url(order_core))?,
         store: store.clone(),
@@ -255,6 +255,7 @@ pub(crate) async fn spawn_admin(
         windows: ledger.windows()?,
         limits: ground.config.limits,
         server: ground.config.admin.clone(),
+        settings: ground.config.shown.clone(),
         readiness: readiness.clone(),
         metrics: ground.metrics.clone(),
     };

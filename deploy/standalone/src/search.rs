@@ -9,13 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use foundation::{Config, DataDir, Readiness, SystemClock, metrics::Registry};
-use order_core::{
-    SearchSync,
-    search::{
-        control::{Comparison, Progress, RebuildResult, Reply, Request, SOCKET_PATH_BYTES_MAX, Stage, socket_path},
-        verify,
-    },
+use foundation::{Clock as _, Config, DataDir, SystemClock, metrics::Registry};
+use order_core::search::{
+    control::{Comparison, Progress, RebuildResult, Reply, Request, SOCKET_PATH_BYTES_MAX, Stage, socket_path},
+    rebuild, verify,
 };
 use tokio::sync::watch;
 
@@ -132,9 +129,8 @@ async fn work(config: Config, request: Request) -> Result<Reply> {
         Ok(match request {
             Request::Verify => Reply::Verified(verify(&log, &store, &search, &progress).await?),
             Request::Rebuild { verify } => {
-                let (store, search) = (store.clone(), search.clone());
-                let sync = SearchSync::follow(log.clone(), store, search, SystemClock, Readiness::default()).await?;
-                Reply::Rebuilt(sync.rebuild(verify, progress.clone()).await?)
+                let parts = (&log, &store, &search);
+                Reply::Rebuilt(rebuild(parts, SystemClock.now_ms(), verify, progress.clone()).await?)
             }
         })
     };

@@ -7,12 +7,15 @@ use std::{future::Future, time::Duration};
 use anyhow::Result;
 use commit_log::AnyLog;
 use foundation::{Clock, Readiness, SystemClock, health::Part, metrics::Gauge};
+#[cfg(feature = "kafka")]
 use ledger::AnyLedger;
 use store::Store;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::ground::{Ground, Ledger};
+use crate::ground::Ground;
+#[cfg(feature = "kafka")]
+use crate::ground::Ledger;
 
 /// Between two checks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -65,6 +68,7 @@ pub(crate) fn watch_log(
 }
 
 /// Watches the Redis of the ledgers until `stop`; ledgers of this process need none.
+#[cfg(feature = "kafka")]
 pub(crate) fn watch_redis(
     services: &mut JoinSet<Result<()>>,
     ground: &Ground,

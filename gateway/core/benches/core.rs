@@ -28,7 +28,7 @@ fn requests(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What so many rounds take, without the making of their requests.
+/// The time of this many rounds, without the making of their requests.
 fn timed(kind: Kind, rounds: u64) -> Duration {
     let (mut left, mut taken) = (usize::try_from(rounds).unwrap_or(usize::MAX), Duration::ZERO);
     while left > 0 {

@@ -1,4 +1,4 @@
-//! Runs so many rounds of one kind of request: `count accepted 100`. What it takes beyond a run of fewer rounds is
+//! Runs a number of rounds of one kind of request: `count accepted 100`. What it takes beyond a run of fewer rounds is
 //! what those requests take; `bench/instructions.sh` has it counted by callgrind.
 #![allow(clippy::unwrap_used, reason = "the world of the tests stops at what it does not expect")]
 

@@ -19,8 +19,12 @@ pub struct Config {
     pub keys: Keys,
     /// ConnectionTable that may be open at once.
     pub connections_max: usize,
+    /// Of one client address; trusted proxies may have any number.
+    pub connections_per_client_max: usize,
     /// Event streams among them.
     pub streams_max: usize,
+    /// Event streams of one user.
+    pub streams_per_user_max: usize,
     /// Reservations that may wait for the ledger at once; beyond it 503.
     pub waiting_max: usize,
     /// Limits of a request's size.
@@ -87,7 +91,9 @@ impl Config {
             seed,
             keys,
             connections_max: 16 * 1024,
+            connections_per_client_max: 256,
             streams_max: 4 * 1024,
+            streams_per_user_max: 4,
             waiting_max: 16 * 1024,
             http: Limits::default(),
             timeouts: Timeouts::default(),
@@ -107,7 +113,9 @@ pub struct Timeouts {
     pub header: Duration,
     /// From the end of the head to the end of the body.
     pub body: Duration,
-    /// Between two requests.
+    /// From a connection's begin to its first request.
+    pub first_request: Duration,
+    /// Between two requests. Proxies close their idle connections after 60 seconds; the server must not be first.
     pub idle: Duration,
     /// For the client to take what was written to it; beyond it the connection is cut.
     pub write: Duration,
@@ -122,7 +130,8 @@ impl Default for Timeouts {
         Self {
             header: Duration::from_secs(5),
             body: Duration::from_secs(10),
-            idle: Duration::from_secs(60),
+            first_request: Duration::from_secs(5),
+            idle: Duration::from_secs(75),
             write: Duration::from_secs(10),
             reply: Duration::from_secs(2),
             heartbeat: Duration::from_secs(15),
@@ -133,7 +142,7 @@ impl Default for Timeouts {
 /// Rate limits, and how much is remembered for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GateLimits {
-    /// Per client address (an IPv6 client is its /64).
+    /// Per client address (an IPv6 client is its /64; its /56 and /48 have a multiple).
     pub client: Rate,
     /// Per user, after the token was verified.
     pub user: Rate,

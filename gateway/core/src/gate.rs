@@ -4,12 +4,14 @@ use std::{net::IpAddr, time::Duration};
 
 use contract::{
     ActivityId, SkuId, UserId,
-    client_address::{TrustedProxies, limit_key},
+    client_address::{LIMIT_FACTORS, TrustedProxies, limit_key, limit_keys},
+    record::TokenCut,
 };
 
 use crate::{
     Now,
     config::Config,
+    cuts::Bearer,
     http::RateState,
     id_filter::IdFilter,
     limit::{Limiter, Rate, RateExceeded},
@@ -22,7 +24,8 @@ const CHALLENGES: Rate = Rate { per_second: 1, burst: 5 };
 /// Everything between routing and the sale itself.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    clients: Limiter<u128>,
+    /// For each network of [`limit_keys`], the narrowest first.
+    clients: [Limiter<u128>; 3],
     users: Limiter<UserId>,
     challenges: Limiter<UserId>,
     tokens: Tokens,
@@ -34,7 +37,11 @@ impl Gate {
     pub(crate) fn new(config: &Config, now: Duration) -> Self {
         let limits = &config.gate;
         Self {
-            clients: Limiter::new(limits.client, limits.keys_max, config.seed, now),
+            clients: LIMIT_FACTORS.map(|factor| {
+                let Rate { per_second, burst } = limits.client;
+                let rate = Rate { per_second: per_second.saturating_mul(factor), burst: burst.saturating_mul(factor) };
+                Limiter::new(rate, limits.keys_max, config.seed, now)
+            }),
             users: Limiter::new(limits.user, limits.keys_max, config.seed, now),
             challenges: Limiter::new(CHALLENGES, limits.keys_max, config.seed, now),
             tokens: Tokens::new(config.keys.tokens.clone(), limits.tokens_max, config.seed),
@@ -64,7 +71,19 @@ impl Gate {
         now: Now,
     ) -> Result<Option<RateState>, RateExceeded> {
         let client = self.trusted_proxies.client(peer, forwarded_for.into_iter());
-        self.clients.take(limit_key(client), now.mono)
+        let [narrowest, wider @ ..] = &mut self.clients;
+        let Some(state) = narrowest.take(limit_key(client), now.mono)? else { return Ok(None) };
+        if client.is_ipv4() {
+            return Ok(Some(state));
+        }
+        let mut tightest = state;
+        for (limiter, (key, _)) in wider.iter_mut().zip(limit_keys(client).skip(1)) {
+            let Some(state) = limiter.take(key, now.mono)? else { break };
+            if state.remaining < tightest.remaining {
+                tightest = state;
+            }
+        }
+        Ok(Some(tightest))
     }
 
     /// Takes one request of a user.
@@ -77,8 +96,13 @@ impl Gate {
         self.challenges.take(user, now.mono)
     }
 
-    /// The user who holds the token of this `Authorization` header.
-    pub(crate) fn user(&mut self, authorization: Option<&[u8]>, now: Now) -> Option<UserId> {
-        self.tokens.user(authorization, now.wall_ms)
+    /// Takes records of [`contract::topic::TOKEN_CUTS`].
+    pub(crate) fn handle_cuts(&mut self, cuts: &[TokenCut], wall_ms: u64) {
+        self.tokens.handle_cuts(cuts, wall_ms);
+    }
+
+    /// Who holds the token of this `Authorization` header.
+    pub(crate) fn bearer(&mut self, authorization: Option<&[u8]>, now: Now) -> Option<Bearer> {
+        self.tokens.bearer(authorization, now.wall_ms)
     }
 }

@@ -9,6 +9,7 @@ mod answer;
 mod board;
 mod config;
 mod core;
+mod cuts;
 mod gate;
 mod http;
 mod id_filter;
@@ -29,6 +30,7 @@ pub use answer::Answer;
 pub use board::BoardLimits;
 pub use config::{Config, GateLimits, Keys, Origin, Timeouts};
 pub use core::{ConnectionRefused, Control, Core, Next, PartReason, Readiness};
+pub use cuts::CUTS_MAX;
 pub use http::{
     BODY_BYTES_MAX, CHUNKED_WIRE_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Header, LINE_BYTES_MAX, Limits, Request,
 };

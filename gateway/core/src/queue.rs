@@ -3,13 +3,17 @@
 //! While a batch is with the ledger, the next one gathers; no timer is needed. A batch that got no
 //! reply blocks its lane: what became of it is unknown until the reply comes or the link is lost.
 
+mod unread;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use contract::{
     ActivityId,
-    stock::{BatchReply, Reservation, Term},
+    stock::{BatchReply, Outcome, Reservation, Term},
 };
 
+use self::unread::UnreadHolds;
+pub(crate) use self::unread::{UnreadHold, Verdict};
 use crate::ids::{ConnId, WaitId};
 
 /// Empty lanes that keep their memory.
@@ -91,6 +95,8 @@ pub(crate) struct ReservationQueue {
     lanes: BTreeMap<ActivityId, Lane>,
     /// Lanes that may send, each once, in the order in which they became able to.
     sendable: VecDeque<ActivityId>,
+    /// Yeses that wait for the journal.
+    unread: UnreadHolds,
     waiting: usize,
     waiting_max: usize,
     next_serial: u64,
@@ -123,6 +129,7 @@ impl ReservationQueue {
         Self {
             lanes: BTreeMap::new(),
             sendable: VecDeque::new(),
+            unread: UnreadHolds::default(),
             waiting: 0,
             waiting_max,
             next_serial: 0,
@@ -131,7 +138,7 @@ impl ReservationQueue {
         }
     }
 
-    /// Reservations that wait or are in flight.
+    /// Reservations that wait, are in flight, or have a yes that waits for the journal.
     pub(crate) const fn waiting(&self) -> usize {
         self.waiting
     }
@@ -216,6 +223,33 @@ impl ReservationQueue {
             self.sendable.push_back(id.activity);
         }
         Some(ConcludedBatch { sent, repeats_only })
+    }
+
+    /// Has a yes wait until it was read on the journal.
+    pub(crate) fn await_journal(&mut self, activity: ActivityId, hold: UnreadHold) {
+        self.waiting += 1;
+        self.unread.push(activity, hold);
+    }
+
+    /// The sales with yeses that wait for the journal.
+    pub(crate) fn unread_activities(&self) -> Vec<ActivityId> {
+        self.unread.activities()
+    }
+
+    /// The sale's oldest yes that waits for the journal, and its answer, if `verdict` gives it one.
+    pub(crate) fn poll_read(
+        &mut self,
+        activity: ActivityId,
+        verdict: impl Fn(&UnreadHold) -> Verdict,
+    ) -> Option<(UnreadHold, Result<Outcome, Unavailable>)> {
+        let found = self.unread.pop(activity, verdict);
+        self.waiting -= usize::from(found.is_some());
+        found
+    }
+
+    /// Drops the yeses whose clients have stopped waiting.
+    pub(crate) fn drop_abandoned(&mut self, waited_for: impl Fn(&QueuedReservation) -> bool) {
+        self.waiting -= self.unread.drop_abandoned(waited_for);
     }
 
     /// A batch came back without a usable reply.

@@ -1,6 +1,6 @@
 //! Counters since the core was made.
 
-use crate::{answer::Answer, core::ConnectionCounts, queue::BatchCounts};
+use crate::{answer::Answer, queue::BatchCounts};
 
 /// How often each answer was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,18 @@ impl AnswerCounts {
     pub(crate) fn add(&mut self, answer: Answer) {
         self.0[answer as usize] += 1;
     }
+}
+
+/// Connections since the core was made.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ConnectionCounts {
+    pub opened: u64,
+    /// Too many were open, of all or of one client, or the core drained.
+    pub refused: u64,
+    /// The client did not read.
+    pub cut: u64,
+    /// Outcomes that came after their connection had stopped waiting.
+    pub outcomes_late: u64,
 }
 
 /// Everything that a core counts.

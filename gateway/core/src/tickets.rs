@@ -24,6 +24,14 @@ pub const CAPTCHA_LEAD_MS: u64 = 10 * 60_000;
 
 /// Challenges that were tried and may not be tried again on this core.
 const TRIED_MAX: usize = 16 * 1024;
+/// A user's wait after the first wrong answer, in milliseconds; it doubles with each further one.
+const WRONG_WAIT_MS: u64 = 1_000;
+/// The longest wait after a wrong answer, in milliseconds.
+const WRONG_WAIT_MAX_MS: u64 = 64_000;
+/// After this many milliseconds without a wrong answer the wait starts from its shortest again.
+const WRONG_KEPT_MS: u64 = 10 * 60_000;
+/// Users whose wrong answers are remembered on this core.
+const WRONG_USERS_MAX: usize = 16 * 1024;
 /// Bytes of an answer at most.
 const ANSWER_BYTES_MAX: usize = 64;
 
@@ -82,11 +90,20 @@ pub(crate) struct Tickets {
     asked: usize,
     /// By user, because any client may send anything as a challenge.
     tried: LruMap<(UserId, u64), ()>,
+    /// Wrong answers of a user, and when the latest of them came.
+    wrong: LruMap<UserId, (u32, u64)>,
 }
 
 impl Tickets {
     pub(crate) fn new(key: TicketKey, ready_max: usize, seed: u64) -> Self {
-        Self { key, ready: VecDeque::new(), ready_max, asked: 0, tried: LruMap::new(TRIED_MAX, seed) }
+        Self {
+            key,
+            ready: VecDeque::new(),
+            ready_max,
+            asked: 0,
+            tried: LruMap::new(TRIED_MAX, seed),
+            wrong: LruMap::new(WRONG_USERS_MAX, seed),
+        }
     }
 
     /// How many images to request now; the caller must request them.
@@ -104,6 +121,21 @@ impl Tickets {
         self.asked = if captchas.is_empty() { 0 } else { self.asked.saturating_sub(captchas.len()) };
         self.ready.extend(captchas);
         self.ready.truncate(self.ready_max);
+    }
+
+    /// Seconds until the user may ask for a challenge or answer one; `None` where that is now. A program that guesses would
+    /// otherwise have a ticket after some tries.
+    pub(crate) fn wait_s(&mut self, user: UserId, wall_ms: u64) -> Option<u64> {
+        let (wrong, at_ms) = self.wrong.get(&user)?;
+        let wait_ms = WRONG_WAIT_MS.saturating_mul(1 << (wrong - 1).min(16)).min(WRONG_WAIT_MAX_MS);
+        let left_ms = at_ms.saturating_add(wait_ms).saturating_sub(wall_ms);
+        (left_ms > 0).then(|| left_ms.div_ceil(1000))
+    }
+
+    fn note_wrong(&mut self, user: UserId, wall_ms: u64) {
+        let before = self.wrong.get(&user).filter(|(_, at_ms)| wall_ms < at_ms.saturating_add(WRONG_KEPT_MS));
+        let wrong = before.map_or(0, |(wrong, _)| wrong).saturating_add(1);
+        self.wrong.insert(user, (wrong, wall_ms));
     }
 
     /// An image that was not used before, and its sealed challenge.
@@ -126,7 +158,10 @@ impl Tickets {
             let (Some(challenge), Some(answer)) = (&brought.challenge, &brought.answer) else {
                 return Err(Answer::ChallengeRequired);
             };
-            self.pass(subject, challenge, answer, wall_ms)?;
+            if let Err(refusal) = self.pass(subject, challenge, answer, wall_ms) {
+                self.note_wrong(subject.user, wall_ms);
+                return Err(refusal);
+            }
         }
         let expires_at_ms = wall_ms.saturating_add(TICKET_MS).min(ends_at_ms);
         Ok((self.key.ticket(subject, Stated { expires_at_ms, nonce }), expires_at_ms))

@@ -21,7 +21,7 @@ pub(crate) type Run = fn(CoreThread) -> io::Result<()>;
 /// The driver on `runtime`.
 ///
 /// # Errors
-/// Where this build has none.
+/// If this build has none.
 pub(crate) fn on(runtime: Runtime) -> Result<Run> {
     match runtime {
         Runtime::Monoio => Ok(on_monoio::run),

@@ -12,18 +12,18 @@ use std::{
 };
 
 use contract::stock::BatchReply;
-use foundation::{Clock, SystemClock};
+use foundation::{Clock, SystemClock, logs::FailureStreak, redis::Server};
 use gateway_core::{Batch, BatchId, PipeError, RedisEvent, RedisPipe, Unavailable};
-use ledger::redis::RecentHolds;
+use ledger::confirmed::RecentHolds;
 use tokio::sync::oneshot;
 
 use super::Settings;
 use crate::net::{Net, Reader, Writer, first};
+#[cfg(feature = "tls")]
+use crate::{thread::CONNECT_MAX, tls};
 
 /// Between two attempts to connect.
 const RECONNECT_EVERY: Duration = Duration::from_millis(50);
-/// Failures that are not logged between two that are.
-const QUIET_FAILURES: u32 = 100;
 /// Room for one read; a batch's reply is about 2 KiB.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -37,8 +37,7 @@ pub(crate) struct Link {
     taker: Cell<Option<Waker>>,
     /// Why the connection must be given up.
     broken: RefCell<Option<PipeError>>,
-    host: String,
-    port: u16,
+    server: Arc<Server>,
     recent: Arc<RecentHolds>,
     started: Instant,
 }
@@ -55,15 +54,14 @@ enum LinkError {
 impl Link {
     /// `recent` gets the holds that Redis may forget.
     pub(crate) fn new(settings: Settings, recent: Arc<RecentHolds>) -> Self {
-        let Settings { host, port, config, .. } = settings;
+        let Settings { server, config, .. } = settings;
         Self {
             pipe: RefCell::new(RedisPipe::new(config)),
             writer: Cell::new(None),
             replied: Cell::new(false),
             taker: Cell::new(None),
             broken: RefCell::new(None),
-            host,
-            port,
+            server,
             recent,
             started: Instant::now(),
         }
@@ -131,39 +129,40 @@ impl Link {
 
     /// The address of Redis now. A name is looked up on a thread of its own, because that blocks.
     async fn address(&self) -> io::Result<SocketAddr> {
-        if let Ok(ip) = self.host.parse() {
-            return Ok(SocketAddr::new(ip, self.port));
+        let (host, port) = self.server.host_and_port();
+        if let Ok(ip) = host.parse() {
+            return Ok(SocketAddr::new(ip, port));
         }
         let (sender, found) = oneshot::channel();
-        let (host, port) = (self.host.clone(), self.port);
+        let name = host.to_owned();
         std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
-            let found = std::net::ToSocketAddrs::to_socket_addrs(&(host, port)).map(|mut found| found.next());
+            let found = std::net::ToSocketAddrs::to_socket_addrs(&(name, port)).map(|mut found| found.next());
             // The core may have ended.
             drop(sender.send(found));
         })?;
         let found = found.await.map_err(io::Error::other)??;
-        found.ok_or_else(|| io::Error::other(format!("{} has no address", self.host)))
+        found.ok_or_else(|| io::Error::other(format!("{host} has no address")))
     }
 }
 
 /// Connects, and reconnects after a loss, until the thread ends. Batches fail at once while there is no connection.
 pub(crate) async fn run(link: Rc<Link>, net: impl Net) {
-    let mut failures = 0_u32;
+    let mut failures = FailureStreak::default();
     loop {
-        let (lost, was_open) = match connect(&link, net).await {
-            Ok((reader, writer)) => {
-                link.pipe.borrow_mut().handle_connected(link.started.elapsed());
-                let lost = first(read(&link, reader), write(&link, writer)).await;
-                (lost, link.pipe.borrow().is_open())
-            }
-            Err(error) => (LinkError::Io(error), false),
+        let ended = match connect(&link, net).await {
+            Ok((reader, writer)) => converse_as_configured(&link, reader, writer, net).await,
+            Err(error) => Err(error),
         };
+        let (lost, was_open) = ended.unwrap_or_else(|error| (LinkError::Io(error), false));
         link.pipe.borrow_mut().handle_lost();
         link.broken.take();
         link.moved();
-        failures = if was_open { 0 } else { failures + 1 };
-        if failures % QUIET_FAILURES <= 1 {
-            tracing::warn!(host = link.host, port = link.port, %lost, "no connection to Redis");
+        if was_open {
+            failures.end();
+        }
+        if was_open || failures.count() {
+            let (host, port) = link.server.host_and_port();
+            tracing::warn!(host, port, %lost, "no connection to Redis");
         }
         net.sleep(RECONNECT_EVERY).await;
     }
@@ -171,6 +170,43 @@ pub(crate) async fn run(link: Rc<Link>, net: impl Net) {
 
 async fn connect<N: Net>(link: &Link, net: N) -> io::Result<(N::Reader, N::Writer)> {
     net.connect(link.address().await?).await
+}
+
+/// Why the conversation ended, and whether it had begun well.
+type Ended = (LinkError, bool);
+
+/// Over TLS where the address says so.
+#[cfg(feature = "tls")]
+async fn converse_as_configured(
+    link: &Link,
+    reader: impl Reader,
+    writer: impl Writer,
+    net: impl Net,
+) -> io::Result<Ended> {
+    let Some(config) = link.server.tls() else { return Ok(converse(link, reader, writer).await) };
+    let (host, _) = link.server.host_and_port();
+    let late = async {
+        net.sleep(CONNECT_MAX).await;
+        Err(io::ErrorKind::TimedOut.into())
+    };
+    let (reader, writer) = first(tls::handshake(config.clone(), host, reader, writer), late).await?;
+    Ok(converse(link, reader, writer).await)
+}
+
+#[cfg(not(feature = "tls"))]
+async fn converse_as_configured(
+    link: &Link,
+    reader: impl Reader,
+    writer: impl Writer,
+    _net: impl Net,
+) -> io::Result<Ended> {
+    Ok(converse(link, reader, writer).await)
+}
+
+async fn converse(link: &Link, reader: impl Reader, writer: impl Writer) -> Ended {
+    link.pipe.borrow_mut().handle_connected(link.started.elapsed());
+    let lost = first(read(link, reader), write(link, writer)).await;
+    (lost, link.pipe.borrow().is_open())
 }
 
 async fn read(link: &Link, mut reader: impl Reader) -> LinkError {

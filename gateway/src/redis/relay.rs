@@ -12,12 +12,16 @@ use commit_log::Log;
 use contract::ActivityId;
 use foundation::{
     health::Part,
+    logs::FailureStreak,
     metrics::{Counter, Gauge, Histogram, Registry, STAGE_HELP, stage},
-    redis::{CHECK_EVERY, Connection},
+    redis::{CHECK_EVERY, Connection, Server},
 };
-use ledger::redis::{
-    RecentHolds, RedisLedger,
-    relay::{LedgerRelay, RENEW_EVERY, Step},
+use ledger::{
+    confirmed::RecentHolds,
+    redis::{
+        RedisLedger,
+        relay::{LedgerRelay, RENEW_EVERY, Step},
+    },
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -28,15 +32,13 @@ const RETRY: Duration = Duration::from_millis(50);
 const FLUSH_MAX: Duration = Duration::from_secs(3);
 /// Steps of the relay after the gateway has stopped; other gateways may sell on, so a step need not find the outboxes empty.
 const FLUSH_STEPS_MAX: u32 = 16;
-/// Failures that are not logged between two that are.
-const QUIET_FAILURES: u32 = 100;
 
 /// The activities whose outboxes are relayed.
 pub(crate) type Activities = watch::Receiver<Arc<[ActivityId]>>;
 
 /// What the relay's thread needs.
 pub(crate) struct Parts<L> {
-    pub(crate) url: String,
+    pub(crate) server: Arc<Server>,
     pub(crate) log: L,
     pub(crate) activities: Activities,
     pub(crate) recent: Vec<Arc<RecentHolds>>,
@@ -65,15 +67,15 @@ pub(crate) fn start<L: Log>(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // A relay that ends by a bug stops the gateway, so that it is restarted.
     let ends = gateway.drop_guard();
-    let Parts { url, log, activities, recent, readiness, metrics } = parts;
+    let Parts { server, log, activities, recent, readiness, metrics } = parts;
     // Not on the thread, so that metrics have them as soon as the gateway is ready.
     let figures = Figures::new(&metrics);
     let body = move || {
         let _ends = ends;
         runtime.block_on(async {
-            match RedisLedger::new(&url) {
-                Ok(ledgers) => {
-                    let connection = ledgers.connection();
+            match server.connect() {
+                Ok(connection) => {
+                    let ledgers = RedisLedger::over(connection.clone());
                     let relay = LedgerRelay::new(ledgers, log, name, recent);
                     tokio::select! {
                         () = run(relay, activities, &connection, &figures, &stop) => {}
@@ -113,7 +115,7 @@ async fn run<L: Log>(
     figures: &Figures,
     stop: &CancellationToken,
 ) {
-    let (started, mut failures) = (Instant::now(), 0_u32);
+    let (started, mut failures) = (Instant::now(), FailureStreak::default());
     loop {
         let known = activities.borrow_and_update().clone();
         let begun = Instant::now();
@@ -126,7 +128,7 @@ async fn run<L: Log>(
         }
         let pause = match step {
             Ok(step) => {
-                failures = 0;
+                failures.end();
                 figures.update(&step);
                 log(&step);
                 if step.is_new_run {
@@ -135,10 +137,9 @@ async fn run<L: Log>(
                 step.is_idle.then_some(RENEW_EVERY)
             }
             Err(error) => {
-                if failures.is_multiple_of(QUIET_FAILURES) {
+                if failures.count() {
                     tracing::warn!(%error, "the relay failed; it retries");
                 }
-                failures += 1;
                 Some(RETRY)
             }
         };

@@ -44,12 +44,12 @@ export function chooseAddress({ items, chosen, change, manage = false }) {
           !manage && h("input", { type: "radio", name: "address", checked: address === current, onchange: () => change(address) }),
           h("div", { class: "grow" }, h("b", null, address.recipient), " ", h("span", { class: "muted" }, address.phone), " ",
             address.is_default && h("span", { class: "badge" }, t("isDefault")), h("div", null, addressLine(address))),
-          h("button", { type: "button", class: "link", onclick: async () => again(await editAddress(address)) }, t("edit")),
+          h("div", { class: "address-actions" }, h("button", { type: "button", class: "link", onclick: async () => again(await editAddress(address)) }, t("edit")),
           manage && h("button", { type: "button", class: "link", onclick: async () => {
             if (!(await confirmation(`${address.recipient} · ${addressLine(address)}`, t("remove")))) return;
             await mine(`/api/v1/addresses/${address.address_id}`, { method: "DELETE" });
             await again({});
-          } }, t("remove"))))),
+          } }, t("remove")))))),
       h("button", { type: "button", class: "button", onclick: async () => again(await editAddress()) }, t("addAddress")));
   };
   paint(items, chosen);

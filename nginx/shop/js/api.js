@@ -51,7 +51,7 @@ export async function timed(url, options = {}, deadlineMs = DEADLINE_MS) {
   }
 }
 
-/** The problem that an answer bears. */
+/** The problem in an answer. */
 export async function problemOf(answer) {
   const body = await answer.json().catch(() => ({}));
   const after = answer.headers.get("retry-after");
@@ -97,6 +97,9 @@ export const sale = (path, options) => request(path, { base: gateway, ...options
 
 const skus = new Map();
 const SKUS_MAX = 200;
+
+/** Has products read again. */
+export const forgetProducts = () => skus.clear();
 
 /** The product that a SKU belongs to, with all of its SKUs; null where the shop does not show it any more. */
 export function productOfSku(sku) {

@@ -23,6 +23,9 @@ const PAGES = [
   [/^\/sign-in$/, () => import("./pages/sign-in.js")],
 ];
 const SUGGEST_AFTER_MS = 150;
+const RETURN_MAX_MS = 10_000;
+/** What shows that the shopper goes somewhere else meanwhile. */
+const MOVES = ["wheel", "touchstart", "pointerdown", "keydown"];
 
 const main = document.getElementById("main");
 let leave = null;
@@ -30,8 +33,31 @@ let shown = 0;
 
 /** Goes to an address of the shop. */
 export function go(path, { replace = false } = {}) {
+  keepPlace();
+  returning = null;
   history[replace ? "replaceState" : "pushState"](null, "", path);
   return render(true);
+}
+
+/** Where on the page the shopper was, until the content that makes it long enough is there. */
+let returning = history.state?.top ?? null;
+
+/** Each entry of the history has its place on the page: the browser can't restore it, because the content comes later. */
+function keepPlace() {
+  history.replaceState({ top: returning ?? scrollY }, "");
+}
+
+/** Stays at that place while skeletons give way to content, unless the shopper goes somewhere else meanwhile. */
+function returnToPlace(turn) {
+  const began = performance.now();
+  for (const move of MOVES) addEventListener(move, () => (returning = null), { once: true, passive: true, signal: leave.signal });
+  const step = () => {
+    if (turn !== shown || returning === null) return;
+    scrollTo(0, returning);
+    if (main.querySelector(".skeleton") && performance.now() - began < RETURN_MAX_MS) requestAnimationFrame(step);
+    else returning = null;
+  };
+  step();
 }
 
 async function render(fresh) {
@@ -42,6 +68,7 @@ async function render(fresh) {
   const query = new URLSearchParams(search);
   const found = PAGES.map(([pattern, load, need]) => ({ match: pattern.exec(pathname), load, need })).find(({ match }) => match);
   if (fresh) scrollTo(0, 0);
+  else returning ??= scrollY;
   tabs();
   if (!found) {
     document.title = `${t("notFoundTitle")} · ${t("mall")}`;
@@ -57,7 +84,9 @@ async function render(fresh) {
     if (turn !== shown) return;
     const place = h("div", { class: "page" });
     fill(main, place);
-    const title = await page.show(place, { id: found.match[1], query, signal: leave.signal, go });
+    const showing = page.show(place, { id: found.match[1], query, signal: leave.signal, go });
+    if (!fresh) returnToPlace(turn);
+    const title = await showing;
     if (turn !== shown) return;
     document.title = `${title} · ${t("mall")}`;
     if (fresh) {
@@ -67,7 +96,7 @@ async function render(fresh) {
   } catch (error) {
     if (turn !== shown || error?.name === "AbortError") return;
     if (error?.status === 401) return go(`/sign-in?next=${encodeURIComponent(pathname + search)}`, { replace: true });
-    document.title = t("mall");
+    document.title = error?.status === 404 ? `${t("goneTitle")} · ${t("mall")}` : t("mall");
     fill(main, failure(error, () => render(false)));
   }
 }
@@ -196,7 +225,12 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   go(link.pathname + link.search);
 });
-addEventListener("popstate", () => render(false));
+history.scrollRestoration = "manual";
+addEventListener("pagehide", keepPlace);
+addEventListener("popstate", () => {
+  returning = history.state?.top ?? 0;
+  render(false);
+});
 addEventListener("offline", () => toast(t("offline"), "error"));
 addEventListener("online", () => toast(t("online")));
 addEventListener("storage", ({ key }) => key === THEME && theme());

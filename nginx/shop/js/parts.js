@@ -5,10 +5,13 @@ import { every } from "./clock.js";
 import { fill, h, icon, toast } from "./dom.js";
 import { duration, known, local, money, t } from "./i18n.js";
 
+/** Whether the page that asked was left meanwhile, which ends its requests. */
+const left = (error) => error?.name === "AbortError";
+
 /** What to do about a failure, as a sentence. */
 export function sentence(error) {
   if (!(error instanceof Problem)) {
-    console.error(error);
+    if (!left(error)) console.error(error);
     return t("p_unknown");
   }
   if (known(`p_${error.code}`)) return t(`p_${error.code}`);
@@ -34,14 +37,23 @@ export function moreButton(list, cursor, load, card) {
   return h("p", { class: "center" }, button);
 }
 
-export const complain = (error) => toast(sentence(error), "error");
+export const complain = (error) => left(error) || toast(sentence(error), "error");
 
-/** A picture of a product, or its first letter where it has none. */
-export function picture(urls, title, { eager = false, index = 0 } = {}) {
+/** A large picture, whole in whatever shape its place has: the rest of the place shows the edges of the same picture, stretched. */
+export function largePicture(urls, title, { index = 0, alt = "" } = {}) {
+  const place = picture(urls, title, { eager: true, index, alt });
+  if (!urls?.[index]) return place;
+  place.classList.add("whole");
+  place.prepend(h("img", { class: "backdrop", src: urls[index], alt: "", "aria-hidden": "true" }));
+  return place;
+}
+
+/** A picture of a product, or its first letter where it has none. `alt` says what it shows; without one it is decoration. */
+export function picture(urls, title, { eager = false, index = 0, alt = "" } = {}) {
   const url = urls?.[index];
   if (!url) return h("div", { class: "picture blank", "aria-hidden": "true" }, local(title).slice(0, 1));
   const loading = eager ? { fetchpriority: "high" } : { loading: "lazy" };
-  const image = h("img", { src: url, alt: "", width: 640, height: 640, decoding: "async", ...loading });
+  const image = h("img", { src: url, alt: local(alt), width: 640, height: 640, decoding: "async", ...loading });
   image.addEventListener("error", () => image.replaceWith(h("div", { class: "blank" }, local(title).slice(0, 1))));
   return h("div", { class: "picture" }, image);
 }
@@ -68,12 +80,16 @@ export function skeletonRows(count) {
   return h("div", { class: "stack", "aria-hidden": "true" }, Array.from({ length: count }, row));
 }
 
-export function empty(text, action) {
-  return h("div", { class: "empty" }, icon("box"), h("p", null, text), action);
+export function empty(text, action, sign = "box") {
+  return h("div", { class: "empty" }, icon(sign), h("p", null, text), action);
 }
 
-/** A failure with a button that tries again. */
+/** A failure with a button that tries again, or with a way out where trying again is no use. */
 export function failure(error, again) {
+  if (error.status === 404) {
+    return h("div", { class: "empty", role: "alert" }, icon("search"), h("h1", null, t("goneTitle")), h("p", null, sentence(error)),
+      h("a", { class: "button primary", href: "/" }, t("toHome")));
+  }
   return h("div", { class: "empty", role: "alert" }, icon("alert"), h("h2", null, t("failedTitle")), h("p", null, sentence(error)),
     again && h("button", { class: "button", onclick: again }, t("retry")));
 }
@@ -131,6 +147,11 @@ export function stepper({ value, min = 1, max = 99, change, label = t("quantity"
     else update();
   };
   return group;
+}
+
+/** The last step of a page, what it costs and what prevents it: on a phone all of it stays at the lower edge. */
+export function dock(cents, action, wrong) {
+  return h("div", { class: "dock" }, wrong, h("p", { class: "dock-total" }, h("span", { class: "muted" }, t("total")), h("b", { class: "price" }, money(cents))), action);
 }
 
 let fields = 0;
@@ -218,6 +239,6 @@ export function newKey() {
 /** What an order's line is called in the current language. Its title is the product's and the SKU's of that time, as one text. */
 export function lineTitle(line, product) {
   const sku = product?.skus.find((one) => one.sku_id === line.sku_id);
-  if (!sku || !line.title.startsWith(product.title)) return line.title;
+  if (!sku || !line.title.startsWith(product.title)) return local(line.title);
   return [local(product.title), attributes(sku.attributes)].filter(Boolean).join(" · ");
 }

@@ -12,6 +12,8 @@ const POLL_MIN_MS = 500;
 const POLL_MAX_MS = 5000;
 const STREAM_SILENT_MS = 40_000;
 const CHALLENGES_MAX = 5;
+const SECOND_MS = 1000;
+const DEADLINE_TRIES = 10;
 /** States of an order after which nothing more comes. */
 const FINAL = new Set(["paid", "closed", "failed"]);
 /** Refusals that end the attempt. */
@@ -22,7 +24,7 @@ const PASSING = new Set(["not_started", "paused"]);
 export class Attempt {
   /** `changed(state)` is called whenever what the shopper should see has changed. */
   constructor(activity, { signal, changed, challenge }) {
-    Object.assign(this, { activity, signal, changed, challenge, busyUntil: null, running: false, refusal: null, stale: false });
+    Object.assign(this, { activity, signal, changed, challenge, busyUntil: null, running: false, clicking: false, refusal: null, refusedAt: 0 });
     addEventListener("storage", (event) => event.key === this.place && this.seen(), { signal });
     addEventListener("online", () => this.resume(), { signal });
     document.addEventListener("visibilitychange", () => document.hidden || this.resume(), { signal });
@@ -53,7 +55,7 @@ export class Attempt {
     if (entry?.status) return entry.status;
     if (entry?.order_id) return "queued";
     if (this.busyUntil !== null) return "busy";
-    if (this.running) return "asking";
+    if (this.clicking || this.running) return "asking";
     if (entry?.key) return "again";
     return this.refusal ?? "idle";
   }
@@ -88,13 +90,18 @@ export class Attempt {
   /** The shopper clicked. */
   async click() {
     this.refusal = null;
-    if (!(await this.token())) throw new Problem(401, "signed_out");
-    await alone(`mall-click-${this.place}`, async () => {
-      const entry = this.entry;
-      if (!entry || FINAL.has(entry.status)) this.entry = { key: newKey() };
-    });
-    if (this.entry?.order_id) return this.follow();
-    await this.send();
+    this.clicking = true;
+    try {
+      if (!(await this.token())) throw new Problem(401, "signed_out");
+      await alone(`mall-click-${this.place}`, async () => {
+        const entry = this.entry;
+        if (!entry || FINAL.has(entry.status)) this.entry = { key: newKey() };
+      });
+      if (!this.entry?.order_id) return await this.send();
+    } finally {
+      this.clicking = false;
+    }
+    this.follow();
   }
 
   /** The token, which a page that was just loaded may not have yet when the network goes. */
@@ -161,7 +168,7 @@ export class Attempt {
     this.entry = null;
     if (problem.code === "challenge_cancelled") return;
     if (!REFUSED.has(problem.code)) throw problem;
-    this.refusal = problem.code;
+    [this.refusal, this.refusedAt] = [problem.code, performance.now()];
     this.changed();
     if (problem.code === "limit_reached") this.recall();
   }
@@ -176,21 +183,36 @@ export class Attempt {
     } catch (error) {
       if (error.code !== "challenge_required") throw error;
     }
+    let wrong = false;
     for (let tries = 0; tries < CHALLENGES_MAX; tries++) {
-      const headers = { Authorization: `Bearer ${await session.token()}` };
-      const painted = await timed(`${gateway}${path}/challenge`, { headers, cache: "no-store" });
-      if (!painted.ok) throw await problemOf(painted);
+      const painted = await this.picture(path, wrong);
       const challenge = painted.headers.get("challenge");
-      const answer = await this.challenge(await painted.blob(), tries > 0);
+      const answer = await this.challenge(await painted.blob(), wrong);
       if (answer === null) throw new Problem(403, "challenge_cancelled");
       if (answer === "") continue;
       try {
         return (await issue({ challenge, answer })).ticket;
       } catch (error) {
         if (error.code !== "challenge_failed") throw error;
+        wrong = true;
       }
     }
-    throw new Problem(429, "rate_limited", {}, 1000);
+    throw new Problem(429, "rate_limited", {}, SECOND_MS);
+  }
+
+  /** A picture to read. After a wrong answer the gateway has its user wait for the next one. */
+  async picture(path, wrong) {
+    const paint = async () => {
+      const headers = { Authorization: `Bearer ${await session.token()}` };
+      return timed(`${gateway}${path}/challenge`, { headers, cache: "no-store" });
+    };
+    let painted = await paint();
+    if (painted.status === 429 && wrong) {
+      await this.wait((await problemOf(painted)).retryAfterMs || SECOND_MS);
+      painted = await paint();
+    }
+    if (!painted.ok) throw await problemOf(painted);
+    return painted;
   }
 
   /** Follows the order until its state is final. One tab holds the stream; the others read what it writes. */
@@ -217,6 +239,17 @@ export class Attempt {
   async poll(order) {
     const found = await sale(`/api/v1/seckill/orders/${order}`, { auth: true, tries: 1, signal: this.signal });
     await this.became(order, found.status);
+    await this.learnDeadline(order);
+  }
+
+  /** Until when the order can be paid. order-core may know it a moment later than the gateway knows the order. */
+  async learnDeadline(order) {
+    for (let tries = 0; tries < DEADLINE_TRIES && !this.signal.aborted; tries++) {
+      if (this.entry?.order_id !== order || this.entry.status !== "created" || this.entry.expires_at) return;
+      const written = await mine(`/api/v1/orders/${order}`, { signal: this.signal, tries: 1 }).catch(() => null);
+      if (written && this.entry?.order_id === order) this.entry = { ...this.entry, expires_at: written.expires_at };
+      else await sleep(POLL_MIN_MS);
+    }
   }
 
   /** Reads server-sent events with `fetch`, because EventSource can't send the token. Whether anything came. */
@@ -256,9 +289,6 @@ export class Attempt {
     const entry = this.entry;
     if (entry?.order_id !== order || status === "queued" || entry.status === status) return;
     this.entry = { ...entry, status };
-    if (status === "created") {
-      const written = await mine(`/api/v1/orders/${order}`, { signal: this.signal }).catch(() => null);
-      if (written && this.entry?.order_id === order) this.entry = { ...this.entry, expires_at: written.expires_at };
-    }
+    await this.learnDeadline(order);
   }
 }

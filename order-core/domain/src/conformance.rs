@@ -25,7 +25,7 @@ use crate::{
 /// How long orders wait for their payment in every store of the suite.
 pub const PAY_WITHIN_MS: u64 = 60_000;
 
-/// What the suite needs of a backend.
+/// A backend under test.
 pub trait Fixture {
     /// The backend.
     type Store: SaleStore;
@@ -40,7 +40,7 @@ pub trait Fixture {
 /// Runs every case but the random [`histories`].
 ///
 /// # Panics
-/// Where the backend differs from what [`SaleStore`] says.
+/// If the backend differs from what [`SaleStore`] says.
 pub async fn suite<F: Fixture>(fixture: &F) {
     a_sale_becomes_orders(fixture).await;
     what_was_taken_in_changes_nothing(fixture).await;
@@ -75,7 +75,7 @@ fn order(id: i64) -> OrderId {
     OrderId::from_i64(id).expect("an id")
 }
 
-/// A ledger with its journal, the way the log has it.
+/// A ledger and its journal, as the log has it.
 struct Sale {
     ledger: Ledger,
     journal: Vec<Entry>,

@@ -8,6 +8,7 @@
 #[cfg(feature = "testing")]
 pub mod conformance;
 mod error;
+mod lease;
 mod line;
 pub mod model;
 pub mod order_state;
@@ -18,6 +19,7 @@ mod refund;
 mod sale;
 
 pub use error::{Outlook, SaleError, big};
+pub use lease::{LeaseName, LeaseRow, LeaseStore};
 pub use line::Line;
 pub use outgoing::Outgoing;
 pub use refund::{DueRefund, RefundStore};

@@ -1,6 +1,9 @@
 //! The sale's part of the database in memory: for the simulation, and as the measure of the SQL.
 //! Its futures are ready at once and need no runtime; ids count from 1.
 
+mod leases;
+mod recovery;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::poll_fn,
@@ -15,7 +18,7 @@ use contract::{
 };
 
 use crate::{
-    Line, SaleError,
+    LeaseName, LeaseRow, Line, SaleError,
     order_state::{Happening, OrderState},
     outgoing::Outgoing,
     parked::{go_on, next_in_line, shortened},
@@ -79,7 +82,13 @@ struct Tables {
     outbox: BTreeMap<i64, OutboxRow>,
     parked: BTreeMap<ActivityId, ParkedRow>,
     refused: BTreeSet<ActivityId>,
+    /// Restocks that an admin asked for, with their units.
+    asked: BTreeMap<(ActivityId, OperationId), i64>,
+    /// Ends that an admin has set before their time.
+    ended: BTreeMap<ActivityId, u64>,
     last_id: i64,
+    last_term: u64,
+    leases: BTreeMap<LeaseName, LeaseRow>,
 }
 
 #[derive(Debug)]
@@ -98,7 +107,9 @@ impl ModelStore {
     /// Writes an activity, so that its holds become orders.
     pub fn put_activity(&self, activity: &Activity) {
         let Activity { sku, price, .. } = *activity;
-        self.tables().offers.insert(activity.id, Offer { sku, title: activity.title.clone(), price });
+        self.tables()
+            .offers
+            .insert(activity.id, Offer { sku, title: activity.title.clone(), price, pay_within_ms: None });
     }
 
     /// Has every new order of `activity` refused until that is taken back, as by rows that are in their way.
@@ -111,12 +122,12 @@ impl ModelStore {
         }
     }
 
-    /// Where `order` stands.
+    /// The state of `order`.
     pub fn order_state(&self, order: OrderId) -> Option<OrderState> {
         self.tables().orders.get(&order).map(|row| row.state)
     }
 
-    /// Every order and where it stands, by id.
+    /// The state of every order, by id.
     pub fn order_states(&self) -> Vec<(OrderId, OrderState)> {
         self.tables().orders.iter().map(|(id, row)| (*id, row.state)).collect()
     }

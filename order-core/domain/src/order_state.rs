@@ -1,4 +1,4 @@
-//! Where an order stands and what may happen to it. Pure: the SQL and the API ask here.
+//! The state of an order and what may happen to it. Pure: the SQL and the API ask here.
 
 use contract::{
     OrderId,
@@ -21,7 +21,7 @@ pub enum Fulfilment {
 pub enum OrderState {
     /// Written, waiting for payment.
     PendingPayment,
-    /// Paid for.
+    /// Paid.
     Bought(Fulfilment),
     /// The buyer asked for the money back.
     Refunding(Fulfilment),
@@ -48,6 +48,8 @@ pub enum Happening {
     AskRefund,
     /// The money went back.
     Refund,
+    /// A part of the money went back.
+    RefundPart,
     /// The shop refuses to give it back.
     RefuseRefund,
 }
@@ -56,7 +58,7 @@ pub enum Happening {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an order that is {} can't {what:?}", from.as_str())]
 pub struct InvalidTransition {
-    /// Where the order stands.
+    /// The state of the order.
     pub from: OrderState,
     /// What was asked.
     pub what: Happening,
@@ -115,7 +117,7 @@ impl OrderState {
             (Self::Bought(Fulfilment::Shipped), Happening::Receive) => Self::Bought(Fulfilment::Completed),
             (Self::Bought(fulfilment), Happening::AskRefund) => Self::Refunding(fulfilment),
             (Self::Refunding(_), Happening::Refund) => Self::Refunded,
-            (Self::Refunding(fulfilment), Happening::RefuseRefund) => Self::Bought(fulfilment),
+            (Self::Refunding(fulfilment), Happening::RefuseRefund | Happening::RefundPart) => Self::Bought(fulfilment),
             (from, what) => return Err(InvalidTransition { from, what }),
         };
         Ok(next)
@@ -152,7 +154,7 @@ impl OrderState {
         }
     }
 
-    /// What the order's owner is told on the log.
+    /// The record on the log that informs the order's owner.
     pub const fn told(self) -> OrderStatus {
         match self {
             Self::PendingPayment => OrderStatus::Created,
@@ -182,13 +184,14 @@ impl Fulfilment {
 mod tests {
     use super::*;
 
-    const HAPPENINGS: [Happening; 7] = [
+    const HAPPENINGS: [Happening; 8] = [
         Happening::Pay,
         Happening::Close,
         Happening::Ship,
         Happening::Receive,
         Happening::AskRefund,
         Happening::Refund,
+        Happening::RefundPart,
         Happening::RefuseRefund,
     ];
 
@@ -207,6 +210,9 @@ mod tests {
             (Refunding(Paid), Happening::Refund, Refunded),
             (Refunding(Shipped), Happening::Refund, Refunded),
             (Refunding(Completed), Happening::Refund, Refunded),
+            (Refunding(Paid), Happening::RefundPart, Bought(Paid)),
+            (Refunding(Shipped), Happening::RefundPart, Bought(Shipped)),
+            (Refunding(Completed), Happening::RefundPart, Bought(Completed)),
             (Refunding(Paid), Happening::RefuseRefund, Bought(Paid)),
             (Refunding(Shipped), Happening::RefuseRefund, Bought(Shipped)),
             (Refunding(Completed), Happening::RefuseRefund, Bought(Completed)),

@@ -4,8 +4,8 @@ use contract::{
     Activity, ActivityId, OrderId, ProductId, UserId,
     activity::EntryRule,
     record::{
-        Action, LedgerCommand, OrderEvent, OrderEvents, PaymentDeadline, ProductChanged, Record, activity_key,
-        entry_rule_key, order_key, product_key,
+        Action, LedgerCommand, OrderEvent, OrderEvents, PaymentDeadline, ProductChanged, Record, TokenCut,
+        activity_key, entry_rule_key, order_key, product_key, user_key,
     },
     topic,
 };
@@ -49,5 +49,9 @@ impl Outgoing {
     pub fn entry_rule(rule: &EntryRule) -> Self {
         let value = rule.to_bytes();
         Self { topic: topic::ENTRY_RULES.to_owned(), key: entry_rule_key(rule.activity, rule.user).to_vec(), value }
+    }
+
+    pub fn token_cut(cut: &TokenCut) -> Self {
+        Self { topic: topic::TOKEN_CUTS.to_owned(), key: user_key(cut.user).to_vec(), value: cut.to_bytes() }
     }
 }

@@ -10,7 +10,11 @@ use contract::{
     stock::{Entry, Event, Hold, HoldState, Placed, Position, Promise, Reservation, Term},
 };
 
-use crate::{SaleError, TakenIn, big, order_state::OrderState, outgoing::Outgoing};
+use crate::{
+    SaleError, TakenIn, big,
+    order_state::{Fulfilment, OrderState},
+    outgoing::Outgoing,
+};
 
 /// The mirror of one ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +50,8 @@ pub struct Offer {
     pub sku: SkuId,
     pub title: String,
     pub price: Cents,
+    /// How long its orders wait for their payment, in milliseconds; `None`: as long as all other orders.
+    pub pay_within_ms: Option<u64>,
 }
 
 /// The mirror of one hold. `stock_taken` is false where the mirror had no stock left for it.
@@ -277,7 +283,8 @@ impl Plan {
         let total = offer.as_ref().and_then(|offer| offer.price.times(asked.quantity)).filter(|total| total.get() >= 0);
         let left = row.stock_left.checked_sub(units);
         row.stock_left = left.unwrap_or(row.stock_left);
-        let expires_at_ms = entry.at_ms.saturating_add(pay_within_ms);
+        let own_ms = offer.as_ref().and_then(|offer| offer.pay_within_ms);
+        let expires_at_ms = entry.at_ms.saturating_add(own_ms.unwrap_or(pay_within_ms));
         // The order was given up before the ledger held it again.
         let had_failed = known.failed.contains(&order);
         let state = match (total, left) {
@@ -285,8 +292,18 @@ impl Plan {
                 self.outgoing.push(Outgoing::command(activity, Action::Release(order)));
                 OrderState::Failed
             }
+            (Some(total), Some(_)) if total == Cents::default() => {
+                let paid = OrderState::Bought(Fulfilment::Paid);
+                self.outgoing.extend(paid.command(order).map(|action| Outgoing::command(activity, action)));
+                self.outgoing.push(Outgoing::event(order, asked.user, paid, entry.at_ms));
+                paid
+            }
             (Some(_), Some(_)) => {
-                self.outgoing.push(Outgoing::deadline(pay_within_ms, order, expires_at_ms));
+                // All deadlines of a topic have the same delay. Another delay has no topic; such orders are closed by
+                // their rows.
+                if own_ms.is_none() {
+                    self.outgoing.push(Outgoing::deadline(pay_within_ms, order, expires_at_ms));
+                }
                 self.outgoing.push(Outgoing::event(order, asked.user, OrderState::PendingPayment, entry.at_ms));
                 OrderState::PendingPayment
             }

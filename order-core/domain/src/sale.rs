@@ -144,7 +144,7 @@ pub enum Retried {
 pub enum PaidOutcome {
     /// The order is paid now.
     Paid,
-    /// It stands in this state and can't be paid (again).
+    /// It is in this state and can't be paid (again).
     Refused(OrderState),
     /// There is no such order.
     UnknownOrder,
@@ -171,9 +171,9 @@ pub struct DatabaseCounts {
     pub epoch: u64,
     /// The last entry taken in.
     pub seq: u64,
-    /// Units under the ledger.
+    /// Units that the ledger manages.
     pub total: u64,
-    /// Units nobody has.
+    /// Units that are available.
     pub stock_left: u64,
     /// By the state of their orders.
     pub by_status: StatusUnits,
@@ -186,13 +186,13 @@ pub struct DatabaseCounts {
 /// Units by the state of their orders.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StatusUnits {
-    /// Waiting for payment.
+    /// Units waiting for payment.
     pub pending_payment: u64,
     /// Paid, shipped, completed, or being refunded.
     pub paid: u64,
-    /// Closed unpaid.
+    /// Units of orders that were closed unpaid.
     pub closed: u64,
-    /// Money given back.
+    /// Units refunded.
     pub refunded: u64,
     /// Compensated: never became an order.
     pub failed: u64,
@@ -222,9 +222,9 @@ impl StatusUnits {
 /// Units by the state of their reservations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HoldUnits {
-    /// Waiting for payment.
+    /// Units waiting for payment.
     pub held: u64,
-    /// Paid for.
+    /// Units paid for.
     pub sold: u64,
     /// Given back.
     pub released: u64,

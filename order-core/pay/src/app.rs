@@ -2,9 +2,12 @@
 
 use contract::{Cents, PaymentId, RefundId};
 use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::json;
 
-use crate::{Form, KeyError, Signer, Verifier, yuan};
+use crate::{Form, KeyError, NoAnswer, Signer, Verifier, yuan};
+
+const REFUND: &str = "alipay.trade.refund";
+const REFUND_QUERY: &str = "alipay.trade.fastpay.refund.query";
 
 /// A shop's app at the platform.
 #[derive(Debug)]
@@ -30,12 +33,14 @@ pub struct PageRequest<'a> {
     pub amount: Cents,
     /// What the buyer reads.
     pub subject: &'a str,
-    /// Where the platform tells that the money has come.
+    /// The URL the platform notifies of a payment.
     pub notify_url: &'a str,
     /// Where the buyer goes on.
     pub return_url: &'a str,
     /// `yyyy-MM-dd HH:mm:ss` in China.
     pub timestamp: &'a str,
+    /// The platform takes no money after this, in the same form.
+    pub time_expire: &'a str,
 }
 
 /// Money is to go back.
@@ -51,48 +56,44 @@ pub struct RefundRequest<'a> {
     pub timestamp: &'a str,
 }
 
-/// The money is not known to have gone back. It may be asked for again.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RefundFailed {
-    /// The answer is none, or not the platform's.
-    #[error("not an answer of the platform: {0}")]
-    NotTrusted(String),
-    /// The platform says no.
-    #[error("the platform refuses: {0}")]
-    Refused(String),
-}
-
-/// The platform's word for done.
-const SUCCESS: &str = "10000";
-
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow, rename = "alipay_trade_refund_response")]
-    response: &'a RawValue,
-    #[serde(default)]
-    sign: String,
-}
-
 #[derive(Deserialize)]
 struct Refunded {
-    code: String,
+    /// `Y` where this request moved money.
     #[serde(default)]
-    msg: String,
+    fund_change: String,
+    /// `REFUND_SUCCESS` where the money of a refund has moved. Only answers to queries have it.
     #[serde(default)]
-    sub_msg: String,
+    refund_status: String,
+}
+
+impl Refunded {
+    fn answer(self) -> RefundAnswer {
+        let is_moved = self.fund_change == "Y" || self.refund_status == "REFUND_SUCCESS";
+        if is_moved { RefundAnswer::Moved } else { RefundAnswer::NotByThis }
+    }
+}
+
+/// What the platform says of a refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefundAnswer {
+    /// The money has moved.
+    Moved,
+    /// The request is accepted and has moved no money itself; a query says whether an earlier one did.
+    NotByThis,
 }
 
 impl App {
     /// Where the buyer's browser is to be sent.
     ///
     /// # Errors
-    /// Where the request can't be signed.
+    /// If the request can't be signed.
     pub fn page_url(&self, request: &PageRequest<'_>) -> Result<String, KeyError> {
         let biz = json!({
             "out_trade_no": request.payment,
             "total_amount": yuan(request.amount),
             "subject": request.subject,
             "product_code": "FAST_INSTANT_TRADE_PAY",
+            "time_expire": request.time_expire,
         });
         let mut form = self.form("alipay.trade.page.pay", request.timestamp, &biz);
         form.set("notify_url", request.notify_url).set("return_url", request.return_url);
@@ -102,36 +103,42 @@ impl App {
     /// The body that asks for money to go back.
     ///
     /// # Errors
-    /// Where the request can't be signed.
+    /// If the request can't be signed.
     pub fn refund_body(&self, request: &RefundRequest<'_>) -> Result<String, KeyError> {
         let biz = json!({
             "out_trade_no": request.payment,
             "refund_amount": yuan(request.amount),
             "out_request_no": request.refund,
         });
-        Ok(self.signed(self.form("alipay.trade.refund", request.timestamp, &biz))?.encoded())
+        Ok(self.signed(self.form(REFUND, request.timestamp, &biz))?.encoded())
+    }
+
+    /// The body that asks whether the money of a refund has moved.
+    ///
+    /// # Errors
+    /// If the request can't be signed.
+    pub fn refund_query_body(&self, request: &RefundRequest<'_>) -> Result<String, KeyError> {
+        let biz = json!({ "out_trade_no": request.payment, "out_request_no": request.refund });
+        Ok(self.signed(self.form(REFUND_QUERY, request.timestamp, &biz))?.encoded())
     }
 
     /// Reads the answer to [`App::refund_body`].
     ///
     /// # Errors
-    /// Where the money is not known to have gone back.
-    pub fn refund_answer(&self, body: &str) -> Result<(), RefundFailed> {
-        let cut = |text: &str| text.chars().take(200).collect::<String>();
-        let answer: Answer<'_> =
-            serde_json::from_str(body).map_err(|error| RefundFailed::NotTrusted(format!("{error}: {}", cut(body))))?;
-        if !self.platform.accepts(answer.response.get(), &answer.sign) {
-            return Err(RefundFailed::NotTrusted(format!("its signature is wrong: {}", cut(body))));
-        }
-        let refunded: Refunded = serde_json::from_str(answer.response.get())
-            .map_err(|error| RefundFailed::NotTrusted(format!("{error}: {}", cut(body))))?;
-        if refunded.code == SUCCESS {
-            return Ok(());
-        }
-        Err(RefundFailed::Refused(format!("{} {} {}", refunded.code, refunded.msg, refunded.sub_msg)))
+    /// If the answer is not the platform's, or a refusal.
+    pub fn refund_answer(&self, body: &str) -> Result<RefundAnswer, NoAnswer> {
+        self.done(body, REFUND).map(Refunded::answer)
     }
 
-    fn form(&self, method: &str, timestamp: &str, biz: &serde_json::Value) -> Form {
+    /// Reads the answer to [`App::refund_query_body`].
+    ///
+    /// # Errors
+    /// If the answer is not the platform's, or a refusal.
+    pub fn refund_query_answer(&self, body: &str) -> Result<RefundAnswer, NoAnswer> {
+        self.done(body, REFUND_QUERY).map(Refunded::answer)
+    }
+
+    pub(crate) fn form(&self, method: &str, timestamp: &str, biz: &serde_json::Value) -> Form {
         let mut form = Form::default();
         form.set("app_id", &self.app_id).set("method", method).set("format", "JSON").set("charset", "utf-8");
         form.set("sign_type", "RSA2").set("timestamp", timestamp).set("version", "1.0");
@@ -139,16 +146,26 @@ impl App {
         form
     }
 
-    fn signed(&self, mut form: Form) -> Result<Form, KeyError> {
-        let sign = self.signer.sign(&form.content(&["sign"]))?;
+    pub(crate) fn signed(&self, mut form: Form) -> Result<Form, KeyError> {
+        let sign = self.signer.sign(form.content(&["sign"]))?;
         form.set("sign", sign);
         Ok(form)
     }
 }
 
 impl Form {
+    /// The body of a request that is signed with the app's key.
+    ///
+    /// # Errors
+    /// Where it can't be signed.
+    pub fn request(mut self, app: &Signer) -> Result<String, KeyError> {
+        let sign = app.sign(self.content(&["sign"]))?;
+        self.set("sign", sign);
+        Ok(self.encoded())
+    }
+
     /// Whether a request carries a signature made with the private key of `key`.
     pub fn is_request_of(&self, key: &Verifier) -> bool {
-        self.get("sign_type") == "RSA2" && key.accepts(&self.content(&["sign"]), self.get("sign"))
+        self.get("sign_type") == "RSA2" && key.accepts(self.content(&["sign"]), self.get("sign"))
     }
 }

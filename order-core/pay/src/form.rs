@@ -2,14 +2,24 @@
 
 use std::collections::BTreeMap;
 
-/// Parameters by name. Each name stands there once: of two values, one would be checked and the other used.
+/// Parameters by name. Each name occurs once: of two values, one would be checked and the other used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Form(BTreeMap<String, String>);
+pub struct Form(pub(crate) BTreeMap<String, String>);
 
-/// A parameter stands there twice.
+/// Characters of a parameter's name that an error repeats: anybody can send a notice with a long one, and errors are
+/// logged.
+const NAME_SHOWN_MAX: usize = 64;
+
+/// A parameter occurs twice. The name may be cut.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} stands there twice")]
+#[error("{0:?} occurs twice")]
 pub struct Twice(pub String);
+
+impl Twice {
+    pub(crate) fn named(name: &str) -> Self {
+        Self(name.chars().take(NAME_SHOWN_MAX).collect())
+    }
+}
 
 impl Form {
     /// Reads `application/x-www-form-urlencoded`, which a query is too.
@@ -20,7 +30,7 @@ impl Form {
         let mut form = Self::default();
         for (name, value) in form_urlencoded::parse(bytes) {
             if form.0.insert(name.to_string(), value.to_string()).is_some() {
-                return Err(Twice(name.to_string()));
+                return Err(Twice::named(&name));
             }
         }
         Ok(form)

@@ -1,12 +1,16 @@
 //! RSA2: SHA-256 with RSA, PKCS #1 v1.5, in base64.
 
-use aws_lc_rs::{
-    encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der},
-    rand::SystemRandom,
-    rsa::KeySize,
-    signature::{KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey},
-};
+#[cfg(feature = "aws-lc")]
+mod aws_lc;
+#[cfg(any(test, not(feature = "aws-lc")))]
+mod plain;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
+
+#[cfg(feature = "aws-lc")]
+use aws_lc as rsa2;
+#[cfg(not(feature = "aws-lc"))]
+use plain as rsa2;
 
 /// A key can't be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +25,7 @@ pub enum KeyError {
 
 /// Signs.
 #[derive(Debug)]
-pub struct Signer(RsaKeyPair);
+pub struct Signer(rsa2::PrivateKey);
 
 /// Checks signatures.
 #[derive(Debug, Clone)]
@@ -42,40 +46,34 @@ impl Signer {
     /// A private key, PKCS #8.
     ///
     /// # Errors
-    /// Where it is none.
+    /// If it is not a key.
     pub fn read(text: &str) -> Result<Self, KeyError> {
         let der = der(text).ok_or(KeyError::Unreadable("a private key, PKCS #8"))?;
-        RsaKeyPair::from_pkcs8(&der).map(Self).map_err(|_| KeyError::Unreadable("a private key, PKCS #8"))
+        rsa2::PrivateKey::from_pkcs8(&der).map(Self).ok_or(KeyError::Unreadable("a private key, PKCS #8"))
     }
 
     /// A new private key of 2048 bits, as [`Signer::read`] takes it.
     ///
     /// # Errors
-    /// Where there is no randomness.
+    /// If the system gives no randomness.
     pub fn generate() -> Result<String, KeyError> {
-        let key = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| KeyError::Unusable)?;
-        let der: Pkcs8V1Der<'_> = key.as_der().map_err(|_| KeyError::Unusable)?;
-        Ok(BASE64_STANDARD.encode(der.as_ref()))
+        rsa2::PrivateKey::generate().map(|der| BASE64_STANDARD.encode(der)).ok_or(KeyError::Unusable)
     }
 
     /// What checks this key's signatures.
     ///
     /// # Errors
-    /// Where the public key can't be told.
+    /// If the public key can't be derived.
     pub fn verifier(&self) -> Result<Verifier, KeyError> {
-        let der: PublicKeyX509Der<'_> = self.0.public_key().as_der().map_err(|_| KeyError::Unusable)?;
-        Ok(Verifier(der.as_ref().to_vec()))
+        self.0.public_der().map(Verifier).ok_or(KeyError::Unusable)
     }
 
     /// The signature of `content`.
     ///
     /// # Errors
-    /// Where the key can't sign.
-    pub fn sign(&self, content: &str) -> Result<String, KeyError> {
-        let mut signature = vec![0; self.0.public_modulus_len()];
-        let random = SystemRandom::new();
-        self.0.sign(&RSA_PKCS1_SHA256, &random, content.as_bytes(), &mut signature).map_err(|_| KeyError::Unusable)?;
-        Ok(BASE64_STANDARD.encode(signature))
+    /// If the key can't sign.
+    pub fn sign(&self, content: impl AsRef<[u8]>) -> Result<String, KeyError> {
+        self.0.sign(content.as_ref()).map(|bytes| BASE64_STANDARD.encode(bytes)).ok_or(KeyError::Unusable)
     }
 }
 
@@ -83,15 +81,54 @@ impl Verifier {
     /// A public key, X.509 SubjectPublicKeyInfo.
     ///
     /// # Errors
-    /// Where it is none.
+    /// If it is not a key.
     pub fn read(text: &str) -> Result<Self, KeyError> {
         der(text).map(Self).ok_or(KeyError::Unreadable("a public key, X.509"))
     }
 
     /// Whether `signature` is one of `content`.
-    pub fn accepts(&self, content: &str, signature: &str) -> bool {
+    pub fn accepts(&self, content: impl AsRef<[u8]>, signature: &str) -> bool {
         let Ok(signature) = BASE64_STANDARD.decode(signature) else { return false };
-        let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &self.0);
-        key.verify(content.as_bytes(), &signature).is_ok()
+        rsa2::verify(&self.0, content.as_ref(), &signature)
+    }
+}
+
+/// The two implementations read each other's keys, sign alike, and refuse the same signatures.
+#[cfg(test)]
+#[cfg(feature = "aws-lc")]
+mod tests {
+    use super::{aws_lc, plain};
+
+    fn check(key: &[u8]) {
+        let aws = aws_lc::PrivateKey::from_pkcs8(key).unwrap();
+        let own = plain::PrivateKey::from_pkcs8(key).unwrap();
+        let public = aws.public_der().unwrap();
+        assert_eq!(own.public_der().unwrap(), public);
+
+        // PKCS #1 v1.5 has no randomness, so equal keys give equal signatures.
+        let signature = aws.sign(b"total_amount=19.90").unwrap();
+        assert_eq!(own.sign(b"total_amount=19.90").unwrap(), signature);
+        for verify in [aws_lc::verify, plain::verify] {
+            assert!(verify(&public, b"total_amount=19.90", &signature));
+            assert!(!verify(&public, b"total_amount=19.91", &signature));
+            assert!(!verify(&public, b"total_amount=19.90", &signature[1..]));
+            assert!(!verify(&public, b"total_amount=19.90", &[]));
+            assert!(!verify(&public[1..], b"total_amount=19.90", &signature));
+        }
+    }
+
+    #[test]
+    fn both_implementations_agree() {
+        check(&aws_lc::PrivateKey::generate().unwrap());
+        check(&plain::PrivateKey::generate().unwrap());
+    }
+
+    #[test]
+    fn neither_reads_what_is_no_key() {
+        let key = plain::PrivateKey::generate().unwrap();
+        for bytes in [&key[..key.len() - 1], &key[1..], &[]] {
+            assert!(plain::PrivateKey::from_pkcs8(bytes).is_none());
+            assert!(aws_lc::PrivateKey::from_pkcs8(bytes).is_none());
+        }
     }
 }

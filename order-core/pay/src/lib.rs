@@ -4,14 +4,19 @@
 
 mod amount;
 mod app;
+mod bill;
 mod form;
 mod keys;
 mod notice;
+mod signed;
 #[cfg(test)]
 mod tests;
+mod trade;
 
 pub use amount::{cents, yuan};
-pub use app::{App, PageRequest, RefundFailed, RefundRequest};
+pub use app::{App, PageRequest, RefundAnswer, RefundRequest};
+pub use bill::{BILL_ROWS_MAX, BillRow, BilledRefund, NoBill, read_bill, write_bill};
 pub use form::{Form, Twice};
 pub use keys::{KeyError, Signer, Verifier};
 pub use notice::{NotTrusted, Paid, Told};
+pub use trade::{CloseAnswer, NoAnswer, TradeAnswer, platform_answer};

@@ -62,12 +62,38 @@ fn a_notice_is_read() {
 }
 
 #[test]
+fn a_notice_in_gbk_is_read() {
+    // 茶 in GBK is B2 E8, which is no UTF-8.
+    let mut form = notice();
+    form.set("subject", "replaced");
+    let body = form.notice_in_gbk(&platform(), b"\xb2\xe8").unwrap();
+    assert!(body.contains("subject=%B2%E8&") && body.contains("charset=GBK&"), "{body}");
+    assert!(matches!(app().read_notice(body.as_bytes()), Ok(Told::Paid(_))));
+    let forged = body.replace("%B2%E8", "%B2%E9");
+    assert_eq!(app().read_notice(forged.as_bytes()), Err(NotTrusted::Signature));
+}
+
+#[test]
+fn what_is_written_as_a_bill_is_read_as_the_same() {
+    let row = |payment, amount, refund: Option<i64>| BillRow {
+        trade_no: format!("T{payment}"),
+        payment: PaymentId::from_i64(payment),
+        amount: Cents::new(amount),
+        refund: refund.map(|id| BilledRefund { id: RefundId::from_i64(id) }),
+    };
+    let rows = [row(7, 1990, None), row(7, 90, Some(9)), row(8, 1, None)];
+    assert_eq!(read_bill(write_bill(&rows).as_bytes()).unwrap(), rows);
+    assert_eq!(read_bill(write_bill(&[]).as_bytes()).unwrap(), []);
+}
+
+#[test]
 fn what_is_no_payment_changes_nothing() {
     for status in ["WAIT_BUYER_PAY", "TRADE_CLOSED", "", "trade_success"] {
         assert_eq!(with("trade_status", status), Ok(Told::Nothing), "{status}");
     }
-    assert_eq!(with("refund_fee", "19.90"), Ok(Told::Nothing));
-    assert_eq!(with("gmt_refund", "2026-11-24 10:00:00"), Ok(Told::Nothing));
+    // After a refund of all the money the platform repeats the state of the trade.
+    assert!(matches!(with("refund_fee", "5.00"), Ok(Told::Paid(_))), "the notice of the payment may have been lost");
+    assert!(matches!(with("gmt_refund", "2026-11-24 10:00:00"), Ok(Told::Paid(_))));
 }
 
 #[test]
@@ -106,6 +132,9 @@ fn only_the_platforms_signature_counts() {
     }
     for name in ["total_amount", "sign", "out_trade_no"] {
         let twice = format!("{signed}&{name}=19.90");
+        let long = "\u{202e}".repeat(43_000);
+        let error = Form::parse(format!("{long}=1&{long}=1").as_bytes()).unwrap_err().to_string();
+        assert!(error.len() < 1024, "an error of {} bytes", error.len());
         assert_eq!(read(&twice), Err(NotTrusted::Twice(Twice(name.to_owned()))));
     }
 }
@@ -120,6 +149,7 @@ fn requests_are_signed_and_answers_checked() {
         notify_url: "http://mall/notify?a=b",
         return_url: "http://mall/",
         timestamp: "2026-11-24 10:00:00",
+        time_expire: "2026-11-24 10:30:00",
     };
     let url = app.page_url(&request).unwrap();
     let (gateway, query) = url.split_once('?').unwrap();
@@ -141,13 +171,81 @@ fn requests_are_signed_and_answers_checked() {
         let sign = signer.sign(response).unwrap();
         app.refund_answer(&format!(r#"{{"alipay_trade_refund_response":{response},"sign":"{sign}"}}"#))
     };
-    assert_eq!(answer(r#"{"code":"10000", "msg":"Success","refund_fee":"0.05"}"#, &platform()), Ok(()));
-    let refused = answer(r#"{"code":"40004","msg":"Business Failed","sub_msg":"no"}"#, &platform());
-    assert_eq!(refused, Err(RefundFailed::Refused("40004 Business Failed no".to_owned())));
-    assert!(matches!(answer(r#"{"code":"10000"}"#, &own()), Err(RefundFailed::NotTrusted(_))));
-    for body in ["", "<html>", "{}", r#"{"alipay_trade_refund_response":{"code":"10000"}}"#] {
-        assert!(matches!(app.refund_answer(body), Err(RefundFailed::NotTrusted(_))), "{body}");
+    for (response, expected) in [
+        (r#"{"code":"10000", "msg":"Success","fund_change":"Y","refund_fee":"0.05"}"#, RefundAnswer::Moved),
+        (r#"{"code":"10000", "msg":"Success","fund_change":"N","refund_fee":"0.05"}"#, RefundAnswer::NotByThis),
+        (r#"{"code":"10000", "msg":"Success"}"#, RefundAnswer::NotByThis),
+        (r#"{"code":"10000", "msg":"Success","refund_status":"REFUND_SUCCESS"}"#, RefundAnswer::Moved),
+    ] {
+        assert_eq!(answer(response, &platform()), Ok(expected), "{response}");
     }
+    let query = format!(
+        r#"{{"alipay_trade_fastpay_refund_query_response":{{"code":"10000","refund_status":"REFUND_SUCCESS"}},"sign":"{}"}}"#,
+        platform().sign(r#"{"code":"10000","refund_status":"REFUND_SUCCESS"}"#).unwrap()
+    );
+    assert_eq!(app.refund_query_answer(&query), Ok(RefundAnswer::Moved));
+    assert!(matches!(app.refund_answer(&query), Err(NoAnswer::NotTrusted(_))), "it answers another request");
+    let refused = answer(r#"{"code":"40004","msg":"Business Failed","sub_msg":"no"}"#, &platform());
+    assert_eq!(refused, Err(NoAnswer::Refused("40004 Business Failed  no".to_owned())));
+    assert!(matches!(answer(r#"{"code":"10000"}"#, &own()), Err(NoAnswer::NotTrusted(_))));
+    for body in ["", "<html>", "{}", r#"{"alipay_trade_refund_response":{"code":"10000"}}"#] {
+        assert!(matches!(app.refund_answer(body), Err(NoAnswer::NotTrusted(_))), "{body}");
+    }
+}
+
+#[test]
+fn a_trade_is_what_the_platform_says() {
+    let (app, payment) = (app(), PaymentId::from_i64(7).unwrap());
+    let form = Form::parse(app.trade_query_body(payment, "2026-11-24 10:00:00").unwrap().as_bytes()).unwrap();
+    assert!(form.is_request_of(&own().verifier().unwrap()));
+    assert_eq!((form.get("method"), form.get("biz_content")), ("alipay.trade.query", r#"{"out_trade_no":"7"}"#));
+    let answer = |method: &str, response: serde_json::Value| platform_answer(&platform(), method, &response).unwrap();
+    let trade = |status: &str, amount: &str, payment: &str| {
+        let response = serde_json::json!({ "code": "10000", "msg": "Success", "out_trade_no": payment, "trade_no": "T1",
+            "trade_status": status, "total_amount": amount });
+        app.trade_answer(PaymentId::from_i64(7).unwrap(), &answer("alipay.trade.query", response))
+    };
+    let paid = Paid { payment, trade_no: "T1".to_owned(), amount: Cents::new(1990) };
+    assert_eq!(trade("TRADE_SUCCESS", "19.90", "7"), Ok(TradeAnswer::Paid(paid.clone())));
+    assert_eq!(trade("TRADE_FINISHED", "19.90", "7"), Ok(TradeAnswer::Paid(paid)));
+    assert_eq!(trade("WAIT_BUYER_PAY", "19.90", "7"), Ok(TradeAnswer::Waiting));
+    assert_eq!(trade("TRADE_CLOSED", "19.90", "7"), Ok(TradeAnswer::Closed));
+    for (status, amount, payment) in
+        [("TRADE_SUCCESS", "1e3", "7"), ("TRADE_SUCCESS", "19.90", "8"), ("PAID", "1", "7")]
+    {
+        assert!(matches!(trade(status, amount, payment), Err(NoAnswer::NotTrusted(_))), "{status} {amount} {payment}");
+    }
+    let refusal =
+        |sub_code: &str| serde_json::json!({ "code": "40004", "msg": "Business Failed", "sub_code": sub_code });
+    let none = answer("alipay.trade.query", refusal("ACQ.TRADE_NOT_EXIST"));
+    assert_eq!(app.trade_answer(payment, &none), Ok(TradeAnswer::NotExist));
+    assert!(matches!(app.trade_answer(payment, &none.replace("NOT_EXIST", "NOT_PAID")), Err(NoAnswer::NotTrusted(_))));
+    assert!(matches!(app.close_answer(&none), Err(NoAnswer::NotTrusted(_))), "it answers another request");
+    let close = |sub_code| app.close_answer(&answer("alipay.trade.close", refusal(sub_code)));
+    assert_eq!(close("ACQ.TRADE_NOT_EXIST"), Ok(CloseAnswer::NotExist));
+    assert_eq!(close("ACQ.TRADE_STATUS_ERROR"), Ok(CloseAnswer::NotNow));
+    assert!(matches!(close("ACQ.SYSTEM_ERROR"), Err(NoAnswer::Refused(_))));
+    let closed = answer("alipay.trade.close", serde_json::json!({ "code": "10000", "msg": "Success" }));
+    assert_eq!(app.close_answer(&closed), Ok(CloseAnswer::Closed));
+}
+
+/// The signature is over the bytes as they were sent. B2 E8 is 茶 in GBK, and no UTF-8.
+#[test]
+fn a_notice_in_gbk_pays() {
+    let mut pairs = [("app_id", "app"), ("charset", "GBK"), ("out_trade_no", "7"), ("seller_id", "seller")];
+    let app = app();
+    (pairs[0].1, pairs[3].1) = (&app.app_id, &app.seller_id);
+    let mut content: Vec<u8> =
+        pairs.iter().map(|(name, value)| format!("{name}={value}&")).collect::<String>().into_bytes();
+    content.extend_from_slice(b"subject=\xb2\xe8&total_amount=19.90&trade_no=T1&trade_status=TRADE_SUCCESS");
+    let sign = platform().sign(&content).unwrap().replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    let rest = "subject=%B2%E8&total_amount=19.90&trade_no=T1&trade_status=TRADE_SUCCESS&sign_type=RSA2";
+    let pairs: String = pairs.iter().map(|(name, value)| format!("{name}={value}&")).collect();
+    let body = format!("{pairs}{rest}&sign={sign}");
+    let payment = PaymentId::from_i64(7).unwrap();
+    let paid = Paid { payment, trade_no: "T1".to_owned(), amount: Cents::new(1990) };
+    assert_eq!(app.read_notice(body.as_bytes()), Ok(Told::Paid(paid)));
+    assert_eq!(app.read_notice(body.replace("%B2%E8", "%B2%E9").as_bytes()), Err(NotTrusted::Signature));
 }
 
 #[test]

@@ -20,7 +20,7 @@ struct Addresses {
 
 /// Your addresses.
 #[utoipa::path(
-    get, path = "/api/v1/addresses", tag = "addresses",
+    get, path = "/api/v1/addresses", tag = "addresses", operation_id = "list_addresses",
     responses((status = 200, description = "All of them.", body = Addresses)),
     security(("shopper" = [])),
 )]
@@ -31,7 +31,7 @@ pub(super) async fn list(State(api): State<Api>, Shopper(user): Shopper) -> Resu
 
 /// One of your addresses.
 #[utoipa::path(
-    get, path = "/api/v1/addresses/{address_id}", tag = "addresses",
+    get, path = "/api/v1/addresses/{address_id}", tag = "addresses", operation_id = "get_address",
     params(("address_id" = AddressId, Path)),
     responses((status = 200, description = "The address.", body = Address)),
     security(("shopper" = [])),
@@ -47,7 +47,7 @@ pub(super) async fn one(
 
 /// Add an address.
 #[utoipa::path(
-    post, path = "/api/v1/addresses", tag = "addresses",
+    post, path = "/api/v1/addresses", tag = "addresses", operation_id = "add_address",
     request_body = AddressFields,
     responses(
         (status = 201, description = "Added.", body = Address, headers(("Location" = String, description = "Its path."))),
@@ -77,7 +77,7 @@ pub(super) async fn add(
 
 /// Replace an address.
 #[utoipa::path(
-    put, path = "/api/v1/addresses/{address_id}", tag = "addresses",
+    put, path = "/api/v1/addresses/{address_id}", tag = "addresses", operation_id = "replace_address",
     params(("address_id" = AddressId, Path)),
     request_body = AddressFields,
     responses((status = 200, description = "The updated address.", body = Address)),
@@ -96,7 +96,7 @@ pub(super) async fn put(
 
 /// Delete an address. Orders keep their own copy.
 #[utoipa::path(
-    delete, path = "/api/v1/addresses/{address_id}", tag = "addresses",
+    delete, path = "/api/v1/addresses/{address_id}", tag = "addresses", operation_id = "delete_address",
     params(("address_id" = AddressId, Path)),
     responses((status = 204, description = "Deleted.")),
     security(("shopper" = [])),

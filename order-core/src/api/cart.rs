@@ -32,7 +32,7 @@ pub(super) struct Quantity {
 #[schema(as = Cart)]
 struct CartBody {
     items: Vec<LineBody>,
-    /// Of the lines that can be ordered.
+    /// The total of the lines that can be ordered.
     total_cents: Cents,
 }
 
@@ -43,9 +43,9 @@ struct LineBody {
     quantity: u32,
     #[schema(pattern = "^(ok|price_changed|insufficient_stock|gone)$")]
     state: &'static str,
-    /// When it was put there.
+    /// The price when it was added.
     price_was_cents: Cents,
-    /// Absent, as what follows, where the SKU is no more.
+    /// Absent, like the members after it, if the SKU no longer exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     product_id: Option<ProductId>,
@@ -65,7 +65,7 @@ struct LineBody {
 
 /// Your cart, priced as of now.
 #[utoipa::path(
-    get, path = "/api/v1/cart", tag = "cart",
+    get, path = "/api/v1/cart", tag = "cart", operation_id = "get_cart",
     responses((status = 200, description = "The cart.", body = CartBody)),
     security(("shopper" = [])),
 )]
@@ -73,9 +73,9 @@ pub(super) async fn show(State(api): State<Api>, Shopper(user): Shopper) -> Resu
     Ok((no_store(), Json(body(&api, user).await?)))
 }
 
-/// Put more of something into the cart.
+/// Add units of a SKU to the cart.
 #[utoipa::path(
-    post, path = "/api/v1/cart/items", tag = "cart",
+    post, path = "/api/v1/cart/items", tag = "cart", operation_id = "add_cart_item",
     request_body = Addition,
     responses(
         (status = 200, description = "The updated cart.", body = CartBody),
@@ -95,9 +95,9 @@ pub(super) async fn add(
     Ok((no_store(), Json(body(&api, user).await?)))
 }
 
-/// Say how many of something are in the cart.
+/// Set the number of units of a SKU in the cart.
 #[utoipa::path(
-    put, path = "/api/v1/cart/items/{sku_id}", tag = "cart",
+    put, path = "/api/v1/cart/items/{sku_id}", tag = "cart", operation_id = "set_cart_item",
     params(("sku_id" = SkuId, Path)),
     request_body = Quantity,
     responses(
@@ -119,9 +119,9 @@ pub(super) async fn set(
     Ok((no_store(), Json(body(&api, user).await?)))
 }
 
-/// Take something out of the cart.
+/// Remove a SKU from the cart.
 #[utoipa::path(
-    delete, path = "/api/v1/cart/items/{sku_id}", tag = "cart",
+    delete, path = "/api/v1/cart/items/{sku_id}", tag = "cart", operation_id = "remove_cart_item",
     params(("sku_id" = SkuId, Path)),
     responses((status = 204, description = "It is not in the cart.")),
     security(("shopper" = [])),
@@ -137,7 +137,7 @@ pub(super) async fn remove(
 
 /// Empty the cart.
 #[utoipa::path(
-    delete, path = "/api/v1/cart", tag = "cart",
+    delete, path = "/api/v1/cart", tag = "cart", operation_id = "clear_cart",
     responses((status = 204, description = "The cart is empty.")),
     security(("shopper" = [])),
 )]

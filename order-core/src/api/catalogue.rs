@@ -45,14 +45,14 @@ struct Branch {
 pub(super) struct ListQuery {
     /// Only what is in this category or below it.
     category_id: Option<CategoryId>,
-    /// What comes first; `newest` unless said.
+    /// What comes first; `newest` by default.
     #[param(pattern = "^(newest|price_asc|price_desc)$")]
     sort: Option<String>,
-    /// Rows of the page; 20 unless said.
+    /// Rows of the page; 20 by default.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
-    #[param(pattern = r"^(0|[1-9][0-9]{0,18})\.(0|[1-9][0-9]{0,18})$")]
+    #[param(pattern = r"^(0|[1-9][0-9]{0,18})\.(0|[1-9][0-9]{0,18})$", example = "399900.7331425023410176")]
     cursor: Option<String>,
 }
 
@@ -69,7 +69,7 @@ struct ProductsBody {
 struct ListedBody {
     #[serde(flatten)]
     product: Displayed,
-    /// Where its pictures are.
+    /// The URLs of its pictures.
     image_urls: Vec<String>,
 }
 
@@ -83,6 +83,9 @@ struct DetailBody<'a> {
     description: &'a str,
     image_ids: &'a [String],
     image_urls: Vec<String>,
+    /// What each picture of `image_urls` shows; empty where nobody has said it.
+    #[schema(value_type = Vec<String>, example = json!(["The phone from the back, in black"]))]
+    image_alts: Vec<&'a str>,
     skus: Vec<SkuBody<'a>>,
 }
 
@@ -98,7 +101,7 @@ struct SkuBody<'a> {
 
 /// All categories, as a tree.
 #[utoipa::path(
-    get, path = "/api/v1/categories", tag = "catalogue",
+    get, path = "/api/v1/categories", tag = "catalogue", operation_id = "list_categories",
     responses((status = 200, description = "The tree.", body = Tree)),
 )]
 pub(super) async fn categories(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
@@ -131,7 +134,7 @@ fn branches(
 
 /// Products on the shelf, a page at a time.
 #[utoipa::path(
-    get, path = "/api/v1/products", tag = "catalogue",
+    get, path = "/api/v1/products", tag = "catalogue", operation_id = "list_products",
     params(ListQuery),
     responses((status = 200, description = "One page.", body = ProductsBody)),
 )]
@@ -151,7 +154,7 @@ pub(super) async fn products(
         Some(category) => Some(with_descendants(&api, category).await?),
         None => None,
     };
-    // One more than the page has tells whether another follows.
+    // One row more than the page shows whether another page follows.
     let page = ShelfPage { categories, sort, after, limit: limit + 1 };
     let mut items = api.store.shelf(&page).await.map_err(failed)?;
     let more = items.len() > limit as usize;
@@ -192,7 +195,7 @@ async fn with_descendants(api: &Api, root: CategoryId) -> Result<Vec<CategoryId>
 
 /// A product with its SKUs.
 #[utoipa::path(
-    get, path = "/api/v1/products/{product_id}", tag = "catalogue",
+    get, path = "/api/v1/products/{product_id}", tag = "catalogue", operation_id = "get_product",
     params(("product_id" = ProductId, Path)),
     responses((status = 200, description = "The product.", body = DetailBody<'static>)),
 )]
@@ -209,7 +212,7 @@ pub(super) async fn product(
 ///
 /// A flash sale names its SKU; this is how its page finds the product.
 #[utoipa::path(
-    get, path = "/api/v1/skus/{sku_id}", tag = "catalogue",
+    get, path = "/api/v1/skus/{sku_id}", tag = "catalogue", operation_id = "get_product_of_sku",
     params(("sku_id" = SkuId, Path)),
     responses((status = 200, description = "The product.", body = DetailBody<'static>)),
 )]
@@ -232,6 +235,7 @@ impl<'a> DetailBody<'a> {
             price_cents: sku.price_cents,
             stock: sku.stock,
         };
+        let alt = |id: &String| product.image_alts.get(id).map_or("", String::as_str);
         Self {
             product_id: product.product_id,
             category_id: product.category_id,
@@ -240,6 +244,7 @@ impl<'a> DetailBody<'a> {
             description: &product.description,
             image_ids: &product.image_ids,
             image_urls: images.urls(&product.image_ids),
+            image_alts: images.ids(&product.image_ids).map(alt).collect(),
             skus: skus.iter().map(sku).collect(),
         }
     }

@@ -16,17 +16,17 @@ const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000,
 /// Whatever a picture contains, a browser runs nothing of it.
 const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
 
-/// A picture: itself, or a redirect to where it is for a while.
+/// A picture, or a redirect to a temporary address of it.
 #[utoipa::path(
-    get, path = "/images/{image_id}", tag = "catalogue",
+    get, path = "/images/{image_id}", tag = "catalogue", operation_id = "get_image",
     params(("image_id" = String, Path, pattern = r"^[0-9a-f]{32}\.(png|jpg|webp|gif)$")),
     responses(
         (status = 200, description = "The picture, which never changes.",
             content(
                 (Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/webp"), (Vec<u8> = "image/gif"),
             ),
-            headers(("ETag" = String, description = "For `If-None-Match`."))),
-        (status = 302, description = "It is at `Location`.", headers(("Location" = String))),
+            headers(("ETag" = String, description = "The entity tag for `If-None-Match`."))),
+        (status = 302, description = "The picture is at `Location`.", headers(("Location" = String))),
         (status = 304, description = "`If-None-Match` names it."),
     ),
 )]

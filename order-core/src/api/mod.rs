@@ -22,18 +22,30 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
 };
 use contract::{
-    UserId,
-    token::{Audience, TokenKey},
+    SessionId, UserId,
+    device::DeviceKey,
+    refresh::RefreshKey,
+    token::{Audience, Claims, TokenKey},
 };
 use foundation::{
     Clock,
     web::{Origins, Problem, openapi},
 };
-use limits::{Routes, WrongTries};
+use limits::{Quota, Routes, Rule, Windows, WrongTries};
 use store::{Page, Passwords, Store, StoreError};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{Carts, Providers, Search, Shelf};
+
+/// Names that exist, which one address may learn of by registering.
+const TAKEN_NAMES: Rule = Rule::new(10, 60_000);
+
+/// Refreshes of one session: each page of the shop that is loaded makes one, and a shopper who waits for a sale reloads it.
+const REFRESHES: Rule = Rule::new(120, 60_000);
+/// Questions to a platform about the payments of one order, when its buyer comes back from the platform's page.
+const PAYMENT_CHECKS: Rule = Rule::new(6, 60_000);
+/// Invalid refresh tokens of one address.
+const INVALID_REFRESHES: Rule = Rule::new(30, 60_000);
 
 /// What is known of the browsers that show the shop.
 #[derive(Debug, Clone, Default)]
@@ -55,7 +67,13 @@ pub struct Api {
     images: Images,
     passwords: Passwords,
     tries: WrongTries,
+    taken_names: Quota,
+    refreshes: Quota,
+    invalid_refreshes: Quota,
+    payment_checks: Quota,
     tokens: TokenKey,
+    devices: DeviceKey,
+    refresh: RefreshKey,
     browsers: Browsers,
     now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -67,11 +85,11 @@ impl std::fmt::Debug for Api {
 }
 
 impl Api {
-    /// The API over a database, carts, a shelf, ways to pay and pictures; tokens are signed with `shopper_secret`, and
-    /// `tries` counts wrong sign-ins by address.
+    /// The API over a database, carts, a shelf, ways to pay and pictures; tokens are signed with `shopper_secret`,
+    /// `tries` counts wrong sign-ins, and `windows` count what else clients do.
     pub fn new(
         ((store, carts, shelf, search), providers, images): ((Store, Carts, Shelf, Search), Providers, Images),
-        (passwords, tries): (Passwords, WrongTries),
+        (passwords, tries, windows): (Passwords, WrongTries, &Windows),
         shopper_secret: &[u8],
         clock: impl Clock,
     ) -> Self {
@@ -85,7 +103,13 @@ impl Api {
             images,
             passwords,
             tries,
+            taken_names: Quota::new(windows.clone(), "taken name", TAKEN_NAMES),
+            refreshes: Quota::new(windows.clone(), "refresh", REFRESHES),
+            invalid_refreshes: Quota::new(windows.clone(), "invalid refresh", INVALID_REFRESHES),
+            payment_checks: Quota::new(windows.clone(), "payment check", PAYMENT_CHECKS),
             tokens,
+            devices: DeviceKey::new(shopper_secret),
+            refresh: RefreshKey::new(shopper_secret),
             browsers: Browsers::default(),
             now_ms: Arc::new(move || clock.now_ms()),
         }
@@ -104,9 +128,10 @@ impl Api {
 
 /// The paths whose limits are not those of reads and writes.
 pub const LIMITED: Routes = Routes {
-    sign_in: &["/api/v1/users", "/api/v1/sessions", "/api/v1/sessions/refresh"],
-    // Payment platforms tell everything from a few addresses, and one page has many pictures.
-    free: &["/api/v1/payments/{method}/notify", "/images/{image_id}"],
+    sign_in: &["/api/v1/users", "/api/v1/sessions", "/api/v1/users/reset"],
+    // Refreshes are counted by session. Payment platforms tell everything from a few addresses, and one page has many
+    // pictures.
+    free: &["/api/v1/sessions/refresh", "/api/v1/payments/{method}/notify", "/images/{image_id}"],
 };
 
 /// The document of the gateway's API. The gateway has no room for a page; its tests compare the file with its routes.
@@ -114,16 +139,19 @@ const GATEWAY_DOCUMENT: &str = include_str!("../../../gateway/core/src/openapi.j
 
 /// The API's paths, the document that describes them, and the page that shows it.
 pub fn router(api: Api) -> Router {
-    let about = "What shoppers ask of the mall. Ids are decimal strings, money is whole cents, times are RFC 3339. \
+    let about = "The API of the mall's shoppers. Ids are decimal strings, money is whole cents, times are RFC 3339. \
                  The API of the flash sale, which the gateway serves, is at /docs/gateway.";
     let tokens = "The `access_token` of `POST /api/v1/sessions`.";
-    let document = openapi::document("Mall", about, ("shopper", tokens));
+    let document = openapi::document("Mall", about, "http://127.0.0.1:8081", ("shopper", tokens));
     let (router, document) = OpenApiRouter::with_openapi(document)
         .routes(routes!(users::register))
         .routes(routes!(users::me, users::change))
-        .routes(routes!(sessions::sign_in))
+        .routes(routes!(users::change_password))
+        .routes(routes!(users::reset_password))
+        .routes(routes!(sessions::list, sessions::sign_in))
         .routes(routes!(sessions::refresh))
         .routes(routes!(sessions::sign_out))
+        .routes(routes!(sessions::end))
         .routes(routes!(addresses::list, addresses::add))
         .routes(routes!(addresses::one, addresses::put, addresses::delete))
         .routes(routes!(catalogue::categories))
@@ -139,7 +167,10 @@ pub fn router(api: Api) -> Router {
         .routes(routes!(orders::one))
         .routes(routes!(checkout::cancel))
         .routes(routes!(checkout::receipt))
+        .routes(routes!(checkout::set_address))
+        .routes(routes!(payments::methods))
         .routes(routes!(payments::begin))
+        .routes(routes!(payments::check))
         .routes(routes!(payments::refund))
         .routes(routes!(payments::notify))
         .routes(routes!(payments::returned))
@@ -156,7 +187,27 @@ impl FromRequestParts<Api> for Shopper {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        foundation::web::bearer(&parts.headers, &api.tokens, api.now_ms()).map(|claims| Self(claims.subject))
+        SignedIn::from_request_parts(parts, api).await.map(|SignedIn { user, .. }| Self(user))
+    }
+}
+
+/// Who asks, and with which session. Tokens that no sign-in has given have none.
+struct SignedIn {
+    user: UserId,
+    session: Option<SessionId>,
+}
+
+impl FromRequestParts<Api> for SignedIn {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let now_ms = api.now_ms();
+        let Claims { subject: user, session, issued_at_s, .. } =
+            foundation::web::bearer(&parts.headers, &api.tokens, now_ms)?;
+        if api.store.is_token_cut(user, (session, issued_at_s), now_ms).await.map_err(failed)? {
+            return Err(foundation::web::ended_token());
+        }
+        Ok(Self { user, session })
     }
 }
 
@@ -165,7 +216,7 @@ fn failed(error: StoreError) -> Problem {
     failed_shared(&error)
 }
 
-/// As [`failed`], of a failure that several are told of.
+/// As [`failed`], of a failure that several callers share.
 fn failed_shared(error: &StoreError) -> Problem {
     match error {
         StoreError::Ids(_) | StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => {

@@ -19,10 +19,10 @@ use super::{Api, Shopper, failed, page};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
-    /// Only orders that stand there.
+    /// Only orders in this state.
     #[param(value_type = Option<OrderState>)]
     status: Option<String>,
-    /// Rows of the page; 20 unless said.
+    /// Rows of the page; 20 by default.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -36,7 +36,7 @@ pub(super) struct OrderBody {
     order_id: OrderId,
     #[schema(value_type = OrderState)]
     status: &'static str,
-    /// The flash sale it comes from.
+    /// The flash sale that the order comes from.
     activity_id: Option<ActivityId>,
     total_cents: Cents,
     #[serde(with = "foundation::rfc3339")]
@@ -46,25 +46,31 @@ pub(super) struct OrderBody {
     #[serde(with = "foundation::rfc3339")]
     #[schema(schema_with = openapi::time)]
     expires_at: u64,
-    /// As it was when it was ordered.
+    /// The address at the time of the order.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, nullable = false)]
     address: Option<Value>,
-    /// `carrier` and `tracking_no`, once it is sent.
+    /// `carrier` and `tracking_no`, once the order is shipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, nullable = false)]
     shipment: Option<Value>,
+    /// The amount that was refunded.
+    refunded_cents: Cents,
     items: Vec<LineBody>,
 }
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = OrderLine)]
 struct LineBody {
+    /// The number by which refunds name the line.
+    line_no: u32,
     sku_id: SkuId,
-    /// As it was called then.
+    /// The title at the time of the order.
     title: String,
     quantity: u32,
     price_cents: Cents,
+    /// Units that were refunded.
+    refunded_quantity: u32,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -77,8 +83,10 @@ struct OrdersBody {
 
 impl From<Order> for OrderBody {
     fn from(order: Order) -> Self {
-        let line =
-            |OrderLine { sku, title, quantity, price }| LineBody { sku_id: sku, title, quantity, price_cents: price };
+        let line = |(line_no, line): (u32, OrderLine)| {
+            let OrderLine { sku, title, quantity, price, refunded } = line;
+            LineBody { line_no, sku_id: sku, title, quantity, price_cents: price, refunded_quantity: refunded }
+        };
         Self {
             order_id: order.id,
             status: order.state.as_str(),
@@ -88,14 +96,16 @@ impl From<Order> for OrderBody {
             expires_at: order.expires_at_ms,
             address: order.address,
             shipment: order.shipment,
-            items: order.lines.into_iter().map(line).collect(),
+            refunded_cents: order.refunded,
+            // Lines are numbered without gaps and read in this order.
+            items: (1..).zip(order.lines).map(line).collect(),
         }
     }
 }
 
 /// Your orders, the newest first, a page at a time.
 #[utoipa::path(
-    get, path = "/api/v1/orders", tag = "orders",
+    get, path = "/api/v1/orders", tag = "orders", operation_id = "list_orders",
     params(ListQuery),
     responses((status = 200, description = "One page.", body = OrdersBody)),
     security(("shopper" = [])),
@@ -119,7 +129,7 @@ pub(super) async fn list(
 
 /// One of your orders.
 #[utoipa::path(
-    get, path = "/api/v1/orders/{order_id}", tag = "orders",
+    get, path = "/api/v1/orders/{order_id}", tag = "orders", operation_id = "get_order",
     params(("order_id" = OrderId, Path)),
     responses((status = 200, description = "The order.", body = OrderBody)),
     security(("shopper" = [])),

@@ -1,22 +1,24 @@
-//! Paying, being told of it, and getting the money back.
+//! Payments, notices of the platform, and refunds.
+
+use std::collections::BTreeMap;
 
 use axum::{
     extract::State,
     http::{StatusCode, header},
     response::{Html, IntoResponse},
 };
-use contract::{OrderId, PaymentId, RefundId};
+use contract::{Cents, OrderId, PaymentId, RefundId};
 use domain::order_state::Happening;
 use foundation::web::{Json, Path, Problem, Raw};
 use pay::{PageRequest, Told};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use store::{Arrived, AskedRefund, Begun, Notice};
+use store::{Arrived, AskedRefund, Begun, Notice, ORDER_LINES_MAX, RefundOf};
 use utoipa::ToSchema;
 use workers::PayBack as _;
 
-use super::{Api, Shopper, checkout::invalid_transition, failed, no_store};
-use crate::payments::{ALIPAY, MOCK, timestamp};
+use super::{Api, Shopper, checkout::invalid_transition, failed, no_store, orders::OrderBody};
+use crate::payments::{ALIPAY, Inquiry, MOCK, note_unmatched, timestamp};
 
 /// Characters of a reason at most.
 const REASON_CHARS_MAX: usize = 200;
@@ -27,7 +29,7 @@ const SUBJECT_CHARS_MAX: usize = 100;
 #[serde(deny_unknown_fields)]
 #[schema(as = NewPayment)]
 pub(super) struct Asked {
-    /// Which of them are offered is a matter of the mall's configuration.
+    /// The mall's configuration decides which of them are offered.
     #[schema(pattern = "^(mock|alipay)$")]
     method: String,
 }
@@ -36,18 +38,34 @@ pub(super) struct Asked {
 #[schema(as = Payment)]
 struct PaymentBody {
     payment_id: PaymentId,
-    /// Where the buyer's browser goes.
+    /// The URL to send the buyer's browser to.
     #[schema(format = "uri")]
     pay_url: String,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = NewRefund)]
+#[schema(as = NewRefund, example = json!({ "lines": [{ "line_no": 1, "quantity": 1 }], "reason": "the wrong colour was delivered" }))]
 pub(super) struct RefundAsked {
     #[serde(default)]
     #[schema(max_length = 200, pattern = "^[^\\u0000]*$")]
     reason: String,
+    /// Units by line. Without units and an amount, the refund is for everything that is left of the order.
+    #[schema(min_items = 1, max_items = 100)]
+    lines: Option<Vec<RefundLine>>,
+    /// The amount, if it is not the price of the lines.
+    #[schema(value_type = Option<i64>, minimum = 1)]
+    amount_cents: Option<Cents>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RefundLine {
+    /// The `line_no` of the order's `items`.
+    #[schema(minimum = 1)]
+    line_no: u32,
+    #[schema(minimum = 1)]
+    quantity: u32,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -58,9 +76,25 @@ struct RefundBody {
     status: &'static str,
 }
 
-/// Begin to pay an order. As long as it waits for payment, the same method is the same payment.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PaymentMethods)]
+pub(super) struct Offered {
+    /// The names that `POST /api/v1/orders/{order_id}/payments` accepts.
+    methods: Vec<&'static str>,
+}
+
+/// The payment methods that this mall offers.
 #[utoipa::path(
-    post, path = "/api/v1/orders/{order_id}/payments", tag = "payments",
+    get, path = "/api/v1/payments/methods", tag = "payments", operation_id = "list_payment_methods",
+    responses((status = 200, description = "Their names; empty if no method is configured.", body = Offered)),
+)]
+pub(super) async fn methods(State(api): State<Api>) -> Json<Offered> {
+    Json(Offered { methods: api.providers.methods() })
+}
+
+/// Begin to pay for an order. While it waits for payment, the same method gives the same payment.
+#[utoipa::path(
+    post, path = "/api/v1/orders/{order_id}/payments", tag = "payments", operation_id = "begin_payment",
     params(("order_id" = OrderId, Path)),
     request_body = Asked,
     responses(
@@ -93,6 +127,7 @@ pub(super) async fn begin(
         notify_url: &provider.notify_url,
         return_url: &provider.return_url,
         timestamp: &timestamp(now_ms),
+        time_expire: &timestamp(payment.expires_at_ms),
     };
     let pay_url = provider.app.page_url(&request).map_err(|error| Problem::internal(&error))?;
     Ok((StatusCode::CREATED, no_store(), Json(PaymentBody { payment_id: payment.id, pay_url })))
@@ -112,16 +147,51 @@ fn not_offered(api: &Api, method: &str) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "method_not_offered", detail).with("methods", json!(methods))
 }
 
-/// What a payment platform tells.
+/// Payments of one order that are asked about.
+const ASKED_ABOUT_MAX: u32 = 10;
+
+/// Ask the platform whether the order is paid, as when the buyer comes back from its page.
 ///
-/// It hears exactly `success` once there is nothing more to be told, and `failure` where it is to tell again, or where
-/// it is not the platform or tells nothing that is true.
+/// Returns the order after that. If the platform does not answer, or was asked a moment ago, nothing changes.
 #[utoipa::path(
-    post, path = "/api/v1/payments/{method}/notify", tag = "payments",
+    post, path = "/api/v1/orders/{order_id}/payments/check", tag = "payments", operation_id = "check_payments",
+    params(("order_id" = OrderId, Path)),
+    responses((status = 200, description = "The order.", body = OrderBody)),
+    security(("shopper" = [])),
+)]
+pub(super) async fn check(
+    State(api): State<Api>,
+    Shopper(user): Shopper,
+    Path(order): Path<OrderId>,
+) -> Result<impl IntoResponse, Problem> {
+    let unknown = || Problem::not_found("you have no such order");
+    api.store.order(user, order).await.map_err(failed)?.ok_or_else(unknown)?;
+    let now_ms = api.now_ms();
+    if api.payment_checks.take(&order.to_string(), now_ms).await.is_ok() {
+        let inquiry = Inquiry::new(api.store.clone(), api.providers.clone());
+        for open in api.store.open_payments(&[order], ASKED_ABOUT_MAX).await.map_err(failed)? {
+            inquiry.resolve(&open, false, now_ms).await.map_err(failed)?;
+        }
+    }
+    let order = api.store.order(user, order).await.map_err(failed)?;
+    Ok((no_store(), Json(OrderBody::from(order.ok_or_else(unknown)?))))
+}
+
+/// Anybody can send a notice that nobody signed; they must not fill the log.
+static FALSE_NOTICES: foundation::logs::Quiet = foundation::logs::Quiet::new();
+/// Notices of the platforms have less than 2 KiB.
+const NOTICE_BYTES_MAX: usize = 16 * 1024;
+
+/// A notice of a payment platform.
+///
+/// The answer is exactly `success` once no further notice is needed, and `failure` if the platform must repeat it,
+/// if the sender is not the platform, or if the notice is not valid.
+#[utoipa::path(
+    post, path = "/api/v1/payments/{method}/notify", tag = "payments", operation_id = "receive_payment_notice",
     params(("method" = String, Path, pattern = "^(mock|alipay)$", description = "The platform.")),
     request_body(content = String, content_type = "application/x-www-form-urlencoded",
         description = "Alipay's parameters, signed with RSA2."),
-    responses((status = 200, description = "Whether it was heard.", body = String, content_type = "text/plain; charset=utf-8",
+    responses((status = 200, description = "Whether the notice was accepted.", body = String, content_type = "text/plain; charset=utf-8",
         example = "success")),
 )]
 pub(super) async fn notify(
@@ -130,6 +200,10 @@ pub(super) async fn notify(
     Raw(body): Raw,
 ) -> Result<impl IntoResponse, Problem> {
     let provider = api.providers.get(&method).ok_or_else(|| Problem::not_found("there is no such payment method"))?;
+    if body.len() > NOTICE_BYTES_MAX {
+        let detail = "a notice has at most 16 KiB";
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail));
+    }
     let heard = match provider.app.read_notice(&body) {
         Ok(Told::Nothing) => true,
         Ok(Told::Paid(paid)) => {
@@ -138,7 +212,9 @@ pub(super) async fn notify(
             arrived(&api, &notice).await
         }
         Err(error) => {
-            tracing::warn!(method, %error, "a notice that counts for nothing");
+            if let Some(unlogged) = FALSE_NOTICES.pass(api.now_ms()) {
+                tracing::warn!(method, %error, unlogged, "a notice that counts for nothing");
+            }
             false
         }
     };
@@ -167,9 +243,9 @@ h1 { font-size: 1.2rem; }
 
 /// The page that a platform sends the buyer's browser to.
 ///
-/// It proves nothing: money is what a notice tells of.
+/// It proves nothing: only a notice confirms a payment.
 #[utoipa::path(
-    get, path = "/payments/return", tag = "payments",
+    get, path = "/payments/return", tag = "payments", operation_id = "show_payment_return",
     responses((status = 200, description = "The page.", body = String, content_type = "text/html; charset=utf-8")),
 )]
 pub(super) async fn returned() -> impl IntoResponse {
@@ -187,6 +263,9 @@ async fn arrived(api: &Api, notice: &Notice) -> bool {
         }
         Ok(arrived @ (Arrived::Unknown | Arrived::WrongAmount | Arrived::OtherTrade)) => {
             tracing::error!(?notice, ?arrived, "money that fits no payment");
+            if let Err(error) = note_unmatched(&api.store, notice, arrived, api.now_ms()).await {
+                tracing::warn!(payment = %notice.payment, %error, "money that fits no payment is not noted yet");
+            }
             false
         }
         Err(error) => {
@@ -196,14 +275,26 @@ async fn arrived(api: &Api, notice: &Notice) -> bool {
     }
 }
 
-/// Ask for the money back.
+/// The part of an order that a request names.
+fn refund_of(asked: &RefundAsked) -> Result<RefundOf, Problem> {
+    let Some(lines) = &asked.lines else { return Ok(asked.amount_cents.map_or(RefundOf::Rest, RefundOf::Amount)) };
+    let units: BTreeMap<u32, u32> = lines.iter().map(|line| (line.line_no, line.quantity)).collect();
+    if units.len() != lines.len() || !(1..=ORDER_LINES_MAX).contains(&lines.len()) {
+        return Err(Problem::invalid_body(format!("lines is 1 to {ORDER_LINES_MAX} different line_nos")));
+    }
+    Ok(RefundOf::Lines(units, asked.amount_cents))
+}
+
+/// Request a refund of the whole order, of units of its lines, or of an amount.
 #[utoipa::path(
-    post, path = "/api/v1/orders/{order_id}/refunds", tag = "payments",
+    post, path = "/api/v1/orders/{order_id}/refunds", tag = "payments", operation_id = "request_refund",
     params(("order_id" = OrderId, Path)),
     request_body = RefundAsked,
     responses(
         (status = 201, description = "The refund is requested; the shop decides.", body = RefundBody),
         (status = 409, description = "`invalid_transition`, with the `order_status`."),
+        (status = 422, description = "`invalid_body`; or `refund_too_large`, with `left_cents`, or with the `line_no` and \
+            its `left_quantity`."),
     ),
     security(("shopper" = [])),
 )]
@@ -216,12 +307,21 @@ pub(super) async fn refund(
     if asked.reason.chars().count() > REASON_CHARS_MAX || asked.reason.contains('\0') {
         return Err(Problem::invalid_body(format!("reason is at most {REASON_CHARS_MAX} characters")));
     }
-    match api.store.ask_refund((user, order), &asked.reason, api.now_ms()).await.map_err(failed)? {
+    let of = refund_of(&asked)?;
+    let too_large = |detail: &str| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refund_too_large", detail);
+    match api.store.ask_refund_of((user, order), &of, &asked.reason, api.now_ms()).await.map_err(failed)? {
         AskedRefund::Asked(refund) => {
             let body = RefundBody { refund_id: refund, status: "requested" };
             Ok((StatusCode::CREATED, no_store(), Json(body)))
         }
         AskedRefund::Unknown => Err(Problem::not_found("you have no such order")),
         AskedRefund::Refused(state) => Err(invalid_transition(state, Happening::AskRefund)),
+        AskedRefund::TooMuch(left) => {
+            Err(too_large("the amount is not between 1 and what is left").with("left_cents", json!(left)))
+        }
+        AskedRefund::TooManyUnits { line_no, left } => {
+            let problem = too_large("a line has not that many units left").with("line_no", json!(line_no));
+            Err(problem.with("left_quantity", json!(left)))
+        }
     }
 }

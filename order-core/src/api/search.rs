@@ -74,7 +74,7 @@ struct PageBody {
     next_cursor: Option<String>,
     /// Products found, on all pages.
     total: u64,
-    /// Where the request asks for them.
+    /// Present if the request asks for them.
     facets: Option<FacetsBody>,
 }
 
@@ -83,7 +83,7 @@ struct PageBody {
 struct HitBody {
     #[serde(flatten)]
     product: Displayed,
-    /// Where its pictures are.
+    /// The URLs of its pictures.
     image_urls: Vec<String>,
     in_stock: bool,
     /// Units paid in the last 30 days.
@@ -91,7 +91,7 @@ struct HitBody {
     highlights: Highlights,
 }
 
-/// Texts in pieces; together the pieces are the text.
+/// Texts in pieces; the pieces joined are the text.
 #[derive(Serialize, ToSchema)]
 struct Highlights {
     title: Vec<Piece>,
@@ -102,7 +102,7 @@ struct Highlights {
 #[schema(as = HighlightPiece)]
 struct Piece {
     text: String,
-    /// Whether the query found it.
+    /// Whether this piece matches the query.
     matched: bool,
 }
 
@@ -124,9 +124,9 @@ struct CategoryFacet {
 
 #[derive(Serialize, ToSchema)]
 struct PriceFacet {
-    /// From this price on; null from 0.
+    /// The lowest price of the range; null for 0.
     from_cents: Option<Cents>,
-    /// Below this price; null without end.
+    /// The price that the range ends below; null if it has no end.
     below_cents: Option<Cents>,
     count: u64,
 }
@@ -140,7 +140,7 @@ struct SuggestionsBody {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Suggestion)]
 struct SuggestionBody {
-    /// A product of this title.
+    /// A product with this title.
     product_id: ProductId,
     text: String,
     /// The text in pieces.
@@ -186,7 +186,7 @@ pub(super) async fn products(
         Some(HitBody {
             image_urls: api.images.urls(&product.image_ids),
             product,
-            in_stock: hit.product.in_stock,
+            in_stock: hit.product.in_stock(),
             sales: hit.product.sales,
             highlights: Highlights { title: pieces(hit.title), subtitle: pieces(hit.subtitle) },
         })
@@ -200,7 +200,7 @@ pub(super) async fn products(
     Ok((lag(&api), [(header::CACHE_CONTROL, FRESH)], Json(body)))
 }
 
-/// What somebody who is typing may mean.
+/// Suggest titles of products while a shopper types.
 #[utoipa::path(
     get, path = "/api/v1/search/suggest", tag = "catalogue", operation_id = "suggest_products",
     params(SuggestQuery),
@@ -234,7 +234,7 @@ fn sort(text: &str) -> Result<Sort, Problem> {
         "price_desc" => Sort::PriceDesc,
         "newest" => Sort::Newest,
         "sales" => Sort::Sales,
-        _ => return Err(invalid("sort: not one of relevance, price_asc, price_desc, newest and sales")),
+        _ => return Err(invalid("sort: expected relevance, price_asc, price_desc, newest or sales")),
     })
 }
 
@@ -247,7 +247,7 @@ fn problem(error: SearchFailed) -> Problem {
         SearchFailed::Search(SearchError::Invalid(error)) => invalid(&error.to_string()),
         SearchFailed::Search(SearchError::Index(IndexError::TooMuch(detail))) => invalid(&detail),
         SearchFailed::Search(SearchError::Index(
-            IndexError::NeedsRebuild(_) | IndexError::Busy(_) | IndexError::Unavailable(_),
+            IndexError::NeedsRebuild(_) | IndexError::Busy(_) | IndexError::Moved | IndexError::Unavailable(_),
         ))
         | SearchFailed::Busy => Problem::unavailable(&error, 1),
         SearchFailed::Died(_) => Problem::internal(&error),

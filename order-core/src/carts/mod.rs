@@ -1,12 +1,14 @@
 //! Where carts are kept: in the database, or in Redis.
 
+#[cfg(feature = "redis")]
 mod redis;
 #[cfg(test)]
 mod tests;
 
-use contract::{AddressId, SkuId, UserId};
+use contract::{AddressId, Cents, SkuId, UserId};
 use store::{CartChange, CartLine, Goods, NewOrder, Placed, Store, StoreError};
 
+#[cfg(feature = "redis")]
 pub use self::redis::RedisCarts;
 
 /// Shoppers' carts. Clones are the same carts.
@@ -14,7 +16,8 @@ pub use self::redis::RedisCarts;
 pub enum Carts {
     /// Orders empty them in their own transaction.
     Database(Store),
-    /// Orders take their lines under a claim, see [`RedisCarts`].
+    /// An order takes their lines under a claim.
+    #[cfg(feature = "redis")]
     Redis(RedisCarts),
 }
 
@@ -27,11 +30,14 @@ pub struct CartOrder {
     pub address: AddressId,
     /// As [`NewOrder::request`].
     pub request: Option<(String, [u8; 32])>,
+    /// As [`NewOrder::expected_total`].
+    pub expected_total: Option<Cents>,
 }
 
 impl CartOrder {
     fn of(&self, goods: Goods) -> NewOrder {
-        NewOrder { user: self.user, address: self.address, goods, request: self.request.clone() }
+        let (user, address, expected_total) = (self.user, self.address, self.expected_total);
+        NewOrder { user, address, goods, request: self.request.clone(), expected_total }
     }
 }
 
@@ -39,10 +45,11 @@ impl Carts {
     /// The lines of `user`'s cart, by SKU.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// If it can't be read.
     pub async fn lines(&self, user: UserId) -> Result<Vec<CartLine>, StoreError> {
         match self {
             Self::Database(store) => store.cart(user).await,
+            #[cfg(feature = "redis")]
             Self::Redis(carts) => carts.lines(user).await,
         }
     }
@@ -50,10 +57,11 @@ impl Carts {
     /// Puts `line.quantity` more of a SKU into `user`'s cart.
     ///
     /// # Errors
-    /// Where it can't be written.
+    /// If it can't be written.
     pub async fn add(&self, user: UserId, line: CartLine, now_ms: u64) -> Result<CartChange, StoreError> {
         match self {
             Self::Database(store) => store.add_to_cart(user, line, now_ms).await,
+            #[cfg(feature = "redis")]
             Self::Redis(carts) => carts.add(user, line).await,
         }
     }
@@ -61,10 +69,11 @@ impl Carts {
     /// Says how many of a SKU are in `user`'s cart.
     ///
     /// # Errors
-    /// Where it can't be written.
+    /// If it can't be written.
     pub async fn set(&self, user: UserId, line: CartLine, now_ms: u64) -> Result<CartChange, StoreError> {
         match self {
             Self::Database(store) => store.set_in_cart(user, line, now_ms).await,
+            #[cfg(feature = "redis")]
             Self::Redis(carts) => carts.set(user, line).await,
         }
     }
@@ -72,10 +81,11 @@ impl Carts {
     /// Takes SKUs out of `user`'s cart; all of them where none are named.
     ///
     /// # Errors
-    /// Where it can't be written.
+    /// If it can't be written.
     pub async fn take(&self, user: UserId, skus: Option<&[SkuId]>) -> Result<(), StoreError> {
         match self {
             Self::Database(store) => store.take_from_cart(user, skus).await,
+            #[cfg(feature = "redis")]
             Self::Redis(carts) => carts.take(user, skus).await,
         }
     }
@@ -84,10 +94,11 @@ impl Carts {
     /// meantime stay in the cart, and all lines stay there where the order is refused.
     ///
     /// # Errors
-    /// Where the carts or the database fail. The order may have been written then.
+    /// If the carts or the database fail. The order may have been written then.
     pub async fn order(&self, order: &CartOrder, now_ms: u64) -> Result<Placed, StoreError> {
         match self {
             Self::Database(store) => store.place_order(&order.of(Goods::Cart), now_ms).await,
+            #[cfg(feature = "redis")]
             Self::Redis(carts) => carts.order(order, now_ms).await,
         }
     }

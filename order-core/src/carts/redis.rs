@@ -183,6 +183,9 @@ impl RedisCarts {
                 | Placed::UnknownAddress
                 | Placed::UnknownSkus(_)
                 | Placed::InsufficientStock(_)
+                | Placed::PriceChanged(_)
+                | Placed::TooManyUnpaid(_)
+                | Placed::TooManyUnpaidUnits(_)
                 | Placed::TooDear => self.give_up(user, id, epoch).await,
             };
             if let Err(error) = cleared {

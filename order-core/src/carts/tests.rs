@@ -88,7 +88,12 @@ impl World {
         let AddedAddress::Added(address) = self.store.add_address(user, &fields, 0).await.unwrap() else {
             panic!("no address");
         };
-        CartOrder { user, address: address.address_id, request: key.map(|key| (key.to_owned(), [7; 32])) }
+        CartOrder {
+            user,
+            address: address.address_id,
+            request: key.map(|key| (key.to_owned(), [7; 32])),
+            expected_total: None,
+        }
     }
 
     async fn fill(&self, buyer: &CartOrder, units: u32) {
@@ -119,7 +124,7 @@ impl World {
     }
 }
 
-/// Polls `future` so many times, and drops it if it is not ready by then.
+/// Polls `future` this many times, and drops it if it is not ready by then.
 async fn interrupted_after<T>(steps: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = Box::pin(future);
     let mut taken = 0;
@@ -299,7 +304,7 @@ async fn carts_in_redis_have_the_same_limits() {
     carts.add(ada, line(beyond, 1, i64::MAX)).await.unwrap();
     assert_eq!(carts.lines(ada).await.unwrap(), [line(7, 40, 100), line(beyond, 1, i64::MAX)]);
     // The user has no row and so no address: the order is refused, and the lines come back.
-    let order = CartOrder { user: ada, address: AddressId::from_i64(1).unwrap(), request: None };
+    let order = CartOrder { user: ada, address: AddressId::from_i64(1).unwrap(), request: None, expected_total: None };
     assert_eq!(world.order(&order).await, Placed::UnknownAddress);
     assert_eq!(carts.lines(ada).await.unwrap(), [line(7, 40, 100), line(beyond, 1, i64::MAX)]);
     assert_eq!(carts.lines(bob).await.unwrap(), []);

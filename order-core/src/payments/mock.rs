@@ -1,37 +1,41 @@
 //! The platform that the mall plays itself, for trying things out: a page on which anybody pays with nothing.
-//! It speaks Alipay's protocol with keys of its own, and tells the shop again and again until it has heard.
+//! It speaks Alipay's protocol with keys of its own, and repeats a notice until the shop acknowledges it.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     extract::{RawQuery, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{Html, IntoResponse, Response},
     routing::{get, post},
 };
 use contract::{Cents, PaymentId, RefundId};
 use foundation::{
     Clock,
-    web::{Problem, Raw},
+    web::{Json, Problem, Raw},
 };
-use pay::{App, Form, KeyError, Signer, Verifier, cents, yuan};
+use pay::{App, Form, KeyError, Signer, Verifier, cents, platform_answer, yuan};
 use serde::Deserialize;
-use serde_json::json;
-use store::{MockTrade, Store};
-use ureq::Agent;
+use serde_json::{Value, json};
+use store::{MockTrade, Store, StoreError};
 
-use super::{agent, post_form, timestamp};
-use workers::{Worker, WorkerError};
+use super::{
+    faults::{DELAY_MS_MAX, FaultSwitches, Faults},
+    timestamp,
+};
+use bill::{BILL_URL, bill, bill_url};
+pub use notices::MockNotices;
+
+mod bill;
+mod notices;
 
 const APP_ID: &str = "mock-app";
 const SELLER_ID: &str = "mock-seller";
 /// Gaps between notices in minutes, as Alipay's: 25 hours together.
 const GAPS_MINUTES: [u64; 7] = [4, 10, 10, 60, 120, 360, 900];
-/// Notices of one step.
-const BATCH_MAX: u32 = 50;
-/// How often it is looked whether there is somebody to be told.
-const LOOK_EVERY_MS: u64 = 100;
+/// How long a request gets no answer that is to time out: longer than the shop waits.
+const SILENT_FOR: Duration = Duration::from_secs(11);
 
 /// The platform's keys and pace. Clones are the same platform.
 #[derive(Debug, Clone)]
@@ -44,18 +48,20 @@ struct Inner {
     app: Verifier,
     platform: Signer,
     first_gap: Duration,
+    faults: FaultSwitches,
 }
 
 impl MockPlatform {
-    /// A platform with the private keys of the shop's app and its own, which tells for the second time after
+    /// A platform with the private keys of the shop's app and its own, which sends the second notice after
     /// `first_gap`.
     ///
     /// # Errors
-    /// Where they are no keys.
+    /// If they are no keys.
     pub fn new(app_key: &str, platform_key: &str, first_gap: Duration) -> Result<Self, KeyError> {
         let app = Signer::read(app_key)?.verifier()?;
         let platform = Signer::read(platform_key)?;
-        Ok(Self(Arc::new(Inner { app_key: app_key.to_owned(), app, platform, first_gap })))
+        let (app_key, faults) = (app_key.to_owned(), FaultSwitches::default());
+        Ok(Self(Arc::new(Inner { app_key, app, platform, first_gap, faults })))
     }
 
     /// The shop's app at this platform, which order-core serves at `public_url`.
@@ -87,7 +93,9 @@ struct Shop {
 /// The platform's pages, at `/mock-pay`.
 pub fn router(platform: MockPlatform, store: Store, clock: impl Clock) -> Router {
     let shop = Shop { platform, store, now_ms: Arc::new(move || clock.now_ms()) };
-    Router::new().route("/mock-pay", get(page).post(refund)).route("/mock-pay/pay", post(buyer_pays)).with_state(shop)
+    let paths = Router::new().route("/mock-pay", get(page).post(api)).route("/mock-pay/pay", post(buyer_pays));
+    let paths = paths.route("/mock-pay/faults", get(faults).put(set_faults)).route("/mock-pay/bill", get(bill));
+    paths.with_state(shop)
 }
 
 /// What a shop asks a buyer to pay.
@@ -97,6 +105,27 @@ struct Asked {
     subject: String,
     notify_url: String,
     return_url: String,
+    /// The platform takes no money after this, in China's time.
+    time_expire: String,
+}
+
+impl Asked {
+    /// The trade, paid or to be paid now.
+    fn trade(&self, now_ms: u64) -> MockTrade {
+        let trade_no = format!("{}{}", timestamp(now_ms).replace(['-', ' ', ':'], ""), self.payment);
+        MockTrade {
+            payment: self.payment,
+            trade_no,
+            amount: self.amount,
+            notify_url: self.notify_url.clone(),
+            tries: 0,
+        }
+    }
+
+    /// Whether it is too late to pay. Both times have the same form, so they compare as texts.
+    fn is_over(&self, now_ms: u64) -> bool {
+        !self.time_expire.is_empty() && timestamp(now_ms) >= self.time_expire
+    }
 }
 
 #[derive(Deserialize)]
@@ -104,6 +133,8 @@ struct Biz {
     out_trade_no: PaymentId,
     total_amount: String,
     subject: String,
+    #[serde(default)]
+    time_expire: String,
 }
 
 fn asked(shop: &Shop, request: &[u8]) -> Result<Asked, Problem> {
@@ -119,12 +150,17 @@ fn asked(shop: &Shop, request: &[u8]) -> Result<Asked, Problem> {
         subject: biz.subject,
         notify_url: form.get("notify_url").to_owned(),
         return_url: form.get("return_url").to_owned(),
+        time_expire: biz.time_expire,
     })
 }
 
 async fn page(State(shop): State<Shop>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let query = query.unwrap_or_default();
     let asked = asked(&shop, query.as_bytes())?;
+    let now_ms = (shop.now_ms)();
+    if !asked.is_over(now_ms) {
+        shop.store.open_mock_trade(&asked.trade(now_ms)).await.map_err(|error| Problem::unavailable(&error, 1))?;
+    }
     let text = PAGE
         .replace("@SUBJECT@", &escaped(&asked.subject))
         .replace("@AMOUNT@", &yuan(asked.amount))
@@ -138,38 +174,131 @@ async fn buyer_pays(State(shop): State<Shop>, Raw(body): Raw) -> Result<Response
     let form = Form::parse(&body).map_err(|twice| Problem::invalid_body(twice.to_string()))?;
     let asked = asked(&shop, form.get("request").as_bytes())?;
     let now_ms = (shop.now_ms)();
-    let trade_no = format!("{}{}", timestamp(now_ms).replace(['-', ' ', ':'], ""), asked.payment);
-    let Asked { payment, amount, notify_url, .. } = asked;
-    let trade = MockTrade { payment, trade_no, amount, notify_url, tries: 0 };
-    shop.store.add_mock_trade(&trade, now_ms).await.map_err(|error| Problem::unavailable(&error, 1))?;
+    let closed = || {
+        let detail = "the trade is closed: its order is cancelled, or the time to pay is over";
+        Problem::new(StatusCode::CONFLICT, "trade_closed", detail)
+    };
+    if asked.is_over(now_ms) {
+        return Err(closed());
+    }
+    let paid = shop.store.add_mock_trade(&asked.trade(now_ms), now_ms).await;
+    if !paid.map_err(|error| Problem::unavailable(&error, 1))? {
+        let trade = shop.store.mock_trade(asked.payment).await.map_err(|error| Problem::unavailable(&error, 1))?;
+        if trade.is_some_and(|trade| trade.status == "closed") {
+            return Err(closed());
+        }
+    }
     Ok((StatusCode::SEE_OTHER, [(header::LOCATION, asked.return_url)]).into_response())
 }
 
 #[derive(Deserialize)]
-struct RefundBiz {
+struct ApiBiz {
     out_trade_no: PaymentId,
-    out_request_no: RefundId,
+    out_request_no: Option<RefundId>,
+    #[serde(default)]
     refund_amount: String,
 }
 
-async fn refund(State(shop): State<Shop>, Raw(body): Raw) -> Result<Response, Problem> {
+/// What the shop asks of the platform.
+async fn api(State(shop): State<Shop>, headers: HeaderMap, Raw(body): Raw) -> Result<Response, Problem> {
     let form = Form::parse(&body).map_err(|twice| Problem::invalid_body(twice.to_string()))?;
-    if !form.is_request_of(&shop.platform.0.app) || form.get("method") != "alipay.trade.refund" {
-        return Err(Problem::invalid_body("this is nothing that the shop has asked for"));
+    if !form.is_request_of(&shop.platform.0.app) {
+        return Err(Problem::invalid_body("the shop has not asked for this"));
     }
-    let biz: RefundBiz =
-        serde_json::from_str(form.get("biz_content")).map_err(|error| Problem::invalid_body(error.to_string()))?;
-    let amount = cents(&biz.refund_amount).ok_or_else(|| Problem::invalid_body("refund_amount"))?;
-    let refunded = shop.store.refund_mock_trade((biz.out_trade_no, biz.out_request_no), amount).await;
-    let response = if refunded.map_err(|error| Problem::unavailable(&error, 1))? {
-        json!({ "code": "10000", "msg": "Success", "refund_fee": yuan(amount) })
+    let (method, content) = (form.get("method"), form.get("biz_content"));
+    let response = if method == BILL_URL {
+        Ok(bill_url(&shop, &headers, content)?)
     } else {
-        json!({ "code": "40004", "msg": "Business Failed", "sub_msg": "there is no such trade of this amount, or it was refunded" })
+        trade_api(&shop, method, content).await?
     };
-    let response = response.to_string();
-    let sign = shop.platform.0.platform.sign(&response).map_err(|error| Problem::internal(&error))?;
-    let answer = format!(r#"{{"alipay_trade_refund_response":{response},"sign":"{sign}"}}"#);
+    let response = response.map_err(|error| Problem::unavailable(&error, 1))?;
+    let answer = platform_answer(&shop.platform.0.platform, method, &response);
+    let answer = answer.map_err(|error| Problem::internal(&error))?;
+    if shop.platform.0.faults.take(|faults| &mut faults.silent_after) {
+        tokio::time::sleep(SILENT_FOR).await;
+        return Ok(StatusCode::GATEWAY_TIMEOUT.into_response());
+    }
     Ok(([(header::CONTENT_TYPE, "application/json")], answer).into_response())
+}
+
+/// What is asked about a trade. The outer error is a request that makes no sense.
+async fn trade_api(shop: &Shop, method: &str, content: &str) -> Result<Result<Value, StoreError>, Problem> {
+    let biz: ApiBiz = serde_json::from_str(content).map_err(|error| Problem::invalid_body(error.to_string()))?;
+    Ok(match method {
+        "alipay.trade.query" => query(shop, &biz).await,
+        "alipay.trade.close" => close(shop, &biz).await,
+        "alipay.trade.refund" => refund(shop, &biz).await?,
+        "alipay.trade.fastpay.refund.query" => refund_query(shop, &biz).await,
+        _ => return Err(Problem::invalid_body("there is no such method")),
+    })
+}
+
+/// The mistakes that are still to be made.
+async fn faults(State(shop): State<Shop>) -> Json<Faults> {
+    Json(shop.platform.0.faults.now())
+}
+
+async fn set_faults(State(shop): State<Shop>, Json(asked): Json<Faults>) -> Result<Json<Faults>, Problem> {
+    if asked.delay_ms > DELAY_MS_MAX {
+        return Err(Problem::invalid_body(format!("delay_ms is at most {DELAY_MS_MAX}")));
+    }
+    shop.platform.0.faults.set(asked);
+    Ok(Json(asked))
+}
+
+fn failed(sub_code: &str) -> Value {
+    json!({ "code": "40004", "msg": "Business Failed", "sub_code": sub_code })
+}
+
+async fn query(shop: &Shop, biz: &ApiBiz) -> Result<Value, StoreError> {
+    let Some(trade) = shop.store.mock_trade(biz.out_trade_no).await? else {
+        return Ok(failed("ACQ.TRADE_NOT_EXIST"));
+    };
+    let status = match trade.status.as_str() {
+        _ if shop.platform.0.faults.take(|faults| &mut faults.closed_queries) => "TRADE_CLOSED",
+        "waiting" => "WAIT_BUYER_PAY",
+        "paid" => "TRADE_SUCCESS",
+        _ => "TRADE_CLOSED",
+    };
+    Ok(json!({ "code": "10000", "msg": "Success", "out_trade_no": biz.out_trade_no, "trade_no": trade.trade_no,
+        "trade_status": status, "total_amount": yuan(trade.amount) }))
+}
+
+async fn close(shop: &Shop, biz: &ApiBiz) -> Result<Value, StoreError> {
+    if shop.store.close_mock_trade(biz.out_trade_no).await? {
+        return Ok(json!({ "code": "10000", "msg": "Success", "out_trade_no": biz.out_trade_no }));
+    }
+    let is_known = shop.store.mock_trade(biz.out_trade_no).await?.is_some();
+    Ok(failed(if is_known { "ACQ.TRADE_STATUS_ERROR" } else { "ACQ.TRADE_NOT_EXIST" }))
+}
+
+/// The outer error is a request that makes no sense.
+async fn refund(shop: &Shop, biz: &ApiBiz) -> Result<Result<Value, StoreError>, Problem> {
+    let refund = biz.out_request_no.ok_or_else(|| Problem::invalid_body("out_request_no"))?;
+    let amount = cents(&biz.refund_amount).ok_or_else(|| Problem::invalid_body("refund_amount"))?;
+    let refunded = shop.store.refund_mock_trade((biz.out_trade_no, refund), amount).await;
+    let answer = |refunded| {
+        if refunded {
+            let is_unmoved = shop.platform.0.faults.take(|faults| &mut faults.unmoved_refunds);
+            let fund_change = if is_unmoved { "N" } else { "Y" };
+            json!({ "code": "10000", "msg": "Success", "fund_change": fund_change, "refund_fee": yuan(amount) })
+        } else {
+            failed("ACQ.TRADE_NOT_EXIST")
+        }
+    };
+    Ok(refunded.map(answer))
+}
+
+async fn refund_query(shop: &Shop, biz: &ApiBiz) -> Result<Value, StoreError> {
+    let sent = match biz.out_request_no {
+        Some(refund) => shop.store.mock_refund(refund).await?,
+        None => None,
+    };
+    Ok(match sent {
+        Some(amount) => json!({ "code": "10000", "msg": "Success", "refund_status": "REFUND_SUCCESS",
+            "refund_amount": yuan(amount) }),
+        None => json!({ "code": "10000", "msg": "Success" }),
+    })
 }
 
 fn escaped(text: &str) -> String {
@@ -216,55 +345,3 @@ a { display: block; margin-top: 1rem; text-align: center; color: inherit; }
 </main>
 </html>
 "#;
-
-/// Tells the shop of money until it has heard.
-#[derive(Debug)]
-pub struct MockNotices<C> {
-    platform: MockPlatform,
-    store: Store,
-    agent: Agent,
-    clock: C,
-}
-
-impl<C: Clock> MockNotices<C> {
-    /// Tells of the trades in `store`.
-    pub fn new(platform: MockPlatform, store: Store, clock: C) -> Self {
-        Self { platform, store, agent: agent(), clock }
-    }
-
-    async fn tell(&self, trade: &MockTrade) -> Result<(), WorkerError> {
-        let now_ms = self.clock.now_ms();
-        let time = timestamp(now_ms);
-        let mut form = Form::default();
-        form.set("app_id", APP_ID).set("seller_id", SELLER_ID).set("charset", "utf-8").set("version", "1.0");
-        form.set("notify_type", "trade_status_sync").set("notify_time", &time).set("gmt_payment", &time);
-        form.set("notify_id", format!("{}-{}", trade.payment, trade.tries)).set("trade_no", &trade.trade_no);
-        form.set("out_trade_no", trade.payment.to_string()).set("total_amount", yuan(trade.amount));
-        form.set("trade_status", "TRADE_SUCCESS");
-        let body = form.notice(&self.platform.0.platform);
-        let body = body.map_err(|error| WorkerError::Platform(error.to_string()))?;
-        let answer = post_form(&self.agent, &trade.notify_url, body).await;
-        let heard = answer.as_deref() == Ok("success");
-        let next_ms = if heard { None } else { self.platform.gap_ms(trade.tries).map(|gap| now_ms + gap) };
-        if !heard {
-            let (payment, tries) = (trade.payment, trade.tries);
-            tracing::warn!(%payment, tries, ?answer, ?next_ms, "the shop has not heard of a mock payment");
-        }
-        self.store.mock_trade_told(trade.payment, next_ms).await.map_err(WorkerError::store)
-    }
-}
-
-impl<C: Clock> Worker for MockNotices<C> {
-    const NAME: &'static str = "mock-notices";
-
-    async fn step(&mut self) -> Result<(), WorkerError> {
-        let due = self.store.due_mock_trades(self.clock.now_ms(), BATCH_MAX).await.map_err(WorkerError::store)?;
-        for trade in &due {
-            self.tell(trade).await?;
-        }
-        if due.is_empty() {
-            self.clock.sleep_until(self.clock.now_ms() + LOOK_EVERY_MS).await;
-        }
-        Ok(())
-    }
-}

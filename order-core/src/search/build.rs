@@ -1,185 +1,182 @@
-//! Builds a second index from the database, next to the one that is searched.
+//! Builds a second index from the database, next to the one that is searched, and puts it in its place.
+//!
+//! The log's end is noted before the database is read. The second index is searched only once it has followed the log from
+//! there, and it says how far it has come. The process that builds it may therefore die at any moment: the worker that continues finds the index,
+//! the old one or the new one, complete up to its own position.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, future::Future};
 
+use commit_log::Log;
 use contract::ProductId;
-use search::{Change, IndexError, Outcome, Position, Product, Rebuild, SearchIndex};
+use search::{Change, IndexError, Outcome, Rebuild};
 use store::Store;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 use workers::WorkerError;
 
 use super::{
     Search,
-    compare::{Pass, compare},
-    control::{Comparison, DIFFERENCES_MAX, Difference, Progress, ProgressSender, RebuildResult, Stage},
-    documents::{PAGES_AHEAD, Pages, feed, report},
-    sync::failed,
+    compare::ReadIndex,
+    control::{Comparison, Progress, ProgressSender, RebuildResult, Stage},
+    documents::{Documents, PAGES_AHEAD, Pages, Sold, documents, feed, report, sold},
+    records::{CatalogueBatch, Follower, ends, write},
+    second::SecondIndex,
+    verify::{Compared, compare_all, outbox_passed},
 };
+
+/// How often the log is followed to its end before the swap: each time it has grown by less.
+const ROUNDS_MAX: usize = 10;
 
 /// A build that is under way. Dropping it gives it up.
 #[derive(Debug)]
 pub(super) struct Building {
-    /// True once only the swap is left.
-    ready: watch::Receiver<bool>,
-    go: Option<oneshot::Sender<()>>,
     task: AbortOnDropHandle<Result<RebuildResult, WorkerError>>,
 }
 
 impl Building {
-    /// Begins to build an index that holds the log up to `position` at least. With `verify`, every document is compared with
-    /// the database, otherwise the number of products.
-    pub(super) fn begin(
-        store: &Store,
-        search: &Search,
-        position: Option<Position>,
+    /// Begins to build an index with the sales as of `now_ms`, and puts it in place. With `verify`, every document is compared
+    /// with the database before that, otherwise the number of products.
+    pub(super) fn begin<L: Log>(
+        (log, store, search): (&L, &Store, &Search),
+        now_ms: u64,
         verify: bool,
         progress: ProgressSender,
     ) -> Self {
-        let ((is_ready, ready), (go, may_swap)) = (watch::channel(false), oneshot::channel());
-        let work = run(store.clone(), search.clone(), position, verify, Signals { progress, is_ready, may_swap });
-        Self { ready, go: Some(go), task: AbortOnDropHandle::new(tokio::spawn(work)) }
+        let work = build((log.clone(), store.clone(), search.clone()), now_ms, verify, progress);
+        Self { task: AbortOnDropHandle::new(tokio::spawn(work)) }
     }
 
-    /// Returns once the swap can be made, or nothing can. Cancel-safe.
-    pub(super) async fn ready(&mut self) {
-        // A sender that is gone has ended, and `swap` tells how.
-        let (Ok(_) | Err(_)) = self.ready.wait_for(|is_ready| *is_ready).await;
-    }
-
-    /// Puts the new index in place. Cancel-safe; not to be called again after it has returned.
-    pub(super) async fn swap(&mut self) -> Result<RebuildResult, WorkerError> {
-        if let Some(go) = self.go.take() {
-            // A builder that has failed does not wait for it.
-            let (Ok(()) | Err(())) = go.send(());
-        }
+    /// Returns once it is in place or given up. Cancel-safe; not to be called again after it has returned.
+    pub(super) async fn done(&mut self) -> Result<RebuildResult, WorkerError> {
         (&mut self.task).await.unwrap_or_else(|error| Err(WorkerError::Search(error.to_string())))
     }
 }
 
-/// What a builder reports, and what it waits for.
-struct Signals {
-    progress: ProgressSender,
-    is_ready: watch::Sender<bool>,
-    may_swap: oneshot::Receiver<()>,
+/// Builds an index and puts it in place. Several processes may have the index on a server, and one of them or none may follow
+/// the log meanwhile.
+///
+/// # Errors
+/// If database, log or index fail.
+pub async fn rebuild<L: Log>(
+    (log, store, search): (&L, &Store, &Search),
+    now_ms: u64,
+    verify: bool,
+    progress: watch::Sender<Progress>,
+) -> Result<RebuildResult, WorkerError> {
+    Building::begin((log, store, search), now_ms, verify, progress).done().await
 }
 
-async fn run(
-    store: Store,
-    search: Search,
-    position: Option<Position>,
+async fn build<L: Log>(
+    (log, store, search): (L, Store, Search),
+    now_ms: u64,
     verify: bool,
-    signals: Signals,
+    progress: watch::Sender<Progress>,
 ) -> Result<RebuildResult, WorkerError> {
     let total = store.product_count().await.map_err(WorkerError::store)?;
-    let (pages, read) = mpsc::channel(PAGES_AHEAD);
-    let (pages_again, read_again) = mpsc::channel(PAGES_AHEAD);
-    let feeding = async {
-        feed(&store, pages).await?;
-        if verify { feed(&store, pages_again).await } else { Ok(()) }
-    };
-    let read_again = verify.then_some(read_again);
-    let building = search.work(move |index| build(index, (read, read_again), position.as_ref(), total, signals));
-    let (fed, built) = tokio::join!(feeding, building);
-    // A failure to read is why the index was given up.
-    fed?;
-    built.map_err(failed)
-}
-
-fn build(
-    index: &dyn SearchIndex,
-    (pages, pages_again): (Pages, Option<Pages>),
-    position: Option<&Position>,
-    total: u64,
-    Signals { progress, is_ready, may_swap }: Signals,
-) -> Result<RebuildResult, IndexError> {
-    let mut rebuild = index.rebuild()?;
-    let added = add_all(rebuild.as_mut(), pages, total, &progress)?;
-    let mut comparison = match pages_again {
-        Some(pages) => compare_all(rebuild.as_mut(), pages, &added.versions, total, &progress)?,
-        None => count_all(rebuild.as_mut(), added.products)?,
-    };
-    comparison.position = position.map_or_else(|| "none".to_owned(), |position| position.as_str().to_owned());
+    let sold = sold(&store, now_ms).await?;
+    let follower = Follower::at(&log, ends(&log).await?).await?;
+    let index = SecondIndex::begin(&search).await?;
+    let mut second = Second { store: store.clone(), sold, follower, index };
+    let mut comparison = second.add_all(total, &progress).await?;
+    second.follow().await?;
+    if verify {
+        comparison = compare_all(&mut second, &store, &progress).await?;
+    }
+    for _ in 0..ROUNDS_MAX {
+        if second.follow().await? == 0 {
+            break;
+        }
+    }
+    let Second { index, follower, .. } = second;
+    let position = write(follower.next());
+    comparison.position = position.as_ref().map_or_else(|| "none".to_owned(), |it| it.as_str().to_owned());
     if comparison.different > 0 {
         return Ok(RebuildResult { is_in_place: false, comparison });
     }
     progress.send_replace(Progress { stage: Stage::Swap, done: comparison.products, total });
-    is_ready.send_replace(true);
-    let gone = |_| IndexError::Unavailable("the worker that follows the log has ended".to_owned());
-    may_swap.blocking_recv().map_err(gone)?;
-    rebuild.finish(position)?;
+    index.finish(position).await?;
     Ok(RebuildResult { is_in_place: true, comparison })
 }
 
-/// What was read while an index was built.
-#[derive(Default)]
-struct Added {
-    /// Products that were written.
-    products: u64,
-    /// The version that was read of each product, on the shelf or not.
-    versions: BTreeMap<ProductId, i64>,
+/// A second index, which follows the log.
+struct Second<L: Log> {
+    store: Store,
+    sold: Sold,
+    follower: Follower<L>,
+    index: SecondIndex,
 }
 
-fn add_all(
+impl<L: Log> Second<L> {
+    /// Adds every product of the database, a page at a time, and counts what is there then.
+    async fn add_all(&mut self, total: u64, progress: &ProgressSender) -> Result<Comparison, WorkerError> {
+        let (pages, receiver) = mpsc::channel(PAGES_AHEAD);
+        let (sold, progress) = (self.sold.clone(), progress.clone());
+        let adding = self.index.with(move |rebuild| {
+            let added = add_pages(rebuild, receiver, &sold, total, &progress)?;
+            count_all(rebuild, added)
+        });
+        let (fed, added) = tokio::join!(feed(&self.store, pages), adding);
+        // A failure to read is why the index was given up.
+        fed?;
+        added
+    }
+
+    /// Indexes the products of the log up to its end, and returns their number.
+    async fn follow(&mut self) -> Result<usize, WorkerError> {
+        let (ends, mut products) = (self.follower.ends().await?, 0);
+        while let Some(CatalogueBatch { changed, .. }) = self.follower.batch(&ends).await? {
+            products += changed.len();
+            // What can't be used is put aside by the worker that follows the log for the index in use.
+            let ids: Vec<ProductId> = changed.into_keys().collect();
+            let Documents { changes, .. } = documents(&self.store, &ids, Some(&self.sold)).await?;
+            let outcomes = self.index.with(move |rebuild| rebuild.apply(&changes)).await?;
+            report(&outcomes);
+        }
+        Ok(products)
+    }
+}
+
+impl<L: Log> Compared for Second<L> {
+    fn read<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut ReadIndex<'_>) -> Result<T, IndexError> + Send + 'static,
+    ) -> impl Future<Output = Result<T, WorkerError>> + Send {
+        self.index.with(move |rebuild| work(&mut |after, limit| rebuild.products(after, limit)))
+    }
+
+    async fn catch_up(&mut self) -> Result<(), WorkerError> {
+        outbox_passed(&self.store).await?;
+        self.follow().await.map(drop)
+    }
+}
+
+/// Adds products page by page; how many were written.
+fn add_pages(
     rebuild: &mut dyn Rebuild,
     mut pages: Pages,
+    sold: &BTreeMap<ProductId, u64>,
     total: u64,
     progress: &ProgressSender,
-) -> Result<Added, IndexError> {
-    let (mut added, mut done) = (Added::default(), 0);
+) -> Result<u64, IndexError> {
+    let (mut added, mut done) = (0, 0);
     loop {
         let page = pages.blocking_recv();
         let page = page.ok_or_else(|| IndexError::Unavailable("the products could not be read".to_owned()))?;
         let Some(page) = page else { return Ok(added) };
         done += u64::try_from(page.len()).unwrap_or_default();
-        added.versions.extend(page.iter().map(|change| (change.id(), change.version())));
         let listed = page.into_iter().filter_map(|change| match change {
-            Change::Put(product) => Some(*product),
+            Change::Put(mut product) => {
+                product.sales = sold.get(&product.id).copied().unwrap_or_default();
+                Some(Change::Put(product))
+            }
             Change::Remove { .. } => None,
         });
-        let listed: Vec<Product> = listed.collect();
-        let ids: Vec<ProductId> = listed.iter().map(|product| product.id).collect();
-        let outcomes = rebuild.add(listed)?;
-        for (id, outcome) in ids.iter().zip(&outcomes) {
-            match outcome {
-                Outcome::Written => added.products += 1,
-                Outcome::Older => {}
-                // No index can hold it, so it is no difference.
-                Outcome::Rejected(_) => drop(added.versions.remove(id)),
-            }
-        }
+        let outcomes = rebuild.apply(&listed.collect::<Vec<_>>())?;
+        let written = outcomes.iter().filter(|outcome| **outcome == Outcome::Written).count();
+        added += u64::try_from(written).unwrap_or_default();
         report(&outcomes);
         progress.send_replace(Progress { stage: Stage::Build, done, total });
     }
-}
-
-/// Compares every document of the second index with the database. Products that have changed since they were added do not
-/// count: their records are after the position of the index, and are followed once it is in place.
-fn compare_all(
-    rebuild: &mut dyn Rebuild,
-    pages: Pages,
-    versions: &BTreeMap<ProductId, i64>,
-    total: u64,
-    progress: &ProgressSender,
-) -> Result<Comparison, IndexError> {
-    let Pass { products, suspects, more } =
-        compare(pages, &mut |after, limit| rebuild.products(after, limit), total, progress)?;
-    let has_changed = |product: ProductId, version: Option<i64>| version != versions.get(&product).copied();
-    let different: Vec<Difference> = suspects
-        .into_iter()
-        .filter(|suspect| {
-            let is_as_added = suspect.indexed.is_none_or(|indexed| versions.get(&suspect.product) == Some(&indexed));
-            !is_as_added || !has_changed(suspect.product, suspect.version)
-        })
-        .map(|suspect| Difference { product: suspect.product, what: suspect.what })
-        .collect();
-    if more > 0 && different.is_empty() {
-        let reason = format!("{more} more products changed while they were compared; try it when less changes");
-        return Err(IndexError::Unavailable(reason));
-    }
-    let count = u64::try_from(different.len()).unwrap_or(u64::MAX).saturating_add(more);
-    let first = different.into_iter().take(DIFFERENCES_MAX).collect();
-    Ok(Comparison { products, different: count, first, ..Comparison::default() })
 }
 
 /// Compares the number of products in the second index with the number that was written.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use contract::ProductId;
+use contract::{Cents, ProductId};
 use search::{Change, IndexError, Product};
 
 use super::{
@@ -24,8 +24,8 @@ pub(super) struct Suspect {
     pub product: ProductId,
     /// The version that the database had; `None` where it had no such product.
     pub version: Option<i64>,
-    /// The version that the index had; `None` where it did not list the product.
-    pub indexed: Option<i64>,
+    /// Whether it was on the shelf in the database.
+    pub is_listed: bool,
     pub what: String,
 }
 
@@ -48,8 +48,8 @@ impl Pass {
             self.more += 1;
             return;
         };
-        let (version, indexed) = (database.map(Change::version), indexed.map(|product| product.version));
-        self.suspects.push(Suspect { product, version, indexed, what });
+        let version = database.map(Change::version);
+        self.suspects.push(Suspect { product, version, is_listed: is_listed(database), what });
     }
 }
 
@@ -71,7 +71,7 @@ pub(super) fn compare(
                 pass.note(None, Some(&unknown));
             }
             let product = indexed.next_if(change.id())?;
-            pass.products += u64::from(matches!(change, Change::Put(_)));
+            pass.products += u64::from(is_listed(Some(change)));
             pass.note(Some(change), product.as_ref());
         }
         done += u64::try_from(page.len()).unwrap_or_default();
@@ -118,6 +118,11 @@ impl IndexReader<'_, '_> {
     }
 }
 
+/// Whether the database has the product on the shelf.
+pub(super) const fn is_listed(database: Option<&Change>) -> bool {
+    matches!(database, Some(Change::Put(_)))
+}
+
 /// What differs between the database and the index; `None` where nothing does. Sales have no version and are left out.
 pub(super) fn difference(database: Option<&Change>, indexed: Option<&Product>) -> Option<String> {
     match (database, indexed) {
@@ -129,6 +134,8 @@ pub(super) fn difference(database: Option<&Change>, indexed: Option<&Product>) -
             "the index has version {}, in the database it is off the shelf with version {version}",
             indexed.version
         )),
+        // No index can hold it.
+        (Some(change @ Change::Put(_)), None) if change.check().is_err() => None,
         (Some(Change::Put(product)), None) => {
             Some(format!("the index does not have it, the database has version {}", product.version))
         }
@@ -141,6 +148,10 @@ pub(super) fn difference(database: Option<&Change>, indexed: Option<&Product>) -
     }
 }
 
+fn prices(product: &Product) -> Vec<Cents> {
+    product.offers.iter().map(|offer| offer.price_cents).collect()
+}
+
 /// The first field that differs.
 fn field(database: &Product, indexed: &Product) -> Option<&'static str> {
     let same = [
@@ -148,8 +159,8 @@ fn field(database: &Product, indexed: &Product) -> Option<&'static str> {
         ("subtitle", database.subtitle == indexed.subtitle),
         ("category", database.categories == indexed.categories),
         ("attribute", database.attributes == indexed.attributes),
-        ("price", database.prices_cents == indexed.prices_cents),
-        ("stock", database.in_stock == indexed.in_stock),
+        ("price", prices(database) == prices(indexed)),
+        ("stock", database.offers == indexed.offers),
         ("date", database.created_at_ms == indexed.created_at_ms),
     ];
     same.into_iter().find(|(_, is_same)| !is_same).map(|(field, _)| field)
@@ -195,7 +206,7 @@ mod tests {
         let mut index = products.clone();
         index[2].version += 1;
         index[600].title.push('!');
-        index[601].in_stock ^= true;
+        index[601].offers[0].in_stock ^= true;
         index.remove(1_000);
         let mut database = database;
         database.remove(1_202);

@@ -6,6 +6,7 @@ pub mod control;
 mod documents;
 mod owner;
 mod records;
+mod second;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
+pub use build::rebuild;
 use control::RebuildOrder;
 pub use owner::{Owner, Socket, bind};
 pub use sync::SearchSync;
@@ -148,4 +150,9 @@ impl Search {
         let worked = spawn_blocking(move || work(&*index)).await;
         worked.unwrap_or_else(|error| Err(IndexError::Unavailable(error.to_string())))
     }
+}
+
+/// The index failed, so a step of the worker did.
+fn failed(error: IndexError) -> workers::WorkerError {
+    workers::WorkerError::Search(error.to_string())
 }

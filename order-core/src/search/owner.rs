@@ -63,7 +63,7 @@ impl Drop for Socket {
 /// Listens at `path`, which no other process uses.
 ///
 /// # Errors
-/// Where the path is too long for a socket, or the directory can't be written.
+/// If the path is too long for a socket, or the directory can't be written.
 pub fn bind(path: &Path) -> io::Result<Socket> {
     let bytes = path.as_os_str().as_bytes().len();
     let new = path.with_extension("new");

@@ -2,16 +2,20 @@
 //!
 //! The log only says which products have changed. Each is read from the database with its version, so records may come
 //! twice, late or out of order: the index never replaces a version by an older one. The index keeps the position of the
-//! log up to which it is complete. Where that can't be right any more (there is no index, it is damaged, or the log has
-//! forgotten records after the position), the index is built from the whole database.
+//! log up to which it is complete, and that position decides what is read next. Where it can't be right any more (there is no
+//! index, it is damaged, or the log has forgotten records after the position), the index is built from the whole database.
+//!
+//! An index of this process is followed by its worker alone. The workers of several processes with one index on a server are
+//! a consumer group: one of them reads, the others wait to take over. The group's offset follows the position and decides
+//! nothing: a worker that finds another position in the index, because another worker wrote to it or replaced it, continues from that one.
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use commit_log::{Consumer, Log, Partition, Record};
+use commit_log::{Consumer, Log, LogError, Record, next_offsets};
 use contract::{ProductId, topic};
 use foundation::{Clock, Readiness};
-use search::{Change, IndexError, Outcome, SearchIndex, State};
-use store::{SEARCH_ENTRIES_MAX, Store};
+use search::{Advance, IndexError, NO_INDEX_YET, Outcome, Position, State};
+use store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
 use workers::{Worker, WorkerError};
 
@@ -19,20 +23,23 @@ use super::{
     Search,
     build::Building,
     control::{Progress, RebuildOrder, RebuildResult},
-    documents::{change, report},
-    records::{CatalogueBatch, ProductChange, ends, read, write},
+    documents::{Documents, Sold, all_products, documents, report, sold},
+    failed,
+    records::{
+        BATCH_MAX, CatalogueBatch, Offsets, ProductChange, ends, go_to, has_all, has_gap, has_reached, read, write,
+    },
 };
 
-/// Records of one step.
-const BATCH_MAX: usize = 500;
-/// Units that were sold count for so long.
-const SALES_MS: u64 = 30 * 24 * 3_600_000;
-/// How often they are counted.
+/// The consumer group of the workers with one index on a server.
+const GROUP: &str = "order-core.search_sync";
+/// How often sales are counted.
 const SALES_EVERY_MS: u64 = 60_000;
-/// The log may have records that nobody reads any more: where it hands out none for so long, they are gone.
-const SILENCE_MS: u64 = 5_000;
+/// How often a worker that reads nothing looks where the shared index is.
+const LOOK_EVERY_MS: u64 = 1_000;
 /// Products whose sales are written at once.
 const SALES_CHUNK: usize = 1_000;
+/// How often in a row records may be missing where the index has been left, although the log has them.
+const GAPS_MAX: u32 = 3;
 
 /// Where the index is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +48,6 @@ enum Stage {
     Unknown,
     /// It is to be built from the database.
     Rebuild,
-    /// The log may have forgotten what comes after the position; its first record tells.
-    Proving { until_ms: u64 },
     /// It holds all that was read.
     Following,
 }
@@ -50,8 +55,6 @@ enum Stage {
 /// Another index that is built while this one is followed.
 #[derive(Debug)]
 struct Rebuild {
-    /// Where the log ended when it began.
-    from: BTreeMap<u32, u64>,
     began_ms: u64,
     building: Building,
     /// Who asked for it.
@@ -60,13 +63,14 @@ struct Rebuild {
 
 /// What a worker that follows the log waits for.
 enum Event {
-    Built,
+    Built(Result<RebuildResult, WorkerError>),
     Records(Vec<Record>),
     Order(RebuildOrder),
+    Look,
     Sales,
 }
 
-/// Follows the catalogue's topic for the index of this process.
+/// Follows the catalogue's topic for the index of this process, or with others for one on a server.
 #[derive(Debug)]
 pub struct SearchSync<L: Log, C> {
     log: L,
@@ -75,14 +79,24 @@ pub struct SearchSync<L: Log, C> {
     search: Search,
     clock: C,
     readiness: Readiness,
+    is_shared: bool,
     stage: Stage,
     /// The next offset of each partition.
-    next: BTreeMap<u32, u64>,
+    next: Offsets,
+    /// Whether anything was read yet: a reader that has just begun reads from the first record that it needs, or before it.
+    has_read: bool,
+    /// How often in a row records were missing.
+    gaps: u32,
+    look_at_ms: u64,
+    /// Where the log ended at the last look.
+    known: Offsets,
     sales_at_ms: u64,
+    /// Whether another worker has written to the index since sales were counted: then it counts them.
+    others_write: bool,
     /// What the index says has sold; `None` where that is not known.
-    sold: Option<BTreeMap<ProductId, u64>>,
+    sold: Option<Sold>,
     /// The offset after the last record of each partition that was put aside.
-    buried: BTreeMap<u32, u64>,
+    buried: Offsets,
     rebuild: Option<Rebuild>,
     /// A rebuild that is asked for and has not begun.
     order: Option<RebuildOrder>,
@@ -100,28 +114,45 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
         clock: C,
         readiness: Readiness,
     ) -> Result<Self, WorkerError> {
-        let consumer = log.follow(&[topic::CATALOGUE]).await?;
-        let next = BTreeMap::new();
+        let is_shared = search.index.is_shared();
+        let consumer = if is_shared {
+            log.join(GROUP, &[topic::CATALOGUE]).await?
+        } else {
+            log.follow(&[topic::CATALOGUE]).await?
+        };
         let orders = search.take_orders();
-        Ok(Self {
+        let sync = Self {
             log,
             consumer,
             store,
             search,
             clock,
             readiness,
+            is_shared,
             stage: Stage::Unknown,
-            next,
+            next: BTreeMap::new(),
+            has_read: false,
+            gaps: 0,
+            look_at_ms: 0,
+            known: BTreeMap::new(),
             sales_at_ms: 0,
+            others_write: false,
             sold: None,
             buried: BTreeMap::new(),
             rebuild: None,
             order: None,
             orders,
-        })
+        };
+        // Requests may come before the first step.
+        match sync.search.work(|index| index.state()).await {
+            Ok(State::Ready) => {}
+            Ok(State::NeedsRebuild { reason }) => sync.warn_of_rebuild(&reason),
+            Err(error) => sync.warn(&error),
+        }
+        Ok(sync)
     }
 
-    /// Whether the index can go on from where it is.
+    /// Finds out where the index is, and whether it can go on from there.
     async fn look(&mut self) -> Result<Stage, WorkerError> {
         let looked = self.search.work(|index| match index.state()? {
             State::Ready => Ok(index.position()?.ok_or_else(|| "it has no position in the log".to_owned())),
@@ -129,62 +160,64 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
         });
         let position = match looked.await.map_err(failed)? {
             Ok(position) => read(&position),
-            Err(reason) => {
-                tracing::info!(reason, "the search index is built from the database");
-                return Ok(Stage::Rebuild);
-            }
+            Err(reason) => return Ok(self.give_up(&reason)),
         };
-        let Some(position) = position else { return Ok(Stage::Rebuild) };
+        let Some(position) = position else { return Ok(self.give_up("its position can't be read")) };
         let ends = ends(&self.log).await?;
         self.next = position;
+        if self.has_read {
+            go_to(&mut self.consumer, &self.next);
+        }
         Ok(if self.next == ends {
+            self.current();
             Stage::Following
         } else if ends.iter().any(|(partition, end)| self.next.get(partition).is_none_or(|next| next > end)) {
-            tracing::warn!("the log is not the one that the search index has followed; the index is built again");
-            Stage::Rebuild
+            self.give_up("the log is not the one that it has followed")
+        } else if has_all(&self.log, &self.next).await? {
+            self.behind(self.clock.now_ms());
+            Stage::Following
         } else {
-            Stage::Proving { until_ms: self.clock.now_ms() + SILENCE_MS }
+            self.give_up("the log has forgotten changes that it does not hold")
         })
     }
 
-    /// Begins to build an index from the database. Changes that are made meanwhile are read from the log afterwards.
-    async fn begin(&mut self) -> Result<(), WorkerError> {
-        let from = ends(&self.log).await?;
+    /// The index can't go on.
+    fn give_up(&self, reason: &str) -> Stage {
+        if reason == NO_INDEX_YET {
+            tracing::info!(reason, "the search index is built from the database");
+        } else {
+            tracing::warn!(reason, "the search index is built from the database");
+        }
+        self.warn_of_rebuild(reason);
+        self.behind(self.clock.now_ms());
+        Stage::Rebuild
+    }
+
+    /// Begins to build an index from the database.
+    fn begin(&mut self) {
         let (verify, progress, done) = match self.order.take() {
             Some(RebuildOrder { verify, progress, done }) => (verify, progress, Some(done)),
             None => (false, watch::channel(Progress::default()).0, None),
         };
-        let building = Building::begin(&self.store, &self.search, write(&from), verify, progress);
-        self.rebuild = Some(Rebuild { from, began_ms: self.clock.now_ms(), building, done });
-        Ok(())
+        let began_ms = self.clock.now_ms();
+        let building = Building::begin((&self.log, &self.store, &self.search), began_ms, verify, progress);
+        self.rebuild = Some(Rebuild { began_ms, building, done });
     }
 
-    /// Waits for the build, swaps the new index in, and continues at the log offset at which the build began.
-    async fn end(&mut self) -> Result<(), WorkerError> {
-        let Some(rebuild) = &mut self.rebuild else { return Ok(()) };
-        rebuild.building.ready().await;
-        let is_current = ends(&self.log).await? == rebuild.from;
-        let built = rebuild.building.swap().await;
-        let Some(Rebuild { from, began_ms, done, .. }) = self.rebuild.take() else { return Ok(()) };
+    /// Goes on with the index that was built. After a failure the first index is still followed, where there is one.
+    fn end(&mut self, built: Result<RebuildResult, WorkerError>) -> Result<(), WorkerError> {
+        let Some(Rebuild { began_ms, done, .. }) = self.rebuild.take() else { return Ok(()) };
         if let Ok(RebuildResult { is_in_place: true, comparison }) = &built {
-            for (partition, offset) in &from {
-                let partition = Partition { topic: topic::CATALOGUE.into(), index: *partition };
-                self.consumer.rewind(&partition, *offset);
-            }
-            self.next = from;
-            self.sales_at_ms = 0;
-            self.sold = None;
-            self.stage = Stage::Following;
-            if is_current {
-                self.current();
-            } else {
-                self.behind(began_ms);
-            }
             let ms = self.clock.now_ms() - began_ms;
             tracing::info!(products = comparison.products, ms, "the search index is built");
+            (self.sales_at_ms, self.sold) = (0, None);
+            self.stage = Stage::Unknown;
+        }
+        if self.stage == Stage::Rebuild {
+            self.stage = Stage::Unknown;
         }
         match done {
-            // The caller gets the result. After a failure the first index is still followed.
+            // The caller gets the result.
             Some(done) => {
                 let (Ok(()) | Err(_)) = done.send(built);
                 Ok(())
@@ -193,74 +226,31 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
         }
     }
 
-    /// Builds another index and puts it in place, for a process that does nothing else. Ends once the new index has come to the
-    /// end of the log.
-    ///
-    /// # Errors
-    /// Where database, log or index fail.
-    pub async fn rebuild(
-        mut self,
-        verify: bool,
-        progress: watch::Sender<Progress>,
-    ) -> Result<RebuildResult, WorkerError> {
-        let (done, answer) = oneshot::channel();
-        self.order = Some(RebuildOrder { verify, progress: progress.clone(), done });
-        self.begin().await?;
-        self.end().await?;
-        let rebuilt = answer.await.map_err(|error| WorkerError::Search(error.to_string()))??;
-        let end = ends(&self.log).await?;
-        while rebuilt.is_in_place && end.iter().any(|(partition, end)| self.next.get(partition) < Some(end)) {
-            let done = self.next.values().sum();
-            progress.send_replace(Progress { stage: super::control::Stage::Follow, done, total: end.values().sum() });
-            self.work().await?;
-        }
-        if rebuilt.is_in_place {
-            self.refresh_sales().await?;
-        }
-        Ok(rebuilt)
-    }
-
-    async fn take(&mut self, records: Vec<Record>) -> Result<(), WorkerError> {
+    async fn take(&mut self, records: &[Record]) -> Result<(), WorkerError> {
         let read_ms = self.clock.now_ms();
-        if let (Stage::Proving { .. }, Some(first)) = (self.stage, records.first()) {
-            let next = self.next.get(&first.partition.index).copied().unwrap_or(0);
-            if first.offset > next {
-                tracing::warn!("the log has forgotten changes that the search index does not hold; it is built again");
-                self.stage = Stage::Rebuild;
+        self.has_read = true;
+        self.look_at_ms = read_ms + LOOK_EVERY_MS;
+        if has_gap(records, &self.next) {
+            self.gaps += 1;
+            self.stage = if self.gaps > GAPS_MAX {
+                self.give_up("the log has forgotten changes that it does not hold")
+            } else {
+                // Another worker may have read them.
+                Stage::Unknown
+            };
+            return Ok(());
+        }
+        self.gaps = 0;
+        let CatalogueBatch { changed, next, dead } = CatalogueBatch::of(records, &self.next);
+        if next != self.next {
+            self.behind(read_ms);
+            self.bury(dead).await?;
+            self.write(&changed, next).await?;
+            if self.stage != Stage::Following {
                 return Ok(());
             }
-            self.stage = Stage::Following;
         }
-        let CatalogueBatch { changed, next, dead } = CatalogueBatch::of(&records, &self.next);
-        if next == self.next {
-            if next == ends(&self.log).await? {
-                self.current();
-            }
-            return Ok(());
-        }
-        self.behind(read_ms);
-        self.bury(dead).await?;
-        let changes = self.changes(&changed).await?;
-        if let Some(change) = changes.iter().find(|change| change.version() < changed[&change.id()].version) {
-            let (product, version) = (change.id(), change.version());
-            tracing::warn!(%product, version, "the database is older than the log; the search index is built again");
-            self.stage = Stage::Rebuild;
-            return Ok(());
-        }
-        let changed_at_ms: Vec<u64> = changes.iter().map(|change| changed[&change.id()].at_ms).collect();
-        let position = write(&next);
-        let applied = self.search.work(move |index| index.apply(&changes, position.as_ref())).await;
-        if let Err(IndexError::NeedsRebuild(reason)) = &applied {
-            tracing::warn!(reason, "the search index is built again");
-            self.stage = Stage::Rebuild;
-            return Ok(());
-        }
-        let outcomes = applied.map_err(failed)?;
-        report(&outcomes);
-        let now_ms = self.clock.now_ms();
-        let written = changed_at_ms.into_iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Written);
-        written.for_each(|(at_ms, _)| self.search.note_delay(at_ms, now_ms));
-        self.next = next;
+        self.commit(records).await?;
         // A full batch may be the last one all the same.
         if records.len() < BATCH_MAX || self.next == ends(&self.log).await? {
             self.current();
@@ -268,20 +258,54 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
         Ok(())
     }
 
-    /// What the database says now of these products.
-    async fn changes(&mut self, changed: &BTreeMap<ProductId, ProductChange>) -> Result<Vec<Change>, WorkerError> {
-        let changed: Vec<ProductId> = changed.keys().copied().collect();
-        let mut changes = Vec::with_capacity(changed.len());
-        for products in changed.chunks(SEARCH_ENTRIES_MAX) {
-            let entries = self.store.search_entries(products).await.map_err(WorkerError::store)?;
-            changes.extend(entries.into_iter().map(change));
+    /// Writes what the database says of the products that have changed, and the position after them.
+    async fn write(&mut self, changed: &BTreeMap<ProductId, ProductChange>, next: Offsets) -> Result<(), WorkerError> {
+        let ids: Vec<ProductId> = changed.keys().copied().collect();
+        let Documents { changes, unreadable } = documents(&self.store, &ids, self.sold.as_ref()).await?;
+        if let Some(change) = changes.iter().find(|change| change.version() < changed[&change.id()].version) {
+            let (product, version) = (change.id(), change.version());
+            self.stage =
+                self.give_up(&format!("the database has version {version} of product {product}, the log a newer one"));
+            return Ok(());
         }
-        for change in &mut changes {
-            if let Change::Put(product) = change {
-                product.sales = self.sold.as_ref().and_then(|sold| sold.get(&product.id)).copied().unwrap_or_default();
+        let Some(to) = write(&next) else { return Err(WorkerError::Search("the position is too long".to_owned())) };
+        let step = Advance { from: write(&self.next), to };
+        let written: Vec<(ProductId, u64)> =
+            changes.iter().map(|change| (change.id(), changed[&change.id()].at_ms)).collect();
+        let outcomes = match self.search.work(move |index| index.apply(&changes, Some(&step))).await {
+            Ok(outcomes) => outcomes,
+            Err(IndexError::NeedsRebuild(reason)) => {
+                self.stage = self.give_up(&reason);
+                return Ok(());
+            }
+            Err(IndexError::Moved) => {
+                (self.stage, self.sold) = (Stage::Unknown, None);
+                return Ok(());
+            }
+            Err(error @ (IndexError::Busy(_) | IndexError::Unavailable(_) | IndexError::TooMuch(_))) => {
+                return Err(failed(error));
+            }
+        };
+        self.next = next;
+        report(&outcomes);
+        let (now_ms, mut unusable) = (self.clock.now_ms(), unreadable);
+        for ((product, at_ms), outcome) in written.into_iter().zip(outcomes) {
+            match outcome {
+                Outcome::Written => self.search.note_delay(at_ms, now_ms),
+                Outcome::Older => {}
+                Outcome::Rejected(reason) => unusable.push((product, reason)),
             }
         }
-        Ok(changes)
+        let letter = |(product, reason)| (changed[&product].record.clone(), reason);
+        Ok(workers::bury(&self.log, Self::NAME, unusable.into_iter().map(letter).collect()).await?)
+    }
+
+    /// The group has done with `records`. Where another member has the partition by now, its offset counts.
+    async fn commit(&mut self, records: &[Record]) -> Result<(), WorkerError> {
+        match self.consumer.commit(next_offsets(records)).await {
+            Ok(()) | Err(LogError::Rebalanced) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Puts records that can't be decoded aside, once for each: a batch that fails afterwards is read again.
@@ -294,18 +318,51 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
         Ok(())
     }
 
+    /// Looks where the shared index is while nothing is read: another worker moves it, or nobody does.
+    async fn look_at_shared(&mut self) -> Result<(), WorkerError> {
+        self.look_at_ms = self.clock.now_ms() + LOOK_EVERY_MS;
+        let looked = self.search.work(|index| index.position()).await;
+        let position: Option<Position> = match looked {
+            Ok(position) => position,
+            Err(IndexError::NeedsRebuild(_)) => None,
+            Err(error) => return Err(failed(error)),
+        };
+        let Some(position) = position.as_ref().and_then(read) else {
+            self.stage = Stage::Unknown;
+            return Ok(());
+        };
+        let is_elsewhere = position != self.next;
+        if is_elsewhere {
+            (self.next, self.sold, self.others_write) = (position, None, true);
+        }
+        // What has come since the last look may be on its way.
+        let known = std::mem::replace(&mut self.known, ends(&self.log).await?);
+        let is_behind = !has_reached(&self.next, &known);
+        if is_elsewhere || is_behind {
+            // For the member that has the partition; the others have none to go back in.
+            go_to(&mut self.consumer, &self.next);
+        }
+        if is_behind {
+            self.behind(self.clock.now_ms());
+        } else {
+            self.current();
+        }
+        Ok(())
+    }
+
     /// Looks whether the index is still there, and writes what has sold since the last time it was counted. Changes of the
     /// catalogue do not wait for a failure here.
     async fn refresh_sales(&mut self) -> Result<(), WorkerError> {
         self.sales_at_ms = self.clock.now_ms() + SALES_EVERY_MS;
         let state = self.search.work(|index| index.state()).await.map_err(failed)?;
         if let State::NeedsRebuild { reason } = state {
-            tracing::warn!(reason, "the search index is built again");
-            self.stage = Stage::Rebuild;
+            self.stage = self.give_up(&reason);
             return Ok(());
         }
-        let now_ms = self.clock.now_ms();
-        let sold = self.store.units_sold(now_ms.saturating_sub(SALES_MS)).await.map_err(WorkerError::store)?;
+        if std::mem::take(&mut self.others_write) {
+            return Ok(());
+        }
+        let sold = sold(&self.store, self.clock.now_ms()).await?;
         let known = match self.sold.take() {
             Some(known) => known,
             // What the index says was written by an earlier run: every product of it is written once.
@@ -317,7 +374,14 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
             new.filter(|(product, units)| known.get(product) != Some(units)).chain(gone).collect();
         for sales in changed.chunks(SALES_CHUNK) {
             let sales = sales.to_vec();
-            self.search.work(move |index| index.refresh_sales(&sales)).await.map_err(failed)?;
+            match self.search.work(move |index| index.refresh_sales(&sales)).await {
+                Ok(()) => {}
+                Err(IndexError::Moved) => {
+                    self.stage = Stage::Unknown;
+                    return Ok(());
+                }
+                Err(error) => return Err(failed(error)),
+            }
         }
         self.sold = Some(sold);
         if self.search.lag.since_ms.load(Ordering::Relaxed) == 0 {
@@ -340,32 +404,25 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
         self.readiness.set_warnings("search", Vec::new());
     }
 
+    fn warn_of_rebuild(&self, reason: &str) {
+        self.warn(&format!("the index is being built from the database: {reason}"));
+    }
+
+    /// The mall goes on without search; only search answers 503.
+    fn warn(&self, reason: &impl std::fmt::Display) {
+        let warning = format!("search does not show the latest changes of products: {reason}");
+        self.readiness.set_warnings("search", vec![warning]);
+    }
+
     async fn work(&mut self) -> Result<(), WorkerError> {
         match self.stage {
-            Stage::Unknown => {
-                self.behind(self.clock.now_ms());
-                self.stage = self.look().await?;
-                if self.stage == Stage::Following {
-                    self.current();
-                }
-            }
+            Stage::Unknown => self.stage = self.look().await?,
             Stage::Rebuild => {
                 if self.rebuild.is_none() {
-                    self.behind(self.clock.now_ms());
-                    self.begin().await?;
+                    self.begin();
                 }
-                return self.end().await;
-            }
-            Stage::Proving { until_ms } => {
-                let polled = tokio::select! {
-                    biased;
-                    polled = self.consumer.poll(BATCH_MAX) => Some(polled?),
-                    () = self.clock.sleep_until(until_ms) => None,
-                };
-                match polled {
-                    Some(records) => return self.take_all(records).await,
-                    None => self.stage = Stage::Rebuild,
-                }
+                let built = built(&mut self.rebuild).await;
+                return self.end(built);
             }
             Stage::Following => {
                 if self.clock.now_ms() >= self.sales_at_ms {
@@ -375,20 +432,22 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
                     }
                 }
                 if self.order.is_some() && self.rebuild.is_none() {
-                    self.begin().await?;
+                    self.begin();
                 }
                 let event = tokio::select! {
                     // Records may always be there: what is rarer comes first.
                     biased;
-                    () = ready(&mut self.rebuild) => Event::Built,
+                    built = built(&mut self.rebuild) => Event::Built(built),
                     Some(order) = next_order(&mut self.orders), if self.order.is_none() => Event::Order(order),
                     polled = self.consumer.poll(BATCH_MAX) => Event::Records(polled?),
                     () = self.clock.sleep_until(self.sales_at_ms) => Event::Sales,
+                    () = self.clock.sleep_until(self.look_at_ms), if self.is_shared => Event::Look,
                 };
                 match event {
-                    Event::Built => return self.end().await,
+                    Event::Built(built) => return self.end(built),
                     Event::Order(order) => self.order = Some(order),
                     Event::Records(records) => return self.take_all(records).await,
+                    Event::Look => return self.look_at_shared().await,
                     Event::Sales => {}
                 }
             }
@@ -398,10 +457,9 @@ impl<L: Log, C: Clock> SearchSync<L, C> {
 
     /// Takes records; where that fails, the next step reads them again.
     async fn take_all(&mut self, records: Vec<Record>) -> Result<(), WorkerError> {
-        let first = records.first().map(|record| (record.partition.clone(), record.offset));
-        let taken = self.take(records).await;
-        if let (Err(_), Some((partition, offset))) = (&taken, first) {
-            self.consumer.rewind(&partition, offset);
+        let taken = self.take(&records).await;
+        if taken.is_err() {
+            go_to(&mut self.consumer, &self.next);
         }
         taken
     }
@@ -413,18 +471,16 @@ impl<L: Log, C: Clock> Worker for SearchSync<L, C> {
     async fn step(&mut self) -> Result<(), WorkerError> {
         let worked = self.work().await;
         if let Err(error) = &worked {
-            // The mall goes on without search; only search answers 503.
-            let warning = format!("search does not show the latest changes of products: {error}");
-            self.readiness.set_warnings("search", vec![warning]);
+            self.warn(error);
         }
         worked
     }
 }
 
-/// Returns once the index that is built can be put in place.
-async fn ready(rebuild: &mut Option<Rebuild>) {
+/// Returns once the index that is built is in place or given up.
+async fn built(rebuild: &mut Option<Rebuild>) -> Result<RebuildResult, WorkerError> {
     match rebuild {
-        Some(rebuild) => rebuild.building.ready().await,
+        Some(rebuild) => rebuild.building.done().await,
         None => std::future::pending().await,
     }
 }
@@ -434,17 +490,4 @@ async fn next_order(orders: &mut Option<mpsc::Receiver<RebuildOrder>>) -> Option
         Some(orders) => orders.recv().await,
         None => None,
     }
-}
-
-/// Every product of the index. What it says of their sales is not known, so no count of theirs is right.
-fn all_products(index: &dyn SearchIndex) -> Result<BTreeMap<ProductId, u64>, IndexError> {
-    let mut all = BTreeMap::new();
-    index.versions(&mut |product, _| {
-        all.insert(product, u64::MAX);
-    })?;
-    Ok(all)
-}
-
-pub(super) fn failed(error: IndexError) -> WorkerError {
-    WorkerError::Search(error.to_string())
 }

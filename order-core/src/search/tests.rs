@@ -1,11 +1,13 @@
 use contract::{CategoryId, Cents, ProductId, SkuId};
 use foundation::{Clock as _, Readiness};
-use search::{Analyzer, Change, Embedded, Outcome, Position, Rebuild, SearchRequest, Size, State, Synonyms};
+use search::{Advance, Analyzer, Change, Embedded, Outcome, Position, Rebuild, SearchRequest, Size, State, Synonyms};
 use store::{Attributes, CategoryPatch, Changed, Ids, NewCategory, NewProduct, NewSku, Settings, SkuPatch, Store};
 use support::{HandClock, MemoryLog};
 use workers::{Relay, Worker as _};
 
 use super::*;
+
+mod shared;
 
 /// Pauses of 50 ms after which a worker without a lag has nothing to do.
 const IDLE_PAUSES: usize = 6;
@@ -171,7 +173,7 @@ async fn support_order(store: &Store, sku: SkuId) -> contract::OrderId {
         panic!("there is room for an address")
     };
     let goods = store::Goods::Items([(sku, 1)].into());
-    let new = store::NewOrder { user, address: address.address_id, goods, request: None };
+    let new = store::NewOrder { user, address: address.address_id, goods, request: None, expected_total: None };
     let placed = store.place_order(&new, 1).await.unwrap();
     let store::Placed::Placed(order) = placed else { panic!("{placed:?}") };
     order.id
@@ -215,7 +217,7 @@ async fn an_index_that_is_lost_is_built_from_the_database() {
     assert_eq!(mall.found("旗舰").await, [product]);
 }
 
-/// An index that is away while it is told to be.
+/// An index that can be made unavailable.
 struct Away(Embedded, Arc<std::sync::atomic::AtomicBool>);
 
 impl Away {
@@ -233,8 +235,12 @@ impl SearchIndex for Away {
         self.here()?.position()
     }
 
-    fn apply(&self, changes: &[Change], position: Option<&Position>) -> Result<Vec<Outcome>, IndexError> {
-        self.here()?.apply(changes, position)
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    fn apply(&self, changes: &[Change], advance: Option<&Advance>) -> Result<Vec<Outcome>, IndexError> {
+        self.here()?.apply(changes, advance)
     }
 
     fn refresh_sales(&self, sales: &[(ProductId, u64)]) -> Result<(), IndexError> {

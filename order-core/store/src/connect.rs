@@ -46,6 +46,30 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (202_611_271_530, "terms", include_str!("../migrations/20261127_1530_terms.sql")),
     (202_611_271_531, "parked place", include_str!("../migrations/20261127_1531_parked_place.sql")),
     (202_611_271_532, "restock delta", include_str!("../migrations/20261127_1532_restock_delta.sql")),
+    (202_611_271_910, "refund tries", include_str!("../migrations/20261127_1910_refund_tries.sql")),
+    (202_611_271_911, "timed out", include_str!("../migrations/20261127_1911_timed_out.sql")),
+    (202_611_271_912, "partial refunds", include_str!("../migrations/20261127_1912_partial_refunds.sql")),
+    (202_611_271_920, "known clients", include_str!("../migrations/20261127_1920_known_clients.sql")),
+    (202_611_271_921, "session tokens", include_str!("../migrations/20261127_1921_session_tokens.sql")),
+    (202_611_271_922, "tokens cut", include_str!("../migrations/20261127_1922_tokens_cut.sql")),
+    (202_611_271_923, "reset links", include_str!("../migrations/20261127_1923_reset_links.sql")),
+    (202_611_271_924, "removal", include_str!("../migrations/20261127_1924_removal.sql")),
+    (202_611_271_930, "staff", include_str!("../migrations/20261127_1930_staff.sql")),
+    (202_611_271_931, "audit log", include_str!("../migrations/20261127_1931_audit_log.sql")),
+    (202_611_271_932, "decided letters", include_str!("../migrations/20261127_1932_decided_letters.sql")),
+    (202_611_271_933, "public audits", include_str!("../migrations/20261127_1933_public_audits.sql")),
+    (202_611_272_330, "leases", include_str!("../migrations/20261127_2330_leases.sql")),
+    (202_611_272_331, "changed at", include_str!("../migrations/20261127_2331_changed_at.sql")),
+    (202_611_272_340, "orders by status", include_str!("../migrations/20261127_2340_orders_by_status.sql")),
+    (202_611_272_341, "payment queries", include_str!("../migrations/20261127_2341_payment_queries.sql")),
+    (202_611_272_342, "unmatched money", include_str!("../migrations/20261127_2342_unmatched_money.sql")),
+    (202_611_280_320, "answer after", include_str!("../migrations/20261128_0320_answer_after.sql")),
+    (202_611_280_330, "pay within", include_str!("../migrations/20261128_0330_pay_within.sql")),
+    (202_611_280_331, "orders by deadline", include_str!("../migrations/20261128_0331_orders_by_deadline.sql")),
+    (202_611_280_332, "registered before", include_str!("../migrations/20261128_0332_registered_before.sql")),
+    (202_611_280_333, "draft", include_str!("../migrations/20261128_0333_draft.sql")),
+    (202_611_280_340, "first password", include_str!("../migrations/20261128_0340_first_password.sql")),
+    (202_611_280_341, "image alts", include_str!("../migrations/20261128_0341_image_alts.sql")),
 ];
 
 /// The databases that the SQL is checked on.
@@ -77,7 +101,11 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Pools, Sto
     let (backend, writers_max) = match url.split_once(':') {
         Some(("sqlite", _)) => (Backend::Sqlite, SQLITE_WRITERS_MAX),
         Some(("mysql", _)) if cfg!(feature = "mysql") => (Backend::MySql, MYSQL_WRITERS_MAX),
-        Some(("mysql", _)) => return Err(StoreError::Unsuitable("this build can't reach MySQL".to_owned())),
+        Some(("mysql", _)) => {
+            return Err(StoreError::Unsuitable(
+                "this build can't reach MySQL; build it with --features kafka".to_owned(),
+            ));
+        }
         _ => return Err(StoreError::Unsuitable("its address begins with neither sqlite:// nor mysql://".to_owned())),
     };
     let options = AnyConnectOptions::from_str(url)?;
@@ -97,7 +125,10 @@ pub(crate) async fn connect(url: &str, settings: &Settings) -> Result<Pools, Sto
     if backend == Backend::MySql {
         settle_collation(&mut connection).await?;
     }
-    migrations().run(&mut *connection).await?;
+    let migrations = migrations();
+    if !is_up_to_date(&mut connection, &migrations).await {
+        migrations.run(&mut *connection).await?;
+    }
     drop(connection);
     let readers = pool(settings.read_connections, false).connect_with(options).await?;
     Ok(Pools { backend, readers, writers, server })
@@ -179,6 +210,18 @@ impl Backend {
             }
         }
     }
+}
+
+/// Whether every step was taken. The migrator itself begins by making its table, and a user who may not change the schema
+/// could not run a database that lacks nothing.
+async fn is_up_to_date(connection: &mut AnyConnection, migrations: &Migrator) -> bool {
+    let taken = sqlx::query("SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version");
+    // There is no such table before the first step.
+    let Ok(rows) = taken.fetch_all(connection).await else { return false };
+    let taken: Result<Vec<(i64, Vec<u8>)>, sqlx::Error> =
+        rows.iter().map(|row| Ok((row.try_get("version")?, row.try_get("checksum")?))).collect();
+    let known = migrations.iter().map(|step| (step.version, step.checksum.to_vec()));
+    taken.is_ok_and(|taken| taken.into_iter().eq(known))
 }
 
 fn migrations() -> Migrator {

@@ -1,6 +1,6 @@
-//! The database. What differs between databases stands in `connect`; the SQL elsewhere is portable.
+//! The database. What differs between databases is in `connect`; the SQL elsewhere is portable.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
 use foundation::Config;
 use sqlx::{Pool, QueryBuilder, Row};
@@ -9,7 +9,8 @@ use tokio::sync::Notify;
 pub(crate) use crate::tx::Tx;
 use crate::{
     StoreError,
-    connect::{Pools, connect, sqlite_url},
+    accounts::audit_log::Actor,
+    connect::{Backend, Pools, connect, sqlite_url},
     server::Server,
 };
 
@@ -19,6 +20,8 @@ pub(crate) type DbRow = <Db as sqlx::Database>::Row;
 
 /// Connections that read where the settings name no number; a writer never waits for them (WAL).
 const READERS_MAX: u32 = 4;
+/// How long late money buys where the settings do not say.
+const LATE_HOLD_MS: u64 = 600_000;
 /// How long a caller waits for a connection where the settings do not say.
 const ACQUIRE_TIMEOUT_MS: u64 = 30_000;
 /// Rows of one INSERT; more is slower.
@@ -54,6 +57,12 @@ impl Ids {
 pub struct Settings {
     /// How long an order waits for its payment, in milliseconds.
     pub pay_within_ms: u64,
+    /// How long after the timeout of an order its money still buys it, in milliseconds.
+    pub late_hold_ms: u64,
+    /// Orders of one user that wait for their payment at once, those of flash sales not counted.
+    pub unpaid_max: u32,
+    /// Units in these orders together.
+    pub unpaid_units_max: u32,
     /// Connections that only read.
     pub read_connections: u32,
     /// How long a query waits for a connection, in milliseconds.
@@ -61,9 +70,16 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The usual connections; orders wait `pay_within_ms` for their payment.
+    /// The usual connections; orders wait `pay_within_ms` for their payment, any number of them.
     pub const fn new(pay_within_ms: u64) -> Self {
-        Self { pay_within_ms, read_connections: READERS_MAX, acquire_timeout_ms: ACQUIRE_TIMEOUT_MS }
+        Self {
+            pay_within_ms,
+            late_hold_ms: LATE_HOLD_MS,
+            unpaid_max: u32::MAX,
+            unpaid_units_max: u32::MAX,
+            read_connections: READERS_MAX,
+            acquire_timeout_ms: ACQUIRE_TIMEOUT_MS,
+        }
     }
 
     /// Those of the mall's configuration.
@@ -71,6 +87,9 @@ impl Settings {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self {
             pay_within_ms: ms(config.orders.pay_within),
+            late_hold_ms: ms(config.payments.late_hold),
+            unpaid_max: config.orders.unpaid_max.map_or(u32::MAX, NonZeroU32::get),
+            unpaid_units_max: config.orders.unpaid_units_max.map_or(u32::MAX, NonZeroU32::get),
             read_connections: config.database.read_connections.get(),
             acquire_timeout_ms: ms(config.database.acquire_timeout),
         }
@@ -84,13 +103,15 @@ pub struct Store {
     ids: Ids,
     pub(crate) bell: Arc<Notify>,
     pub(crate) settings: Settings,
+    /// In whose name it writes, where that is somebody of the staff.
+    pub(crate) actor: Option<Arc<Actor>>,
 }
 
 impl Store {
     /// Opens the SQLite database at `path`, makes it where it is not there, and brings its schema up to date.
     ///
     /// # Errors
-    /// Where the file can't be opened or migrated.
+    /// If the file can't be opened or migrated.
     pub async fn open(path: &Path, ids: Ids, settings: Settings) -> Result<Self, StoreError> {
         Self::connect(&sqlite_url(path), ids, settings).await
     }
@@ -98,10 +119,15 @@ impl Store {
     /// Connects to the database at `url`, `sqlite://` or `mysql://`, and brings its schema up to date.
     ///
     /// # Errors
-    /// Where it can't be reached or migrated, or is not set up as the mall needs it.
+    /// If it can't be reached or migrated, or is not set up as the mall needs it.
     pub async fn connect(url: &str, ids: Ids, settings: Settings) -> Result<Self, StoreError> {
         let pools = connect(url, &settings).await?;
-        Ok(Self { pools, ids, bell: Arc::default(), settings })
+        Ok(Self { pools, ids, bell: Arc::default(), settings, actor: None })
+    }
+
+    /// Whether other processes may use the database at the same time.
+    pub fn is_shared(&self) -> bool {
+        self.pools.backend == Backend::MySql
     }
 
     /// Closes every connection, after what runs has ended.
@@ -113,7 +139,7 @@ impl Store {
     /// Answers where the database does.
     ///
     /// # Errors
-    /// Where it does not.
+    /// If it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1").execute(self.readers()).await?;
         Ok(())
@@ -122,7 +148,7 @@ impl Store {
     /// Every table's columns, as (table, column, type in lower case without a length).
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn columns(&self) -> Result<Vec<(String, String, String)>, StoreError> {
         let rows = sqlx::query(self.pools.backend.columns()).fetch_all(self.readers()).await?;
         let column = |row: &DbRow| {
@@ -170,6 +196,14 @@ pub(crate) fn big(value: u64) -> Result<i64, StoreError> {
 pub(crate) fn count(row: &DbRow, column: &str) -> Result<u64, StoreError> {
     let value: i64 = row.try_get(column)?;
     u64::try_from(value).map_err(|_| StoreError::contradiction(format!("{column} is {value}")))
+}
+
+/// [`count`], or nothing where the column is NULL.
+pub(crate) fn count_or_none(row: &DbRow, column: &str) -> Result<Option<u64>, StoreError> {
+    let value: Option<i64> = row.try_get(column)?;
+    let count =
+        |value: i64| u64::try_from(value).map_err(|_| StoreError::contradiction(format!("{column} is {value}")));
+    value.map(count).transpose()
 }
 
 /// A BIGINT that is a quantity.

@@ -1,5 +1,7 @@
 //! First answers under an Idempotency-Key.
 
+use std::borrow::Cow;
+
 use sha2::{Digest, Sha256};
 use sqlx::Row;
 
@@ -10,7 +12,7 @@ use crate::{
 };
 
 /// An answer is kept this long, in milliseconds.
-const KEPT_MS: u64 = 24 * 3600 * 1000;
+pub(crate) const KEPT_MS: u64 = 24 * 3600 * 1000;
 /// A request that runs longer has died with its process, in milliseconds.
 const RUNNING_MS: u64 = 60_000;
 
@@ -40,12 +42,24 @@ enum Begun {
     Again { status: u16, body: String },
 }
 
+/// Characters of a key that its column has room for.
+const KEY_CHARS_MAX: usize = 128;
+
+/// A key as it is stored: one that is too long for its column by its digest.
+pub(crate) fn stored_key(key: &str) -> Cow<'_, str> {
+    if key.len() <= KEY_CHARS_MAX {
+        return Cow::Borrowed(key);
+    }
+    let digest = Sha256::digest(key.as_bytes());
+    Cow::Owned(digest.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}")))
+}
+
 impl Store {
     /// Carries a request out unless `key`, unique within `scope`, has been answered before. Answers from
     /// 500 on are not kept: the next request under the key is a first one.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn once<E: From<StoreError>>(
         &self,
         (scope, key): (&str, &str),
@@ -53,6 +67,7 @@ impl Store {
         now_ms: u64,
         carry_out: impl Future<Output = Result<(u16, String), E>>,
     ) -> Result<Once, E> {
+        let key = &*stored_key(key);
         let hash = Sha256::digest(body);
         // In place of an answer, the row of a running request has the id of this run.
         let run = self.next_id()?.to_string();
@@ -72,7 +87,10 @@ impl Store {
                 Ok(Once::Answer { status, body, again: false })
             }
             Err(error) => {
-                self.forget_request(scope, key, &run).await?;
+                // Where this fails, too, the key is free after a minute; the first error says more.
+                if let Err(kept) = self.forget_request(scope, key, &run).await {
+                    tracing::warn!(scope, error = %kept, "a request that failed keeps its Idempotency-Key for a minute");
+                }
                 Err(error)
             }
         }
@@ -96,7 +114,12 @@ impl Store {
         });
         self.write(Write::BeginRequest, after_lost_commit, |tx| async {
             let mut tx = tx;
-            sqlx::query("DELETE FROM idempotency WHERE created_at_ms <= ? OR (status = 0 AND created_at_ms <= ?)")
+            // Old rows of other keys are the sweeper's.
+            let sql = "DELETE FROM idempotency WHERE scope = ? AND request_key = ? \
+                       AND (created_at_ms <= ? OR (status = 0 AND created_at_ms <= ?))";
+            sqlx::query(sql)
+                .bind(scope)
+                .bind(key)
                 .bind(big(now_ms.saturating_sub(KEPT_MS))?)
                 .bind(big(now_ms.saturating_sub(RUNNING_MS))?)
                 .execute(&mut *tx)
@@ -132,7 +155,6 @@ impl Store {
                 Ok(0) | Err(_) => Begun::Running,
                 Ok(status) => Begun::Again { status, body: row.try_get("answer")? },
             };
-            // The rows that were too old may go with the next request.
             Ok(Ending::RollBack(begun))
         })
         .await

@@ -79,8 +79,8 @@ impl Pools {
 }
 
 impl Store {
-    /// Whether the database can be written, by the outcome of the latest writes. Where there are none, one row is
-    /// written.
+    /// Whether the database can be written, by the outcome of the latest writes; one row is written if there were
+    /// none.
     ///
     /// # Errors
     /// Why it can't.

@@ -23,7 +23,7 @@ use sqlx::{
 
 pub use self::names::Write;
 pub(crate) use self::write::{Ending, Found, NewRow, Repeat, look_up};
-use crate::{StoreError, connect::Pools, db::Db};
+use crate::{StoreError, accounts::audit_log::Change, connect::Pools, db::Db};
 
 /// How long a server may take to answer ROLLBACK before its connection is closed.
 const ROLLBACK_MAX: Duration = Duration::from_secs(5);
@@ -37,6 +37,8 @@ pub(crate) struct Tx {
     session: Session,
     /// Records for the log. They become rows of the outbox right before COMMIT.
     outgoing: Vec<Outgoing>,
+    /// For the audit log, where the store acts for somebody of the staff.
+    change: Option<Change>,
 }
 
 /// The connection of a [`Tx`], which executes statements.
@@ -62,7 +64,7 @@ impl Tx {
         writes: bool,
     ) -> Result<Self, StoreError> {
         let session = Session { connection: Some(connection), pools: pools.clone(), writes };
-        let mut tx = Self { session, outgoing: Vec::new() };
+        let mut tx = Self { session, outgoing: Vec::new(), change: None };
         tx.run(sql).await?;
         Ok(tx)
     }
@@ -71,6 +73,11 @@ impl Tx {
     pub(crate) fn send(&mut self, records: impl IntoIterator<Item = Outgoing>) {
         assert!(self.session.writes, "a transaction that only reads sends nothing");
         self.outgoing.extend(records);
+    }
+
+    /// Has the audit log show what this write changes.
+    pub(crate) fn note(&mut self, change: Change) {
+        self.change = Some(change);
     }
 
     /// Commits. After an error it is not known whether the commit counts, and the connection is closed.

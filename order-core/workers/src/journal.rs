@@ -228,7 +228,7 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
 
 /// How far a sale's entries were taken in.
 enum Taken {
-    /// To the end; so many were kept for a parked sale.
+    /// To the end; this number of entries was kept for a parked sale.
     All(usize),
     /// Up to the one at this index, which was refused.
     Until(usize, SaleError),

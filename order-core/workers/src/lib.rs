@@ -3,9 +3,11 @@
 //! time is a [`Clock`], so the simulation runs them as they are.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "redis")]
 mod fence;
 mod journal;
 mod keeper;
+mod lease;
 mod refunder;
 mod relay;
 #[cfg(test)]
@@ -24,12 +26,14 @@ use foundation::Clock;
 use ledger::LedgerUnavailable;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "redis")]
 pub use fence::guard;
 pub use journal::{Journal, TakenIn};
 pub use keeper::Keeper;
+pub use lease::{FencingNumber, Held, Lease, Led};
 pub use refunder::{PayBack, Refunder};
 pub use relay::Relay;
-pub use timeouts::Timeouts;
+pub use timeouts::{BeforeClosing, NobodyToAsk, Timeouts};
 
 /// The pause after a step that failed; it doubles up to [`PAUSE_MAX_MS`].
 const PAUSE_MIN_MS: u64 = 100;
@@ -69,6 +73,11 @@ pub trait Worker: Send {
 
     /// Waits for work and does it once. After an error the next call tries the same work again.
     fn step(&mut self) -> impl Future<Output = Result<(), WorkerError>> + Send;
+
+    /// No step follows. It takes a second at most.
+    fn end(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// Steps `worker` until `stop`, pausing after failures.
@@ -77,7 +86,7 @@ pub async fn run<W: Worker>(mut worker: W, clock: impl Clock, stop: Cancellation
     loop {
         let result = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             result = worker.step() => result,
         };
         let Err(error) = result else {
@@ -87,14 +96,15 @@ pub async fn run<W: Worker>(mut worker: W, clock: impl Clock, stop: Cancellation
         tracing::warn!(worker = W::NAME, %error, pause_ms, "a step failed; it is tried again");
         tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = clock.sleep_until(clock.now_ms() + pause_ms) => {}
         }
         pause_ms = (2 * pause_ms).min(PAUSE_MAX_MS);
     }
+    worker.end().await;
 }
 
-/// Commits; a group that has moved on will see the records again, which every worker bears.
+/// Commits; a group that has moved on will see the records again, which every worker tolerates.
 async fn commit(consumer: &mut impl Consumer, offsets: Vec<(Partition, u64)>) -> Result<(), WorkerError> {
     match consumer.commit(offsets).await {
         Ok(()) | Err(LogError::Rebalanced) => Ok(()),

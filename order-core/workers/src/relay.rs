@@ -2,33 +2,95 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use commit_log::{Log, LogError, NewRecord};
+use commit_log::{LANDS_WITHIN_MS, Log, LogError, NewRecord};
 use contract::{
     record::{OrderEvent, OrderEvents, Record as _, order_key},
     topic::{self, partition_of},
 };
-use domain::{OutboxRow, SaleStore};
+use domain::{LeaseStore, OutboxRow, SaleStore};
 use foundation::Clock;
 
-use crate::{Worker, WorkerError};
+use crate::{
+    Worker, WorkerError,
+    lease::{self, Held, Lease},
+};
 
 /// Rows of one append.
 const ROWS_MAX: usize = 1000;
 /// The outbox is looked into this often even where the bell did not ring: another process may have written to it.
 const LOOK_EVERY_MS: u64 = 100;
 
+/// An append whose outcome is not known, or of a former holder of the lease, has landed after this time or never will.
+const LANDED_MS: u64 = LANDS_WITHIN_MS + 5_000;
+/// Changes that are this old were on the log before any append that can still land now.
+const REPEATED_MS: u64 = 600_000;
+
 /// Appends the outbox to the log, in order, and forgets a row once the log has it.
+///
+/// An append that lands late may reach a compacted topic behind a newer record of its key, and would be the one that is
+/// kept. So the newest row of every activity and entry rule that was changed lately is appended once more, when no such
+/// append can land any more: after the start, after a takeover, and after an append whose outcome was not known.
 #[derive(Debug)]
 pub struct Relay<L, S, C> {
     log: L,
     store: S,
     clock: C,
+    /// `None` in a process that has the database for itself.
+    lease: Option<Lease<S>>,
+    /// When the newest rows are sent once more.
+    repeat_at_ms: Option<u64>,
+    /// Late writes of former holders that a repeat was planned for.
+    late_writes: u64,
 }
 
-impl<L: Log, S: SaleStore, C: Clock> Relay<L, S, C> {
-    /// One relay a database: two would mix up the order.
-    pub const fn new(log: L, store: S, clock: C) -> Self {
-        Self { log, store, clock }
+impl<L: Log, S: SaleStore + LeaseStore, C: Clock> Relay<L, S, C> {
+    /// The relay of a database that no other process uses: two would mix up the order.
+    pub fn new(log: L, store: S, clock: C) -> Self {
+        let repeat_at_ms = Some(clock.now_ms().saturating_add(LANDED_MS));
+        Self { log, store, clock, lease: None, repeat_at_ms, late_writes: 0 }
+    }
+
+    /// This relay, which works while it holds `lease`.
+    #[must_use]
+    pub fn led_by(self, lease: Lease<S>) -> Self {
+        Self { lease: Some(lease), ..self }
+    }
+
+    /// Holds the lease. `Ok(None)` if another process does.
+    async fn hold(&mut self) -> Result<Option<Holder>, WorkerError> {
+        let Some(lease) = &mut self.lease else { return Ok(Some(Holder::Alone)) };
+        let now_ms = self.clock.now_ms();
+        let Some(Held { fencing_number, is_new, late_writes }) = lease.hold(now_ms).await? else { return Ok(None) };
+        if is_new || late_writes > self.late_writes {
+            self.late_writes = late_writes;
+            self.repeat_at_ms = Some(now_ms.saturating_add(LANDED_MS));
+        }
+        Ok(Some(Holder::Leased(fencing_number)))
+    }
+
+    async fn repeat_latest(&mut self) -> Result<(), WorkerError> {
+        let now_ms = self.clock.now_ms();
+        if self.repeat_at_ms.is_none_or(|due_ms| due_ms > now_ms) {
+            return Ok(());
+        }
+        self.store.repeat_latest(now_ms.saturating_sub(REPEATED_MS)).await?;
+        self.repeat_at_ms = None;
+        Ok(())
+    }
+
+    /// Forgets rows that the log has.
+    async fn forget(&mut self, ids: &[i64], holder: Holder) -> Result<(), WorkerError> {
+        match holder {
+            Holder::Alone => self.store.outbox_sent(ids).await.map_err(WorkerError::store),
+            Holder::Leased(fencing_number) => {
+                if !self.store.outbox_sent_by(ids, fencing_number).await?
+                    && let Some(lease) = &mut self.lease
+                {
+                    lease.lose();
+                }
+                Ok(())
+            }
+        }
     }
 
     async fn append(&self, rows: Vec<OutboxRow>) -> Result<(), LogError> {
@@ -42,6 +104,14 @@ impl<L: Log, S: SaleStore, C: Clock> Relay<L, S, C> {
         }
         result
     }
+}
+
+/// In what capacity a relay works.
+#[derive(Debug, Clone, Copy)]
+enum Holder {
+    Alone,
+    /// With this fencing number.
+    Leased(u64),
 }
 
 /// What to append for `rows`. Events of orders are many and small: those of one partition share records; all else
@@ -67,10 +137,15 @@ fn records(rows: Vec<OutboxRow>) -> Vec<NewRecord> {
     records
 }
 
-impl<L: Log, S: SaleStore, C: Clock> Worker for Relay<L, S, C> {
+impl<L: Log, S: SaleStore + LeaseStore, C: Clock> Worker for Relay<L, S, C> {
     const NAME: &'static str = "relay";
 
     async fn step(&mut self) -> Result<(), WorkerError> {
+        let Some(holder) = self.hold().await? else {
+            self.clock.sleep_until(self.clock.now_ms() + lease::LOOK_EVERY_MS).await;
+            return Ok(());
+        };
+        self.repeat_latest().await?;
         let rows = self.store.outbox(ROWS_MAX).await.map_err(WorkerError::store)?;
         if rows.is_empty() {
             tokio::select! {
@@ -81,8 +156,16 @@ impl<L: Log, S: SaleStore, C: Clock> Worker for Relay<L, S, C> {
             return Ok(());
         }
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-        self.append(rows).await?;
-        self.store.outbox_sent(&ids).await.map_err(WorkerError::store)?;
-        Ok(())
+        if let Err(error) = self.append(rows).await {
+            self.repeat_at_ms = Some(self.clock.now_ms().saturating_add(LANDED_MS));
+            return Err(error.into());
+        }
+        self.forget(&ids, holder).await
+    }
+
+    async fn end(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.give_back(&self.clock).await;
+        }
     }
 }

@@ -19,12 +19,13 @@ use domain::{
 use ledger::LedgerClient;
 
 mod parked;
+mod refunds;
 
 use super::*;
 use support::{HandClock, MemoryLedgers, MemoryLog};
 
 /// Polls `future` until it waits; no runtime.
-fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),
         Poll::Pending => None,

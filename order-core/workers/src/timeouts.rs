@@ -1,6 +1,9 @@
 //! Orders that were not paid in time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::Future,
+};
 
 use commit_log::{Consumer, Log, LogError, Partition, Record};
 use contract::{
@@ -17,14 +20,35 @@ const GROUP: &str = "order-core.timeouts";
 /// Records that are read ahead of a partition's head, and orders that are looked at in one transaction.
 const BATCH_MAX: usize = 500;
 
+/// Who is asked before unpaid orders are closed: their money may have come to a payment platform.
+pub trait BeforeClosing: Send + Sync + 'static {
+    /// Asks about the payments of `orders`, and takes in what has been paid. Orders whose platform does not answer in time
+    /// are closed all the same.
+    ///
+    /// # Errors
+    /// If the database fails.
+    fn before_closing(&self, orders: &[OrderId]) -> impl Future<Output = Result<(), WorkerError>> + Send;
+}
+
+/// There are no payment platforms.
+#[derive(Debug, Clone, Copy)]
+pub struct NobodyToAsk;
+
+impl BeforeClosing for NobodyToAsk {
+    async fn before_closing(&self, _: &[OrderId]) -> Result<(), WorkerError> {
+        Ok(())
+    }
+}
+
 /// Closes unpaid orders. All records of a partition wait equally long, so while its head is not due,
 /// none is: the partition pauses, and the others go on.
 #[derive(Debug)]
-pub struct Timeouts<L: Log, S, C> {
+pub struct Timeouts<L: Log, S, C, B = NobodyToAsk> {
     log: L,
     consumer: L::Consumer,
     store: S,
     clock: C,
+    before: B,
     /// What was read and is not done, by partition; none of them is empty.
     waiting: BTreeMap<Partition, VecDeque<Waiting>>,
 }
@@ -51,9 +75,18 @@ impl<L: Log, S: SaleStore, C: Clock> Timeouts<L, S, C> {
         let topics = log.topics(topic::TIMEOUTS_PREFIX).await?;
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         let consumer = log.join(GROUP, &topics).await?;
-        Ok(Self { log, consumer, store, clock, waiting: BTreeMap::new() })
+        Ok(Self { log, consumer, store, clock, before: NobodyToAsk, waiting: BTreeMap::new() })
     }
 
+    /// The same, which asks `before` it closes orders.
+    #[must_use]
+    pub fn asking<B: BeforeClosing>(self, before: B) -> Timeouts<L, S, C, B> {
+        let Self { log, consumer, store, clock, before: NobodyToAsk, waiting } = self;
+        Timeouts { log, consumer, store, clock, before, waiting }
+    }
+}
+
+impl<L: Log, S: SaleStore, C: Clock, B: BeforeClosing> Timeouts<L, S, C, B> {
     /// How many of each partition's head are due, at most [`BATCH_MAX`] together.
     fn due(&self, now_ms: u64) -> BTreeMap<Partition, usize> {
         let mut left = BATCH_MAX;
@@ -83,6 +116,7 @@ impl<L: Log, S: SaleStore, C: Clock> Timeouts<L, S, C> {
                 .extend(self.waiting[partition].get(count - 1).map(|last| (partition.clone(), last.record.offset + 1)));
         }
         if !orders.is_empty() {
+            self.before.before_closing(&orders).await?;
             self.store.close_unpaid(&orders, now_ms).await.map_err(WorkerError::store)?;
         }
         bury(&self.log, GROUP, dead).await?;
@@ -124,7 +158,7 @@ impl<L: Log, S: SaleStore, C: Clock> Timeouts<L, S, C> {
     }
 }
 
-impl<L: Log, S: SaleStore, C: Clock> Worker for Timeouts<L, S, C> {
+impl<L: Log, S: SaleStore, C: Clock, B: BeforeClosing> Worker for Timeouts<L, S, C, B> {
     const NAME: &'static str = "timeouts";
 
     async fn step(&mut self) -> Result<(), WorkerError> {

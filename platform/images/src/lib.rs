@@ -1,6 +1,7 @@
 //! Pictures of products: what is taken, where it is kept, and its addresses.
 #![forbid(unsafe_code)]
 
+mod clean;
 mod files;
 mod id;
 #[cfg(feature = "oss")]
@@ -39,7 +40,7 @@ pub struct ImagesError(String);
 /// Why a picture was not added.
 #[derive(Debug, thiserror::Error)]
 pub enum AddError {
-    /// It is none that the shop shows.
+    /// It is not a format that the shop shows.
     #[error(transparent)]
     NotTaken(#[from] NotTaken),
     /// It could not be kept.
@@ -75,13 +76,17 @@ impl Images {
     /// The pictures that `config` names, else those in `directory`; order-core serves them at `public_url`.
     ///
     /// # Errors
-    /// Where they can't be kept so.
+    /// If they can't be kept so.
     pub fn open(config: &ImagesConfig, directory: &Path, public_url: &str) -> Result<Self, ImagesError> {
         let place = match &config.oss {
             #[cfg(feature = "oss")]
             Some(oss) => Place::Bucket(Bucket::open(oss)?),
             #[cfg(not(feature = "oss"))]
-            Some(_) => return Err(ImagesError("images.oss_bucket: this build can't reach OSS".to_owned())),
+            Some(_) => {
+                return Err(ImagesError(
+                    "images.oss_bucket: this build can't reach OSS; build it with --features kafka".to_owned(),
+                ));
+            }
             None => Place::Files(Files::open(directory)?),
         };
         let (public_url, uploads) = (public_url.into(), Arc::new(Semaphore::new(UPLOADS_MAX)));
@@ -96,6 +101,7 @@ impl Images {
 
     async fn add(&self, bytes: Vec<u8>) -> Result<ImageId, AddError> {
         let kind = picture::kind(&bytes)?;
+        let bytes = clean::cleaned(kind, &bytes)?;
         let id = ImageId::random(kind).map_err(|error| ImagesError(error.to_string()))?;
         match &self.place {
             Place::Files(files) => files.write(id, &bytes).await?,
@@ -108,7 +114,7 @@ impl Images {
     /// Whether there is such a picture.
     ///
     /// # Errors
-    /// Where it can't be told now.
+    /// If the store can't be reached.
     pub async fn exists(&self, id: ImageId) -> Result<bool, ImagesError> {
         match &self.place {
             Place::Files(files) => Ok(files.length(id).await?.is_some()),
@@ -117,10 +123,10 @@ impl Images {
         }
     }
 
-    /// Where a picture is to be had; `None` where there is none.
+    /// The address of a picture; `None` if there is no such picture.
     ///
     /// # Errors
-    /// Where it can't be told now.
+    /// If the store can't be reached.
     pub async fn find(&self, id: ImageId) -> Result<Option<Found>, ImagesError> {
         #[cfg_attr(
             not(feature = "oss"),
@@ -138,6 +144,11 @@ impl Images {
     /// Where browsers find a picture.
     pub fn url(&self, id: ImageId) -> String {
         format!("{}/images/{id}", self.public_url)
+    }
+
+    /// Those of `ids` that are ids, as [`Images::urls`] has them.
+    pub fn ids<'a>(&self, ids: &'a [String]) -> impl Iterator<Item = &'a String> {
+        ids.iter().filter(|id| id.parse::<ImageId>().is_ok())
     }
 
     /// The addresses of those of `ids` that are ids.

@@ -17,12 +17,18 @@ pub enum NotTaken {
     /// Longer than [`BYTES_MAX`].
     #[error("a picture is at most 5 MiB")]
     TooLong,
-    /// None of the formats; SVG is none, for a browser runs what it says.
+    /// None of the formats; SVG is not one of them, because a browser runs its scripts.
     #[error("a picture is a PNG, JPEG, WebP or GIF, by what it contains")]
     OtherKind,
+    /// HEIC or AVIF, in which phones save pictures. Their metadata can't be removed here, and not every browser shows them.
+    #[error("a picture in HEIC or AVIF is not taken; save it as JPEG, or set the camera to its most compatible format")]
+    PhoneKind,
     /// It begins like one, and does not say how large it is.
     #[error("the picture is damaged: it does not say how large it is")]
     Damaged,
+    /// Its end is missing, or something in between.
+    #[error("the picture is damaged: it does not end")]
+    Truncated,
     /// Larger than [`SIDE_MAX`] or [`PIXELS_MAX`], or nothing.
     #[error("a picture is 1 to 10000 pixels wide and high, and at most 40 million pixels")]
     Size,
@@ -32,6 +38,9 @@ pub enum NotTaken {
 pub(crate) fn kind(bytes: &[u8]) -> Result<Kind, NotTaken> {
     if bytes.len() > BYTES_MAX {
         return Err(NotTaken::TooLong);
+    }
+    if is_phone_kind(bytes) {
+        return Err(NotTaken::PhoneKind);
     }
     let kind = match imagesize::image_type(bytes).map_err(|_| NotTaken::OtherKind)? {
         ImageType::Png => Kind::Png,
@@ -46,4 +55,11 @@ pub(crate) fn kind(bytes: &[u8]) -> Result<Kind, NotTaken> {
         return Ok(kind);
     }
     Err(NotTaken::Size)
+}
+
+/// Whether a file begins as HEIC or AVIF does: a box `ftyp` with one of their brands (ISO/IEC 23008-12, AVIF 1.1).
+fn is_phone_kind(bytes: &[u8]) -> bool {
+    const BRANDS: [&[u8]; 10] =
+        [b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"];
+    bytes.get(4..8) == Some(b"ftyp") && bytes.get(8..12).is_some_and(|brand| BRANDS.contains(&brand))
 }

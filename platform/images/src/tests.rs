@@ -20,6 +20,7 @@ fn png(width: u32, height: u32) -> Vec<u8> {
     bytes.extend(width.to_be_bytes());
     bytes.extend(height.to_be_bytes());
     bytes.extend([8, 6, 0, 0, 0, 0, 0, 0, 0]);
+    bytes.extend(b"\0\0\0\0IEND\xaeB`\x82");
     bytes
 }
 
@@ -27,10 +28,11 @@ fn gif(width: u16, height: u16) -> Vec<u8> {
     [&b"GIF89a"[..], &width.to_le_bytes(), &height.to_le_bytes(), &[0; 16]].concat()
 }
 
+const COMMENT: &[u8] = b"\xff\xfe\0\x09padding";
+
 fn jpeg(width: u16, height: u16) -> Vec<u8> {
-    let comment = b"\xff\xfe\0\x09padding";
-    let frame = [&b"\xff\xc0\0\x11\x08"[..], &height.to_be_bytes(), &width.to_be_bytes(), &[3; 16]].concat();
-    [&b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"[..], comment, &frame].concat()
+    let frame = [&b"\xff\xc0\0\x17\x08"[..], &height.to_be_bytes(), &width.to_be_bytes(), &[3; 16]].concat();
+    [&b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"[..], COMMENT, &frame].concat()
 }
 
 /// The extended form, whose canvas is said in three bytes less one.
@@ -75,6 +77,11 @@ fn pictures_are_told_by_their_first_bytes() {
     ] {
         check(other, Err(NotTaken::OtherKind));
     }
+    for brand in [b"avif", b"avis", b"heic", b"heix", b"mif1"] {
+        let file = [&b"\0\0\0\x1cftyp"[..], brand, b"\0\0\0\0mif1heic and so on"].concat();
+        check(&file, Err(NotTaken::PhoneKind));
+    }
+    check(b"\0\0\0\x1cftypisom\0\0\0\0isomiso2 a film, and no picture", Err(NotTaken::OtherKind));
     let mut long = png(800, 600);
     long.resize(BYTES_MAX, 0);
     check(&long, Ok(Kind::Png));
@@ -82,7 +89,7 @@ fn pictures_are_told_by_their_first_bytes() {
     check(&long, Err(NotTaken::TooLong));
 }
 
-/// Whatever stands after the first bytes.
+/// Any bytes may follow the first ones.
 #[test]
 fn no_damage_panics() {
     for whole in [png(8, 6), gif(8, 6), jpeg(8, 6), webp(8, 6)] {
@@ -133,13 +140,18 @@ async fn read(images: &Images, id: ImageId) -> Option<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn files_come_back_as_they_were() {
+async fn files_come_back_as_they_were_kept() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("images");
     let open = || Images::open(&settings(""), &place, "http://shop").unwrap();
     let images = open();
     let mut large = jpeg(4_000, 3_000);
+    large.extend(b"\xff\xda\0\x02");
     large.extend((0..300_000_u32).map(|at| u8::try_from(at % 251).unwrap()));
+    large.extend(b"\xff\xd9");
+    // Its comment is not kept.
+    let comment = large.windows(COMMENT.len()).position(|part| part == COMMENT).unwrap();
+    large.drain(comment..comment + COMMENT.len());
     let (one, two) = (images.add(large.clone()).await.unwrap(), images.add(png(1, 1)).await.unwrap());
     assert_ne!(one, images.add(large.clone()).await.unwrap());
     let images = open();

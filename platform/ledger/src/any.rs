@@ -7,14 +7,17 @@ use contract::{
     stock::{Counters, Outcome},
 };
 
-use crate::{LedgerClient, LedgerUnavailable, local::LocalLedger, redis::RedisLedger};
+#[cfg(feature = "redis")]
+use crate::redis::RedisLedger;
+use crate::{LedgerClient, LedgerUnavailable, local::LocalLedger};
 
-/// In this process, or in Redis.
+/// One of the backends that this program was built with.
 #[derive(Debug, Clone)]
 pub enum AnyLedger {
-    /// See [`crate::local`].
+    /// In this process.
     Local(LocalLedger),
-    /// See [`crate::redis`].
+    /// In Redis.
+    #[cfg(feature = "redis")]
     Redis(RedisLedger),
 }
 
@@ -22,6 +25,7 @@ impl LedgerClient for AnyLedger {
     async fn open(&self, activity: ActivityId, stock: u64, rules: Rules) -> Result<Counters, LedgerUnavailable> {
         match self {
             Self::Local(ledger) => ledger.open(activity, stock, rules).await,
+            #[cfg(feature = "redis")]
             Self::Redis(ledger) => ledger.open(activity, stock, rules).await,
         }
     }
@@ -29,6 +33,7 @@ impl LedgerClient for AnyLedger {
     async fn act(&self, commands: Vec<LedgerCommand>) -> Result<Vec<Outcome>, LedgerUnavailable> {
         match self {
             Self::Local(ledger) => ledger.act(commands).await,
+            #[cfg(feature = "redis")]
             Self::Redis(ledger) => ledger.act(commands).await,
         }
     }
@@ -36,6 +41,7 @@ impl LedgerClient for AnyLedger {
     async fn counters(&self, activity: ActivityId) -> Result<Option<Counters>, LedgerUnavailable> {
         match self {
             Self::Local(ledger) => ledger.counters(activity).await,
+            #[cfg(feature = "redis")]
             Self::Redis(ledger) => ledger.counters(activity).await,
         }
     }

@@ -9,12 +9,15 @@ use contract::{
     stock::{BatchReply, Command, Counters, Entry, Ledger, Outcome, RequestKey, Reservation, Term},
 };
 
-use crate::{LedgerClient, LedgerUnavailable, redis::RedisLedger};
+#[cfg(feature = "redis")]
+use crate::redis::RedisLedger;
+use crate::{LedgerClient, LedgerUnavailable};
 
 /// Opens the ledger of an activity in Redis in `term`, as a recovery does; its first entry.
 ///
 /// # Errors
-/// Where Redis does not answer, or the ledger is in this term or a higher one.
+/// If Redis does not answer, or the ledger is in this term or a higher one.
+#[cfg(feature = "redis")]
 pub async fn open_in_redis(
     ledgers: &RedisLedger,
     term: Term,
@@ -65,7 +68,7 @@ pub trait Fixture: Sync {
 /// Runs every case.
 ///
 /// # Panics
-/// Where the backend differs.
+/// If the backend differs.
 pub async fn suite<F: Fixture>(fixture: &F) {
     a_ledger_is_opened_once(fixture).await;
     each_asker_is_told_its_own(fixture).await;
@@ -82,7 +85,7 @@ pub async fn suite<F: Fixture>(fixture: &F) {
 
 const RULES: Rules = Rules { per_user_limit: 2, starts_at_ms: 0, ends_at_ms: u64::MAX >> 12 };
 
-/// Beyond what a double tells apart: no backend may treat ids as such.
+/// Beyond the integers that a double represents exactly: no backend may treat ids as such.
 const BEYOND: i64 = (1 << 53) + 1;
 
 fn order(id: i64) -> OrderId {
@@ -119,7 +122,7 @@ async fn a_ledger_is_opened_once<F: Fixture>(fixture: &F) {
     let counters = client.open(activity, 7, RULES).await.expect("opens");
     assert_eq!((counters.total, counters.available, counters.seq), (7, 7, 1));
     let other = Rules { per_user_limit: 9, ..RULES };
-    assert_eq!(client.open(activity, 99, other).await, Ok(counters), "the first opening stands");
+    assert_eq!(client.open(activity, 99, other).await, Ok(counters), "the first opening counts");
     assert_eq!(fixture.client().await.counters(activity).await, Ok(Some(counters)), "every client sees the same");
     assert_eq!(proven(fixture, &client, activity).await, counters);
 }

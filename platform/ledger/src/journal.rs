@@ -1,4 +1,4 @@
-//! The journal as it stands on the log.
+//! The journal as it is on the log.
 
 use std::sync::Arc;
 

@@ -2,10 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod any;
+pub mod confirmed;
+#[cfg(feature = "testing")]
 pub mod conformance;
 pub mod house;
 pub mod journal;
 pub mod local;
+#[cfg(feature = "redis")]
 pub mod redis;
 pub mod restore;
 
@@ -20,7 +23,7 @@ use contract::{
     stock::{Counters, Outcome},
 };
 
-/// The ledger did not answer. What was asked may have happened: ask again, every command bears it.
+/// The ledger did not answer. The command may have been carried out: repeat it, which is safe for every command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the ledger is unavailable: {0}")]
 pub struct LedgerUnavailable(pub String);

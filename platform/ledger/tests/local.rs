@@ -37,7 +37,7 @@ impl SnapshotSource for Nothing {
     }
 }
 
-/// A log that can be told to fail after it has written: the caller does not know.
+/// A log that fails on request after it has written, so that the caller can't know the outcome.
 #[derive(Clone)]
 struct Forgetful {
     log: LocalLog,

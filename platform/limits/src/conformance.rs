@@ -17,7 +17,7 @@ const fn rule(max: u32, within_ms: u64) -> Rule {
 /// Runs every case on windows of which nothing was taken.
 ///
 /// # Panics
-/// Where they differ from what [`Windows`] says.
+/// If they differ from what [`Windows`] says.
 pub async fn suite(windows: &Windows) {
     a_window_slides(windows).await;
     what_is_given_back_may_be_taken(windows).await;
@@ -58,6 +58,9 @@ async fn what_is_given_back_may_be_taken(windows: &Windows) {
     let again = take(windows, "given", rule, 20).await;
     assert_eq!((again.stamp.is_some(), again.left, again.frees_ms), (true, 0, 990));
     assert_eq!(take(windows, "given", rule, 20).await.stamp, None);
+    windows.clear("given", NOW_MS + 20).await.expect("the windows answer");
+    windows.clear("never taken", NOW_MS + 20).await.expect("nothing happens");
+    assert_eq!(take(windows, "given", rule, 20).await.left, 1);
 }
 
 async fn windows_do_not_touch(windows: &Windows) {

@@ -18,7 +18,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use contract::{client_address::limit_key, token::TokenKey};
+use contract::{client_address::limit_keys, token::TokenKey};
 use foundation::{
     Clock,
     config::LimitsConfig,
@@ -39,7 +39,7 @@ const QUIET_MS: u64 = 10_000;
 /// Paths that are no plain reads and writes.
 #[derive(Debug, Clone, Copy)]
 pub struct Routes {
-    /// Register, sign in, refresh: by address, with or without a token.
+    /// Register, sign in: by address, with or without a token.
     pub sign_in: &'static [&'static str],
     /// Never limited: what only our partners ask for.
     pub free: &'static [&'static str],
@@ -66,7 +66,7 @@ impl fmt::Debug for Limits {
     }
 }
 
-/// A limit of 0 is none.
+/// A limit of 0 turns the limit off.
 pub(crate) fn rule(max: u32, within: Duration) -> Option<Rule> {
     let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
     NonZeroU32::new(max).map(|max| Rule { max, within_ms })
@@ -107,16 +107,19 @@ impl Limits {
 
     async fn pass(&self, request: Request, next: Next) -> Response {
         let now_ms = (self.now_ms)();
-        let Some((name, rule)) = self.window(&request, now_ms) else { return next.run(request).await };
-        match self.windows.take(&name, rule, now_ms).await {
-            Ok(taken) if taken.stamp.is_some() => {
+        let wanted = self.wanted(&request, now_ms);
+        if wanted.is_empty() {
+            return next.run(request).await;
+        }
+        match self.windows.take_all(&wanted, now_ms).await {
+            Ok((rule, taken)) if taken.stamp.is_some() => {
                 let mut response = next.run(request).await;
                 for (name, value) in headers(rule, taken) {
                     response.headers_mut().insert(name, value);
                 }
                 response
             }
-            Ok(taken) => {
+            Ok((rule, taken)) => {
                 self.limited.add(1);
                 let mut problem =
                     Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many requests; slow down")
@@ -133,33 +136,35 @@ impl Limits {
         }
     }
 
-    /// The window that a request is of: who asks for which route.
-    fn window(&self, request: &Request, now_ms: u64) -> Option<(String, Rule)> {
-        let path = request.extensions().get::<MatchedPath>()?.as_str();
+    /// The windows that a request counts in: of its route and who asks. None where it is not limited.
+    fn wanted(&self, request: &Request, now_ms: u64) -> Vec<(String, Rule)> {
+        let Some(path) = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) else { return Vec::new() };
         if self.routes.free.contains(&path) {
-            return None;
+            return Vec::new();
         }
         let signs_in = self.routes.sign_in.contains(&path) && request.method() == Method::POST;
         let rule = match *request.method() {
             _ if signs_in => self.sign_in,
             Method::GET | Method::HEAD | Method::OPTIONS => self.read,
             _ => self.write,
-        }?;
-        let user = if signs_in { None } else { bearer(request.headers(), &self.tokens, now_ms).ok() };
-        let who = match user {
-            Some(claims) => format!("user {}", claims.subject),
-            None => {
-                // Without a peer all are one client: rather too few than too many.
-                let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-                let client = request.extensions().get::<ClientAddress>().map_or(unknown, |client| client.0);
-                format!("client {:x}", limit_key(client))
-            }
         };
-        Some((format!("{} {path}:{who}", request.method()), rule))
+        let Some(rule) = rule else { return Vec::new() };
+        let user = if signs_in { None } else { bearer(request.headers(), &self.tokens, now_ms).ok() };
+        if let Some(claims) = user {
+            return vec![(format!("{} {path}:user {}", request.method(), claims.subject), rule)];
+        }
+        // Without a peer all are one client: rather too few than too many.
+        let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let client = request.extensions().get::<ClientAddress>().map_or(unknown, |client| client.0);
+        let window = |(key, factor): (u128, u32)| {
+            let max = rule.max.saturating_mul(NonZeroU32::new(factor).unwrap_or(NonZeroU32::MIN));
+            (format!("{} {path}:client {key:x}", request.method()), Rule { max, ..rule })
+        };
+        limit_keys(client).map(window).collect()
     }
 }
 
-/// As the gateway tells it: `RateLimit-Reset` is when there is room for one more again.
+/// As at the gateway: `RateLimit-Reset` is the time until one more request is allowed.
 fn headers(rule: Rule, taken: Taken) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let values = [u64::from(rule.max.get()), u64::from(taken.left), seconds(taken.frees_ms)];
     RATE_LIMIT.into_iter().zip(values.map(HeaderValue::from))

@@ -61,6 +61,10 @@ impl LocalWindows {
             entries(&window).retain(|(_, taken)| *taken != stamp);
         }
     }
+
+    pub(crate) async fn clear(&self, name: &str) {
+        self.windows.invalidate(name).await;
+    }
 }
 
 fn entries(window: &Window) -> MutexGuard<'_, VecDeque<(u64, Stamp)>> {

@@ -40,7 +40,7 @@ impl RedisWindows {
     /// Windows behind `connection`.
     ///
     /// # Errors
-    /// Where the system has no randomness.
+    /// If the system has no randomness.
     pub fn new(connection: Connection) -> Result<Self, Away> {
         let first = getrandom::u64().map_err(|error| Away(error.to_string()))?;
         Ok(Self { connection, next: Arc::new(first.into()), rests_until_ms: Arc::default() })
@@ -62,6 +62,14 @@ impl RedisWindows {
         remove.arg(key(name)).arg(stamp.0);
         let mut connection = self.connection.clone();
         let _: u64 = self.answer(remove.query_async(&mut connection), now_ms).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn clear(&self, name: &str, now_ms: u64) -> Result<(), Away> {
+        let mut forget = cmd("DEL");
+        forget.arg(key(name));
+        let mut connection = self.connection.clone();
+        let _: u64 = self.answer(forget.query_async(&mut connection), now_ms).await?;
         Ok(())
     }
 

@@ -105,6 +105,25 @@ async fn each_may_ask_for_each_route_so_often() {
 }
 
 #[tokio::test]
+async fn a_site_is_not_as_many_clients_as_it_has_networks() {
+    let shop = Shop::new(Windows::Local(LocalWindows::default()));
+    let mut answered = 0;
+    for home in 0..9 {
+        for network in 0..9 {
+            for _ in 0..3 {
+                let client = format!("2001:db8:7:{home:x}{network:02x}::1");
+                answered += u32::from(shop.ask(&client, "POST", "/sessions").await.status() == 200);
+            }
+        }
+    }
+    // Two of each /64, eight of each /56, 32 of the /48.
+    assert_eq!(answered, 32);
+    assert_eq!(shop.ask("2001:db8:8:0::1", "POST", "/sessions").await.status(), 200, "another site");
+    shop.check("2001:db8:9:1::1", "POST", "/sessions", 2).await;
+    shop.check("2001:db8:9:2::1", "POST", "/sessions", 2).await;
+}
+
+#[tokio::test]
 async fn what_is_left_is_told() {
     let shop = Shop::new(Windows::Local(LocalWindows::default()));
     for left in ["2", "1", "0"] {

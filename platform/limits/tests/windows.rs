@@ -22,7 +22,7 @@ async fn windows_in_redis_conform() {
     suite(&connect(redis.url())).await;
 }
 
-/// Two processes share one window, and are told at once that nobody knows while Redis is away.
+/// Two processes share one window, and get `Unavailable` at once while Redis is away.
 #[tokio::test]
 async fn windows_in_redis_are_everybodys_and_go_away_with_it() {
     let Some(mut redis) = Redis::start_with("no") else { return };

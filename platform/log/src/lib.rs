@@ -2,25 +2,35 @@
 //! Kafka has them.
 //!
 //! An appended record is durable when [`Log::append`] answers, and stays in its partition's order.
-//! Delivery is at least once: consumers must tolerate a record twice. [`conformance`] is the suite
-//! that every backend passes.
+//! Delivery is at least once: consumers must tolerate a record twice. The module `conformance` (feature `testing`)
+//! is the suite that every backend passes.
 #![forbid(unsafe_code)]
 
 mod any;
+#[cfg(feature = "testing")]
 pub mod conformance;
+mod cursor;
 pub mod groups;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod local;
+mod processes;
+mod worker_ids;
 
 use std::{future::Future, sync::Arc};
 
 use contract::topic::Topic;
 
 pub use any::{AnyConsumer, AnyLog};
+pub use cursor::Cursor;
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaConsumer, KafkaLog, KafkaSettings};
 pub use local::{CommittedOffsets, LocalConsumer, LocalLog, OpenError, committed_offsets, copy_log};
+pub use processes::ProcessReporter;
+pub use worker_ids::{WorkerIdError, WorkerIds};
+
+/// An append whose outcome is unknown may reach the log this long after it began, and not later.
+pub const LANDS_WITHIN_MS: u64 = 30_000;
 
 /// A record to append. Records of one key stay in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +52,7 @@ pub struct Partition {
     pub index: u32,
 }
 
-/// A record where it stands.
+/// A record and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Where.
@@ -64,6 +74,16 @@ pub enum LogError {
     /// The topic exists with other partitions.
     #[error("topic {0} exists with other partitions")]
     TopicDiffers(String),
+    /// The topic exists with a setting under which acknowledged records can be lost.
+    #[error("topic {topic} has {found}; the mall needs {needed}. Set it with kafka-configs.sh --alter --add-config")]
+    TopicUnsafe {
+        /// Its name on the brokers.
+        topic: String,
+        /// The setting and its value.
+        found: String,
+        /// The setting and what it must be.
+        needed: String,
+    },
     /// The log can't take more now; nothing was appended.
     #[error("the log is full: {0}")]
     Full(&'static str),

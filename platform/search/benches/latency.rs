@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may end so, and prints what it measured")]
 
 use std::{
+    collections::BTreeSet,
     fs,
     sync::{
         Mutex,
@@ -67,11 +68,11 @@ fn measure(size: usize, rate: u32) {
         };
         index.search(&request).unwrap();
     };
-    let suggest = |at: usize| {
+    let typed = |at: usize| -> String {
         let query = &queries[at % queries.len()];
-        let typed: String = query.chars().take(1 + at / queries.len() % query.chars().count()).collect();
-        index.suggest(&typed, 10).unwrap();
+        query.chars().take(1 + at / queries.len() % query.chars().count()).collect()
     };
+    let suggest = |at: usize| drop(index.suggest(&typed(at), 10).unwrap());
     report("search, one after the other", closed(&search));
     report("suggest, one after the other", closed(&suggest));
     report(&format!("search, {rate} a second"), open(&search, rate));
@@ -93,19 +94,20 @@ fn measure(size: usize, rate: u32) {
         report(&format!("search, {rate} a second, with 100 changes a second"), open(&search, rate));
         stop.store(1, Ordering::Relaxed);
     });
-    slowest(&queries, &index);
-}
-
-/// The queries that take longest.
-fn slowest(queries: &[String], index: &Embedded) {
     let extra =
         ["手", "a", "nothing matches xyz 手机", "华为手机 红色 智能 防摔 适用 小米 超薄 磁吸"].map(str::to_owned);
-    let time = |q: &String| {
-        let request = SearchRequest { facets: true, ..SearchRequest::new(q) };
-        let best = (0..3).map(|_| timed(|| index.search(&request).unwrap()).1).min().unwrap();
-        (best, q.clone())
-    };
-    let mut times: Vec<(Duration, String)> = queries.iter().chain(&extra).map(time).collect();
+    println!("  the slowest searches");
+    slowest(queries.iter().chain(&extra).cloned(), |q| {
+        index.search(&SearchRequest { facets: true, ..SearchRequest::new(q) }).unwrap();
+    });
+    println!("  the slowest suggestions");
+    slowest((0..MEASURED).map(typed), |q| drop(index.suggest(q, 10).unwrap()));
+}
+
+/// What takes longest of these.
+fn slowest(queries: impl Iterator<Item = String>, ask: impl Fn(&str)) {
+    let time = |q: String| ((0..3).map(|_| timed(|| ask(&q)).1).min().unwrap(), q);
+    let mut times: Vec<(Duration, String)> = queries.collect::<BTreeSet<_>>().into_iter().map(time).collect();
     times.sort();
     for (time, query) in times.iter().rev().take(12) {
         println!("    {query:?}: {time:.1?}");

@@ -6,9 +6,10 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
+    fnv::{FNV_START, fnv},
+    invalid::InvalidRequest,
     limits::RELEVANT_HITS_MAX,
     plan::Level,
-    request::{FNV_START, InvalidRequest, fnv},
 };
 
 const FORMAT: u8 = 1;

@@ -6,7 +6,7 @@ use crate::{
     text::{Analyzer, Form, FormKind, forms},
 };
 
-/// Stands between two texts in a field of units, so that no phrase reaches from one into the other.
+/// Separates two texts in a field of units, so that no phrase reaches from one into the other.
 pub(crate) const BOUNDARY: &str = "|";
 
 /// Units of the longest title that is no longer than it needs to be.
@@ -139,7 +139,7 @@ const fn field_of(source: Source, kind: FormKind) -> Option<Field> {
 fn rank(title_units: usize, product: &Product) -> u32 {
     let units = u32::try_from(title_units).unwrap_or(u32::MAX).max(1);
     let title = 128 * SHORT_TITLE_UNITS / SHORT_TITLE_UNITS.saturating_add(units);
-    title + rank_of(product.sales) + if product.in_stock { 16 } else { 0 }
+    title + rank_of(product.sales) + if product.in_stock() { 16 } else { 0 }
 }
 
 /// The part of a rank that comes from sales.

@@ -3,9 +3,10 @@
 use contract::ids::ProductId;
 
 use crate::{
+    invalid::InvalidRequest,
     limits::POSITION_BYTES_MAX,
     product::{Change, Product},
-    request::{InvalidRequest, Page, SearchRequest, Suggestion},
+    request::{Page, SearchRequest, Suggestion},
 };
 
 /// An index of products. All methods block; async code calls them where blocking is allowed.
@@ -15,14 +16,17 @@ pub trait SearchIndex: Send + Sync {
     /// Whether it can be searched.
     ///
     /// # Errors
-    /// Where the index does not answer.
+    /// If the index does not answer.
     fn state(&self) -> Result<State, IndexError>;
 
-    /// The position that was written last; `None` where there is none.
+    /// The position that was written last; `None` before the first write.
     ///
     /// # Errors
-    /// Where the index needs a rebuild or does not answer.
+    /// If the index needs a rebuild or does not answer.
     fn position(&self) -> Result<Option<Position>, IndexError>;
+
+    /// Whether other processes may write to it. They share the work by a consumer group then.
+    fn is_shared(&self) -> bool;
 
     /// Writes changes, and then or with them the position up to which the log is in the index. An older version of a product
     /// never replaces a newer one, and that holds for removals too: what is removed stays known by its version.
@@ -30,9 +34,10 @@ pub trait SearchIndex: Send + Sync {
     /// At most [`CHANGES_MAX`](crate::limits::CHANGES_MAX) changes. The answer has one outcome for each, in their order.
     ///
     /// # Errors
-    /// Where the index needs a rebuild or does not answer; some of the changes may be written then, and the position is not.
-    /// Writing all of them again does no harm.
-    fn apply(&self, changes: &[Change], position: Option<&Position>) -> Result<Vec<Outcome>, IndexError>;
+    /// If the index needs a rebuild, does not answer, or is not at the position that is moved
+    /// ([`IndexError::Moved`]); some of the changes may be written then, and the position is not. Writing all of them again
+    /// does no harm.
+    fn apply(&self, changes: &[Change], advance: Option<&Advance>) -> Result<Vec<Outcome>, IndexError>;
 
     /// Sets how much products sold, which has no part in their versions. Products that are not in the index are left out.
     ///
@@ -43,7 +48,7 @@ pub trait SearchIndex: Send + Sync {
     /// Products that fit a request.
     ///
     /// # Errors
-    /// Where the request is invalid, the index needs a rebuild, or does not answer.
+    /// If the request is invalid, the index needs a rebuild, or does not answer.
     fn search(&self, request: &SearchRequest) -> Result<Page, SearchError>;
 
     /// Products that somebody who has typed `q` so far may mean, at most `limit`, each title once.
@@ -55,44 +60,53 @@ pub trait SearchIndex: Send + Sync {
     /// Calls `visit` with id and version of every product that is not removed, by ascending id.
     ///
     /// # Errors
-    /// Where the index needs a rebuild or does not answer.
+    /// If the index needs a rebuild or does not answer.
     fn versions(&self, visit: &mut dyn FnMut(ProductId, i64)) -> Result<(), IndexError>;
 
     /// The next live products after the id `after`, by ascending id, at most `limit` of them: fewer only at the end. A product's
     /// version is that of what is searched.
     ///
     /// # Errors
-    /// Where more than [`PRODUCTS_MAX`](crate::limits::PRODUCTS_MAX) are asked for, the index needs a rebuild or does not answer.
+    /// If more than [`PRODUCTS_MAX`](crate::limits::PRODUCTS_MAX) are asked for, the index needs a rebuild or does not answer.
     fn products(&self, after: Option<ProductId>, limit: usize) -> Result<Vec<Product>, IndexError>;
 
     /// Begins a second index, which nobody searches until [`Rebuild::finish`]. One at a time.
     ///
     /// # Errors
-    /// Where another rebuild is under way, or the second index can't be made.
+    /// If another rebuild is under way, or the second index can't be made.
     fn rebuild(&self) -> Result<Box<dyn Rebuild + '_>, IndexError>;
 
     /// How large it is.
     ///
     /// # Errors
-    /// Where the index needs a rebuild or does not answer.
+    /// If the index needs a rebuild or does not answer.
     fn size(&self) -> Result<Size, IndexError>;
 }
 
 /// An index in the making. Dropping it leaves everything as it was.
 ///
-/// The caller notes the log's position, adds every product of the database, finishes with that position, and follows the log
-/// from there: a change that was read both ways is written twice with the same version.
+/// The caller notes the log's end, adds every product of the database, applies the changes that the log has since, and finishes
+/// with the position that it has come to: a change that was read both ways is written twice with the same version.
 pub trait Rebuild {
-    /// Adds products, at most [`CHANGES_MAX`](crate::limits::CHANGES_MAX). One outcome for each, as for [`SearchIndex::apply`].
+    /// Writes changes, at most [`CHANGES_MAX`](crate::limits::CHANGES_MAX). One outcome for each, as for [`SearchIndex::apply`].
     ///
     /// # Errors
-    /// Where the index does not answer.
-    fn add(&mut self, products: Vec<Product>) -> Result<Vec<Outcome>, IndexError>;
+    /// If the index does not answer.
+    fn apply(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, IndexError>;
+
+    /// Adds products, as [`apply`](Self::apply) does.
+    ///
+    /// # Errors
+    /// As for [`apply`](Self::apply).
+    fn add(&mut self, products: Vec<Product>) -> Result<Vec<Outcome>, IndexError> {
+        let changes: Vec<Change> = products.into_iter().map(|product| Change::Put(Box::new(product))).collect();
+        self.apply(&changes)
+    }
 
     /// Calls `visit` with id and version of every product added, by ascending id.
     ///
     /// # Errors
-    /// Where the index does not answer.
+    /// If the index does not answer.
     fn versions(&mut self, visit: &mut dyn FnMut(ProductId, i64)) -> Result<(), IndexError>;
 
     /// The next products after the id `after`, as [`SearchIndex::products`].
@@ -104,9 +118,12 @@ pub trait Rebuild {
     /// Puts it in the place of the old index at once; searches see the one or the other.
     ///
     /// # Errors
-    /// Where the index does not answer; it is not in place then.
+    /// If the index does not answer; it is not in place then.
     fn finish(self: Box<Self>, position: Option<&Position>) -> Result<(), IndexError>;
 }
+
+/// Why an index that was never built needs a rebuild; every other reason is a fault.
+pub const NO_INDEX_YET: &str = "there is no index yet";
 
 /// Whether an index can be searched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +152,16 @@ impl Position {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// A step of an index along the log. It is refused where the index is not at `from`, so that a writer that knows nothing of another
+/// writer or of a rebuild never makes the index skip records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advance {
+    /// Where the index must be.
+    pub from: Option<Position>,
+    /// Where it is afterwards.
+    pub to: Position,
 }
 
 /// What became of one change.
@@ -170,6 +197,9 @@ pub enum IndexError {
     /// Another process has its directory, or another rebuild is under way.
     #[error("{0}")]
     Busy(String),
+    /// It is at another position of the log than its writer says: another process has written to it or replaced it.
+    #[error("the search index is at another position of the log than expected")]
+    Moved,
     /// It does not answer, or not as it should; later it may.
     #[error("the search index is unavailable: {0}")]
     Unavailable(String),

@@ -11,8 +11,10 @@ mod document;
 #[cfg(feature = "elastic")]
 mod elastic;
 mod embedded;
+mod fnv;
 pub mod generator;
 mod index;
+mod invalid;
 pub mod limits;
 mod page;
 mod plan;
@@ -23,7 +25,8 @@ mod text;
 #[cfg(feature = "elastic")]
 pub use elastic::{Elastic, ElasticSettings};
 pub use embedded::Embedded;
-pub use index::{IndexError, Outcome, Position, Rebuild, SearchError, SearchIndex, Size, State};
-pub use product::{Attribute, Category, Change, Product};
-pub use request::{CategoryCount, Facets, Hit, InvalidRequest, Page, PriceCount, SearchRequest, Sort, Suggestion};
+pub use index::{Advance, IndexError, NO_INDEX_YET, Outcome, Position, Rebuild, SearchError, SearchIndex, Size, State};
+pub use invalid::InvalidRequest;
+pub use product::{Attribute, Category, Change, Offer, Product};
+pub use request::{CategoryCount, Facets, Hit, Page, PriceCount, SearchRequest, Sort, Suggestion};
 pub use text::{Analyzer, Fragment, SynonymError, Synonyms};

@@ -29,11 +29,11 @@ pub const FACET_PRICE_BOUNDS_MAX: usize = 16;
 
 /// Letters that a search needs before it takes the last word for the beginning of a longer one.
 pub const PREFIX_LETTERS_MIN: usize = 3;
-/// Indexed words that one prefix stands for, the first in the order of their bytes.
+/// Indexed words that one prefix expands to, the first in the order of their bytes.
 pub const PREFIX_EXPANSIONS_MAX: usize = 2_000;
 /// Letters that a word needs before one typo is forgiven.
 pub const TYPO_LETTERS_MIN: usize = 5;
-/// Indexed words that one mistyped word stands for.
+/// Indexed words that one mistyped word expands to.
 pub const TYPO_EXPANSIONS_MAX: usize = 200;
 
 /// Characters of one indexed word; a longer one is cut into pieces of this length.

@@ -17,15 +17,16 @@ use crate::{
     text::{Analyzer, highlight},
 };
 
-/// Suggestions come from what is typed; where that is nothing's beginning, from what it may have been meant to be.
-pub(crate) const SUGGEST_LEVELS: [Level; 2] = [Level::Typing, Level::Relaxed];
+/// Suggestions come from what is typed; where that is nothing's beginning, from what it may have been meant to be, or from some
+/// of its words.
+pub(crate) const SUGGEST_LEVELS: [Level; 3] = [Level::Typing, Level::Relaxed, Level::Any];
 /// Products that are looked at for each suggestion, since titles repeat.
 const PRODUCTS_PER_SUGGESTION: usize = 3;
 
 /// Products that are read at once.
 ///
 /// # Errors
-/// Where that is more than [`PRODUCTS_MAX`].
+/// If that is more than [`PRODUCTS_MAX`].
 pub(crate) fn check_products(limit: usize) -> Result<(), IndexError> {
     if limit > PRODUCTS_MAX {
         return Err(IndexError::TooMuch(format!("{limit} products at once, more than {PRODUCTS_MAX}")));

@@ -22,9 +22,7 @@ pub struct Product {
     /// Those of its SKUs together, each once.
     pub attributes: Vec<Attribute>,
     /// One for each SKU, at least one, in any order.
-    pub prices_cents: Vec<Cents>,
-    /// Whether any SKU is in stock.
-    pub in_stock: bool,
+    pub offers: Vec<Offer>,
     /// Units sold lately.
     pub sales: u64,
     /// When it was made, in milliseconds since 1970.
@@ -38,6 +36,15 @@ pub struct Category {
     pub id: CategoryId,
     /// Its name.
     pub name: String,
+}
+
+/// A SKU as far as filters see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Its price.
+    pub price_cents: Cents,
+    /// Whether a unit of it can be bought.
+    pub in_stock: bool,
 }
 
 /// What a SKU is: 颜色 黑.
@@ -80,7 +87,11 @@ impl Change {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), String> {
+    /// Whether an index can hold it.
+    ///
+    /// # Errors
+    /// Why none can.
+    pub fn check(&self) -> Result<(), String> {
         if self.version() <= 0 {
             return Err(format!("its version is {}, not above zero", self.version()));
         }
@@ -94,7 +105,12 @@ impl Change {
 impl Product {
     /// The lowest price.
     pub fn price_cents(&self) -> Cents {
-        self.prices_cents.iter().copied().min().unwrap_or_default()
+        self.offers.iter().map(|offer| offer.price_cents).min().unwrap_or_default()
+    }
+
+    /// Whether any SKU is in stock.
+    pub fn in_stock(&self) -> bool {
+        self.offers.iter().any(|offer| offer.in_stock)
     }
 
     fn check(&self) -> Result<(), String> {
@@ -105,17 +121,17 @@ impl Product {
         at_most("characters of its subtitle", self.subtitle.chars().count(), TITLE_CHARS_MAX)?;
         at_most("categories", self.categories.len(), CATEGORY_DEPTH_MAX)?;
         at_most("attributes", self.attributes.len(), ATTRIBUTES_MAX)?;
-        at_most("prices", self.prices_cents.len(), PRICES_MAX)?;
+        at_most("prices", self.offers.len(), PRICES_MAX)?;
         let names = self.categories.iter().map(|category| &category.name);
         let attributes = self.attributes.iter().flat_map(|attribute| [&attribute.name, &attribute.value]);
         for name in names.chain(attributes) {
             at_most("characters of a name or value", name.chars().count(), NAME_CHARS_MAX)?;
         }
-        if self.prices_cents.is_empty() {
+        if self.offers.is_empty() {
             return Err("it has no price".to_owned());
         }
-        if let Some(price) = self.prices_cents.iter().find(|price| price.get() < 0) {
-            return Err(format!("a price of {} cents", price.get()));
+        if let Some(offer) = self.offers.iter().find(|offer| offer.price_cents.get() < 0) {
+            return Err(format!("a price of {} cents", offer.price_cents.get()));
         }
         if i64::try_from(self.sales.max(self.created_at_ms)).is_err() {
             return Err("a number above 2^63 - 1".to_owned());

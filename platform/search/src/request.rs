@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cursor::Cursor,
+    fnv::{FNV_START, fnv},
+    invalid::InvalidRequest,
     limits::{CURSOR_CHARS_MAX, FACET_PRICE_BOUNDS_MAX, PAGE_HITS_MAX, QUERY_CHARS_MAX, SUGGESTIONS_MAX},
     plan::Plan,
     product::Product,
@@ -42,7 +44,7 @@ pub struct SearchRequest {
     pub min_price_cents: Option<Cents>,
     /// Products with a SKU that costs at most so much; with a lower bound, the same SKU.
     pub max_price_cents: Option<Cents>,
-    /// Products that are in stock, or that are not.
+    /// Products with a SKU in stock, or without one. With price bounds, only SKUs within them count.
     pub in_stock: Option<bool>,
     /// In this order.
     pub sort: Sort,
@@ -74,28 +76,12 @@ impl SearchRequest {
     }
 }
 
-/// A request that can't be answered, and which field of it is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {reason}")]
-pub struct InvalidRequest {
-    /// The name of the field.
-    pub field: &'static str,
-    /// What is wrong with it, for the client.
-    pub reason: String,
-}
-
-impl InvalidRequest {
-    pub(crate) fn new(field: &'static str, reason: impl Into<String>) -> Self {
-        Self { field, reason: reason.into() }
-    }
-}
-
 /// One page of hits.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Page {
     /// In the order that was asked for.
     pub hits: Vec<Hit>,
-    /// For the next page; `None` where there is none.
+    /// For the next page; `None` on the last page.
     pub next_cursor: Option<String>,
     /// Products found, on all pages.
     pub total: u64,
@@ -156,10 +142,10 @@ pub struct PriceCount {
     pub count: u64,
 }
 
-/// What somebody who is typing may mean.
+/// Suggest titles of products while a shopper types.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Suggestion {
-    /// A product of this title.
+    /// A product with this title.
     pub product_id: ProductId,
     /// The title.
     pub text: String,
@@ -174,6 +160,13 @@ pub(crate) struct Filters {
     /// Lowest and highest price.
     pub prices: Option<(i64, i64)>,
     pub in_stock: Option<bool>,
+}
+
+impl Filters {
+    /// Lowest and highest price that the filters let through.
+    pub(crate) fn prices(&self) -> (i64, i64) {
+        self.prices.unwrap_or((0, i64::MAX))
+    }
 }
 
 /// A request without faults.
@@ -195,7 +188,7 @@ impl CheckedSearch {
     pub(crate) fn new(analyzer: &Analyzer, request: &SearchRequest) -> Result<Self, InvalidRequest> {
         check_text(&request.q)?;
         if !(1..=PAGE_HITS_MAX).contains(&request.limit) {
-            return Err(InvalidRequest::new("limit", format!("not from 1 to {PAGE_HITS_MAX}")));
+            return Err(InvalidRequest::new("limit", format!("expected 1 to {PAGE_HITS_MAX}")));
         }
         let prices = check_prices(request.min_price_cents, request.max_price_cents)?;
         check_bounds(&request.price_bounds_cents)?;
@@ -226,7 +219,7 @@ impl CheckedSearch {
 pub(crate) fn check_suggest(analyzer: &Analyzer, q: &str, limit: usize) -> Result<Option<Plan>, InvalidRequest> {
     check_text(q)?;
     if !(1..=SUGGESTIONS_MAX).contains(&limit) {
-        return Err(InvalidRequest::new("limit", format!("not from 1 to {SUGGESTIONS_MAX}")));
+        return Err(InvalidRequest::new("limit", format!("expected 1 to {SUGGESTIONS_MAX}")));
     }
     Ok(Plan::new(analyzer, q))
 }
@@ -242,13 +235,13 @@ fn check_text(q: &str) -> Result<(), InvalidRequest> {
 fn check_prices(min: Option<Cents>, max: Option<Cents>) -> Result<Option<(i64, i64)>, InvalidRequest> {
     for (field, bound) in [("min_price_cents", min), ("max_price_cents", max)] {
         if bound.is_some_and(|bound| bound.get() < 0) {
-            return Err(InvalidRequest::new(field, "below zero"));
+            return Err(InvalidRequest::new(field, "expected zero or more"));
         }
     }
     if let (Some(min), Some(max)) = (min, max)
         && min > max
     {
-        return Err(InvalidRequest::new("max_price_cents", "below min_price_cents"));
+        return Err(InvalidRequest::new("max_price_cents", "expected at least min_price_cents"));
     }
     let bounds = (min.map_or(0, Cents::get), max.map_or(i64::MAX, Cents::get));
     Ok((min.is_some() || max.is_some()).then_some(bounds))
@@ -264,13 +257,6 @@ fn check_bounds(bounds: &[Cents]) -> Result<(), InvalidRequest> {
     }
     Ok(())
 }
-
-/// FNV-1a: the same in every process and version, unlike the hashes of the standard library.
-pub(crate) fn fnv(bytes: &[u8], from: u64) -> u64 {
-    bytes.iter().fold(from, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-pub(crate) const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
 
 fn fingerprint(q: &str, filters: &Filters, sort: Sort) -> u32 {
     let said = format!("{q}\0{filters:?}\0{sort:?}");

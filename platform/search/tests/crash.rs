@@ -9,7 +9,7 @@ use std::{
 };
 
 use contract::ids::ProductId;
-use search::{Analyzer, Change, Embedded, Position, Product, SearchIndex, SearchRequest, State, generator};
+use search::{Advance, Analyzer, Change, Embedded, Position, Product, SearchIndex, SearchRequest, State, generator};
 
 /// Where the child writes; set for the child alone.
 const DIR: &str = "SEARCH_CRASH_DIR";
@@ -54,7 +54,8 @@ fn follower() {
     while at < CHANGES {
         let end = (at + BATCH).min(CHANGES);
         let changes: Vec<Change> = (at + 1..=end).map(|number| change(number, &shelf)).collect();
-        index.apply(&changes, Position::new(end.to_string()).as_ref()).unwrap();
+        let step = Advance { from: index.position().unwrap(), to: Position::new(end.to_string()).unwrap() };
+        index.apply(&changes, Some(&step)).unwrap();
         println!("acknowledged {end}");
         at = end;
     }

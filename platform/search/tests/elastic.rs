@@ -16,8 +16,10 @@ fn elastic(settings: ElasticSettings) -> Elastic {
     Elastic::new(settings, Analyzer::shared().clone()).unwrap()
 }
 
+/// Ten times as patient as a mall, since other tests take the processors.
 fn settings(server: &Elasticsearch, index: &str) -> ElasticSettings {
-    ElasticSettings::new(&server.url()).unwrap().index(index).unwrap()
+    let settings = ElasticSettings::new(&server.url()).unwrap().index(index).unwrap();
+    settings.timeouts(Duration::from_secs(30), Duration::from_secs(300))
 }
 
 fn fill(index: &dyn SearchIndex, items: &[generator::Item]) {

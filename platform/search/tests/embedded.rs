@@ -4,7 +4,7 @@
 use std::{cell::RefCell, collections::HashSet, fs, path::Path};
 
 use search::{
-    Analyzer, Change, Embedded, IndexError, Outcome, Position, SearchIndex, SearchRequest, State, Synonyms,
+    Advance, Analyzer, Change, Embedded, IndexError, Outcome, Position, SearchIndex, SearchRequest, State, Synonyms,
     conformance, generator,
 };
 
@@ -51,7 +51,8 @@ fn what_was_written_is_there_when_it_is_opened_again() {
     let index = open(dir.path());
     let first = generator::products(3, 1).remove(0).product;
     let removed = Change::Remove { id: first.id, version: 9 };
-    assert_eq!(index.apply(&[removed], Position::new("6").as_ref()).unwrap(), [Outcome::Written]);
+    let step = Advance { from: Position::new("5"), to: Position::new("6").unwrap() };
+    assert_eq!(index.apply(&[removed], Some(&step)).unwrap(), [Outcome::Written]);
     index.refresh_sales(&[(generator::products(3, 2).remove(1).product.id, 77)]).unwrap();
     let hits = |index: &Embedded| index.search(&SearchRequest::new("手机")).unwrap();
     let before = hits(&index);
@@ -184,4 +185,48 @@ fn synonyms_are_found() {
     assert_eq!(categories("移动电源"), HashSet::from(["充电宝".to_owned()]));
     let hits = index.search(&SearchRequest::new("cellphone")).unwrap().hits;
     assert!(hits.iter().any(|hit| hit.title.iter().any(|piece| piece.matched && piece.text.contains("手机"))));
+}
+
+#[test]
+fn the_shops_synonyms_find_other_forms_of_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let items = generator::products(3, 2_000);
+    let index = Embedded::open(dir.path(), Analyzer::new(Synonyms::shop())).unwrap();
+    let mut rebuild = index.rebuild().unwrap();
+    rebuild.add(items.iter().map(|item| item.product.clone()).collect()).unwrap();
+    rebuild.finish(None).unwrap();
+    let found = |q: &str| index.search(&SearchRequest::new(q)).unwrap().total;
+    assert_eq!(found("power bank"), found("power banks"));
+    for (q, category) in [
+        ("laptop", "笔记本电脑"),
+        ("Laptops", "笔记本电脑"),
+        ("headphone", "耳机"),
+        ("earphone", "耳机"),
+        ("earphones", "耳机"),
+    ] {
+        let page = index.search(&SearchRequest { limit: 5, ..SearchRequest::new(q) }).unwrap();
+        assert!(!page.hits.is_empty(), "{q} finds nothing");
+        for hit in page.hits {
+            assert!(
+                hit.product.title.contains(category)
+                    || hit.product.categories.iter().any(|c| c.name.contains(category)),
+                "{q}: {}",
+                hit.product.title
+            );
+        }
+    }
+}
+
+#[test]
+fn a_synonym_that_is_composed_is_found_by_its_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut product = generator::products(3, 1).remove(0).product;
+    product.title = "云帆 Air 14 轻便电脑".to_owned();
+    let index = Embedded::open(dir.path(), Analyzer::new(Synonyms::parse("laptop, 轻便型电脑").0)).unwrap();
+    let mut rebuild = index.rebuild().unwrap();
+    rebuild.add(vec![product]).unwrap();
+    rebuild.finish(None).unwrap();
+    for q in ["轻便型电脑", "laptop"] {
+        assert_eq!(index.search(&SearchRequest::new(q)).unwrap().total, 1, "{q}");
+    }
 }

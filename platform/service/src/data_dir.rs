@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,13 @@ pub const SHOPPER_SECRET_FILE: &str = "shopper-secret";
 pub const ADMIN_SECRET_FILE: &str = "admin-secret";
 /// Holds the first admin's password where the settings name none.
 pub const ADMIN_PASSWORD_FILE: &str = "admin-password";
+
+/// Of the directory: passwords, tokens' keys, names and addresses are below it.
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+/// What the group and everybody may do.
+const OTHERS: u32 = 0o077;
+const EVERYBODY: u32 = 0o007;
 
 const LOCK_FILE: &str = "lock";
 /// Held while a secret is looked for and made.
@@ -61,6 +68,7 @@ pub enum DataDirError {
 pub struct DataDir {
     path: PathBuf,
     _lock: File,
+    readable: Option<String>,
 }
 
 /// What tokens are signed with, and the first admin's password.
@@ -80,11 +88,11 @@ impl DataDir {
     /// Makes the directory where it is missing, tries that it can be written, and locks it.
     ///
     /// # Errors
-    /// Where it can't be used, or another process uses it.
+    /// If it can't be used, or another process uses it.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let dir = path;
         if !dir.is_dir() {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+            let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir);
             made.map_err(|error| fault(dir, "make", Path::new("it"), error))?;
         }
         let file = Path::new(LOCK_FILE);
@@ -103,31 +111,36 @@ impl DataDir {
         }
         let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         written.map_err(|error| fault(dir, "write", file, error))?;
-        Ok(Self { path: dir.to_owned(), _lock: lock })
+        Ok(Self { path: dir.to_owned(), _lock: lock, readable: close_to_others(dir) })
     }
 
     /// The same for processes that share it: they keep nothing there but secrets and leases. Beside a
     /// process that has it for itself there is no room for them.
     ///
     /// # Errors
-    /// Where it can't be used, or a process has it for itself.
+    /// If it can't be used, or a process has it for itself.
     pub fn share(path: &Path) -> Result<Self, DataDirError> {
         let dir = path;
         if !dir.is_dir() {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+            let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir);
             made.map_err(|error| fault(dir, "make", Path::new("it"), error))?;
         }
         let file = Path::new(LOCK_FILE);
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK_FILE));
         let lock = opened.map_err(|error| fault(dir, "write", file, error))?;
         match lock.try_lock_shared() {
-            Ok(()) => Ok(Self { path: dir.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: dir.to_owned(), _lock: lock, readable: close_to_others(dir) }),
             Err(TryLockError::WouldBlock) => {
                 let holder = fs::read_to_string(dir.join(LOCK_FILE)).unwrap_or_default();
                 Err(DataDirError::InUse { dir: dir.to_owned(), holder: holder.trim().to_owned() })
             }
             Err(TryLockError::Error(error)) => Err(fault(dir, "lock", file, error)),
         }
+    }
+
+    /// A warning where other users of this machine can read it, and this process can't change that.
+    pub fn warning(&self) -> Option<&str> {
+        self.readable.as_deref()
     }
 
     /// Where it is.
@@ -144,7 +157,7 @@ impl DataDir {
     /// first start.
     ///
     /// # Errors
-    /// Where one can't be read or written.
+    /// If one can't be read or written.
     pub fn secrets(&self, config: &Config) -> Result<Secrets, DataDirError> {
         let kept = |configured: &Option<Secret>, file, bytes| match configured {
             Some(secret) => Ok((secret.clone(), false)),
@@ -159,10 +172,10 @@ impl DataDir {
         })
     }
 
-    /// The secret in `file`, made by `make` where there is none yet.
+    /// The secret in `file`, created by `make` on the first start.
     ///
     /// # Errors
-    /// Where it can't be read, made or written.
+    /// If it can't be read, made or written.
     pub fn kept(
         &self,
         file: &'static str,
@@ -198,7 +211,7 @@ impl DataDir {
 /// is no such file. For tools on the same machine.
 ///
 /// # Errors
-/// Where it can't be read, or is empty.
+/// If it can't be read, or is empty.
 pub fn read_secret(dir: &Path, file: &'static str) -> Result<Option<Secret>, DataDirError> {
     match fs::read_to_string(dir.join(file)) {
         Ok(text) if text.trim().is_empty() => Err(DataDirError::EmptySecret { dir: dir.to_owned(), file }),
@@ -211,7 +224,7 @@ pub fn read_secret(dir: &Path, file: &'static str) -> Result<Option<Secret>, Dat
 /// `bytes` random bytes in lower-case hexadecimal.
 ///
 /// # Errors
-/// Where the system gives none.
+/// If the system gives none.
 pub fn random_hex(bytes: usize) -> Result<String, getrandom::Error> {
     let mut random = vec![0_u8; bytes];
     getrandom::fill(&mut random)?;
@@ -221,11 +234,42 @@ pub fn random_hex(bytes: usize) -> Result<String, getrandom::Error> {
 /// The file is whole or absent, whenever the machine stops.
 fn write_durably(dir: &Path, file: &str, text: &str) -> io::Result<()> {
     let unfinished = dir.join(format!("{file}.new"));
-    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&unfinished)?;
     writeln!(out, "{text}")?;
     out.sync_all()?;
     fs::rename(&unfinished, dir.join(file))?;
     File::open(dir)?.sync_all()
+}
+
+/// Closes the directory, and the files in it that an earlier version made, to other users. What is in its folders is behind
+/// its own mode. Returns a warning where that is not possible, as on a volume that belongs to another user.
+fn close_to_others(dir: &Path) -> Option<String> {
+    let close = |path: &Path, mode: u32| -> io::Result<()> {
+        let found = match fs::symlink_metadata(path) {
+            Ok(found) => found.permissions().mode(),
+            // Another process that shares the directory has removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if found & OTHERS == 0 {
+            return Ok(());
+        }
+        match fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
+            // A volume that a group shares is the operator's choice.
+            Err(_) if found & EVERYBODY == 0 => Ok(()),
+            result => result,
+        }
+    };
+    let closed = close(dir, DIRECTORY_MODE).and_then(|()| {
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                close(&entry.path(), FILE_MODE)?;
+            }
+        }
+        Ok(())
+    });
+    closed.err().map(|error| format!("data directory {}: other users can read it: {error}", dir.display()))
 }
 
 fn fault(dir: &Path, action: &'static str, file: &Path, error: io::Error) -> DataDirError {
@@ -234,8 +278,6 @@ fn fault(dir: &Path, action: &'static str, file: &Path, error: io::Error) -> Dat
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
     use crate::testing::TempDir;
 
@@ -252,6 +294,23 @@ mod tests {
         assert_eq!(error, format!("data directory {}: process {} uses it already", path.display(), std::process::id()));
         drop(first);
         assert!(DataDir::open(&path).is_ok());
+    }
+
+    #[test]
+    fn a_directory_that_exists_is_closed_to_others() {
+        let temp = TempDir::new("mode");
+        let (dir, file) = (temp.path().join("data"), temp.path().join("data/mall.db"));
+        fs::create_dir(&dir).unwrap();
+        fs::write(&file, "").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for (open, kind) in
+            [(DataDir::open as fn(&Path) -> Result<DataDir, DataDirError>, "open"), (DataDir::share, "share")]
+        {
+            fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+            let opened = open(&dir).unwrap();
+            assert_eq!((mode(&dir), mode(&file), opened.warning()), (0o700, 0o600, None), "{kind}");
+        }
     }
 
     #[test]

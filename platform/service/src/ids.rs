@@ -3,13 +3,19 @@
 //! A worker's file is locked while its lease is held, and stores the instant before which its ids lie,
 //! written before any id reaches it. A start takes a worker whose instant is past, so it need not wait
 //! for the ids that the last run may have made, nor for a clock that was set back.
+//!
+//! This keeps processes apart that share the directory. Between directories, worker ids are claimed on the log
+//! (`commit_log::WorkerIds`): a lease makes ids only inside of its claim.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use contract::snowflake::{EPOCH_MS, Snowflake, SnowflakeError, WORKER_MAX};
@@ -24,7 +30,7 @@ const RENEW_MS: u64 = 10_000;
 /// Why no id could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum IdError {
-    /// The clock stands where it can't make ids.
+    /// The clock is out of the range of ids.
     #[error(transparent)]
     Clock(#[from] SnowflakeError),
     /// The lease can't be stored.
@@ -51,16 +57,39 @@ pub struct Lease {
     path: PathBuf,
     not_before_ms: u64,
     until_ms: u64,
+    claim: ClaimedUntil,
 }
 
-/// Leases a worker id of the directory `dir`, which is made where it is missing.
+/// The instant before which all ids of a lease lie, epoch milliseconds. The process that renews the claim moves it on.
+#[derive(Debug, Clone)]
+pub struct ClaimedUntil(Arc<AtomicU64>);
+
+impl ClaimedUntil {
+    /// A claim that ends at `until_ms`.
+    pub fn new(until_ms: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(until_ms)))
+    }
+
+    /// When it ends, epoch milliseconds.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Moves its end on. It never goes back, because ids up to it may have been made.
+    pub fn extend(&self, until_ms: u64) {
+        self.0.fetch_max(until_ms, Ordering::AcqRel);
+    }
+}
+
+/// Leases a worker id of the directory `dir`, which is made where it is missing, among those that `may_use` allows. The
+/// lease makes no id before [`Lease::bound`] was called.
 ///
 /// # Errors
-/// Where the directory can't be written, or every id is taken.
-pub fn lease_worker(dir: &Path, now_ms: u64) -> Result<Lease, IdError> {
+/// If the directory can't be written, or every id is taken.
+pub fn lease_worker(dir: &Path, now_ms: u64, may_use: impl Fn(u16) -> bool) -> Result<Lease, IdError> {
     fs::create_dir_all(dir).map_err(|error| IdError::Io { path: dir.to_owned(), error })?;
     let mut earliest: Option<Lease> = None;
-    for worker in 0..=WORKER_MAX {
+    for worker in (0..=WORKER_MAX).filter(|worker| may_use(*worker)) {
         let path = dir.join(format!("worker-{worker}"));
         let Some(lease) = try_lease(worker, &path).map_err(|error| IdError::Io { path, error })? else { continue };
         if lease.until_ms <= now_ms {
@@ -97,7 +126,8 @@ fn try_lease(worker: u16, path: &Path) -> io::Result<Option<Lease>> {
         path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())?;
     }
     let not_before_ms = until_ms.max(EPOCH_MS);
-    Ok(Some(Lease { worker, file, path: path.to_owned(), not_before_ms, until_ms }))
+    let claim = ClaimedUntil::new(0);
+    Ok(Some(Lease { worker, file, path: path.to_owned(), not_before_ms, until_ms, claim }))
 }
 
 impl Lease {
@@ -106,11 +136,24 @@ impl Lease {
         self.worker
     }
 
+    /// The first millisecond in which an id may be made on this lease.
+    pub const fn not_before_ms(&self) -> u64 {
+        self.not_before_ms
+    }
+
+    /// Bounds the ids of this lease: none lies before `from_ms`, and none at or after the end of `claim`.
+    #[must_use]
+    pub fn bound(mut self, from_ms: u64, claim: ClaimedUntil) -> Self {
+        self.not_before_ms = self.not_before_ms.max(from_ms);
+        self.claim = claim;
+        self
+    }
+
     /// A generator on this lease, good until the bound that [`Lease::extend`] has stored.
     /// A second call's ids lie after the first one's.
     ///
     /// # Errors
-    /// Where the bound can't be stored.
+    /// If the bound can't be stored.
     pub fn snowflake(&mut self, now_ms: u64) -> Result<Snowflake, IdError> {
         let not_before_ms = self.not_before_ms;
         let until_ms = self.store(now_ms.max(not_before_ms) + AHEAD_MS)?;
@@ -122,7 +165,7 @@ impl Lease {
     /// [`Snowflake::extend_lease`]. Asking every few seconds is often enough.
     ///
     /// # Errors
-    /// Where it can't be stored; the old bound holds.
+    /// If it can't be stored; the old bound holds.
     pub fn extend(&mut self, now_ms: u64) -> Result<u64, IdError> {
         if now_ms + RENEW_MS < self.until_ms {
             return Ok(self.until_ms);
@@ -133,6 +176,7 @@ impl Lease {
     }
 
     fn store(&mut self, until_ms: u64) -> Result<u64, IdError> {
+        let until_ms = until_ms.min(self.claim.get()).max(self.until_ms);
         // One write of equal length within one sector: the old bound or the new one, never a mix.
         let text = format!("{until_ms:020}\n");
         let stored = self.file.write_all_at(text.as_bytes(), 0).and_then(|()| self.file.sync_data());
@@ -165,7 +209,7 @@ impl IdMaker {
     /// Makes ids on `lease`, which it renews by itself.
     ///
     /// # Errors
-    /// Where the lease can't be stored.
+    /// If the lease can't be stored.
     pub fn new(mut lease: Lease, clock: impl Clock) -> Result<Self, IdError> {
         let ids = lease.snowflake(clock.now_ms())?;
         Ok(Self::over(Inner { ids, lease: Some(lease) }, clock))
@@ -174,7 +218,7 @@ impl IdMaker {
     /// Makes ids that no restart needs to know of, for tests and the simulation.
     ///
     /// # Panics
-    /// Where `worker` is above [`WORKER_MAX`].
+    /// If `worker` is above [`WORKER_MAX`].
     pub fn unleased(worker: u16, clock: impl Clock) -> Self {
         Self::over(Inner { ids: Snowflake::new(worker, EPOCH_MS, u64::MAX), lease: None }, clock)
     }
@@ -186,7 +230,7 @@ impl IdMaker {
     /// The next id. Two or three times a minute the caller waits for the lease to reach the disk.
     ///
     /// # Errors
-    /// Where the clock went back by more than a moment, or the lease can't be stored.
+    /// If the clock went back by more than a moment, or the lease can't be stored.
     pub fn next(&self) -> Result<i64, IdError> {
         // A thread that panicked between two statements here leaves nothing half done.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -214,6 +258,11 @@ mod tests {
 
     const START: u64 = EPOCH_MS + 1_000_000;
 
+    /// A lease whose claim never ends.
+    fn lease(dir: &Path, now_ms: u64) -> Result<Lease, IdError> {
+        Ok(lease_worker(dir, now_ms, |_| true)?.bound(0, ClaimedUntil::new(u64::MAX)))
+    }
+
     #[derive(Clone)]
     struct HandClock(Arc<AtomicU64>);
 
@@ -229,7 +278,7 @@ mod tests {
     fn threads_and_leases_never_share_an_id() {
         let temp = TempDir::new("threads");
         let makers: Vec<IdMaker> = (0..2)
-            .map(|_| IdMaker::new(lease_worker(temp.path(), SystemClock.now_ms()).unwrap(), SystemClock).unwrap())
+            .map(|_| IdMaker::new(lease(temp.path(), SystemClock.now_ms()).unwrap(), SystemClock).unwrap())
             .collect();
         let work = |maker: IdMaker| move || (0..20_000).map(|_| retried(&maker)).collect::<Vec<i64>>();
         let threads: Vec<_> =
@@ -252,7 +301,7 @@ mod tests {
     fn a_restart_does_not_wait() {
         let temp = TempDir::new("restart");
         let clock = HandClock(Arc::new(AtomicU64::new(START)));
-        let start = || IdMaker::new(lease_worker(temp.path(), clock.now_ms()).unwrap(), clock.clone()).unwrap();
+        let start = || IdMaker::new(lease(temp.path(), clock.now_ms()).unwrap(), clock.clone()).unwrap();
         let first = start().next().unwrap();
         assert_ne!(start().next().unwrap(), first);
         clock.0.store(START - 500_000, Ordering::Relaxed);
@@ -274,7 +323,7 @@ mod tests {
     #[test]
     fn a_second_generator_of_a_lease_follows_the_first() {
         let temp = TempDir::new("second");
-        let mut lease = lease_worker(temp.path(), START).unwrap();
+        let mut lease = lease(temp.path(), START).unwrap();
         let mut first = lease.snowflake(START).unwrap();
         let mut second = lease.snowflake(START).unwrap();
         assert!(first.next(START + AHEAD_MS).is_err());
@@ -286,7 +335,22 @@ mod tests {
     fn a_file_that_is_no_lease_is_left_alone() {
         let temp = TempDir::new("damaged");
         fs::write(temp.path().join("worker-0"), "what?").unwrap();
-        assert_eq!(lease_worker(temp.path(), START).unwrap().worker(), 1);
+        assert_eq!(lease(temp.path(), START).unwrap().worker(), 1);
+    }
+
+    #[test]
+    fn no_id_lies_outside_of_the_claim() {
+        let temp = TempDir::new("claim");
+        let claim = ClaimedUntil::new(START + 50);
+        let lease = lease_worker(temp.path(), START, |worker| worker >= 7).unwrap();
+        assert_eq!(lease.worker(), 7);
+        let clock = HandClock(Arc::new(AtomicU64::new(START)));
+        let maker = IdMaker::new(lease.bound(START + 5, claim.clone()), clock.clone()).unwrap();
+        assert_eq!(contract::snowflake::made_at_ms(maker.next().unwrap()), START + 5);
+        clock.0.store(START + 50, Ordering::Relaxed);
+        assert!(matches!(maker.next(), Err(IdError::Clock(SnowflakeError::LeaseEnded))));
+        claim.extend(START + 60);
+        assert_eq!(contract::snowflake::made_at_ms(maker.next().unwrap()), START + 50);
     }
 
     proptest! {
@@ -301,7 +365,7 @@ mod tests {
             let mut seen = BTreeSet::new();
             for ticks in runs {
                 let makers = [(); 2].map(|()| {
-                    let lease = lease_worker(temp.path(), clock.now_ms()).unwrap();
+                    let lease = lease(temp.path(), clock.now_ms()).unwrap();
                     IdMaker::new(lease, clock.clone()).unwrap()
                 });
                 for tick in ticks {

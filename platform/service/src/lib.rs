@@ -8,17 +8,21 @@ pub mod health;
 pub mod ids;
 pub mod logs;
 pub mod metrics;
+pub mod process;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub mod rfc3339;
 pub mod shutdown;
+pub mod spans;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "tls")]
+pub mod tls;
 #[cfg(feature = "web")]
 pub mod web;
 
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, Secret};
-pub use data_dir::DataDir;
+pub use data_dir::{DataDir, random_hex};
 pub use health::Readiness;
 pub use ids::IdMaker;

@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use contract::record::{LATENCY_BOUNDS_US, Latency};
+
 /// Content type of [`Registry::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -25,7 +27,7 @@ impl Counter {
         self.0.fetch_add(by, Ordering::Relaxed);
     }
 
-    /// What it stands at.
+    /// Its value.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -46,7 +48,7 @@ impl Gauge {
         self.0.fetch_add(by, Ordering::Relaxed);
     }
 
-    /// What it stands at.
+    /// Its value.
     pub fn get(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -60,8 +62,9 @@ pub fn stage(name: &str) -> String {
     format!("mall_stage_seconds{{stage=\"{name}\"}}")
 }
 
-/// Upper bounds of the buckets of every histogram, in seconds: from one sync of a disk to the longest request.
+/// Upper bounds of the buckets of every histogram, in seconds: those of [`LATENCY_BOUNDS_US`].
 const BOUNDS_S: [f64; 14] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const _: () = assert!(BOUNDS_S.len() == LATENCY_BOUNDS_US.len(), "one bound for each bucket");
 
 /// How long something took, in buckets.
 #[derive(Debug, Clone, Default)]
@@ -81,6 +84,15 @@ impl Histogram {
         let at = BOUNDS_S.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS_S.len());
         self.0.counts[at].fetch_add(1, Ordering::Relaxed);
         self.0.sum_us.fetch_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Its buckets, which can be added to those of other histograms.
+    pub fn latency(&self) -> Latency {
+        let mut latency = Latency { sum_us: self.0.sum_us.load(Ordering::Relaxed), ..Latency::default() };
+        for (count, bucket) in latency.counts.iter_mut().zip(&self.0.counts) {
+            *count = bucket.load(Ordering::Relaxed);
+        }
+        latency
     }
 
     /// The lines of the histogram `name`, which may carry labels.
@@ -144,7 +156,7 @@ impl Registry {
     /// The counter of that name; the same one again where it is there.
     ///
     /// # Panics
-    /// Where the name is that of another kind of metric.
+    /// If the name is that of another kind of metric.
     pub fn counter(&self, name: &str, help: &'static str) -> Counter {
         self.sample(
             name,
@@ -161,7 +173,7 @@ impl Registry {
     /// The gauge of that name; the same one again where it is there.
     ///
     /// # Panics
-    /// Where the name is that of another kind of metric.
+    /// If the name is that of another kind of metric.
     pub fn gauge(&self, name: &str, help: &'static str) -> Gauge {
         self.sample(
             name,
@@ -178,7 +190,7 @@ impl Registry {
     /// The histogram of that name; the same one again where it is there.
     ///
     /// # Panics
-    /// Where the name is that of another kind of metric.
+    /// If the name is that of another kind of metric.
     pub fn histogram(&self, name: &str, help: &'static str) -> Histogram {
         self.sample(
             name,
@@ -195,7 +207,7 @@ impl Registry {
     /// A counter that is kept elsewhere and read when asked for, such as a sum over cores.
     ///
     /// # Panics
-    /// Where the name is that of another kind of metric.
+    /// If the name is that of another kind of metric.
     pub fn read_counter(&self, name: &str, help: &'static str, read: impl Fn() -> f64 + Send + Sync + 'static) {
         self.sample(name, help, Kind::Counter, || Sample::Read(Box::new(read)), |_| Some(()));
     }
@@ -203,7 +215,7 @@ impl Registry {
     /// A gauge that is kept elsewhere and read when asked for.
     ///
     /// # Panics
-    /// Where the name is that of another kind of metric.
+    /// If the name is that of another kind of metric.
     pub fn read_gauge(&self, name: &str, help: &'static str, read: impl Fn() -> f64 + Send + Sync + 'static) {
         self.sample(name, help, Kind::Gauge, || Sample::Read(Box::new(read)), |_| Some(()));
     }
@@ -225,6 +237,48 @@ impl Registry {
             Some(taken) => taken,
             None => panic!("{name} is a metric of another kind"),
         }
+    }
+
+    /// The counters and gauges of a family by their names with labels, and their values.
+    pub fn values(&self, family: &str) -> Vec<(String, f64)> {
+        let families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(family) = families.get(family) else { return Vec::new() };
+        let value = |(name, sample): (&String, &Sample)| {
+            let value = match sample {
+                Sample::Counter(counter) => counter.get() as f64,
+                Sample::Gauge(gauge) => gauge.get() as f64,
+                Sample::Read(read) => read(),
+                Sample::Histogram(_) => return None,
+            };
+            Some((name.clone(), value))
+        };
+        family.samples.iter().filter_map(value).collect()
+    }
+
+    /// The buckets of a histogram: upper bound in seconds and number of durations; empty if there is no such histogram.
+    pub fn buckets(&self, name: &str) -> Vec<(f64, u64)> {
+        let family = name.split_once('{').map_or(name, |(family, _)| family);
+        let families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        match families.get(family).and_then(|family| family.samples.get(name)) {
+            Some(Sample::Histogram(Histogram(buckets))) => {
+                let bounds = BOUNDS_S.into_iter().chain([f64::INFINITY]);
+                bounds.zip(&buckets.counts).map(|(bound, count)| (bound, count.load(Ordering::Relaxed))).collect()
+            }
+            Some(Sample::Counter(_) | Sample::Gauge(_) | Sample::Read(_)) | None => Vec::new(),
+        }
+    }
+
+    /// The sum of the histograms of `family` that have `label`, such as `service="shop"`.
+    pub fn latency(&self, family: &str, label: &str) -> Latency {
+        let families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sum = Latency::default();
+        for (name, sample) in families.get(family).into_iter().flat_map(|family| &family.samples) {
+            match sample {
+                Sample::Histogram(histogram) if name.contains(label) => sum.merge(&histogram.latency()),
+                Sample::Histogram(_) | Sample::Counter(_) | Sample::Gauge(_) | Sample::Read(_) => {}
+            }
+        }
+        sum
     }
 
     /// All of them in Prometheus' text format, sorted by name.
@@ -274,6 +328,10 @@ mod tests {
             # HELP mall_requests_total Answers.\n# TYPE mall_requests_total counter\n\
             mall_requests_total{class=\"2xx\"} 5\nmall_requests_total{class=\"5xx\"} 1\n";
         assert_eq!(registry.render(), expect);
+        let values = registry.values("mall_requests_total");
+        let names: Vec<(&str, f64)> = values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        assert_eq!(names, [("mall_requests_total{class=\"2xx\"}", 5.0), ("mall_requests_total{class=\"5xx\"}", 1.0)]);
+        assert!(registry.values("mall_nothing").is_empty());
     }
 
     #[test]
@@ -284,6 +342,15 @@ mod tests {
             stage.observe(Duration::from_millis(ms));
         }
         registry.histogram("mall_plain_seconds", "Plain.").observe(Duration::from_micros(1_500));
+        let buckets = registry.buckets("mall_stage_seconds{stage=\"log\"}");
+        assert_eq!(buckets.iter().filter(|(_, count)| *count > 0).count(), 4);
+        assert_eq!(buckets.last(), Some(&(f64::INFINITY, 1)));
+        assert!(registry.buckets("mall_stage_seconds{stage=\"none\"}").is_empty());
+        registry.histogram("mall_stage_seconds{stage=\"log\",of=\"b\"}", "Stages.").observe(Duration::from_millis(2));
+        registry.histogram("mall_stage_seconds{stage=\"other\"}", "Stages.").observe(Duration::from_millis(2));
+        let sum = registry.latency("mall_stage_seconds", "stage=\"log\"");
+        assert_eq!((sum.count(), sum.counts[1], sum.counts[2], sum.sum_us), (5, 1, 2, 11_705_000));
+        assert!(BOUNDS_S.iter().zip(LATENCY_BOUNDS_US).all(|(s, us)| (s * 1e6 - us as f64).abs() < 1e-6));
         let text = registry.render();
         for expect in [
             "# TYPE mall_stage_seconds histogram\n",

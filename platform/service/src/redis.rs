@@ -18,6 +18,11 @@ use ::redis::{
     aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
     cmd,
 };
+
+mod server;
+
+pub use server::{InvalidServer, Server};
+
 /// How long one command may take.
 const RESPONSE_MAX: Duration = Duration::from_secs(1);
 /// How long a connection may take to be made.
@@ -43,7 +48,21 @@ pub struct Connection {
     shared: Arc<Shared>,
 }
 
-struct Shared {
+/// Carries commands to a server without a socket: the simulation's servers are in its own process.
+pub trait Transport: Send + Sync {
+    /// Sends commands in RESP2 and returns their replies, `replies` of them. A server's error is a value.
+    fn ask(&self, commands: Vec<u8>, replies: usize) -> RedisFuture<'_, Vec<Value>>;
+
+    /// Drops the connection; the next command looks the address up again.
+    fn leave(&self);
+}
+
+enum Shared {
+    Socket(Box<Socket>),
+    Transport(Box<dyn Transport>),
+}
+
+struct Socket {
     client: Client,
     current: Mutex<Current>,
 }
@@ -70,16 +89,48 @@ pub enum Unwritable {
     Other(String),
 }
 
+/// A setting under which a Redis loses what ledgers promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hazard {
+    /// It deletes keys by itself, by this policy.
+    Eviction(String),
+    /// What it has is lost when its process ends.
+    NoAppendOnlyFile,
+}
+
+impl std::fmt::Display for Hazard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Eviction(policy) => write!(
+                f,
+                "it has maxmemory-policy {policy} and deletes keys once it is full; set noeviction, or allow it with \
+                 redis.allow_eviction"
+            ),
+            Self::NoAppendOnlyFile => {
+                f.write_str("it has no append-only file; set appendonly yes, or allow it with redis.allow_no_aof")
+            }
+        }
+    }
+}
+
 impl Connection {
     /// A connection to the server at `url`. Needs a tokio runtime.
     ///
     /// # Errors
-    /// Where `url` is not the address of a Redis server.
+    /// If `url` is not the address of a Redis server.
     pub fn new(url: impl IntoConnectionInfo) -> RedisResult<Self> {
-        let client = Client::open(url)?;
+        Self::of(Client::open(url)?)
+    }
+
+    fn of(client: Client) -> RedisResult<Self> {
         let manager = connect(&client)?;
         let current = Mutex::new(Current { manager, made: Instant::now(), number: 0 });
-        Ok(Self { shared: Arc::new(Shared { client, current }) })
+        Ok(Self { shared: Arc::new(Shared::Socket(Box::new(Socket { client, current }))) })
+    }
+
+    /// A connection over `transport`. Needs no runtime.
+    pub fn over(transport: impl Transport + 'static) -> Self {
+        Self { shared: Arc::new(Shared::Transport(Box::new(transport))) }
     }
 
     /// Writes a key that expires by itself.
@@ -87,11 +138,11 @@ impl Connection {
     /// # Errors
     /// Why a write fails; the connection to a replica is dropped.
     pub async fn check(&self) -> Result<(), Unwritable> {
-        let (_, number) = self.current();
+        let number = self.shared.number();
         let info = info(self, "replication").await.map_err(|error| Unwritable::of(&error))?;
         // A replica that may be written loses what it is given at the next synchronisation.
         if info_field(&info, "role").is_some_and(|role| role != "master") {
-            self.leave(number);
+            self.shared.leave(number);
             let master = info_field(&info, "master_host").unwrap_or("unknown");
             return Err(Unwritable::Replica(format!("its master is {master}")));
         }
@@ -99,6 +150,21 @@ impl Connection {
         write.arg(PROBE).arg(1).arg("PX").arg(PROBE_KEPT_MS);
         let written: RedisResult<()> = write.query_async(&mut self.clone()).await;
         written.map_err(|error| Unwritable::of(&error))
+    }
+
+    /// Why the server can't keep what ledgers promise: it deletes keys once it is full, or forgets all writes when it ends.
+    /// Empty if it can.
+    ///
+    /// # Errors
+    /// If it does not answer, or does not report its settings.
+    pub async fn hazards(&self) -> RedisResult<Vec<Hazard>> {
+        let (memory, persistence) = (info(self, "memory").await?, info(self, "persistence").await?);
+        let policy = info_field(&memory, "maxmemory_policy").filter(|policy| *policy != "noeviction");
+        let mut hazards: Vec<Hazard> = policy.map(|policy| Hazard::Eviction(policy.to_owned())).into_iter().collect();
+        if info_field(&persistence, "aof_enabled") == Some("0") {
+            hazards.push(Hazard::NoAppendOnlyFile);
+        }
+        Ok(hazards)
     }
 
     /// Logs a warning where the server deletes keys by itself once it is full.
@@ -113,26 +179,45 @@ impl Connection {
             Err(error) => tracing::warn!(%error, "Redis does not report its maxmemory-policy; it must be noeviction"),
         }
     }
+}
 
+impl Socket {
     fn current(&self) -> (ConnectionManager, u64) {
-        let current = self.shared.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         (current.manager.clone(), current.number)
     }
 
     /// Drops connection `number`, unless that has happened already. Commands that wait for an answer on it
     /// still get it.
     fn leave(&self, number: u64) {
-        let mut current = self.shared.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.number != number || current.made.elapsed() < REOPEN_MIN {
             return;
         }
-        match connect(&self.shared.client) {
+        match connect(&self.client) {
             Ok(manager) => {
-                let address = self.shared.client.get_connection_info().addr();
+                let address = self.client.get_connection_info().addr();
                 tracing::warn!(%address, "Redis has become a replica; its connection is dropped and opened again");
                 *current = Current { manager, made: Instant::now(), number: number + 1 };
             }
             Err(error) => tracing::error!(%error, "a connection to Redis can't be opened again"),
+        }
+    }
+}
+
+impl Shared {
+    /// Names the connection that is open now.
+    fn number(&self) -> u64 {
+        match self {
+            Self::Socket(socket) => socket.current().1,
+            Self::Transport(_) => 0,
+        }
+    }
+
+    fn leave(&self, number: u64) {
+        match self {
+            Self::Socket(socket) => socket.leave(number),
+            Self::Transport(transport) => transport.leave(),
         }
     }
 }
@@ -146,14 +231,22 @@ impl fmt::Debug for Connection {
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
-            let (mut manager, number) = self.current();
-            let answer = manager.send_packed_command(command).await;
+            let (answer, number) = match &*self.shared {
+                Shared::Socket(socket) => {
+                    let (mut manager, number) = socket.current();
+                    (manager.send_packed_command(command).await, number)
+                }
+                Shared::Transport(transport) => {
+                    let answers = transport.ask(command.get_packed_command(), 1).await;
+                    (answers.map(|mut answers| answers.pop().unwrap_or(Value::Nil)), 0)
+                }
+            };
             let refused = match &answer {
                 Ok(value) => is_of_replica(value),
                 Err(error) => error_is_of_replica(error),
             };
             if refused {
-                self.leave(number);
+                self.shared.leave(number);
             }
             answer
         })
@@ -166,21 +259,32 @@ impl ConnectionLike for Connection {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            let (mut manager, number) = self.current();
-            let answers = manager.send_packed_commands(pipeline, offset, count).await;
+            let (answers, number) = match &*self.shared {
+                Shared::Socket(socket) => {
+                    let (mut manager, number) = socket.current();
+                    (manager.send_packed_commands(pipeline, offset, count).await, number)
+                }
+                Shared::Transport(transport) => {
+                    let answers = transport.ask(pipeline.get_packed_pipeline(), offset + count).await;
+                    (answers.map(|answers| answers.into_iter().skip(offset).collect()), 0)
+                }
+            };
             let refused = match &answers {
                 Ok(values) => values.iter().any(is_of_replica),
                 Err(error) => error_is_of_replica(error),
             };
             if refused {
-                self.leave(number);
+                self.shared.leave(number);
             }
             answers
         })
     }
 
     fn get_db(&self) -> i64 {
-        self.shared.client.get_connection_info().redis_settings().db()
+        match &*self.shared {
+            Shared::Socket(socket) => socket.client.get_connection_info().redis_settings().db(),
+            Shared::Transport(_) => 0,
+        }
     }
 }
 

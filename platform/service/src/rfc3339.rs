@@ -24,7 +24,7 @@ pub fn format(at_ms: u64) -> String {
     }
 }
 
-/// Epoch milliseconds of an RFC 3339 time, cut to the millisecond; `None` before 1970 or where it is none.
+/// Epoch milliseconds of an RFC 3339 time, cut to the millisecond; `None` before 1970 or if it is malformed.
 pub fn parse(text: &str) -> Option<u64> {
     let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
     u64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000)).ok().filter(|at_ms| *at_ms <= LAST_MS)
@@ -41,7 +41,7 @@ pub fn serialize<S: Serializer>(at_ms: &u64, serializer: S) -> Result<S::Ok, S::
 /// For serde: reads text as epoch milliseconds.
 ///
 /// # Errors
-/// Where it is no RFC 3339 time since 1970.
+/// If it is no RFC 3339 time since 1970.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
     parse(&text).ok_or_else(|| de::Error::custom("expected an RFC 3339 time such as 2026-11-22T08:00:00Z"))
@@ -65,7 +65,7 @@ pub mod option {
     /// For serde: reads text as epoch milliseconds, or null.
     ///
     /// # Errors
-    /// Where it is no RFC 3339 time since 1970.
+    /// If it is no RFC 3339 time since 1970.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
         #[derive(Deserialize)]
         struct At(#[serde(with = "super")] u64);

@@ -11,7 +11,7 @@ use crate::Readiness;
 /// runtime, once.
 ///
 /// # Errors
-/// Where the signals can't be listened to.
+/// If the signals can't be listened to.
 pub fn on_signal(drain: Duration, readiness: &Readiness) -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -124,9 +124,58 @@ async fn what_keeps_redis_from_being_written_is_named() {
     let Some(master) = Redis::start_with("no") else { return };
     redis.follow(&master);
     assert!(matches!(connection.check().await, Err(Unwritable::Replica(_))));
-    // A replica that may be written is none to write to.
+    // A writable replica must not be written to either: its writes are lost.
     redis.ask(&["CONFIG", "SET", "replica-read-only", "no"]);
     assert!(matches!(connection.check().await, Err(Unwritable::Replica(_))));
     drop(redis);
     assert!(matches!(connection.check().await, Err(Unwritable::Other(_))));
+}
+
+#[cfg(feature = "tls")]
+mod over_tls {
+    use foundation::redis::Server;
+    use services::Authority;
+
+    use super::*;
+
+    fn server(redis: &Redis, trusted: &Authority) -> Server {
+        Server::new(&redis.tls_url(), Some(&std::fs::read(trusted.ca_file()).unwrap())).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_verified_server_is_used() {
+        let Some(authority) = Authority::new() else { return };
+        let Some(redis) = Redis::start_tls(authority.issue("IP:127.0.0.1")) else { return };
+        let connection = server(&redis, &authority).connect().unwrap();
+        set(&connection).await.unwrap();
+        connection.check().await.unwrap();
+        assert_eq!(redis.ask(&["GET", "key"]).trim(), "value");
+    }
+
+    #[tokio::test]
+    async fn another_authority_or_another_name_is_refused() {
+        let (Some(authority), Some(stranger)) = (Authority::new(), Authority::new()) else { return };
+        let Some(of_stranger) = Redis::start_tls(stranger.issue("IP:127.0.0.1")) else { return };
+        let Some(of_other_name) = Redis::start_tls(authority.issue("DNS:redis.test")) else { return };
+        for (redis, why) in [(&of_stranger, "invalid peer certificate"), (&of_other_name, "not valid for name")] {
+            let error = set(&server(redis, &authority).connect().unwrap()).await.unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        // Without certificates of our own, browsers' authorities count.
+        let browsers = Server::new(&of_other_name.tls_url(), None).unwrap();
+        assert!(set(&browsers.connect().unwrap()).await.is_err());
+    }
+
+    #[test]
+    fn what_would_not_be_verified_is_no_address() {
+        for (url, ca, why) in [
+            ("rediss://127.0.0.1/#insecure", None, "without verification"),
+            ("redis://127.0.0.1", Some(&b""[..]), "rediss://"),
+            ("rediss://127.0.0.1", Some(b"no certificate"), "found none"),
+            ("unix:///run/redis", None, "redis:// or rediss://"),
+        ] {
+            let error = Server::new(url, ca).unwrap_err().to_string();
+            assert!(error.contains(why), "{url}: {error}");
+        }
+    }
 }

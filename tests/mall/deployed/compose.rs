@@ -60,7 +60,7 @@ pub(super) fn compare(files: &Files, program: &Program, faults: &mut Vec<String>
     }
     for flag in strings(&services["bench"]["command"]).iter().filter_map(|argument| argument.strip_prefix("--")) {
         let flag = flag.split('=').next().unwrap_or_default();
-        let source = files.text("bench/src/args.rs") + &files.text("bench/src/options.rs");
+        let source = files.text("bench/src/sale/args.rs") + &files.text("bench/src/options.rs");
         let field = format!("{}: ", flag.replace('-', "_"));
         if !source.contains(&format!("long = \"{flag}\"")) && !source.contains(&format!("pub {field}")) {
             faults.push(format!("{FILE}: bench has no --{flag}"));

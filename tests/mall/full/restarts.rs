@@ -2,8 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
-    process::Command,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -11,11 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use services::{Nginx, Upstreams};
+use services::{Listen, Nginx};
 
 use super::{Full, SHOPPERS, TURN, sells};
 use crate::{
-    assert_sound, operations,
+    assert_sound, front, operations,
     process::{Process, Shop, agent, until},
 };
 
@@ -47,7 +45,7 @@ fn accepted(metrics: &str) -> f64 {
     metrics.lines().find_map(|line| line.strip_prefix(name)).map_or(0.0, |count| count.parse().unwrap())
 }
 
-/// Buys for one user after the other until `enough`; each asks under one key until it is told yes.
+/// Buys for one user after the other until `enough`; each repeats one key until the answer is yes.
 fn shop(shop: &Shop, activity: &str, next_user: &AtomicI64, answers: &Answers, enough: &AtomicBool) {
     let agent = agent();
     while !enough.load(Ordering::Relaxed) {
@@ -99,16 +97,9 @@ impl Full {
     }
 
     /// nginx in front of all of it.
-    fn front(&self) -> Option<Nginx> {
-        let at = |url: &str| url.trim_start_matches("http://").to_owned();
-        let gateways: Vec<String> = self.gateways.iter().map(|(_, place)| at(place)).collect();
-        let gateways: Vec<&str> = gateways.iter().map(String::as_str).collect();
-        let (order_core, admin) = (at(&self.shop.order_core), at(&self.shop.admin));
-        let upstreams = Upstreams { gateways: &gateways, order_core: &order_core, admin: &admin };
-        Nginx::start_front(&upstreams, "limits-off.conf", |directory: &Path| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_mall"));
-            assert!(command.env_clear().arg("shop-assets").arg(directory).status().unwrap().success());
-        })
+    pub(super) fn front(&self) -> Option<Nginx> {
+        let gateways: Vec<&str> = self.gateways.iter().map(|(_, place)| place.as_str()).collect();
+        front::start_before(&gateways, &self.shop, "limits-off.conf", Listen::Plain)
     }
 }
 

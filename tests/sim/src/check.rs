@@ -17,7 +17,7 @@ use contract::{
 use domain::{SaleStore, model::ModelStore, order_state::OrderState};
 use ledger::{LedgerClient, LedgerUnavailable};
 
-use crate::{client::History, ledger::SimLedger, run::Mutant};
+use crate::{client::History, mutant::Mutant, redis::Planted};
 
 /// Everything a run leaves behind.
 pub(crate) struct Evidence<'a> {
@@ -31,12 +31,12 @@ pub(crate) struct Evidence<'a> {
     pub(crate) journal: Vec<LogRecord>,
     /// The database.
     pub(crate) model: &'a ModelStore,
-    /// What clients were told.
+    /// The answers that clients got.
     pub(crate) history: &'a History,
 }
 
 /// The model's futures are ready at once.
-fn now_or_never<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn now_or_never<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
         Poll::Pending => unreachable!("the model store never waits"),
@@ -58,7 +58,7 @@ pub(crate) fn unpaid(model: &ModelStore) -> usize {
     model.order_states().iter().filter(|(_, state)| *state == OrderState::PendingPayment).count()
 }
 
-/// I1, I2 and I3, and that clients were told the truth.
+/// I1, I2 and I3, and that every answer to a client was true.
 pub(crate) fn all(evidence: &Evidence<'_>) {
     let Evidence { stock, activity, counters, model, history, .. } = evidence;
     let entries: Vec<Entry> = evidence
@@ -150,14 +150,28 @@ fn told_the_truth(history: &History, states: &BTreeMap<OrderId, OrderState>, led
 
 /// The keeper's way to the ledger, with a bug where the run has one.
 #[derive(Clone)]
-pub(crate) struct Keeps {
+pub(crate) struct Keeps<K> {
     /// The real way.
-    pub(crate) ledger: SimLedger,
+    pub(crate) ledger: K,
     /// The bug.
     pub(crate) mutant: Mutant,
 }
 
-impl LedgerClient for Keeps {
+impl<K> Keeps<K> {
+    /// The same bugs, on ledgers in Redis.
+    pub(crate) fn new(ledger: K, planted: Planted) -> Self {
+        let mutant = if planted == Planted::ForgetsReleases {
+            Mutant::ForgetsReleases
+        } else if planted == Planted::SettleReleases {
+            Mutant::SettleReleases
+        } else {
+            Mutant::None
+        };
+        Self { ledger, mutant }
+    }
+}
+
+impl<K: LedgerClient> LedgerClient for Keeps<K> {
     async fn open(&self, activity: ActivityId, stock: u64, rules: Rules) -> Result<Counters, LedgerUnavailable> {
         self.ledger.open(activity, stock, rules).await
     }

@@ -23,7 +23,7 @@ pub(crate) type Asker = (UserId, Option<String>);
 /// An order id as a client was given it, with the answer's bytes.
 pub(crate) type Accepted = (OrderId, Vec<u8>);
 
-/// What the clients were told: the black box's view of the run.
+/// The answers that clients got: the run as a black box shows it.
 #[derive(Default)]
 pub(crate) struct History {
     /// Every order id that was given to a user, with the answer's bytes, by the Idempotency-Key.

@@ -20,14 +20,21 @@ use contract::{
 };
 use foundation::Clock;
 use gateway_core::{Batch, BatchId, Config, ConnId, Control, Core, Keys, Next, Now, Unavailable};
-use ledger::house::Request;
+use ledger::{
+    confirmed::{CountedOrders, RecentHolds},
+    house::Request,
+};
 use tokio::sync::Notify;
 
 use crate::{
     ledger::SimLedger,
+    link::Link,
     log::SimLog,
     world::{BEGIN_MS, World},
 };
+
+/// How often a core looks at its connection to Redis.
+const TICK_MS: u64 = 200;
 
 /// A connection between a client and a core.
 #[derive(Default)]
@@ -69,10 +76,19 @@ impl Wire {
 /// The answers of the ledger, on their way to a core.
 type Letters = Arc<Mutex<VecDeque<(BatchId, Result<BatchReply, Unavailable>)>>>;
 
+/// How a core reaches the ledgers.
+#[derive(Clone)]
+pub(crate) enum Way {
+    /// In its own process.
+    House(SimLedger),
+    /// In Redis.
+    Redis(Rc<Link>),
+}
+
 /// One life of one core. A new life begins with nothing but the log.
 pub(crate) struct Incarnation {
     world: World,
-    ledger: SimLedger,
+    way: Way,
     core: RefCell<Core>,
     wires: RefCell<BTreeMap<ConnId, Rc<Wire>>>,
     letters: Letters,
@@ -82,13 +98,18 @@ pub(crate) struct Incarnation {
 
 impl Incarnation {
     /// A core that makes order ids for `worker`, which no other life has.
-    pub(crate) fn new(world: &World, ledger: &SimLedger, keys: Keys, worker: u16) -> Rc<Self> {
-        let config = Config::new(keys, u64::from(worker));
+    pub(crate) fn new(world: &World, way: Way, keys: Keys, worker: u16) -> Rc<Self> {
+        let mut config = Config::new(keys, u64::from(worker));
+        // All clients of the simulation have one address.
+        config.connections_per_client_max = config.connections_max;
         let ids = Snowflake::new(worker, world.now_ms(), u64::MAX);
         let core = RefCell::new(Core::new(config, ids, now(world)));
-        let (world, ledger, bell) = (world.clone(), ledger.clone(), Arc::default());
+        let (world, bell) = (world.clone(), Arc::<Notify>::default());
+        if let Way::Redis(link) = &way {
+            link.rings(&bell);
+        }
         let (wires, letters, link_lost) = (RefCell::default(), Letters::default(), Cell::new(false));
-        Rc::new(Self { world, ledger, core, wires, letters, link_lost, bell })
+        Rc::new(Self { world, way, core, wires, letters, link_lost, bell })
     }
 
     /// A client connects.
@@ -110,6 +131,14 @@ impl Incarnation {
         self.ring();
     }
 
+    /// Orders that the core knows as held and has not read on the journal.
+    pub(crate) fn recent(&self) -> Option<Arc<RecentHolds>> {
+        match &self.way {
+            Way::House(_) => None,
+            Way::Redis(link) => Some(link.recent.clone()),
+        }
+    }
+
     /// The core is gone: its clients see their connections end.
     pub(crate) fn hang_up(&self) {
         for wire in self.wires.borrow().values() {
@@ -123,7 +152,10 @@ impl Incarnation {
             let rung = self.bell.notified();
             self.turn();
             let timeout = self.core.borrow().poll_timeout().and_then(|at| u64::try_from(at.as_millis()).ok());
-            let timeout_ms = timeout.map_or(u64::MAX, |at_ms| (BEGIN_MS + at_ms).max(self.world.now_ms() + 1));
+            let mut timeout_ms = timeout.map_or(u64::MAX, |at_ms| (BEGIN_MS + at_ms).max(self.world.now_ms() + 1));
+            if let Way::Redis(_) = self.way {
+                timeout_ms = timeout_ms.min(self.world.now_ms() + TICK_MS);
+            }
             tokio::select! {
                 biased;
                 () = rung => {}
@@ -143,6 +175,12 @@ impl Incarnation {
         for (batch, reply) in letters {
             self.core.borrow_mut().handle_reply(batch, reply, at);
         }
+        if let Way::Redis(link) = &self.way {
+            link.tick();
+            while let Some((batch, reply)) = link.poll_reply() {
+                self.core.borrow_mut().handle_reply(batch, reply, at);
+            }
+        }
         let wires: Vec<(ConnId, Rc<Wire>)> = self.wires.borrow().iter().map(|(id, wire)| (*id, wire.clone())).collect();
         for (id, wire) in wires {
             self.serve(id, &wire);
@@ -158,15 +196,22 @@ impl Incarnation {
         loop {
             let batch = self.core.borrow_mut().poll_batch();
             let Some(batch) = batch else { break };
-            let (id, letters, bell) = (batch.id, self.letters.clone(), self.bell.clone());
-            let reply = move |result: Result<_, _>| {
-                let letter = (id, result.map_err(|_| Unavailable::Unknown));
-                letters.lock().unwrap_or_else(PoisonError::into_inner).push_back(letter);
-                bell.notify_one();
-            };
-            let Batch { activity, reservations, repeats_only, .. } = batch;
-            self.ledger.send(Request::Reserve { activity, reservations, repeats_only, reply: Box::new(reply) });
+            match &self.way {
+                Way::House(ledger) => self.ask(ledger, batch),
+                Way::Redis(link) => link.send(batch),
+            }
         }
+    }
+
+    fn ask(&self, ledger: &SimLedger, batch: Batch) {
+        let (id, letters, bell) = (batch.id, self.letters.clone(), self.bell.clone());
+        let reply = move |result: Result<_, _>| {
+            let letter = (id, result.map_err(|_| Unavailable::Unknown));
+            letters.lock().unwrap_or_else(PoisonError::into_inner).push_back(letter);
+            bell.notify_one();
+        };
+        let Batch { activity, reservations, repeats_only, .. } = batch;
+        ledger.send(Request::Reserve { activity, reservations, repeats_only, reply: Box::new(reply) });
     }
 
     /// Gives the core a piece of what has arrived, and the client what the core has for it.
@@ -210,6 +255,7 @@ impl Incarnation {
             let ends = log.ends(name).await.unwrap_or_default();
             waiting.extend(ends.into_iter().filter(|(_, end)| *end > 0));
         }
+        let mut counted = CountedOrders::default();
         let Ok(mut feed) = log.follow(&TOPICS).await else { panic!("the topics are made before anything runs") };
         loop {
             if waiting.is_empty() {
@@ -224,7 +270,7 @@ impl Incarnation {
                 }
             };
             for record in &records {
-                self.pass_on(record);
+                self.pass_on(record, &mut counted);
                 if waiting.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
                     waiting.remove(&record.partition);
                 }
@@ -232,7 +278,7 @@ impl Incarnation {
         }
     }
 
-    fn pass_on(&self, record: &LogRecord) {
+    fn pass_on(&self, record: &LogRecord, counted: &mut CountedOrders) {
         let value = record.value.as_slice();
         let control = match &*record.partition.topic {
             topic::ACTIVITIES => Activity::decode(value).map(Control::Activity),
@@ -240,6 +286,9 @@ impl Incarnation {
             topic::ORDERS => Entries::decode(value).map(|entries| Control::Entries(entries.into_vec().into())),
             _ => OrderEvents::decode(value).map(|events| Control::OrderEvents(events.into_vec().into())),
         };
+        if let (Ok(Control::Entries(entries)), Way::Redis(link)) = (&control, &self.way) {
+            link.recent.settle(&counted.take(entries));
+        }
         match control {
             Ok(control) => self.control(control),
             Err(error) => panic!("a record of {} is poison: {error}", record.partition.topic),

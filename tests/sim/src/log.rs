@@ -1,18 +1,25 @@
 //! A log whose disk can lose what it had not yet synced, and whose answers can be lost.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use commit_log::{
-    Consumer, Log, LogError, NewRecord, Partition, Record,
+    Consumer, Cursor, Log, LogError, NewRecord, Partition, Record,
     groups::{Groups, MemberId},
 };
 use contract::topic::{Topic, partition_of};
 use tokio::sync::{oneshot, watch};
 
+use foundation::Clock;
+
 use crate::world::World;
+
+/// What a client has given up lands within this time.
+const LATE_MAX_MS: u64 = 8_000;
+/// How long it waits before.
+const GIVEN_UP_MAX_MS: u64 = 2_000;
 
 /// The log of one run. Clones share it; what is durable outlives [`SimLog::crash`].
 #[derive(Clone)]
@@ -29,6 +36,8 @@ pub struct SimLog {
 pub struct Habits {
     /// One answer in this many is lost although the work was done; 0: none.
     pub loses_answer_in: u64,
+    /// One append in this many is given up by its client and lands some seconds later; 0: none.
+    pub late_in: u64,
     /// A broken log that says yes before it has synced: the simulation must catch it.
     pub hasty: bool,
 }
@@ -41,6 +50,8 @@ struct State {
     waiting: Vec<Waiting>,
     /// Handed to the disk, not yet synced.
     syncing: Vec<Waiting>,
+    /// What its client has given up, and when it lands.
+    late: Vec<(u64, Write)>,
 }
 
 struct Waiting {
@@ -133,8 +144,37 @@ impl SimLog {
         }
     }
 
+    /// Brings in what was given up. Runs beside the log.
+    pub async fn land_late(self) {
+        loop {
+            let now_ms = self.world.now_ms();
+            let mut landed = false;
+            {
+                let mut state = self.state();
+                while let Some(at) = state.late.iter().position(|(at_ms, _)| *at_ms <= now_ms) {
+                    let (_, write) = state.late.remove(at);
+                    landed |= state.settle(write).is_ok();
+                }
+            }
+            if landed {
+                self.wake();
+            }
+            self.world.sleep_until(now_ms + 50).await;
+        }
+    }
+
+    /// How many topics there are.
+    pub fn topic_count(&self) -> usize {
+        self.state().topics.len()
+    }
+
+    /// Whether something that was given up may still land.
+    pub fn expects_late(&self) -> bool {
+        !self.state().late.is_empty()
+    }
+
     /// Power loss of the log: of what was with the disk but not synced a torn beginning may stand,
-    /// what only waited is gone, and nobody who waits is told which.
+    /// what was only queued is lost, and its callers do not learn which.
     pub fn crash(&self) {
         let mut state = self.state();
         state.up = false;
@@ -177,6 +217,12 @@ impl SimLog {
 
     async fn ask(&self, what: Write) -> Result<(), LogError> {
         self.world.pause().await;
+        if self.habits.late_in > 0 && matches!(what, Write::Append(_)) && self.world.one_in(self.habits.late_in) {
+            let at_ms = self.world.now_ms() + self.world.below(LATE_MAX_MS);
+            self.state().late.push((at_ms, what));
+            self.world.sleep_until(self.world.now_ms() + self.world.below(GIVEN_UP_MAX_MS)).await;
+            return Err(LogError::Unknown("no acknowledgement".to_owned()));
+        }
         let (reply, answer) = oneshot::channel();
         {
             let mut state = self.state();
@@ -262,38 +308,33 @@ pub struct SimConsumer {
     log: SimLog,
     /// Group, member and the generation last seen.
     membership: Option<(String, MemberId, u64)>,
-    positions: BTreeMap<Partition, u64>,
-    paused: BTreeSet<Partition>,
+    cursor: Cursor,
     changed: watch::Receiver<u64>,
 }
 
 impl SimConsumer {
     fn new(log: &SimLog, membership: Option<(String, MemberId, u64)>, partitions: Vec<Partition>) -> Self {
-        let positions = partitions.into_iter().map(|partition| (partition, 0)).collect();
-        Self { log: log.clone(), membership, positions, paused: BTreeSet::new(), changed: log.changed.subscribe() }
+        let cursor = Cursor::new(partitions.into_iter().map(|partition| (partition, 0)));
+        Self { log: log.clone(), membership, cursor, changed: log.changed.subscribe() }
     }
 
     fn follow_group(&mut self) {
         let Some((group, member, generation)) = &mut self.membership else { return };
-        self.log.state().groups.follow(group, *member, generation, &mut self.positions);
+        self.cursor.follow(&self.log.state().groups, group, *member, generation);
     }
 
     fn take(&mut self, max: usize) -> Vec<Record> {
         let state = self.log.state();
         let mut taken = Vec::new();
-        for (partition, position) in &mut self.positions {
+        for (partition, position) in self.cursor.readable() {
             let records = &state.topics[&partition.topic][partition.index as usize];
-            let from = usize::try_from(*position).unwrap_or(usize::MAX).min(records.len());
-            if self.paused.contains(partition) {
-                continue;
-            }
+            let from = usize::try_from(position).unwrap_or(usize::MAX).min(records.len());
             // A fetch ends where the seed says, as a real one ends where its bytes do.
             let left = max - taken.len();
-            let fetched = records[from..].iter().take(left);
-            let before = taken.len();
-            taken.extend(fetched.cloned());
-            *position += (taken.len() - before) as u64;
+            taken.extend(records[from..].iter().take(left).cloned());
         }
+        drop(state);
+        self.cursor.pass(&taken);
         taken
     }
 }
@@ -324,17 +365,15 @@ impl Consumer for SimConsumer {
     }
 
     fn rewind(&mut self, partition: &Partition, offset: u64) {
-        if let Some(position) = self.positions.get_mut(partition) {
-            *position = offset;
-        }
+        self.cursor.rewind(partition, offset);
     }
 
     fn pause(&mut self, partition: &Partition) {
-        self.paused.insert(partition.clone());
+        self.cursor.pause(partition);
     }
 
     fn resume(&mut self, partition: &Partition) {
-        self.paused.remove(partition);
+        self.cursor.resume(partition);
     }
 }
 

@@ -22,9 +22,10 @@ use workers::{self, Journal, Keeper, Relay, Timeouts};
 use crate::{
     check,
     client::{self, History, Mall},
-    gateway::Incarnation,
+    gateway::{Incarnation, Way},
     ledger::SimLedger,
     log::{Habits, SimLog},
+    mutant::Mutant,
     store::SimStore,
     world::{BEGIN_MS, Scheduler, World},
 };
@@ -63,19 +64,6 @@ pub enum Part {
 
 const MORTAL: [Part; 8] =
     [Part::Core(0), Part::Core(1), Part::Ledger, Part::Log, Part::Journal, Part::Relay, Part::Timeouts, Part::Keeper];
-
-/// What is wrong on purpose, to see that the checks notice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mutant {
-    /// Nothing.
-    None,
-    /// The log says yes before it has synced.
-    HastyLog,
-    /// The keeper's commands are carried out as their opposite: what was paid for goes back on sale.
-    SettleReleases,
-    /// Orders that were closed are never given back to the ledger.
-    ForgetsReleases,
-}
 
 /// What came of a run that held.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,7 +160,7 @@ async fn end(world: &World, log: &SimLog, ledger: &SimLedger, mut activity: Acti
 
 impl Run {
     fn new(world: &World, mutant: Mutant) -> Self {
-        let habits = Habits { loses_answer_in: 300, hasty: mutant == Mutant::HastyLog };
+        let habits = Habits { loses_answer_in: 300, late_in: 0, hasty: mutant == Mutant::HastyLog };
         let log = SimLog::new(world.clone(), habits);
         let model = ModelStore::new(PAY_WITHIN_MS);
         let store = SimStore::new(world.clone(), model.clone(), 200);
@@ -251,7 +239,7 @@ impl Run {
         match part {
             Part::Core(index) => {
                 let worker = self.next_worker.replace(self.next_worker.get() + 1);
-                let life = Incarnation::new(&world, &self.ledger, self.mall.keys.clone(), worker);
+                let life = Incarnation::new(&world, Way::House(self.ledger.clone()), self.mall.keys.clone(), worker);
                 self.lives.borrow_mut()[index] = Some(life.clone());
                 self.list_cores();
                 self.scheduler.spawn(part, life.clone().run());

@@ -2,18 +2,25 @@
 //! work.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
-use contract::{ActivityId, OrderId, stock::Snapshot};
-use domain::{
-    DatabaseCounts, Line, OutboxRow, Outlook, PaidOutcome, Parked, Retried, SaleError, SaleStore, TakenIn,
-    model::ModelStore,
+use contract::{
+    ActivityId, OrderId,
+    record::LedgerCommand,
+    stock::{Promise, Snapshot, Term},
 };
-use ledger::restore::SnapshotSource;
+use domain::{
+    DatabaseCounts, LeaseName, LeaseRow, LeaseStore, Line, OutboxRow, Outlook, PaidOutcome, Parked, Retried, SaleError,
+    SaleStore, TakenIn, model::ModelStore,
+};
+use ledger::{
+    redis::fence::{Opening, RecoverySource},
+    restore::SnapshotSource,
+};
 
-use crate::world::World;
+use crate::{redis::Planted, world::World};
 
 /// The database of one run. What a call did stays, even if its caller dies.
 #[derive(Clone)]
@@ -24,12 +31,25 @@ pub(crate) struct SimStore {
     fails_in: u64,
     /// How often a sale was parked.
     parked: Arc<AtomicU64>,
+    /// Ledgers that an admin wants open.
+    openings: Arc<Mutex<Vec<Opening>>>,
+    planted: Planted,
 }
 
 impl SimStore {
     /// Wraps the database that outlives everything.
     pub(crate) fn new(world: World, model: ModelStore, fails_in: u64) -> Self {
-        Self { world, model, fails_in, parked: Arc::default() }
+        Self { world, model, fails_in, parked: Arc::default(), openings: Arc::default(), planted: Planted::None }
+    }
+
+    /// The same database with a bug.
+    pub(crate) fn with(self, planted: Planted) -> Self {
+        Self { planted, ..self }
+    }
+
+    /// An admin wants a ledger open.
+    pub(crate) fn open(&self, opening: Opening) {
+        self.openings.lock().unwrap_or_else(PoisonError::into_inner).push(opening);
     }
 
     /// How often a sale was parked.
@@ -135,8 +155,69 @@ impl SaleStore for SimStore {
     }
 }
 
+impl LeaseStore for SimStore {
+    async fn lease(&self, name: LeaseName) -> Result<LeaseRow, SaleError> {
+        self.fault().await?;
+        self.model.lease(name).await
+    }
+
+    async fn move_lease(&self, name: LeaseName, from: LeaseRow, to: LeaseRow) -> Result<bool, SaleError> {
+        self.fault().await?;
+        let done = self.model.move_lease(name, from, to).await?;
+        self.fault().await?;
+        Ok(done)
+    }
+
+    async fn outbox_sent_by(&self, ids: &[i64], fencing_number: u64) -> Result<bool, SaleError> {
+        self.fault().await?;
+        let done = self.model.outbox_sent_by(ids, fencing_number).await?;
+        self.fault().await?;
+        Ok(done)
+    }
+
+    async fn repeat_latest(&self, since_ms: u64) -> Result<(), SaleError> {
+        self.fault().await?;
+        self.model.repeat_latest(since_ms).await
+    }
+}
+
 impl SnapshotSource for SimStore {
     async fn snapshots(&self) -> Result<Vec<Snapshot>, String> {
         SaleStore::snapshots(self).await.map_err(|error| error.to_string())
+    }
+}
+
+impl SimStore {
+    async fn read(&self) -> Result<&ModelStore, String> {
+        self.fault().await.map_err(|error| error.to_string())?;
+        Ok(&self.model)
+    }
+}
+
+impl RecoverySource for SimStore {
+    async fn opened(&self) -> Result<Vec<ActivityId>, String> {
+        Ok(self.read().await?.opened())
+    }
+
+    async fn to_open(&self) -> Result<Vec<Opening>, String> {
+        let opened = self.read().await?.opened();
+        let openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(openings.iter().filter(|opening| !opened.contains(&opening.activity)).copied().collect())
+    }
+
+    async fn next_term(&self, above: Term) -> Result<Term, String> {
+        let drawn = self.read().await?.next_term(above);
+        self.read().await?;
+        Ok(if self.planted == Planted::RepeatedTerms { Term(above.0 + 1) } else { drawn })
+    }
+
+    async fn decisions(&self, activity: ActivityId) -> Result<Vec<LedgerCommand>, String> {
+        let decisions = self.read().await?.decisions(activity);
+        Ok(if self.planted == Planted::NoDecisions { Vec::new() } else { decisions })
+    }
+
+    async fn promises(&self, activity: ActivityId) -> Result<Vec<Promise>, String> {
+        let promises = self.read().await?.promises(activity);
+        Ok(if self.planted == Planted::NoPromises { Vec::new() } else { promises })
     }
 }

@@ -138,12 +138,14 @@ pub struct Scheduler<P> {
     world: World,
     tasks: BTreeMap<u64, Task<P>>,
     next_task: u64,
+    /// Parts that do not run at present.
+    paused: Vec<P>,
 }
 
 impl<P: Copy + PartialEq> Scheduler<P> {
     /// Nothing runs yet.
     pub fn new(world: World) -> Self {
-        Self { world, tasks: BTreeMap::new(), next_task: 0 }
+        Self { world, tasks: BTreeMap::new(), next_task: 0, paused: Vec::new() }
     }
 
     /// Adds a task to `part`.
@@ -153,9 +155,20 @@ impl<P: Copy + PartialEq> Scheduler<P> {
         self.next_task += 1;
     }
 
-    /// kill -9: the part's tasks are gone at the await where they stood.
+    /// kill -9: the part's tasks end at the await they had reached.
     pub fn kill(&mut self, part: P) {
         self.tasks.retain(|_, task| task.part != part);
+        self.resume(part);
+    }
+
+    /// SIGSTOP: time goes on without the part.
+    pub fn pause(&mut self, part: P) {
+        self.paused.push(part);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self, part: P) {
+        self.paused.retain(|paused| *paused != part);
     }
 
     /// Whether a task of `part` is there.
@@ -165,7 +178,7 @@ impl<P: Copy + PartialEq> Scheduler<P> {
 
     /// Polls one task that is ready, or moves time; false where nothing can ever happen again.
     pub fn step(&mut self) -> bool {
-        let is_ready = |task: &Task<P>| task.ready.0.load(Ordering::Relaxed);
+        let is_ready = |task: &Task<P>| task.ready.0.load(Ordering::Relaxed) && !self.paused.contains(&task.part);
         let ready: Vec<u64> = self.tasks.iter().filter(|(_, task)| is_ready(task)).map(|(id, _)| *id).collect();
         if ready.is_empty() {
             return self.world.advance();

@@ -1,4 +1,4 @@
-//! What the simulation stands on keeps the word of what it stands for.
+//! The log of the simulation passes the suite of the logs that it replaces.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use std::sync::{

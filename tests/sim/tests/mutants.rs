@@ -2,7 +2,7 @@
 
 use std::panic::catch_unwind;
 
-use sim::run::{Mutant, run};
+use sim::{mutant::Mutant, run::run};
 
 /// Seeds within which a known bug must show.
 const SEEDS: u64 = 400;

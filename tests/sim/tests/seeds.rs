@@ -2,7 +2,7 @@
 
 use std::panic::catch_unwind;
 
-use sim::run::{Mutant, run};
+use sim::{mutant::Mutant, run::run};
 
 const SEEDS: u64 = 500;
 

@@ -1,21 +1,16 @@
 //! Everything that a client can write into a request that the document describes, and should not.
 
-use std::{
-    collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::collections::BTreeMap;
 
 use axum::{
     Router,
     body::{Body, to_bytes},
-    extract::ConnectInfo,
     http::{Request, header},
 };
 use serde_json::{Map, Value, json};
 use tower::ServiceExt;
 
-use super::document::{document, operations, resolved};
+use super::document::{document, operations, peer, resolved};
 
 /// Texts that mean something else to code that forgets to quote, count or close.
 const TEXTS: [&str; 26] = [
@@ -113,12 +108,6 @@ fn bodies() -> impl Iterator<Item = Vec<u8>> {
     texts.map(|text| text.as_bytes().to_vec()).into_iter().chain(deep.map(String::into_bytes)).chain(more)
 }
 
-/// An address that nobody has asked from: wrong sign-ins are counted by it.
-pub(super) fn peer() -> ConnectInfo<SocketAddr> {
-    static LAST: AtomicU32 = AtomicU32::new(0x0a00_0000);
-    ConnectInfo((Ipv4Addr::from(LAST.fetch_add(1, Ordering::Relaxed)), 1).into())
-}
-
 struct Site<'a> {
     router: &'a Router,
     token: &'a str,
@@ -193,7 +182,7 @@ impl Site<'_> {
         texts.chain(values).collect()
     }
 
-    /// The path with what is known for its parameters, by their names or by what stands before them.
+    /// The path with what is known for its parameters, by their names or by what is before them.
     fn uri(&self, spoilt: Option<(&str, &str, &str)>) -> String {
         let mut before = "";
         let parts = self.path.split('/').map(|part| {

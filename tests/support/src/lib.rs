@@ -6,14 +6,14 @@ pub mod document;
 pub mod hostile;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use commit_log::{Consumer, Log, LogError, NewRecord, Partition, Record};
+use commit_log::{Consumer, Cursor, Log, LogError, NewRecord, Partition, Record};
 use contract::{
     ActivityId,
     activity::Rules,
@@ -119,7 +119,7 @@ impl MemoryLog {
             }
         }
         let group = group.map(str::to_owned);
-        Ok(MemoryConsumer { shared: Arc::clone(&self.0), group, positions, paused: BTreeSet::new() })
+        Ok(MemoryConsumer { shared: Arc::clone(&self.0), group, cursor: Cursor::new(positions) })
     }
 }
 
@@ -173,8 +173,7 @@ impl Log for MemoryLog {
 pub struct MemoryConsumer {
     shared: Arc<Shared>,
     group: Option<String>,
-    positions: BTreeMap<Partition, u64>,
-    paused: BTreeSet<Partition>,
+    cursor: Cursor,
 }
 
 impl Consumer for MemoryConsumer {
@@ -185,17 +184,15 @@ impl Consumer for MemoryConsumer {
             let mut records = Vec::new();
             {
                 let state = shared.state.lock().unwrap();
-                for (partition, position) in &mut self.positions {
+                for (partition, position) in self.cursor.readable() {
                     let stored = &state.topics[&*partition.topic][partition.index as usize];
-                    let from = usize::try_from(*position).unwrap().min(stored.len());
+                    let from = usize::try_from(position).unwrap().min(stored.len());
                     let take = (max - records.len()).min(stored.len() - from);
-                    if !self.paused.contains(partition) && take > 0 {
-                        records.extend_from_slice(&stored[from..from + take]);
-                        *position += take as u64;
-                    }
+                    records.extend_from_slice(&stored[from..from + take]);
                 }
             }
             if !records.is_empty() {
+                self.cursor.pass(&records);
                 return Ok(records);
             }
             appended.await;
@@ -211,29 +208,41 @@ impl Consumer for MemoryConsumer {
     }
 
     fn rewind(&mut self, partition: &Partition, offset: u64) {
-        self.positions.insert(partition.clone(), offset);
+        self.cursor.rewind(partition, offset);
     }
 
     fn pause(&mut self, partition: &Partition) {
-        self.paused.insert(partition.clone());
+        self.cursor.pause(partition);
     }
 
     fn resume(&mut self, partition: &Partition) {
-        self.paused.remove(partition);
+        self.cursor.resume(partition);
     }
 }
 
-/// Ledgers whose journal stands on a [`MemoryLog`].
+/// Ledgers whose journal is on a [`MemoryLog`].
 #[derive(Clone)]
 pub struct MemoryLedgers {
     ledgers: Arc<Mutex<HashMap<ActivityId, Ledger>>>,
     log: MemoryLog,
     clock: HandClock,
+    is_away: Arc<AtomicBool>,
+    reads: Arc<AtomicU64>,
 }
 
 impl MemoryLedgers {
     pub fn new(log: MemoryLog, clock: HandClock) -> Self {
-        Self { ledgers: Arc::default(), log, clock }
+        Self { ledgers: Arc::default(), log, clock, is_away: Arc::default(), reads: Arc::default() }
+    }
+
+    /// Whether reads of counters fail from now on.
+    pub fn set_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::SeqCst);
+    }
+
+    /// How often counters were read, with or without success.
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::SeqCst)
     }
 
     /// The ledger is gone, and is back with [`MemoryLedgers::find`].
@@ -294,6 +303,10 @@ impl LedgerClient for MemoryLedgers {
     }
 
     async fn counters(&self, activity: ActivityId) -> Result<Option<Counters>, LedgerUnavailable> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        if self.is_away.load(Ordering::SeqCst) {
+            return Err(LedgerUnavailable("the ledger does not answer".to_owned()));
+        }
         Ok(self.ledgers.lock().unwrap().get(&activity).map(Ledger::counters))
     }
 }

@@ -25,13 +25,35 @@ async fn a_sale_is_steered_while_it_runs() {
 
     let later = app.make("/activities", app.activity(&sku, 10, HOUR_MS)).await;
     let path = format!("/activities/{}", later["activity_id"].as_str().unwrap());
-    let door = json!({ "captcha": true, "invited_only": true }).to_string();
+    assert_eq!(later["answer_after"], "script", "unless the admin says otherwise");
+    let door = json!({ "captcha": true, "invited_only": true, "answer_after": "log" }).to_string();
     let (status, patched) = app.send("PATCH", &path, &[("if-match", "1")], &door).await;
     assert_eq!((status, &patched["captcha"], &patched["invited_only"]), (StatusCode::OK, &json!(true), &json!(true)));
+    assert_eq!((&patched["answer_after"], app.get(&path).await.1), (&json!("log"), patched.clone()));
+    let refused = app.send("PATCH", &path, &[("if-match", "2")], r#"{"answer_after":"never"}"#).await;
+    assert_eq!(refused.0, StatusCode::UNPROCESSABLE_ENTITY);
+    let patched = app.send("PATCH", &path, &[("if-match", "2")], r#"{"title":"Other"}"#).await.1;
+    assert_eq!(patched["answer_after"], "log", "what a change does not name stays");
+    let patch = async |version: &str, body: &str| {
+        let (status, sale) = app.send("PATCH", &path, &[("if-match", version)], body).await;
+        (status.as_u16(), sale["pay_within_ms"].clone())
+    };
+    assert_eq!(patch("3", r#"{"pay_within_ms":60000}"#).await, (200, json!(60_000)));
+    assert_eq!(patch("4", r#"{"stock":9}"#).await, (200, json!(60_000)), "what is absent stays");
+    assert_eq!(patch("5", r#"{"pay_within_ms":null}"#).await, (200, Value::Null));
+    for bad in ["99", "2592000001", "-1", "1.5", "\"60000\""] {
+        assert_eq!(patch("6", &format!(r#"{{"pay_within_ms":{bad}}}"#)).await.0, 422, "{bad}");
+    }
     let post = async |what: &str, body: &str| app.send("POST", &format!("{path}/{what}"), &[], body).await;
     assert_eq!(post("restock", r#"{"delta":1}"#).await.1["code"], "invalid_transition");
 
     let now = app.make("/activities", app.activity(&sku, 10, 0)).await;
+    let (_, of) = app.get(&format!("/skus/{sku}")).await;
+    let product = format!("/products/{}", of["product_id"].as_str().unwrap());
+    app.send("POST", &format!("{product}/shelve"), &[], "").await;
+    let (_, unshelved) = app.send("POST", &format!("{product}/unshelve"), &[], "").await;
+    assert_eq!(unshelved["running_activities"], json!([now["activity_id"]]), "it goes on: {unshelved}");
+    assert_eq!(unshelved["on_shelf"], false);
     let path = format!("/activities/{}", now["activity_id"].as_str().unwrap());
     let post = async |what: &str, body: &str| app.send("POST", &format!("{path}/{what}"), &[], body).await;
     assert_eq!(post("pause", "").await.1["paused"], true);
@@ -124,4 +146,42 @@ async fn what_was_not_sold_is_the_skus_again() {
     assert_eq!(app.get(&format!("/skus/{sku}")).await.1["stock"], 98);
     let counters = app.ledgers.counters(id).await.unwrap().unwrap();
     assert_eq!((counters.total, counters.available, counters.held), (2, 0, 2));
+}
+
+/// Gateways learn of a sale by the log; a draft is not on it, and its ledger stays closed.
+#[tokio::test]
+async fn a_draft_is_published_by_a_change() {
+    let app = TestApp::new().await;
+    let sku = app.sku().await;
+    let mut body = app.activity(&sku, 10, 0);
+    (body["draft"], body["registered_before"]) = (json!(true), json!("2026-11-01T00:00:00.000Z"));
+    let made = app.make("/activities", body).await;
+    assert_eq!((&made["draft"], &made["ledger_open"]), (&json!(true), &json!(false)), "{made}");
+    assert_eq!(made["registered_before"], "2026-11-01T00:00:00.000Z");
+    let path = format!("/activities/{}", made["activity_id"].as_str().unwrap());
+    let (status, refused) = app.send("POST", &format!("{path}/warm"), &[], "").await;
+    assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("invalid_transition")), "{refused}");
+    warm_once(&app).await;
+    assert_eq!(app.get(&path).await.1["ledger_open"], false);
+    let patch = async |version: &str, body: &str| app.send("PATCH", &path, &[("if-match", version)], body).await;
+    let (status, changed) = patch("1", r#"{"stock":8,"registered_before":null}"#).await;
+    assert_eq!(
+        (status, &changed["draft"], &changed["registered_before"]),
+        (StatusCode::OK, &json!(true), &Value::Null)
+    );
+    let past = rfc3339::format(app.clock.now_ms() - 1);
+    let over = format!(r#"{{"draft":false,"starts_at":"{}","ends_at":"{past}"}}"#, rfc3339::format(START_MS - HOUR_MS));
+    assert_eq!(patch("2", &over).await.0, StatusCode::UNPROCESSABLE_ENTITY, "it would be over at once");
+    let (status, published) = patch("2", r#"{"draft":false}"#).await;
+    assert_eq!((status, &published["draft"], &published["ledger_open"]), (StatusCode::OK, &json!(false), &json!(true)));
+    let (_, logged) =
+        app.get(&format!("/audit-log?subject=activity&subject_id={}", made["activity_id"].as_str().unwrap())).await;
+    assert!(
+        logged["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|entry| entry["before"]["draft"] == true && entry["after"]["draft"] == false),
+        "{logged}"
+    );
 }

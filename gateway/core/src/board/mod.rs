@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use contract::{
     Activity, ActivityId, OrderId, SkuId, UserId,
-    activity::{Door, EntryRule},
+    activity::{AnswerAfter, Door, EntryRule},
     record::OrderEvent,
     stock::{BatchReply, Entry, Event, Outcome, Reservation, Term},
 };
@@ -19,6 +19,7 @@ pub(crate) use orders::{Order, Status};
 pub(crate) use sale::Sale;
 pub(crate) use view::{Rfc3339Ms, detail, list_end, list_item, list_start, status_json};
 
+use crate::queue::{Unavailable, UnreadHold, Verdict};
 use orders::Orders;
 
 /// How much one core remembers. What does not fit is forgotten, oldest first; the ledger is asked about it then.
@@ -30,8 +31,8 @@ pub struct BoardLimits {
     pub buyers_max: usize,
     /// Orders whose status can be asked for.
     pub orders_max: usize,
-    /// Users of all sales together that admins allowed or blocked. A sale whose users do not fit is
-    /// refused as unavailable: a blocked user must stay blocked even when the list overflows.
+    /// Users of all sales together that admins allowed or blocked. Those of sales that are over go first. A sale whose
+    /// users do not fit is refused as unavailable: a blocked user must stay blocked even when the list overflows.
     pub rules_max: usize,
 }
 
@@ -102,6 +103,11 @@ impl Board {
         self.orders.get(order)
     }
 
+    /// Whether an order that is not known may have been forgotten for want of room.
+    pub(crate) fn may_have_forgotten(&self, order: OrderId) -> bool {
+        self.orders.may_be_forgotten(order)
+    }
+
     /// The next change of an order.
     pub(crate) fn poll_changed(&mut self) -> Option<(OrderId, Order)> {
         self.changed.pop_front()
@@ -132,12 +138,12 @@ impl Board {
     }
 
     /// An admin's rule for a user.
-    pub(crate) fn handle_rule(&mut self, rule: EntryRule) {
+    pub(crate) fn handle_rule(&mut self, rule: EntryRule, wall_ms: u64) {
         let sale = self.sales.entry(rule.activity).or_default();
         self.by_end.insert((sale.ends_at_ms(), rule.activity));
         self.rules += usize::from(sale.handle_rule(rule));
         if self.rules > self.limits.rules_max {
-            self.rules -= sale.forget_rules();
+            self.make_room(rule.activity, wall_ms, Sale::has_rules, |board, sale| board.rules -= sale.forget_rules());
         }
         self.forget_sales();
     }
@@ -161,15 +167,39 @@ impl Board {
         self.sales.get(&activity).map_or(Some(Term::FIRST), Sale::open_term)
     }
 
+    /// Whether yeses of the sale wait until they were read on the journal.
+    pub(crate) fn answers_after_log(&self, activity: ActivityId) -> bool {
+        let sale = self.sale(activity);
+        sale.is_some_and(|(known, _)| known.admission.answer_after == AnswerAfter::Log)
+    }
+
+    /// What the journal says of a yes. A number alone proves nothing of an order that is new: another order may have it. Of
+    /// a repeat the core may have forgotten the order. The ledger had it before its reply, so it is on the journal before
+    /// the reply's number, if the term is still the same.
+    pub(crate) fn verdict(&self, activity: ActivityId, hold: &UnreadHold) -> Verdict {
+        let Some(sale) = self.sales.get(&activity) else { return Verdict::Lost(Unavailable::Unknown) };
+        if sale.open_term() != Some(hold.term) {
+            return Verdict::Lost(Unavailable::Frozen);
+        }
+        if self.order(hold.order).is_some_and(|order| order.status >= Status::Queued) {
+            return Verdict::Counts;
+        }
+        match (sale.has_read_to(hold.seq), hold.repeated) {
+            (false, _) => Verdict::Waits,
+            (true, true) => Verdict::Counts,
+            (true, false) => Verdict::Lost(Unavailable::Unknown),
+        }
+    }
+
     /// The next entries of the journal.
-    pub(crate) fn handle_entries(&mut self, entries: &[Entry]) {
+    pub(crate) fn handle_entries(&mut self, entries: &[Entry], wall_ms: u64) {
         for entry in entries {
-            self.handle_entry(entry);
+            self.handle_entry(entry, wall_ms);
         }
         self.forget_sales();
     }
 
-    fn handle_entry(&mut self, entry: &Entry) {
+    fn handle_entry(&mut self, entry: &Entry, wall_ms: u64) {
         let sale = self.sales.entry(entry.activity).or_default();
         if !sale.is_known_to_journal() && sale.activity().is_none() {
             if let Event::Opened { rules, .. } = entry.event {
@@ -177,10 +207,20 @@ impl Board {
             }
             self.by_end.insert((sale.ends_at_ms(), entry.activity));
         }
-        if sale.handle_entry(entry)
-            && let Event::Held(reservation) = entry.event
-        {
-            self.note_held(entry.activity, &reservation);
+        if !sale.handle_entry(entry) {
+            return;
+        }
+        match entry.event {
+            Event::Held(reservation) => self.note_held(entry.activity, &reservation, Status::Queued, wall_ms),
+            // Order events are kept for a shorter time than the journal.
+            Event::Settled { order, .. } => self.conclude_order(order, Status::Paid),
+            Event::Released { order, .. } => self.conclude_order(order, Status::Closed),
+            Event::Opened { .. }
+            | Event::Restocked { .. }
+            | Event::Ended { .. }
+            | Event::TermStarted { .. }
+            | Event::TermOpened(_)
+            | Event::PromiseFailed { .. } => {}
         }
     }
 
@@ -198,10 +238,12 @@ impl Board {
         asked: impl Iterator<Item = &'a Reservation>,
         reply: &BatchReply,
         repeats_only: bool,
+        wall_ms: u64,
     ) {
         for (reservation, outcome) in asked.zip(&reply.outcomes) {
             if let Outcome::Held { order, .. } = outcome {
-                self.note_held(activity, &Reservation { order: *order, ..*reservation });
+                let held = Reservation { order: *order, ..*reservation };
+                self.note_held(activity, &held, Status::Promised, wall_ms);
             }
         }
         if let Some(sale) = self.sales.get_mut(&activity) {
@@ -209,22 +251,44 @@ impl Board {
         }
     }
 
-    fn note_held(&mut self, activity: ActivityId, held: &Reservation) {
+    fn note_held(&mut self, activity: ActivityId, held: &Reservation, status: Status, wall_ms: u64) {
         if let Some(sale) = self.sales.get_mut(&activity)
             && sale.add_buyer(held.user)
         {
             self.buyers += 1;
             if self.buyers > self.limits.buyers_max {
-                self.buyers -= sale.forget_buyers();
+                self.make_room(activity, wall_ms, Sale::has_buyers, |board, sale| board.buyers -= sale.forget_buyers());
             }
         }
-        self.advance_order(held.order, held.user, Status::Queued);
+        self.advance_order(held.order, held.user, status);
     }
 
     fn advance_order(&mut self, order: OrderId, owner: UserId, status: Status) {
         if self.orders.advance(order, owner, status) {
             self.changed.push_back((order, Order { owner, status }));
         }
+    }
+
+    fn conclude_order(&mut self, order: OrderId, status: Status) {
+        if let Some(concluded) = self.orders.conclude(order, status) {
+            self.changed.push_back((order, concluded));
+        }
+    }
+
+    /// Makes room: of the sales that are over and `has` something to forget, the one that ended first forgets it. If no such
+    /// sale exists, the one that was `added` to does.
+    fn make_room(
+        &mut self,
+        added: ActivityId,
+        wall_ms: u64,
+        has: impl Fn(&Sale) -> bool,
+        forget: impl FnOnce(&mut Self, &mut Sale),
+    ) {
+        let mut over = self.by_end.iter().take_while(|(ends_at_ms, _)| *ends_at_ms <= wall_ms).map(|(_, id)| *id);
+        let found = over.find(|id| self.sales.get(id).is_some_and(&has)).unwrap_or(added);
+        let Some(mut sale) = self.sales.remove(&found) else { return };
+        forget(self, &mut sale);
+        self.sales.insert(found, sale);
     }
 
     fn forget_sales(&mut self) {

@@ -11,7 +11,8 @@ use std::collections::{HashMap, HashSet};
 
 use contract::{
     Activity, UserId,
-    activity::{self, EntryRule},
+    activity::{self, Admission, EntryRule},
+    snowflake::made_at_ms,
     stock::{BatchReply, Entry, Event, Outcome, Placed, Position, Term},
 };
 use foldhash::fast::FixedState;
@@ -90,6 +91,11 @@ impl Sale {
     /// The term in which the ledger sells, as far as the journal was read; `None` while it is being recovered.
     pub(super) fn open_term(&self) -> Option<Term> {
         self.position.is_open.then_some(self.position.term)
+    }
+
+    /// Whether the journal was read up to the entry `seq`.
+    pub(super) const fn has_read_to(&self, seq: u64) -> bool {
+        self.position.seq >= seq
     }
 
     /// As its admin announced it; `None` before that.
@@ -195,10 +201,21 @@ impl Sale {
     /// Takes an admin's rule for a user; an older version changes nothing. Whether there is one more rule to keep.
     pub(super) fn handle_rule(&mut self, rule: EntryRule) -> bool {
         let known = self.rules.get(&rule.user);
-        if known.is_some_and(|known| known.version >= rule.version) {
+        // Once some of them are lost, nobody is let in, whatever the others say.
+        if self.rules_lost || known.is_some_and(|known| known.version >= rule.version) {
             return false;
         }
         self.rules.insert(rule.user, rule).is_none()
+    }
+
+    /// Whether there are rules to forget.
+    pub(super) fn has_rules(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
+    /// Whether there are buyers to forget.
+    pub(super) fn has_buyers(&self) -> bool {
+        !self.buyers.is_empty()
     }
 
     /// Forgets the rules; from now on no user is let in. Returns how many there were.
@@ -225,7 +242,7 @@ impl Sale {
         let shut_out = match entry {
             activity::Entry::Allowed => false,
             activity::Entry::Blocked => true,
-            activity::Entry::Unlisted => admission.invited_only,
+            activity::Entry::Unlisted => admission.invited_only || is_too_new(&admission, user),
         };
         shut_out.then_some(Answer::NotEligible)
     }
@@ -249,7 +266,7 @@ impl Sale {
         if wall_ms < rules.starts_at_ms {
             return Some(Answer::NotStarted);
         }
-        let read_to = |seq: u64| self.position.seq >= seq;
+        let read_to = |seq: u64| self.has_read_to(seq);
         let is_sold_out = self.sold_out.is_some_and(|flag| read_to(flag.seq));
         if wall_ms >= rules.ends_at_ms {
             let certain = wall_ms >= rules.ends_at_ms.saturating_add(ENDED_CERTAIN_MS) || is_sold_out;
@@ -262,6 +279,11 @@ impl Sale {
     pub(super) fn stock(&self) -> Option<(u64, u64)> {
         self.level.map(|level| (level.available, level.total))
     }
+}
+
+/// Whether the user registered too late for the sale.
+fn is_too_new(admission: &Admission, user: UserId) -> bool {
+    admission.registered_before_ms.is_some_and(|before_ms| made_at_ms(user.as_i64()) >= before_ms)
 }
 
 /// The stock after `entry`; `None` if it can't be known until the ledger or the journal reports it again.

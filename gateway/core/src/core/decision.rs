@@ -33,6 +33,8 @@ pub(super) struct Follow {
     pub order: OrderId,
     pub user: UserId,
     pub status: Status,
+    /// When the token expires, epoch seconds.
+    pub expires_at_s: u64,
 }
 
 impl From<WrittenAnswer> for Decision {

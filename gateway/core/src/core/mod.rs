@@ -10,21 +10,20 @@ mod turn;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use contract::{
-    Activity,
+    Activity, ActivityId,
     activity::EntryRule,
-    record::OrderEvent,
+    record::{OrderEvent, TokenCut},
     snowflake::Snowflake,
     stock::{BatchReply, Entry, Outcome},
 };
 
-pub(crate) use self::connections::ConnectionCounts;
 pub use self::handlers::{PartReason, Readiness};
 use self::{connections::Connections, handlers::Handlers, service::Service};
 use crate::{
     Limits, Now, Request,
     config::Config,
     ids::ConnId,
-    queue::{self, Batch, BatchId, QueuedReservation, ReservationQueue, Unavailable},
+    queue::{self, Batch, BatchId, QueuedReservation, ReservationQueue, Unavailable, UnreadHold},
     stats::Stats,
     tickets::Captcha,
 };
@@ -61,6 +60,8 @@ pub enum Control {
     Entries(Arc<[Entry]>),
     /// Records of [`contract::topic::ORDER_EVENTS`].
     OrderEvents(Arc<[OrderEvent]>),
+    /// Records of [`contract::topic::TOKEN_CUTS`].
+    TokenCuts(Arc<[TokenCut]>),
     /// The core has received everything that was on the log when it was made, and may serve.
     CaughtUp,
     /// The readiness of the rest of the process.
@@ -199,9 +200,13 @@ impl Core {
         });
         match reply {
             Ok(reply) if queue::fits(&concluded.sent, &reply) => {
-                self.handlers.handle_reply(batch, &concluded, &reply);
-                for (waiting, outcome) in concluded.sent.iter().zip(reply.outcomes) {
-                    self.conclude(waiting, Ok(outcome), now);
+                self.handlers.handle_reply(batch, &concluded, &reply, now);
+                if self.handlers.answers_after_log(batch.activity()) {
+                    self.answer_after_log(batch.activity(), &concluded.sent, &reply, now);
+                } else {
+                    for (waiting, outcome) in concluded.sent.iter().zip(reply.outcomes) {
+                        self.conclude(waiting, Ok(outcome), now);
+                    }
                 }
             }
             reply @ (Ok(_) | Err(_)) => {
@@ -214,6 +219,30 @@ impl Core {
         }
         self.queue.give_back(batch.activity(), concluded.sent);
         self.pass_changes_on();
+    }
+
+    /// Answers refusals. Each yes waits until it was read on the journal.
+    fn answer_after_log(&mut self, activity: ActivityId, sent: &[QueuedReservation], reply: &BatchReply, now: Now) {
+        let (term, seq) = (reply.counters.term, reply.counters.seq);
+        for (waiting, outcome) in sent.iter().zip(&reply.outcomes) {
+            if let Outcome::Held { order, repeated } = *outcome {
+                self.queue.await_journal(activity, UnreadHold { waiting: *waiting, order, repeated, term, seq });
+            } else {
+                self.conclude(waiting, Ok(*outcome), now);
+            }
+        }
+        self.answer_read(activity, now);
+    }
+
+    /// Answers the yeses of the sale that the journal has decided.
+    fn answer_read(&mut self, activity: ActivityId, now: Now) {
+        loop {
+            let Self { queue, handlers, .. } = self;
+            let Some((hold, answer)) = queue.poll_read(activity, |hold| handlers.verdict(activity, hold)) else {
+                return;
+            };
+            self.conclude(&hold.waiting, answer, now);
+        }
     }
 
     fn conclude(&mut self, waiting: &QueuedReservation, outcome: Result<Outcome, Unavailable>, now: Now) {
@@ -233,11 +262,20 @@ impl Core {
         self.now = now;
         match control {
             Control::Activity(activity) => self.handlers.handle_activity(activity),
-            Control::EntryRules(rules) => self.handlers.handle_rules(&rules),
-            Control::Entries(entries) => self.handlers.handle_entries(&entries),
+            Control::EntryRules(rules) => self.handlers.handle_rules(&rules, now),
+            Control::Entries(entries) => {
+                self.handlers.handle_entries(&entries, now);
+                for activity in self.queue.unread_activities() {
+                    self.answer_read(activity, now);
+                }
+            }
             Control::OrderEvents(events) => self.handlers.handle_order_events(&events),
+            Control::TokenCuts(cuts) => self.handlers.handle_cuts(&cuts, now),
             Control::CaughtUp => self.handlers.handle_caught_up(),
-            Control::Readiness(readiness) => self.handlers.handle_readiness(readiness),
+            Control::Readiness(readiness) => {
+                self.connections.handle_stopping(readiness.is_stopping);
+                self.handlers.handle_readiness(readiness);
+            }
             Control::LeaseUntil(until_ms) => self.handlers.handle_lease(until_ms),
             Control::Captchas(captchas) => self.handlers.handle_captchas(captchas),
             Control::Drain => {
@@ -258,6 +296,8 @@ impl Core {
     pub fn handle_timeout(&mut self, now: Now) {
         let (connections, service) = self.serve_at(now);
         connections.handle_timeout(service, now);
+        let Self { connections, queue, .. } = self;
+        queue.drop_abandoned(|waiting| connections.waits_for(waiting.conn, waiting.wait));
     }
 
     /// The next batch for a ledger.
@@ -300,6 +340,7 @@ impl Core {
 
     fn serve_at(&mut self, now: Now) -> (&mut Connections, Service<'_>) {
         self.now = now;
+        self.connections.set_time(now.wall_ms);
         (&mut self.connections, Service::new(&mut self.handlers, &mut self.queue, now))
     }
 

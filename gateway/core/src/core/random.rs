@@ -1,5 +1,6 @@
 //! Numbers made of a seed and a counter.
 
+use contract::trace::TraceContext;
 use sha2::{Digest, Sha256};
 
 /// A number that does not reveal `seed`.
@@ -23,13 +24,8 @@ impl TraceIds {
 
     /// The client's trace id (W3C Trace Context), or one of our own.
     pub(super) fn of(&mut self, traceparent: Option<&[u8]>) -> u128 {
-        if let Some([b'0', b'0', b'-', rest @ ..]) = traceparent
-            && rest.len() == 52
-            && rest[32] == b'-'
-            && rest[..32].iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            && let Ok(Ok(id @ 1..)) = std::str::from_utf8(&rest[..32]).map(|hex| u128::from_str_radix(hex, 16))
-        {
-            return id;
+        if let Some(context) = traceparent.and_then(TraceContext::parse) {
+            return context.trace_id();
         }
         self.drawn += 1;
         let number = |salt: u64| mixed(self.seed ^ salt, self.drawn);

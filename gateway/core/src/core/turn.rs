@@ -6,7 +6,10 @@ use contract::{ActivityId, OrderId};
 
 use crate::{
     Answer,
-    http::{Exchange, Head, Headers, Persist, RateState, chunk, etag, matches_etag, problem, put_decimal, respond},
+    http::{
+        DateLines, Exchange, Head, Headers, Persist, RateState, chunk, etag, matches_etag, problem, put_decimal,
+        respond,
+    },
     limit::RateExceeded,
     order_request::Refusal,
     stats::AnswerCounts,
@@ -19,6 +22,7 @@ const RETRY_AFTER_S: u64 = 1;
 #[derive(Debug, Default)]
 pub(super) struct AnswerWriter {
     counts: AnswerCounts,
+    date: DateLines,
     /// Bodies are written here first, because their length comes before them.
     scratch: Vec<u8>,
 }
@@ -28,11 +32,17 @@ impl AnswerWriter {
         &self.counts
     }
 
+    /// Sets the `Date` of the answers to come.
+    #[inline]
+    pub(super) fn set_time(&mut self, wall_ms: u64) {
+        self.date.set(wall_ms);
+    }
+
     /// Answers with a problem.
     pub(super) fn refuse(&mut self, out: &mut Vec<u8>, exchange: &Exchange, answer: Answer) {
         self.counts.add(answer);
         let retry_after_s = matches!(answer.status(), 429 | 503).then_some(RETRY_AFTER_S);
-        problem(out, exchange, answer, None, &Headers { retry_after_s, ..Headers::default() });
+        problem(out, &self.date, exchange, answer, None, &Headers { retry_after_s, ..Headers::default() });
     }
 
     /// Answers with `body`.
@@ -45,7 +55,7 @@ impl AnswerWriter {
         body: &[u8],
     ) {
         self.counts.add(answer);
-        respond(out, exchange, answer, headers, &[body]);
+        respond(out, &self.date, exchange, answer, headers, &[body]);
     }
 
     /// Answers that units are held. A repeat of the request gets the same bytes, however late it comes.
@@ -62,7 +72,7 @@ impl AnswerWriter {
         body.extend_from_slice(br#","status":"queued"}"#);
         let location = Some(accepted.order);
         let headers = Headers { content_type: Some("application/json"), location, ..Headers::default() };
-        respond(out, exchange, Answer::Accepted, &headers, &[body]);
+        respond(out, &self.date, exchange, Answer::Accepted, &headers, &[body]);
     }
 }
 
@@ -109,7 +119,7 @@ impl Turn<'_, '_> {
         }
         self.writer.counts.add(answer);
         let headers = Headers { content_type: Some("application/json"), retry_after_s, ..Headers::default() };
-        respond(self.out, &self.exchange, answer, &headers, &[body]);
+        respond(self.out, &self.writer.date, &self.exchange, answer, &headers, &[body]);
         WrittenAnswer
     }
 
@@ -126,7 +136,7 @@ impl Turn<'_, '_> {
         let etag = str::from_utf8(&etag).ok();
         let headers = Headers { content_type, etag, public_1_s: true, ..Headers::default() };
         self.writer.counts.add(answer);
-        respond(self.out, &self.exchange, answer, &headers, &[if same { b"" } else { body }]);
+        respond(self.out, &self.writer.date, &self.exchange, answer, &headers, &[if same { b"" } else { body }]);
         WrittenAnswer
     }
 
@@ -145,7 +155,7 @@ impl Turn<'_, '_> {
     /// Answers with a problem and more than its usual headers or detail.
     fn refuse_with(&mut self, answer: Answer, detail: Option<&str>, headers: &Headers<'_>) -> WrittenAnswer {
         self.writer.counts.add(answer);
-        problem(self.out, &self.exchange, answer, detail, headers);
+        problem(self.out, &self.writer.date, &self.exchange, answer, detail, headers);
         WrittenAnswer
     }
 
@@ -166,6 +176,12 @@ impl Turn<'_, '_> {
         self.refuse_with(Answer::RateLimited, None, &headers)
     }
 
+    /// The user may ask again after `retry_after_s` seconds.
+    pub(super) fn refuse_until(&mut self, retry_after_s: u64) -> WrittenAnswer {
+        let headers = Headers { retry_after_s: Some(retry_after_s), ..Headers::default() };
+        self.refuse_with(Answer::RateLimited, None, &headers)
+    }
+
     /// Leads a browser that was given the gateway's address to the shop.
     pub(super) fn redirect(&mut self, url: &str) -> WrittenAnswer {
         self.write(Answer::Shop, &Headers { redirect: Some(url), ..Headers::default() }, b"")
@@ -181,7 +197,7 @@ impl Turn<'_, '_> {
         self.exchange.persist = Persist::Close;
         let headers = Headers { content_type: Some("text/event-stream"), streams: true, ..Headers::default() };
         self.writer.counts.add(Answer::Stream);
-        respond(self.out, &self.exchange, Answer::Stream, &headers, &[]);
+        respond(self.out, &self.writer.date, &self.exchange, Answer::Stream, &headers, &[]);
         if !self.exchange.head_only {
             chunk(self.out, self.exchange.http_1_0, first);
         }

@@ -28,7 +28,7 @@ mod http_table;
 
 /// Longer cases are about limits, which are other ones at hyper.
 const BASE_BYTES_MAX: usize = 600;
-/// Hyper gives way now and then; after so many turns it has done all that it can with what there is.
+/// Hyper gives way now and then; after this many turns it has done all that it can with what there is.
 const TURNS: usize = 64;
 
 /// One request, as either of them took it.
@@ -141,7 +141,7 @@ fn hypers(input: &[u8]) -> Vec<Seen> {
     all.take()
 }
 
-/// A target that is the server's root: `*` and `/` are told apart here, and what its query says is not.
+/// A target that is the server's root: `*` and `/` are distinguished here, and what its query says is not.
 fn is_same(ours: &Seen, hypers: &Seen) -> bool {
     let is_root = |target: &str| matches!(target.split('?').next(), Some("*" | "/" | ""));
     let same_target = ours.target == hypers.target || is_root(&ours.target) && is_root(&hypers.target);

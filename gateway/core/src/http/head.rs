@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use super::{
     HEADERS_MAX, Limits, Request,
     fields::{self, Fields},
+    method::Method,
     syntax::is_token,
     target::{Target, is_same_host},
 };
@@ -87,16 +88,6 @@ fn long_line(input: &[u8], limits: &Limits) -> Answer {
         Some(b' ') => Answer::TargetTooLong,
         Some(_) => Answer::BadRequest,
     }
-}
-
-/// The methods that some path takes, and those of RFC 9110 and RFC 5789 that none takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Method {
-    Get,
-    Head,
-    Post,
-    Options,
-    Other,
 }
 
 /// How long the body is (RFC 9112 section 6).

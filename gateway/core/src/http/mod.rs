@@ -3,9 +3,11 @@
 #[cfg(test)]
 mod beside_hyper;
 mod chunked;
+mod date;
 mod etag;
 mod fields;
 mod head;
+mod method;
 mod receive;
 mod respond;
 mod syntax;
@@ -15,9 +17,11 @@ pub use httparse::Header;
 
 use crate::answer::Answer;
 
+pub(crate) use date::DateLines;
 pub(crate) use etag::{etag, matches_etag};
 pub(crate) use fields::list;
-pub(crate) use head::{Head, Method};
+pub(crate) use head::Head;
+pub(crate) use method::Method;
 pub(crate) use receive::{ReceiveOutcome, Receiver};
 pub(crate) use respond::{Exchange, Headers, Persist, RateState, chunk, chunks_end, problem, put_decimal, respond};
 

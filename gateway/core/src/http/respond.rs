@@ -1,8 +1,9 @@
-//! Answers as bytes. Nothing in them depends on a clock, and there is no `Date`: the gateway's
-//! answers to a repeat are the same bytes.
+//! Answers as bytes. Nothing in them but `Date` depends on a clock: the gateway's answers to a repeat are otherwise the
+//! same bytes.
 
 use contract::OrderId;
 
+use super::date::DateLines;
 use crate::answer::{Answer, problem_start, status_line};
 
 /// What the answer says about the connection (RFC 9112 section 9.3).
@@ -62,13 +63,23 @@ const PREFLIGHT: &[u8] = b"access-control-allow-methods: GET, POST\r\n\
     access-control-allow-headers: authorization, content-type, idempotency-key\r\naccess-control-max-age: 600\r\n";
 
 /// Appends an answer whose body is `body`, part by part.
-pub(crate) fn respond(out: &mut Vec<u8>, exchange: &Exchange, answer: Answer, headers: &Headers<'_>, body: &[&[u8]]) {
+pub(crate) fn respond(
+    out: &mut Vec<u8>,
+    date: &DateLines,
+    exchange: &Exchange,
+    answer: Answer,
+    headers: &Headers<'_>,
+    body: &[&[u8]],
+) {
     let status = answer.status();
     put(out, status_line(status).as_bytes());
+    put(out, date.as_bytes());
     if let Some(content_type) = headers.content_type {
         put_line(out, b"content-type: ", content_type.as_bytes());
     }
     if headers.streams {
+        // nginx would keep events until its buffer is full.
+        put(out, b"x-accel-buffering: no\r\n");
         if !exchange.http_1_0 {
             put(out, b"transfer-encoding: chunked\r\n");
         }
@@ -133,6 +144,7 @@ fn put_rate(out: &mut Vec<u8>, exchange: &Exchange, answer: Answer) {
 /// Appends a refusal as RFC 9457 has it. `detail` replaces the answer's own text.
 pub(crate) fn problem(
     out: &mut Vec<u8>,
+    date: &DateLines,
     exchange: &Exchange,
     answer: Answer,
     detail: Option<&str>,
@@ -149,7 +161,7 @@ pub(crate) fn problem(
     let (start, code) = (problem_start(answer.status()), answer.problem_code());
     let body: [&[u8]; 5] = [start.as_bytes(), detail.as_bytes(), code.as_bytes(), &trace_id, br#""}"#];
     let headers = Headers { content_type: Some("application/problem+json"), ..*headers };
-    respond(out, exchange, answer, &headers, &body);
+    respond(out, date, exchange, answer, &headers, &body);
 }
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";

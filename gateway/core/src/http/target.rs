@@ -1,7 +1,7 @@
 //! What a request line names (RFC 9112 section 3.2), and the host it names it at.
 
 use super::{
-    head::Method,
+    method::Method,
     syntax::{Set, is_escaped, plain_and},
 };
 use crate::answer::Answer;

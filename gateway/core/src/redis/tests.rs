@@ -137,7 +137,7 @@ fn a_script_that_is_not_known_is_sent() {
     assert_eq!(reply(&mut pipe), held(1));
 }
 
-/// It may answer every batch without a write, and then no answer tells.
+/// It may answer every batch without a write, and then no answer shows it.
 #[test]
 fn a_server_that_became_a_replica_is_left() {
     let replica: &[u8] = b"$27\r\nrole:slave\r\nmaster_host:h\r\n\r\n";

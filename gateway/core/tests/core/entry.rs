@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use contract::activity::{Admission, Door, Entry, EntryRule};
+use contract::{
+    activity::{Admission, Door, Entry, EntryRule},
+    snowflake::{EPOCH_MS, first_at_ms},
+};
 use gateway_core::{CHALLENGE_MS, Captcha, Config, Control, Next, TICKET_MS};
 
 use crate::world::{Answer, HOUR_MS, RULES, START_MS, World, activity, buy, get, get_as, post, post_to, user};
@@ -90,6 +93,23 @@ fn lists_say_who_may_and_who_may_not() {
     assert_eq!(ticket(&mut world, 3, "").code(), "not_eligible");
 }
 
+/// A user's id has the time of the registration in it.
+#[test]
+fn a_sale_may_be_for_users_who_registered_before_a_time() {
+    let before_ms = EPOCH_MS + 1_000;
+    let mut world = world(Admission { registered_before_ms: Some(before_ms), ..Admission::default() });
+    let (old, new) = (first_at_ms(before_ms) - 1, first_at_ms(before_ms));
+    world.ask(buy(old, "a")).order();
+    assert_eq!(world.ask(buy(new, "a")).code(), "not_eligible");
+    assert_eq!(ticket(&mut world, new, "").code(), "not_eligible");
+    rule(&mut world, new, 1, Entry::Allowed);
+    world.ask(buy(new, "a")).order();
+    rule(&mut world, old, 1, Entry::Blocked);
+    assert_eq!(world.ask(buy(old, "a")).code(), "not_eligible");
+    admit(&mut world, 3, Admission::default());
+    world.ask(buy(new + 1, "a")).order();
+}
+
 #[test]
 fn a_rule_may_come_before_its_sale_and_more_than_fit_let_nobody_in() {
     let mut world = World::cold(10, RULES, |config: &mut Config| config.board.rules_max = 3);
@@ -141,6 +161,27 @@ fn nobody_enters_before_the_start_or_after_the_end() {
     }
 }
 
+/// A program that guesses waits twice as long after each wrong answer; other users do not.
+#[test]
+fn a_wrong_answer_costs_a_doubling_wait() {
+    let mut world = world(door(Door::Captcha));
+    assert_eq!(world.core.poll_captchas(world.now), Some(512));
+    paint(&mut world, &["AB12"; 40]);
+    for wait_s in [1_u64, 2, 4, 8, 16, 32, 64, 64] {
+        let challenge = world.ask(get_as(1, CHALLENGE)).header("challenge").to_owned();
+        let answer = |text: &str| format!(r#"{{"challenge":"{challenge}","answer":"{text}"}}"#);
+        assert_eq!(ticket(&mut world, 1, &answer("nope")).code(), "challenge_failed");
+        for refused in [world.ask(get_as(1, CHALLENGE)), ticket(&mut world, 1, &answer("AB12"))] {
+            let wait = (refused.status, refused.header("retry-after").to_owned());
+            assert_eq!(wait, (429, wait_s.to_string()));
+        }
+        assert_eq!(world.ask(get_as(2, CHALLENGE)).status, 200, "another user");
+        world.pass(wait_s * 1_000);
+    }
+    let challenge = world.ask(get_as(1, CHALLENGE)).header("challenge").to_owned();
+    given(&ticket(&mut world, 1, &format!(r#"{{"challenge":"{challenge}","answer":"AB12"}}"#)));
+}
+
 #[test]
 fn a_challenge_can_be_tried_once_by_whom_it_was_given_to() {
     let mut world = world(door(Door::Captcha));
@@ -164,9 +205,12 @@ fn a_challenge_can_be_tried_once_by_whom_it_was_given_to() {
     // Nobody can use up another's try.
     given(&try_it(&mut world, 1, &first, &said));
     assert_eq!(try_it(&mut world, 1, &first, &said).code(), "challenge_failed", "it was tried");
+    world.pass(1_000);
     let (second, said) = challenge(&mut world, 1);
     assert_eq!(try_it(&mut world, 1, &second, "nope").code(), "challenge_failed");
+    world.pass(2_000);
     assert_eq!(try_it(&mut world, 1, &second, &said).code(), "challenge_failed", "it was tried");
+    world.pass(4_000);
     let (third, said) = challenge(&mut world, 1);
     let ticket = given(&try_it(&mut world, 1, &third, &format!(" {} ", said.to_lowercase())));
     world.ask(buy_with(1, &ticket)).order();

@@ -3,13 +3,16 @@
 #![cfg(test)]
 
 mod admission;
+mod after_log;
 mod allocations;
 mod browsers;
 mod bytes;
+mod caps;
 mod corpus;
 mod cuts;
 mod desync;
 mod entry;
+mod finished;
 #[path = "../http_table/cases.rs"]
 mod http_table;
 mod openapi;

@@ -8,7 +8,7 @@ use crate::{
     world::World,
 };
 
-/// Up to so many bytes a case is cut at every byte. In a longer one the middle, which is one letter over
+/// Up to this many bytes a case is cut at every byte. In a longer one the middle, which is one letter over
 /// and over, is cut in steps.
 const CUT_EVERYWHERE_BYTES_MAX: usize = 20_000;
 const ENDS_BYTES: usize = 1_000;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway_core::{ConnectionRefused, Control, Next};
+use gateway_core::{ConnectionRefused, Control, Next, PartReason, Readiness};
 
 use crate::world::{RULES, World, buy, get, get_as, statuses};
 
@@ -69,7 +69,7 @@ fn a_client_that_reads_in_time_is_not_cut() {
         assert_eq!(world.core.poll_client(id, &mut out), Next::Write);
         world.pass(9_999);
         assert_eq!(world.core.poll_client(id, &mut out), Next::Read);
-        assert_eq!(world.core.client_deadline(id), Some(world.now.mono + Duration::from_millis(60_000 - 9_999)));
+        assert_eq!(world.core.client_deadline(id), Some(world.now.mono + Duration::from_millis(75_000 - 9_999)));
         world.pass(1);
         assert_eq!(world.core.poll_ready(), None);
     }
@@ -110,10 +110,13 @@ fn a_follower_that_does_not_read_is_cut() {
 fn an_idle_connection_closes_without_a_word() {
     let mut world = World::new(1);
     let id = world.open();
-    world.pass(59_999);
+    world.pass(4_999);
     world.send(id, get("/ping", ""));
     assert_eq!(world.receive(id).1, Next::Read);
-    world.pass(59_999);
+    world.pass(74_999);
+    world.send(id, get("/ping", ""));
+    assert_eq!(world.receive(id).1, Next::Read);
+    world.pass(74_999);
     assert_eq!(world.core.poll_ready(), None);
     world.pass(1);
     assert_eq!(world.core.poll_ready(), Some(id));
@@ -172,4 +175,30 @@ fn draining_finishes_what_was_begun() {
     assert_eq!(next, Next::Close);
     assert_eq!(world.core.open(world.client, world.now), Err(ConnectionRefused));
     assert!(!world.core.is_ready());
+}
+
+/// From the signal to stop until it drains, a gateway serves all that comes, and lets go of its clients one by one.
+#[test]
+fn an_answer_is_the_last_on_its_connection_once_the_process_is_about_to_stop() {
+    let mut world = World::new(1);
+    let (idle, busy) = (world.open(), world.open());
+    world.send(busy, buy(1, "a"));
+    let stopping = PartReason { part: "process".to_owned(), reason: "it is stopping".to_owned() };
+    world.control(Control::Readiness(Readiness {
+        reasons: [stopping].into(),
+        is_stopping: true,
+        ..Readiness::default()
+    }));
+    assert_eq!(world.core.poll_ready(), None, "an idle connection is not cut");
+    let new = world.open();
+    for id in [idle, new] {
+        world.send(id, get("/ping", ""));
+        let (out, next) = world.receive(id);
+        assert_eq!((statuses(&out), next), (vec!["200".to_owned()], Next::Close));
+        assert!(String::from_utf8(out).unwrap().contains("connection: close\r\n"));
+    }
+    world.settle();
+    // It was asked before: its client does not know yet.
+    let (out, next) = world.receive(busy);
+    assert_eq!((statuses(&out), next), (vec!["202".to_owned()], Next::Read));
 }

@@ -1,5 +1,5 @@
 //! What one connection writes, and what must hold of it whatever bytes came. It needs no crate but those that the
-//! world stands on, so that the fuzz target can include it by its path.
+//! world is built on, so that the fuzz target can include it by its path.
 
 use gateway_core::Next;
 
@@ -39,7 +39,7 @@ struct Seen {
 }
 
 /// Takes the answers apart. A body never begins like an answer, so that one that is missing, as for a
-/// HEAD, is told from one that is there.
+/// HEAD, is distinguished from one that is there.
 fn seen(written: &[u8]) -> Vec<Seen> {
     let mut rest = std::str::from_utf8(written).unwrap();
     let mut all = Vec::new();

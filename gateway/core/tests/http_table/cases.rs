@@ -29,7 +29,7 @@ struct Wanted {
 enum Body {
     /// Whatever it is.
     Any,
-    /// None, although its length may be told: the answer to a HEAD.
+    /// None, although its length may be given: the answer to a HEAD.
     Head,
     /// A problem with this `code`.
     Code(String),
@@ -87,7 +87,7 @@ fn wanted(text: &str) -> Option<Wanted> {
     Some(Wanted { status: status.parse().ok()?, body })
 }
 
-/// `\r`, `\n`, `\t`, `\\`, `\x00`, `<word>`, `<40*text>`; all else stands for itself.
+/// `\r`, `\n`, `\t`, `\\`, `\x00`, `<word>`, `<40*text>`; everything else is literal.
 fn bytes(text: &str, words: &[(&str, Vec<u8>)]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut rest = text;

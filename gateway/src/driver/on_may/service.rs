@@ -18,6 +18,9 @@ const ANSWERS_BYTES_MAX: usize = 1024 * 1024;
 /// may_minihttp's limit.
 const HEADERS_MAX: usize = 16;
 
+/// What it writes by itself.
+const OWN_LINES: [&str; 2] = ["content-length: ", "date: "];
+
 /// A request on its way to the core thread.
 pub(super) struct ParsedRequest {
     method: String,
@@ -124,7 +127,7 @@ impl Service {
         let (code, reason) = lines.next()?.strip_prefix("HTTP/1.1 ")?.split_once(' ')?;
         self.head.clear();
         self.head.push_str(reason);
-        for line in lines.filter(|line| !line.is_empty() && !line.starts_with("content-length: ")) {
+        for line in lines.filter(|line| !line.is_empty() && !OWN_LINES.iter().any(|own| line.starts_with(own))) {
             self.head.push_str("\r\n");
             self.head.push_str(line);
         }

@@ -1,15 +1,21 @@
 //! What holds on every driver, over real sockets.
 
+mod caps;
 mod clients;
 mod nginx;
 mod sale;
 mod table;
 mod threads;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -74,6 +80,7 @@ impl Driver {
     /// What the thread is made of, for tests that change something of it.
     fn parts(self) -> Start {
         let mut config = Config::new(Keys::new(KEY), 1);
+        config.connections_per_client_max = config.connections_max;
         crate::fit(&mut config, self.runtime);
         Start {
             driver: self,
@@ -114,6 +121,8 @@ struct Start {
 struct Server {
     address: SocketAddr,
     figures: Arc<Figures>,
+    /// Requests of `ask` that were answered.
+    answered: AtomicU64,
     stop: CancellationToken,
     thread: Option<JoinHandle<std::io::Result<()>>>,
 }
@@ -162,7 +171,7 @@ impl Start {
         let named = std::thread::Builder::new().name(format!("test-{}", driver.name()));
         let thread = Some(named.spawn(move || run(thread)).unwrap());
         heard.blocking_recv().unwrap();
-        let server = Server { address, figures, stop, thread };
+        let server = Server { address, figures, answered: AtomicU64::new(0), stop, thread };
         until("it is ready", || server.ask(b"GET /readyz HTTP/1.1\r\nHost: mall\r\n\r\n").starts_with("HTTP/1.1 200 "));
         server
     }
@@ -180,7 +189,11 @@ impl Server {
     fn ask(&self, request: &[u8]) -> String {
         let mut socket = self.connect();
         socket.write_all(request).unwrap();
-        answer(&mut socket)
+        let answer = answer(&mut socket);
+        if !answer.is_empty() {
+            self.answered.fetch_add(1, Ordering::SeqCst);
+        }
+        answer
     }
 
     /// Ends it, and says how it ended.
@@ -201,7 +214,7 @@ impl Drop for Server {
     }
 }
 
-/// Reads one answer that tells its length; what comes short is the end of the connection.
+/// Reads one answer with a Content-Length; a shorter one means that the connection ended.
 fn answer(socket: &mut TcpStream) -> String {
     let (mut text, mut byte) = (Vec::new(), [0]);
     while !text.ends_with(b"\r\n\r\n") {

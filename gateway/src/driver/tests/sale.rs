@@ -1,6 +1,6 @@
 //! Units are sold, whatever carries the requests and wherever the ledger is.
 
-use std::{io::Write, sync::Arc};
+use std::{io::Write, path::Path, sync::Arc};
 
 use commit_log::{LocalLog, Log};
 use contract::{
@@ -8,13 +8,19 @@ use contract::{
     stock::{Snapshot, Term, Window},
     topic,
 };
-use foundation::{Clock, SystemClock};
-use ledger::{LedgerClient, conformance::open_in_redis, redis::RedisLedger, restore::SnapshotSource};
+use foundation::{Clock, SystemClock, redis::Server as RedisServer};
+use ledger::{
+    LedgerClient, conformance::open_in_redis, local::LocalLedger, redis::RedisLedger, restore::SnapshotSource,
+};
 use services::{Forwarder, Redis};
 use tokio::runtime::Runtime as Tokio;
 
 use super::{ANSWER_MAX, STOCK, Server, answer, key, on_every_driver, rules, until};
 use crate::{link::Ledgers, redis::Settings};
+
+fn redis_at(url: &str) -> RedisServer {
+    RedisServer::new(url, None).unwrap()
+}
 
 /// Ledgers begin with the log.
 struct NoSnapshots;
@@ -25,11 +31,11 @@ impl SnapshotSource for NoSnapshots {
     }
 }
 
-fn activity(serial: usize) -> ActivityId {
+pub(super) fn activity(serial: usize) -> ActivityId {
     ActivityId::from_i64(1 + i64::try_from(serial).unwrap()).unwrap()
 }
 
-fn order(activity: ActivityId, user: i64) -> Vec<u8> {
+pub(super) fn order(activity: ActivityId, user: i64) -> Vec<u8> {
     let token = key().sign(UserId::from_i64(user).unwrap(), None, SystemClock.now_ms() / 1000, 3600);
     let body = format!(r#"{{"activity_id":"{activity}","quantity":1}}"#);
     format!(
@@ -40,13 +46,13 @@ fn order(activity: ActivityId, user: i64) -> Vec<u8> {
     .into_bytes()
 }
 
-fn order_id(answer: &str) -> String {
+pub(super) fn order_id(answer: &str) -> String {
     let (_, rest) = answer.split_once(r#""order_id":""#).unwrap();
     rest.split_once('"').unwrap().0.to_owned()
 }
 
 /// Twice as many users as units, in one go; then the first of them once more, and what became of the order.
-fn sells_out(server: &Server, activity: ActivityId) {
+pub(super) fn sells_out(server: &Server, activity: ActivityId) {
     let mut socket = server.connect();
     let users = 1..=2 * i64::try_from(STOCK).unwrap();
     let all: Vec<u8> = users.clone().flat_map(|user| order(activity, user)).collect();
@@ -65,17 +71,19 @@ fn sells_out(server: &Server, activity: ActivityId) {
     }
 }
 
+pub(super) async fn local_ledger(directory: &Path) -> (LocalLog, LocalLedger) {
+    let log = LocalLog::open(&directory.join("log.db")).unwrap();
+    log.create_topics(topic::fixed().to_vec()).await.unwrap();
+    let window = Window { max: 0, within_ms: 1 };
+    let (ledger, _) = ledger::local::start(log.clone(), NoSnapshots, window, SystemClock).await.unwrap();
+    (log, ledger)
+}
+
 #[test]
 fn on_the_ledger_of_this_process() {
     let directory = tempfile::tempdir().unwrap();
     let tokio = Tokio::new().unwrap();
-    let (log, ledger) = tokio.block_on(async {
-        let log = LocalLog::open(&directory.path().join("log.db")).unwrap();
-        log.create_topics(topic::fixed().to_vec()).await.unwrap();
-        let window = Window { max: 0, within_ms: 1 };
-        let (ledger, _) = ledger::local::start(log.clone(), NoSnapshots, window, SystemClock).await.unwrap();
-        (log, ledger)
-    });
+    let (log, ledger) = tokio.block_on(local_ledger(directory.path()));
     on_every_driver(|driver| {
         let mut parts = driver.parts();
         parts.activity = activity(driver.runtime as usize);
@@ -96,7 +104,8 @@ fn on_redis_which_goes_away_and_comes_back() {
         let url = redis.borrow().url();
         let mut parts = driver.parts();
         parts.activity = activity(driver.runtime as usize);
-        parts.ledgers = Ledgers::Redis(Settings::new(&url, Window { max: 0, within_ms: 1 }, ANSWER_MAX).unwrap());
+        parts.ledgers =
+            Ledgers::Redis(Settings::new(&redis_at(&url), Window { max: 0, within_ms: 1 }, ANSWER_MAX).unwrap());
         tokio.block_on(async {
             let ledgers = RedisLedger::new(&url).unwrap();
             let sale = (parts.activity, STOCK, rules(SystemClock.now_ms()));
@@ -126,7 +135,7 @@ fn on_redis_after_a_failover() {
         let address = Forwarder::start(old.port());
         let (window, mut parts) = (Window { max: 0, within_ms: 1 }, driver.parts());
         parts.activity = activity(driver.runtime as usize);
-        parts.ledgers = Ledgers::Redis(Settings::new(&address.redis_url(), window, ANSWER_MAX).unwrap());
+        parts.ledgers = Ledgers::Redis(Settings::new(&redis_at(&address.redis_url()), window, ANSWER_MAX).unwrap());
         tokio.block_on(async {
             let ledgers = RedisLedger::new(&old.url()).unwrap();
             let sale = (parts.activity, STOCK, rules(SystemClock.now_ms()));

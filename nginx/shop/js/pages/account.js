@@ -14,7 +14,7 @@ export async function show(place, { signal, go }) {
     fields: [
       h("p", null, h("span", { class: "muted" }, `${t("username")}: `), h("b", null, user.username)),
       h("p", { class: "muted" }, `${t("memberSince")}: ${date(user.created_at)}`),
-      field("phone", t("phoneOptional"), { type: "tel", minlength: 5, maxlength: 20, autocomplete: "tel", value: user.phone ?? "" }),
+      field("phone", t("phoneOptional"), { type: "tel", minlength: 5, maxlength: 31, autocomplete: "tel", value: user.phone ?? "" }),
     ],
     action: t("save"),
     submit: async ({ phone }) => {
@@ -32,6 +32,7 @@ export async function show(place, { signal, go }) {
       await mine("/api/v1/users/me/password", { method: "POST", body: fields });
       element.reset();
       toast(t("passwordChanged"));
+      await listDevices();
     },
   });
   const leave = async (event) => {
@@ -43,11 +44,29 @@ export async function show(place, { signal, go }) {
       complain(error);
     }
   };
+  const devices = h("ul", { class: "plain stack" });
+  const listDevices = async () => {
+    const { items: sessions } = await mine("/api/v1/sessions", { signal });
+    fill(devices, sessions.map((one) => h("li", { class: "row" },
+      h("span", null, one.current ? h("b", null, t("thisDevice")) : t("otherDevice"), " ",
+        h("span", { class: "muted" }, t("lastUsed", { time: date(one.renewed_at) }))),
+      !one.current && h("button", { class: "button", onclick: () => end(one.session_id) }, t("endSession")))));
+  };
+  const end = async (id) => {
+    try {
+      await mine(`/api/v1/sessions/${encodeURIComponent(id)}`, { method: "DELETE" });
+      toast(t("sessionEnded"));
+    } catch (error) {
+      if (error.status !== 404) return complain(error);
+    }
+    await listDevices().catch(complain);
+  };
   const panel = (title, ...content) => h("section", { class: "panel stack" }, h("h2", null, title), content);
   fill(place, h("h1", null, t("accountTitle")), h("div", { class: "columns" },
     panel(t("profile"), profile),
     panel(t("addresses"), chooseAddress({ items, change: () => {}, manage: true })),
     panel(t("changePassword"), password),
-    panel(t("sessions"), h("p", { class: "muted" }, t("sessionsText")), h("button", { class: "button", onclick: leave }, t("signOut")))));
+    panel(t("sessions"), h("p", { class: "muted" }, t("sessionsText")), devices, h("button", { class: "button", onclick: leave }, t("signOut")))));
+  listDevices().catch(complain);
   return t("accountTitle");
 }

@@ -3,7 +3,7 @@
 import { get, mine } from "../api.js";
 import { fill, h, icon } from "../dom.js";
 import { local, money, t } from "../i18n.js";
-import { attributes, complain, empty, picture, show as load, skeletonRows, stepper } from "../parts.js";
+import { attributes, complain, dock, empty, picture, show as load, skeletonRows, stepper } from "../parts.js";
 import { session } from "../session.js";
 
 const SEND_AFTER_MS = 400;
@@ -35,10 +35,9 @@ function paint(body, cart) {
       h("p", { class: "row between" }, h("span", null, t("subtotal")), h("span", null, money(cart.total_cents))),
       h("p", { class: "row between" }, h("span", null, t("delivery")), h("span", null, t("shippingFree"))),
       h("p", { class: "row between total" }, h("span", null, t("total")), total),
-      blocked && h("p", { class: "form-error" }, t("cartFix")),
-      blocked || cart.total_cents === 0
+      dock(cart.total_cents, blocked || cart.total_cents === 0
         ? h("button", { class: "button primary wide large", disabled: true }, t("checkout"))
-        : h("a", { class: "button primary wide large", href: "/checkout" }, t("checkout"))));
+        : h("a", { class: "button primary wide large", href: "/checkout" }, t("checkout")), blocked && h("p", { class: "form-error" }, t("cartFix")))));
 }
 
 function row(line, change) {

@@ -24,7 +24,7 @@ export async function show(place, { id, query, signal, go }) {
   const list = h("div");
   fill(place,
     h("div", { class: "row between wrap" }, h("h1", null, local(category.name)), chosen),
-    h("nav", { class: "chips", "aria-label": t("categories") }, siblings.map((one) => h("a", { class: "chip", href: `/category/${one.category_id}`,
+    h("nav", { class: "chips rail", "aria-label": t("categories") }, siblings.map((one) => h("a", { class: "chip", href: `/category/${one.category_id}`,
       "aria-current": one.category_id === id ? "page" : null }, local(one.name)))),
     list);
   await load(list, skeletonCards(8), async () => {

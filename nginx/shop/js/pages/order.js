@@ -3,7 +3,7 @@
 import { mine, productOfSku } from "../api.js";
 import { chooseAddress } from "../addresses.js";
 import { fill, h, icon, toast } from "../dom.js";
-import { date, money, t } from "../i18n.js";
+import { date, known, money, t } from "../i18n.js";
 import { addressLine, ask, complain, confirmation, countdown, form, intention, lineTitle, picture, skeletonRows, statusBadge } from "../parts.js";
 
 const STEPS = ["placed", "paid", "shipped", "completed"];
@@ -34,7 +34,7 @@ function content(order, act) {
   return [
     h("div", { class: "row between wrap" }, h("h1", null, t("orderTitle")), statusBadge(order.status)),
     timeline(order),
-    h("div", { class: "with-summary" },
+    h("div", { class: "with-summary summary-first" },
       h("div", { class: "stack" },
         h("section", { class: "panel" }, h("h2", null, t("items")), h("ul", { class: "lines" }, order.items.map(row))),
         delivery(order, act)),
@@ -48,7 +48,8 @@ function content(order, act) {
 
 function timeline(order) {
   const reached = REACHED[order.status];
-  if (!reached) return h("div", { class: "notice quiet", role: "status" }, icon(order.status === "closed" ? "clock" : "shield"), h("span", null, t(order.status)));
+  if (!reached) return h("div", { class: "notice quiet", role: "status" }, icon(order.status === "closed" ? "clock" : "shield"),
+    h("div", null, h("b", null, t(order.status)), known(`after_${order.status}`) && h("p", null, t(`after_${order.status}`))));
   return h("ol", { class: "timeline" }, STEPS.map((step, index) => h("li", { class: index < reached ? "done" : "", "aria-current": index === reached - 1 ? "step" : null },
     h("span", { class: "dot" }, index < reached && icon("check")), h("span", null, t(`line_${step}`)))));
 }
@@ -68,12 +69,18 @@ function row(line) {
 function delivery(order, act) {
   const changeable = ["pending_payment", "paid"].includes(order.status);
   if (!order.address && !changeable) return null;
+  const label = t(order.address ? "changeAddress" : "chooseAddress");
   const change = () => act(async () => {
     const { items } = await mine("/api/v1/addresses");
     let chosen = null;
-    const answer = await ask(t("changeAddress"), (done) => h("div", { class: "stack" },
-      chooseAddress({ items, change: (next) => (chosen = next) }),
-      h("button", { class: "button primary wide", onclick: () => chosen && done(chosen) }, t("save"))));
+    const answer = await ask(label, (done) => {
+      const save = h("button", { class: "button primary wide", onclick: () => done(chosen) }, t("useAddress"));
+      const change = (next) => {
+        chosen = next;
+        save.hidden = !chosen;
+      };
+      return h("div", { class: "stack" }, chooseAddress({ items, change }), save);
+    });
     if (!answer) return false;
     await mine(`/api/v1/orders/${order.order_id}/address`, { method: "PUT", body: { address_id: answer.address_id } });
   }, "addressChanged");
@@ -82,7 +89,7 @@ function delivery(order, act) {
       ? h("div", null, h("b", null, order.address.recipient), " ", h("span", { class: "muted" }, order.address.phone), h("p", null, addressLine(order.address)))
       : h("p", { class: "note" }, t("noAddressOnOrder")),
     order.shipment && h("p", { class: "row" }, icon("truck"), `${t("shipment")}: ${order.shipment.carrier} ${order.shipment.tracking_no}`),
-    changeable && h("button", { class: "button", onclick: change }, t("changeAddress")));
+    changeable && h("button", { class: `button ${order.address ? "" : "primary"}`, onclick: change }, label));
 }
 
 function actions(order, act) {

@@ -42,7 +42,7 @@ function card(order) {
     h("div", { class: "row between wrap" }, h("span", { class: "muted" }, date(order.created_at)),
       h("span", { class: "row" }, order.activity_id && h("span", { class: "badge hot" }, icon("bolt"), t("flashSale")), statusBadge(order.status))),
     h("a", { class: "row order-body", href: `/orders/${order.order_id}` }, h("span", { class: "row arts" }, arts),
-      h("span", { class: "grow" }, title, h("span", { class: "muted block" }, t("nItems", { n: units }))),
+      h("span", { class: "grow" }, title, h("span", { class: "muted block" }, units === 1 ? t("oneItem") : t("nItems", { n: units }))),
       h("span", { class: "price" }, money(order.total_cents))),
     waits && h("div", { class: "row between wrap" }, h("span", { class: "muted" }, t("wonCountdown"), " ", countdown(order.expires_at)),
       h("a", { class: "button primary", href: `/pay/${order.order_id}` }, t("payNow"))));

@@ -3,11 +3,12 @@
 import { get, mine, sale } from "../api.js";
 import { fill, h, icon, toast } from "../dom.js";
 import { local, money, t } from "../i18n.js";
-import { complain, picture, stepper } from "../parts.js";
+import { complain, largePicture, productCard, stepper } from "../parts.js";
 import { session } from "../session.js";
 
 const FEW = 10;
 const QUANTITY_MAX = 99;
+const SIMILAR = 5;
 
 export async function show(place, { id, signal, go }) {
   fill(place, h("div", { class: "split skeleton", "aria-hidden": "true" }, h("div", { class: "gallery" }, h("div", { class: "picture" })),
@@ -22,6 +23,7 @@ export async function show(place, { id, signal, go }) {
   const stock = h("p", { class: "stock", role: "status" });
   const options = h("div", { class: "stack" });
   const inSale = h("div");
+  const similar = h("section", { class: "stack", "aria-labelledby": "similar" });
   const steps = stepper({ value: 1, max: QUANTITY_MAX, change: (value) => (quantity = value) });
   const add = h("button", { class: "button wide large", onclick: addToCart }, icon("cart"), t("addToCart"));
   const buy = h("button", { class: "button primary wide large", onclick: () =>
@@ -75,8 +77,13 @@ export async function show(place, { id, signal, go }) {
         h("div", { class: "row buy-row" }, add, buy),
         h("ul", { class: "promises" }, [["truck", "promise1"], ["clock", "promise2"], ["shield", "promise3"]].map(([name, key]) =>
           h("li", null, icon(name), t(key)))))),
-    product.description && h("section", { class: "panel prose" }, h("h2", null, t("description")), h("p", { class: "pre" }, local(product.description))));
+    product.description && h("section", { class: "panel prose" }, h("h2", null, t("description")), h("p", { class: "pre" }, local(product.description))),
+    similar);
   paint();
+  get(`/api/v1/products?category_id=${product.category_id}&limit=${SIMILAR + 1}`, { signal }).then(({ items }) => {
+    const others = items.filter((one) => one.product_id !== product.product_id).slice(0, SIMILAR);
+    if (others.length > 0) fill(similar, h("h2", { id: "similar" }, t("alsoLike")), h("div", { class: "grid one-row" }, others.map((one) => productCard(one))));
+  }).catch(() => {});
   sale("/api/v1/seckill/activities", { signal }).then(({ items }) => {
     const found = items.find((one) => ["open", "scheduled"].includes(one.state) && product.skus.some((own) => own.sku_id === one.sku_id));
     if (found) fill(inSale, h("a", { class: "notice hot", href: `/sale/${found.activity_id}` }, icon("bolt"), h("span", null, t("onSale", { price: money(found.price_cents) })), icon("next")));
@@ -85,14 +92,15 @@ export async function show(place, { id, signal, go }) {
 }
 
 function gallery(product) {
-  const main = h("div", null, picture(product.image_urls, product.title, { eager: true }));
+  const shown = (index) => largePicture(product.image_urls, product.title, { index, alt: product.image_alts[index] });
+  const main = h("div", null, shown(0));
   const thumbs = h("div", { class: "thumbs" });
   const select = (index) => {
-    fill(main, picture(product.image_urls, product.title, { eager: true, index }));
+    fill(main, shown(index));
     [...thumbs.children].forEach((thumb, at) => thumb.setAttribute("aria-pressed", String(at === index)));
   };
   if (product.image_urls.length > 1) {
-    fill(thumbs, product.image_urls.map((url, index) => h("button", { class: "thumb", "aria-label": t("picture", { n: index + 1 }),
+    fill(thumbs, product.image_urls.map((url, index) => h("button", { class: "thumb", "aria-label": local(product.image_alts[index]) || t("picture", { n: index + 1 }),
       "aria-pressed": String(index === 0), onclick: () => select(index) }, h("img", { src: url, alt: "", width: 80, height: 80 }))));
   }
   return h("div", { class: "gallery" }, main, thumbs);

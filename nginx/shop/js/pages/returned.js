@@ -22,6 +22,8 @@ export async function show(place, { signal, go }) {
 
 async function follow(place, id, signal) {
   const began = performance.now();
+  // The platform's notice may be late or lost, so the mall asks it now.
+  await mine(`/api/v1/orders/${id}/payments/check`, { method: "POST", signal }).catch(() => null);
   while (!signal.aborted && performance.now() - began < WAIT_MS) {
     const order = await mine(`/api/v1/orders/${id}`, { signal }).catch(() => null);
     if (signal.aborted) return;

@@ -4,24 +4,28 @@ import { pause, Problem, productOfSku, sale as ask_gateway, sleep } from "../api
 import { every, now, sync, synced } from "../clock.js";
 import { announce, fill, h, icon } from "../dom.js";
 import { date, duration, local, money, t } from "../i18n.js";
-import { ask, complain, picture } from "../parts.js";
+import { ask, complain, largePicture, picture } from "../parts.js";
 import { Attempt } from "../sale.js";
 import { session } from "../session.js";
 
 const NEAR_MS = 15_000;
 const POLL_NEAR_MS = 1000;
 const POLL_FAR_MS = 5000;
+/** Gateways learn of each other's sales within this; what they report sooner after a refusal may be older than it. */
+const GATEWAYS_LAG_MS = 1500;
 /** States in which the shopper has something to win by clicking. */
 const CLICKABLE = new Set(["ready", "again", "closed", "failed"]);
+/** What the button says in states that pass by themselves. */
+const WAITS = { scheduled: "waiting", paused: "waitingResume", sold_out: "waitingUnit", asking: "pleaseWait", queued: "pleaseWait", busy: "retrying" };
 
 export async function show(place, { id, signal, go }) {
   const path = `/api/v1/seckill/activities/${id}`;
   fill(place, skeleton());
-  let activity = await ask_gateway(path, { signal });
+  let activity = await read(path, { signal });
   sync();
   const title = local(activity.title);
 
-  const gallery = h("div", { class: "gallery" }, picture([], activity.title));
+  const gallery = h("div", { class: "gallery sale-gallery" }, picture([], activity.title));
   const link = h("p", { class: "muted" });
   const panel = h("section", { class: "sale-panel", "aria-live": "off" });
   const clock = h("div", { class: "sale-clock" });
@@ -29,22 +33,22 @@ export async function show(place, { id, signal, go }) {
   const band = h("span", { class: "band" });
   const saved = Math.floor(100 - (100 * activity.price_cents) / activity.original_price_cents);
   fill(panel,
-    h("p", { class: "eyebrow" }, icon("bolt"), t("flashSale")),
+    h("div", { class: "row between wrap" }, h("p", { class: "eyebrow" }, icon("bolt"), t("flashSale")),
+      h("p", { class: "terms muted" }, band, h("span", null, t("limitEach", { n: activity.per_user_limit })))),
     h("h1", null, title),
     h("div", { class: "sale-price" },
       h("span", { class: "price huge" }, money(activity.price_cents)),
       h("s", { class: "muted" }, money(activity.original_price_cents)),
       saved > 0 && h("span", { class: "badge hot" }, t("off", { n: saved }))),
-    h("p", { class: "row wrap muted" }, band, h("span", null, t("limitEach", { n: activity.per_user_limit }))),
-    clock, state, link);
+    clock, state);
   const rules = h("section", { class: "panel rules" }, h("h2", null, t("rules")),
     h("ul", null, ["rule1", "rule2", "rule3"].map((rule) => h("li", null, t(rule)))),
-    h("p", { class: "muted" }, `${t("period")}: ${date(activity.starts_at)} – ${date(activity.ends_at)}`));
+    h("p", { class: "muted" }, `${t("period")}: ${date(activity.starts_at)} – ${date(activity.ends_at)}`), link);
   fill(place, h("div", { class: "split" }, gallery, h("div", { class: "stack" }, panel, rules)));
 
   productOfSku(activity.sku_id).then((product) => {
     if (!product || signal.aborted) return;
-    fill(gallery, picture(product.image_urls, product.title, { eager: true }));
+    fill(gallery, largePicture(product.image_urls, product.title, { alt: product.image_alts[0] }));
     fill(link, h("a", { href: `/product/${product.product_id}` }, t("seeProduct")));
   }).catch(() => {});
 
@@ -62,7 +66,7 @@ export async function show(place, { id, signal, go }) {
     const begun = at === null ? activity.state !== "scheduled" : at >= Date.parse(activity.starts_at);
     if (!begun) return "scheduled";
     if (activity.state === "sold_out") return own === "idle" ? "sold_out" : own;
-    if (own === "sold_out") return attempt.soldOutSeen === activity.etag ? "sold_out" : "ready";
+    if (own === "sold_out") return activity.askedAt < attempt.refusedAt + GATEWAYS_LAG_MS ? "sold_out" : "ready";
     return own === "idle" ? "ready" : own;
   }
 
@@ -72,8 +76,10 @@ export async function show(place, { id, signal, go }) {
     const order = attempt.entry?.order_id;
     const expires = attempt.entry?.expires_at;
     const signature = [own, order, expires, activity.state, session.likely, attempt.offline].join("|");
-    band.className = `band band-${activity.stock_left_band}`;
-    band.textContent = own === "ended" ? "" : t(`band_${activity.stock_left_band}`);
+    // A refusal is newer than the band that was read before it.
+    const left = own === "sold_out" ? "none" : activity.stock_left_band;
+    band.className = `band band-${left}`;
+    band.textContent = own === "ended" ? "" : t(`band_${left}`);
     if (signature === painted) return;
     painted = signature;
     paintClock(own);
@@ -91,7 +97,7 @@ export async function show(place, { id, signal, go }) {
 
   function winning(text, expires) {
     if (!expires) {
-      text.textContent = t("s_wonText", { time: "30:00" });
+      text.textContent = t("s_wonSoon");
       return;
     }
     const digits = h("b", { class: "countdown" }, "--:--");
@@ -117,9 +123,10 @@ export async function show(place, { id, signal, go }) {
       const label = !session.likely ? t("signInToBuy") : own === "ready" ? t("buySale") : t("tryAgain");
       return h("button", { class: "button primary wide large", onclick: click }, label);
     }
-    const waiting = own === "scheduled" || own === "paused" ? t("waiting") : t(`s_${stateWord(own)}`, { n: "…" });
+    const waits = WAITS[own];
+    if (!waits) return h("a", { class: "button wide large", href: "/" }, t("otherSales"));
     const spins = ["asking", "queued", "busy"].includes(own);
-    return h("button", { class: `button wide large ${spins ? "spins" : ""}`, disabled: true }, waiting);
+    return h("button", { class: `button wide large ${spins ? "spins" : ""}`, disabled: true }, t(waits));
   }
 
   async function click(event) {
@@ -127,7 +134,6 @@ export async function show(place, { id, signal, go }) {
     if (!session.likely) return go(`/sign-in?next=${encodeURIComponent(location.pathname)}`);
     try {
       await attempt.click();
-      if (attempt.refusal === "sold_out") attempt.soldOutSeen = activity.etag;
     } catch (error) {
       if (error instanceof Problem && error.status === 401) return go(`/sign-in?next=${encodeURIComponent(location.pathname)}`);
       complain(error);
@@ -145,7 +151,7 @@ export async function show(place, { id, signal, go }) {
       await sleep(failed ? pause(failed) : near || open ? POLL_NEAR_MS + Math.random() * 300 : POLL_FAR_MS);
       if (document.hidden || signal.aborted) continue;
       try {
-        activity = await fresh(path, signal);
+        activity = await read(path, { signal, tries: 1 });
         failed = 0;
       } catch {
         failed = Math.min(failed + 1, 4);
@@ -161,28 +167,23 @@ export async function show(place, { id, signal, go }) {
   return title;
 }
 
-/** The activity, with a number that grows whenever its state or its band changed. */
-let versions = 0;
-let last = "";
-async function fresh(path, signal) {
-  const activity = await ask_gateway(path, { signal, tries: 1 });
-  const seen = `${activity.activity_id}.${activity.state}.${activity.stock_left_band}`;
-  if (seen !== last) versions++;
-  last = seen;
-  return { ...activity, etag: versions };
+/** The activity, with the time at which it was asked for. */
+async function read(path, options) {
+  const askedAt = performance.now();
+  return { ...(await ask_gateway(path, options)), askedAt };
 }
 
 const stateWord = (own) => (own === "limit_reached" ? "limit" : own === "unknown_activity" ? "ended" : own);
 
 function tone(own) {
   if (["won", "paid"].includes(own)) return "good";
-  if (["sold_out", "limit_reached", "ended", "closed", "failed", "again"].includes(own)) return "quiet";
+  if (["sold_out", "limit_reached", "ended", "closed", "failed", "again", "not_eligible", "unknown_activity"].includes(own)) return "quiet";
   return ["busy", "asking", "queued"].includes(own) ? "busy" : "plain";
 }
 
 function symbol(own) {
   if (["won", "paid"].includes(own)) return "check";
-  return ["failed", "again", "closed"].includes(own) ? "alert" : own === "ready" ? "bolt" : "clock";
+  return ["failed", "again", "closed", "limit_reached", "not_eligible"].includes(own) ? "alert" : own === "ready" ? "bolt" : "clock";
 }
 
 function paintCells(cells, ms) {
@@ -208,7 +209,7 @@ function captcha(blob, wrong) {
 }
 
 function skeleton() {
-  return h("div", { class: "split skeleton", "aria-hidden": "true" }, h("div", { class: "gallery" }, h("div", { class: "picture" })),
-    h("div", { class: "stack" }, h("span", { class: "bar short" }), h("span", { class: "bar tall" }), h("span", { class: "bar" }),
-      h("span", { class: "bar tall" })));
+  return h("div", { class: "split skeleton", "aria-hidden": "true" }, h("div", { class: "gallery sale-gallery" }, h("div", { class: "picture" })),
+    h("div", { class: "sale-panel" }, h("span", { class: "bar short" }), h("span", { class: "bar tall" }), h("span", { class: "bar tall short" }),
+      h("span", { class: "bar" }), h("span", { class: "bar tall" }), h("span", { class: "bar tall" })));
 }

@@ -23,22 +23,31 @@ export async function show(place, { query, signal, go }) {
   const list = h("div", { class: "stack" });
   const sort = h("select", { class: "input", "aria-label": t("sort"), onchange: (event) => change({ sort: event.currentTarget.value }) },
     SORTS.map((name) => h("option", { value: name, selected: name === (query.get("sort") ?? "relevance") }, t(`sort_${name}`))));
-  fill(place, h("div", { class: "row between wrap" }, h("h1", null, q ? t("resultsFor", { q }) : t("search")), sort),
-    h("div", { class: "with-facets" }, facets, list));
+  const layout = h("div", null, facets, list);
+  const offer = (filters, order) => {
+    layout.classList.toggle("with-facets", filters);
+    [facets.hidden, sort.hidden] = [!filters, !order];
+  };
+  offer(q !== "", q !== "");
+  fill(place, h("div", { class: "row between wrap" }, h("h1", { class: "results-for" }, q ? t("resultsFor", { q }) : t("searchTitle")), sort), layout);
   await load(list, skeletonCards(8), async () => {
     const asked = new URLSearchParams(KEPT.filter((name) => query.get(name)).map((name) => [name, query.get(name)]));
-    if (!asked.get("q")) return [empty(t("searchHint")), chips(await categories)];
+    if (!asked.get("q")) return [empty(t("searchStart"), null, "search"), chips(await categories)];
     asked.set("facets", "true");
     const path = `/api/v1/search?${asked}`;
     let page;
     try {
       page = await get(path, { signal, tries: 2 });
     } catch (error) {
+      offer(false, false);
       if (error instanceof Problem && [404, 503].includes(error.status)) return away(await categories);
       throw error;
     }
-    paintFacets(facets, page.facets, await categories, query, change);
-    if (page.items.length === 0) return [empty(t("noResults", { q })), chips(await categories)];
+    const narrowed = KEPT.some((name) => name !== "q" && name !== "sort" && query.get(name));
+    const found = page.items.length > 0;
+    offer(found || narrowed, found);
+    if (found || narrowed) paintFacets(facets, page.facets, await categories, query, change);
+    if (!found) return [empty(t(narrowed ? "noneLeft" : "noResults", { q }), null, "search"), narrowed ? null : chips(await categories)];
     const grid = h("div", { class: "grid" }, page.items.map(hit));
     return [grid, moreButton(grid, page.next_cursor, (cursor) => get(`${path}&cursor=${cursor}`), hit)];
   });

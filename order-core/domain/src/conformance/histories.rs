@@ -1,4 +1,4 @@
-//! Random histories of a ledger, taken in as a journal worker that is killed now and then would.
+//! Random histories of a ledger, taken in with repeats, as by a journal worker that is killed now and then.
 
 use contract::{
     OperationId, UserId,
@@ -30,10 +30,10 @@ impl Dice {
     }
 }
 
-/// One random history of `steps` commands: what the database then says must be the ledger, exactly.
+/// One random history of `steps` commands: the database must then equal the ledger exactly.
 ///
 /// # Panics
-/// Where it is not.
+/// If they differ.
 pub async fn histories<F: Fixture>(fixture: &F, seed: u64, steps: i64) {
     let store = fixture.fresh().await;
     let activity = activity(1, 4200);
@@ -80,7 +80,7 @@ fn random_command(dice: &mut Dice, step: i64) -> Command {
     }
 }
 
-/// Pays and closes some orders; what the database then asks of the ledger, the ledger does.
+/// Pays and closes some orders; the ledger then carries out the commands in the outbox.
 async fn pay_and_close<S: SaleStore>(store: &S, dice: &mut Dice, sale: &mut Sale, last: i64) {
     let some = [order(dice.id(60) % (last + 1)), order(dice.id(60) % (last + 1))];
     store.mark_paid(some[0], NOW_MS).await.expect("paid or refused");
@@ -94,7 +94,7 @@ async fn pay_and_close<S: SaleStore>(store: &S, dice: &mut Dice, sale: &mut Sale
     store.outbox_sent(&ids).await.expect("forgotten");
 }
 
-/// The database as of the first `taken` entries is the ledger as of them.
+/// Compares the database with a ledger replayed from the first `taken` entries.
 async fn check<S: SaleStore>(store: &S, sale: &Sale, taken: usize) {
     let snapshots = store.snapshots().await.expect("snapshots");
     let Some(snapshot) = snapshots.first() else {

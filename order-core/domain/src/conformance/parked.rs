@@ -1,4 +1,4 @@
-//! What every store does with a sale whose next entry it can't take in.
+//! Cases of a sale that is parked because its next entry can't be taken in.
 
 use contract::{
     OperationId,
@@ -19,12 +19,11 @@ async fn parked<S: SaleStore>(store: &S) -> Vec<Parked> {
     store.parked().await.expect("the parked sales")
 }
 
-/// A sale of five orders, 201 to 205 of users 1 to 5; each is the entry `seq` = number - 199.
 fn five_orders() -> Sale {
     orders(5)
 }
 
-/// The first of them.
+/// Sale 2 with `count` orders of one unit: user 1 has order 201, and so on. Its opening is entry 1, order 201 entry 2.
 fn orders(count: i64) -> Sale {
     let mut sale = Sale::open(2, 9);
     for id in 1..=count {
@@ -75,7 +74,7 @@ async fn entries_wait_in_order_while_other_sales_go_on<F: Fixture>(fixture: &F) 
     let noted = &parked(&store).await[0];
     assert_eq!((&*noted.reason, noted.tries, noted.next_try_ms, noted.entries), ("still", 1, NOW_MS + 9, 3));
 
-    // A ledger that is made from these goes on behind what waits.
+    // The snapshots include the entries that wait, so a ledger restored from them continues after those.
     let snapshots = store.snapshots().await.expect("snapshots");
     assert_eq!(snapshots, [first.ledger.snapshot(), orders(4).ledger.snapshot()]);
 
@@ -110,7 +109,7 @@ async fn what_was_missing_comes_in_between<F: Fixture>(fixture: &F) {
     assert_eq!(store.snapshots().await.expect("snapshots"), [sale.ledger.snapshot()]);
 }
 
-/// Whatever is on the journal can be kept, and is refused as often as it is tried, without a panic.
+/// A parked sale keeps any entry of the journal, and each retry refuses an invalid one without a panic.
 async fn any_entry_can_be_kept<F: Fixture>(fixture: &F) {
     let store = fixture.fresh().await;
     let two = activity(2, 100);

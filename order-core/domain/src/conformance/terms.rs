@@ -1,4 +1,4 @@
-//! A ledger that gets a new term: what counts, and what becomes of promises that do not.
+//! Cases of a ledger that gets a new term: which entries count, and how promises that don't count fail.
 
 use contract::{
     ActivityId,
@@ -20,7 +20,7 @@ pub(super) async fn cases<F: Fixture>(fixture: &F) {
 /// A sale whose journal was lost in part: two entries that count, the start of term 5, and two more of the old term.
 struct Lost {
     sale: Sale,
-    /// The journal up to the two that came late.
+    /// The journal up to and with the two late entries.
     journal: Vec<Entry>,
     late: [Reservation; 2],
 }
@@ -50,7 +50,7 @@ impl Lost {
         Entry { activity, term, epoch, seq, at_ms: NOW_MS + 6, event }
     }
 
-    /// The recovery keeps one of the late ones.
+    /// The recovery adopts one of the late reservations.
     fn keep(&mut self, late: usize) -> &mut Self {
         self.sale.ledger.adopt(self.late[late], NOW_MS + 5, &mut self.sale.journal).expect("there are units");
         self

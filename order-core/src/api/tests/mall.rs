@@ -46,7 +46,8 @@ impl Shopping {
         let (black, white) = (sku("黑", 399_900).await, sku("白", 419_900).await);
         app.store.shelve(product.product_id, true).await.unwrap();
         app.shelf.changed(product.product_id).await.unwrap();
-        let user = app.store.add_user("ada", "hash", None, START_MS).await.unwrap().unwrap().id;
+        let hash = bcrypt::hash("correct horse", COST).unwrap();
+        let user = app.store.add_user("ada", &hash, None, START_MS).await.unwrap().unwrap().id;
         let token = TestApp::token(user.as_i64());
         Self { app, token, user, phones, product, black, white }
     }
@@ -80,11 +81,15 @@ impl Shopping {
     }
 
     pub(super) async fn keyed(&self, body: &Value, key: &str) -> (StatusCode, Value) {
+        self.keyed_text(&body.to_string(), key).await
+    }
+
+    async fn keyed_text(&self, body: &str, key: &str) -> (StatusCode, Value) {
         let request = Request::post("/api/v1/orders")
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
             .header(header::CONTENT_TYPE, "application/json")
             .header("idempotency-key", key)
-            .body(Body::from(body.to_string()))
+            .body(Body::from(body.to_owned()))
             .unwrap();
         let response = self.app.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
@@ -213,6 +218,28 @@ async fn an_address_is_its_owners() {
     let (_, me) = shop.ask("PATCH", "/users/me", Some(json!({ "phone": "123456" }))).await;
     assert_eq!(me["phone"], "123456");
     assert_eq!(shop.ask("PATCH", "/users/me", Some(json!({}))).await.1["phone"], "123456");
+    for phone in [
+        "(021) 6234-5678",
+        "021-62345678转12",
+        "+86 21 6234 5678 ext. 007",
+        "（０２１）６２３４－５６７８",
+        "021.6234.5678x9",
+    ] {
+        let (_, me) = shop.ask("PATCH", "/users/me", Some(json!({ "phone": phone }))).await;
+        assert_eq!(me["phone"], phone, "{me}");
+    }
+    for phone in [
+        "1234",
+        "123456789012345678901",
+        "call me",
+        "62345678 ext",
+        "62345678 ext 1234567",
+        "62345678转a",
+        "62345678x...1",
+    ] {
+        let (status, problem) = shop.ask("PATCH", "/users/me", Some(json!({ "phone": phone }))).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{phone}: {problem}");
+    }
     assert_eq!(shop.ask("PATCH", "/users/me", Some(json!({ "phone": null }))).await.1["phone"], Value::Null);
 }
 
@@ -297,7 +324,16 @@ async fn an_order_is_made_once_and_empties_the_cart() {
     assert_eq!(shop.get("/cart").await["items"], json!([]));
     assert_eq!(shop.keyed(&from_cart, "k").await, (StatusCode::CREATED, order), "the first answer");
     assert_eq!(shop.keyed(&shop.order(&address, 1), "k").await.1["code"], "idempotency_key_reused");
-    assert_eq!(shop.keyed(&shop.order(&address, 1), &"k".repeat(129)).await.1["code"], "invalid_idempotency_key");
+    assert_eq!(shop.keyed(&shop.order(&address, 1), &"k".repeat(256)).await.1["code"], "invalid_idempotency_key");
+    // 255 characters, and the same meaning in other bytes.
+    let long = "k".repeat(255);
+    let turned =
+        format!(r#"{{"items": [{{"quantity": 1, "sku_id": "{}"}}], "address_id": "{address}"}}"#, shop.black.sku_id);
+    let (status, order) = shop.keyed(&shop.order(&address, 1), &long).await;
+    assert_eq!(status, StatusCode::CREATED, "{order}");
+    assert_eq!(shop.keyed_text(&turned, &long).await, (StatusCode::CREATED, order));
+    let (status, another) = shop.keyed(&shop.order(&address, 1), &format!("{}j", "k".repeat(254))).await;
+    assert_eq!(status, StatusCode::CREATED, "another long key is another request: {another}");
 
     let item = |sku: Value, quantity: Value| json!({ "sku_id": sku, "quantity": quantity });
     let black = json!(shop.black.sku_id);

@@ -80,8 +80,7 @@ async fn only_the_right_notice_pays() {
         assert_eq!(shop.told_raw(body).await, "failure");
     }
     // What is no payment is heard, and changes nothing.
-    for (name, value) in [("trade_status", "WAIT_BUYER_PAY"), ("trade_status", "TRADE_CLOSED"), ("refund_fee", "1.00")]
-    {
+    for (name, value) in [("trade_status", "WAIT_BUYER_PAY"), ("trade_status", "TRADE_CLOSED")] {
         assert_eq!(shop.told(with(name, value)).await, "success", "{name}={value}");
     }
     assert_eq!(shop.status(&order).await, "pending_payment");
@@ -92,6 +91,10 @@ async fn only_the_right_notice_pays() {
     assert_eq!(shop.told(with("trade_status", "WAIT_BUYER_PAY")).await, "success", "out of order");
     assert_eq!(shop.told(with("trade_no", "T2")).await, "failure", "other money under the same name");
     assert_eq!(shop.status(&order).await, "paid");
+    let page = store::Page { before: i64::MAX, limit: 100 };
+    let unmatched = shop.app.store.unmatched(Some(false), page).await.unwrap().items;
+    let reasons: Vec<&str> = unmatched.iter().rev().map(|row| row.reason.as_str()).collect();
+    assert_eq!(reasons, ["wrong_amount", "unknown_payment", "other_trade"], "an admin sees it");
     let again = format!("/orders/{order}/payments");
     shop.refused("POST", &again, Some(json!({ "method": "mock" })), (409, "invalid_transition")).await;
     shop.refused("POST", &again, Some(json!({ "method": "cash" })), (422, "invalid_body")).await;
@@ -124,6 +127,8 @@ async fn a_method_that_is_off_is_refused() {
     let shop = Shopping::at(TestApp::that_offers(Offers::Alipay).await).await;
     let address = shop.address().await;
     let (_, order) = shop.ask("POST", "/orders", Some(shop.order(&address, 1))).await;
+    let (_, offered) = shop.ask("GET", "/payments/methods", None).await;
+    assert_eq!(offered["methods"], json!(["alipay"]), "{offered}");
     let path = format!("/orders/{}/payments", order["order_id"].as_str().unwrap());
     let problem = shop.refused("POST", &path, Some(json!({ "method": "mock" })), (422, "method_not_offered")).await;
     assert_eq!(problem["methods"], json!(["alipay"]), "{problem}");
@@ -149,4 +154,32 @@ async fn money_is_asked_back_once() {
     assert!(matches!(moved, Moved::To(OrderState::Refunding(_))), "{moved:?}");
     let due = shop.app.store.due_refunds(&["mock"], 9).await.unwrap();
     assert_eq!((due.len(), due[0].trade_no.as_str()), (1, "T1"));
+}
+
+/// What a buyer has seen is what the order costs, or there is no order.
+#[tokio::test]
+async fn an_order_that_costs_something_else_is_refused_with_the_new_total() {
+    let shop = Shopping::new().await;
+    let address = shop.address().await;
+    let item = json!({ "sku_id": shop.black.sku_id, "quantity": 2 });
+    assert_eq!(shop.ask("POST", "/cart/items", Some(item)).await.0, StatusCode::OK);
+    for mut order in [shop.order(&address, 2), json!({ "address_id": address, "from_cart": true })] {
+        order["expected_total_cents"] = json!(799_799);
+        let (status, refused) = shop.ask("POST", "/orders", Some(order.clone())).await;
+        assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("price_changed")), "{refused}");
+        assert_eq!(refused["total_cents"], 799_800, "{refused}");
+        order["expected_total_cents"] = json!(799_800);
+        let (status, placed) = shop.ask("POST", "/orders", Some(order)).await;
+        assert_eq!((status, &placed["total_cents"]), (StatusCode::CREATED, &json!(799_800)), "{placed}");
+    }
+}
+
+/// Anybody can send a notice, and what is wrong with it is logged.
+#[tokio::test]
+async fn a_long_notice_is_not_even_read() {
+    let shop = Shopping::new().await;
+    let body = format!("{}=1", "n".repeat(16 * 1024));
+    let request = Request::post("/api/v1/payments/mock/notify").body(Body::from(body)).unwrap();
+    let response = shop.app.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }

@@ -29,8 +29,7 @@ fn document(id: ProductId, title: &str) -> Change {
         subtitle: String::new(),
         categories: vec![Category { id: CategoryId::from_i64(1).unwrap(), name: "手机".to_owned() }],
         attributes: vec![Attribute { name: "颜色".to_owned(), value: "黑".to_owned() }],
-        prices_cents: vec![Cents::new(500)],
-        in_stock: true,
+        offers: vec![::search::Offer { price_cents: Cents::new(500), in_stock: true }],
         sales: 3,
         created_at_ms: 1,
     }))

@@ -1,8 +1,10 @@
 //! Where shoppers have things sent.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use contract::{AddressId, UserId, openapi};
 use serde::{Deserialize, Serialize};
-use sqlx::Row;
+use sqlx::{QueryBuilder, Row};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{RefOr, Schema},
@@ -10,8 +12,9 @@ use utoipa::{
 
 use crate::{
     StoreError,
-    accounts::users::LOCK_USER,
-    db::{DbRow, Store, Tx, big, count, id, lock_row},
+    accounts::LOCK_USER,
+    catalogue::products::to_json,
+    db::{Db, DbRow, Store, Tx, big, count, id, lock_row, push_in},
     tx::{Ending, Found, NewRow, Repeat, Write, look_up},
 };
 
@@ -27,7 +30,7 @@ pub const REGION_CHARS_MAX: usize = 128;
 /// Characters of [`AddressFields::detail`].
 pub const DETAIL_CHARS_MAX: usize = 255;
 
-/// An address as its owner writes it, checked.
+/// An address as its owner enters it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddressFields {
@@ -43,7 +46,7 @@ pub struct AddressFields {
     /// Street and number.
     #[schema(schema_with = openapi::line::<DETAIL_CHARS_MAX>)]
     pub detail: String,
-    /// The one that is offered first; there is one at most.
+    /// Whether this is the default address; there is one at most.
     #[serde(default)]
     pub is_default: bool,
 }
@@ -92,7 +95,7 @@ impl Store {
     /// Writes an address of `user`.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn add_address(
         &self,
         user: UserId,
@@ -137,7 +140,7 @@ impl Store {
     /// The addresses of `user`, the default first, then the newest.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn addresses(&self, user: UserId) -> Result<Vec<Address>, StoreError> {
         let rows = sqlx::query("SELECT * FROM addresses WHERE user_id = ? ORDER BY is_default DESC, id DESC")
             .bind(user.as_i64())
@@ -149,7 +152,7 @@ impl Store {
     /// An address of `user`; `None` where it is somebody else's.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn address(&self, user: UserId, address: AddressId) -> Result<Option<Address>, StoreError> {
         let query = sqlx::query("SELECT * FROM addresses WHERE id = ? AND user_id = ?");
         let row = query.bind(address.as_i64()).bind(user.as_i64()).fetch_optional(self.readers()).await?;
@@ -159,7 +162,7 @@ impl Store {
     /// Replaces an address of `user`; `None` if it belongs to somebody else. Orders keep what it was.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn put_address(
         &self,
         user: UserId,
@@ -194,7 +197,7 @@ impl Store {
     /// Deletes an address of `user`; whether it was one.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn delete_address(&self, user: UserId, address: AddressId) -> Result<bool, StoreError> {
         // An id is used once, so an address that is gone was deleted.
         let after_lost_commit =
@@ -224,6 +227,24 @@ async fn unset_default(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
     let query = sqlx::query("UPDATE addresses SET is_default = 0 WHERE user_id = ? AND is_default <> 0");
     query.bind(user.as_i64()).execute(&mut **tx).await?;
     Ok(())
+}
+
+/// The default addresses of `users`, as orders keep them; nothing for users without one.
+pub(crate) async fn default_addresses(
+    tx: &mut Tx,
+    users: impl Iterator<Item = UserId>,
+) -> Result<BTreeMap<UserId, String>, StoreError> {
+    let users: BTreeSet<i64> = users.map(UserId::as_i64).collect();
+    let mut addresses = BTreeMap::new();
+    if users.is_empty() {
+        return Ok(addresses);
+    }
+    let mut query = QueryBuilder::<Db>::new("SELECT * FROM addresses WHERE is_default = 1 AND user_id");
+    push_in(&mut query, users);
+    for row in query.build().fetch_all(&mut **tx).await? {
+        addresses.insert(id(&row, "user_id", UserId::from_i64)?, to_json(&address_of(&row)?.fields)?);
+    }
+    Ok(addresses)
 }
 
 pub(crate) fn address_of(row: &DbRow) -> Result<Address, StoreError> {

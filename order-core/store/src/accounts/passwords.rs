@@ -1,38 +1,45 @@
 //! Passwords and sign-ins: bcrypt, off the runtime's threads and few at a time.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{net::IpAddr, sync::Arc};
 
-use contract::UserId;
-use tokio::sync::Semaphore;
+use contract::{UserId, client_address::limit_key, device::DeviceKey};
+use limits::{Known, WrongTries};
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::{
     StoreError,
-    accounts::users::{LOCKED_MS, Realm, WRONG_TRIES_MAX},
+    accounts::{
+        hash_queue::{HashQueue, Lane, Place},
+        users::{Realm, USERNAME_CHARS_MAX},
+    },
     db::Store,
 };
 
 /// bcrypt reads no more of a password than this.
 pub const PASSWORD_BYTES_MAX: usize = 72;
-/// Hashes at once: each keeps a core busy for a quarter of a second.
-const HASHES_MAX: usize = 2;
-/// Requests that wait for a hash; one more is refused.
-const QUEUE_MAX: usize = 64;
-/// Names without an account whose tries are counted.
-const STRANGERS_MAX: usize = 10_000;
+/// A password that is sent to be checked and is longer is wrong.
+const SENT_BYTES_MAX: usize = 1024;
 
-/// Hashes and checks passwords. Clones share its limits.
+/// Hashes and checks passwords. Clones share its queue.
 #[derive(Debug, Clone)]
 pub struct Passwords {
     cost: u32,
-    running: Arc<Semaphore>,
-    queue: Arc<Semaphore>,
+    queue: HashQueue,
     /// The hash that is checked where there is no account, so that it takes as long.
     decoy: Arc<str>,
-    /// Tries on names without an account and until when they are locked, as accounts are.
-    strangers: Arc<Mutex<HashMap<String, (u32, u64)>>>,
+}
+
+/// A request to sign in.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// Who is meant.
+    pub username: &'a str,
+    /// What proves it.
+    pub password: &'a str,
+    /// Where it comes from.
+    pub client: IpAddr,
+    /// What the client has kept of an earlier sign-in, and the key that sealed it.
+    pub device: Option<(&'a DeviceKey, &'a str)>,
 }
 
 /// What became of a sign-in.
@@ -44,6 +51,8 @@ pub enum SignIn {
         account: UserId,
         /// An admin's role.
         role: Option<String>,
+        /// The hash that the password matched. A session is begun only as long as the account still has it.
+        proof: String,
     },
     /// Name or password is wrong.
     Wrong,
@@ -55,105 +64,175 @@ pub enum SignIn {
     Busy,
 }
 
+/// What became of a check of a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checked {
+    /// It is right, and has this hash.
+    Right(String),
+    /// It is wrong.
+    Wrong,
+    /// Too many were wrong; not before this, epoch milliseconds.
+    LockedUntil(u64),
+    /// Too many passwords wait already.
+    Busy,
+}
+
+/// The form in which passwords are hashed: keyboards differ in how they compose a character (NFKC, UAX #15).
+pub fn normalize_password(password: &str) -> String {
+    password.nfkc().collect()
+}
+
 impl Passwords {
     /// Passwords with 2^`cost` rounds. It hashes once: call it off the runtime, or at the start.
     ///
     /// # Errors
-    /// Where `cost` is not 4 to 31, or there is no randomness.
+    /// If `cost` is not 4 to 31, or there is no randomness.
     pub fn new(cost: u32) -> Result<Self, bcrypt::BcryptError> {
         let decoy = bcrypt::hash("nobody's password", cost)?.into();
-        let (running, queue) = (Arc::new(Semaphore::new(HASHES_MAX)), Arc::new(Semaphore::new(QUEUE_MAX)));
-        Ok(Self { cost, running, queue, decoy, strangers: Arc::default() })
+        Ok(Self { cost, queue: HashQueue::new(), decoy })
     }
 
-    /// The hash of `password`, at most [`PASSWORD_BYTES_MAX`] bytes; `None` where too many wait already.
+    /// The hash of `password` for a command or a start, which no client waits for; see [`Passwords::hash_for`].
     ///
     /// # Errors
-    /// Where hashing fails.
+    /// If hashing fails.
     ///
     /// # Panics
-    /// Where the password is longer: what bcrypt would not read must not be taken for part of it.
+    /// As [`Passwords::hash_for`].
     pub async fn hash(&self, password: &str) -> Result<Option<String>, StoreError> {
+        self.hash_for(0, Lane::SignIn, password).await
+    }
+
+    /// Whether `password` has the hash `hash`, for a command or a start; see [`Passwords::hash`].
+    ///
+    /// # Errors
+    /// If hashing fails or too many wait already.
+    pub async fn is_hash_of(&self, password: &str, hash: &str) -> Result<bool, StoreError> {
+        let place = self.queue.join(0, Lane::SignIn);
+        let place = place.ok_or_else(|| StoreError::Unavailable("too many passwords are being hashed".to_owned()))?;
+        matches(place, password, hash).await
+    }
+
+    /// The hash of `password`, in its normal form at most [`PASSWORD_BYTES_MAX`] bytes, for a client; `None` where too
+    /// many wait already.
+    ///
+    /// # Errors
+    /// If hashing fails.
+    ///
+    /// # Panics
+    /// If the password is longer: what bcrypt would not read must not be taken for part of it.
+    pub async fn hash_for(&self, client: u128, lane: Lane, password: &str) -> Result<Option<String>, StoreError> {
+        let (password, cost) = (normalize_password(password), self.cost);
         assert!(password.len() <= PASSWORD_BYTES_MAX, "a password of {} bytes", password.len());
-        let (password, cost) = (password.to_owned(), self.cost);
-        let hashed = self.run(move || bcrypt::hash(password, cost)).await?;
-        hashed.transpose().map_err(|error| StoreError::contradiction(error.to_string()))
+        let Some(place) = self.queue.join(client, lane) else { return Ok(None) };
+        let hashed = run(place, move || bcrypt::hash(password, cost)).await?;
+        hashed.map(Some).map_err(|error| StoreError::contradiction(error.to_string()))
     }
+}
 
-    async fn matches(&self, password: &str, hash: &str) -> Result<Option<bool>, StoreError> {
-        let readable = password.len() <= PASSWORD_BYTES_MAX;
-        let (password, hash) = (password.to_owned(), hash.to_owned());
-        let matches = self.run(move || bcrypt::verify(password, &hash)).await?;
-        let matches = matches.transpose().map_err(|error| StoreError::contradiction(error.to_string()))?;
-        Ok(matches.map(|matches| matches && readable))
-    }
+/// Whether `password` has the hash `hash`. Hashes of earlier versions are of the password as it was sent.
+async fn matches(place: Place, password: &str, hash: &str) -> Result<bool, StoreError> {
+    let sent = if password.len() <= SENT_BYTES_MAX { password.to_owned() } else { String::new() };
+    let (normal, hash) = (normalize_password(&sent), hash.to_owned());
+    let verify = move || {
+        // bcrypt cuts what is longer, and takes no NUL.
+        let is = |password: &str| {
+            Ok::<_, bcrypt::BcryptError>(bcrypt::verify(password, &hash)? && password.len() <= PASSWORD_BYTES_MAX)
+        };
+        Ok::<_, bcrypt::BcryptError>(is(&normal)? || (normal != sent && is(&sent)?))
+    };
+    run(place, verify).await?.map_err(|error| StoreError::contradiction(error.to_string()))
+}
 
-    async fn run<T: Send + 'static>(&self, hash: impl FnOnce() -> T + Send + 'static) -> Result<Option<T>, StoreError> {
-        let Ok(_queued) = self.queue.try_acquire() else { return Ok(None) };
-        let stopping = |_| StoreError::Unavailable("the process is stopping".to_owned());
-        // The permit goes along: a request that is dropped does not stop its hash.
-        let permit = Arc::clone(&self.running).acquire_owned().await.map_err(stopping)?;
-        let hashed = tokio::task::spawn_blocking(move || {
-            let hashed = hash();
-            drop(permit);
-            hashed
-        });
-        hashed.await.map(Some).map_err(|error| StoreError::Unavailable(error.to_string()))
-    }
-
-    /// As [`Store::count_try`] does it; the instant where the name is locked.
-    fn count_stranger(&self, username: &str, now_ms: u64) -> Option<u64> {
-        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        if strangers.len() >= STRANGERS_MAX {
-            strangers.retain(|_, (_, locked_until_ms)| *locked_until_ms > now_ms);
-        }
-        if strangers.len() >= STRANGERS_MAX {
-            strangers.clear();
-        }
-        let (tries, locked_until_ms) = strangers.entry(username.to_lowercase()).or_default();
-        if *locked_until_ms > now_ms {
-            return Some(*locked_until_ms);
-        }
-        *tries += 1;
-        if *tries >= WRONG_TRIES_MAX {
-            (*tries, *locked_until_ms) = (0, now_ms + LOCKED_MS);
-        }
-        None
-    }
+async fn run<T: Send + 'static>(place: Place, hash: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    let permit = place.turn().await?;
+    // The permit goes along: a request that is dropped does not stop its hash.
+    let hashed = tokio::task::spawn_blocking(move || {
+        let hashed = hash();
+        drop(permit);
+        hashed
+    });
+    hashed.await.map_err(|error| StoreError::Unavailable(error.to_string()))
 }
 
 impl Store {
     /// Signs in. A name without an account takes as long and is answered as a wrong password is.
     ///
     /// # Errors
-    /// Where the database or the hash fails.
+    /// If the database or the hash fails.
     pub async fn sign_in(
         &self,
         realm: Realm,
-        (username, password): (&str, &str),
-        passwords: &Passwords,
+        claim: Claim<'_>,
+        (passwords, tries): (&Passwords, &WrongTries),
         now_ms: u64,
     ) -> Result<SignIn, StoreError> {
-        let Some(found) = self.credentials(realm, username).await? else {
-            if let Some(until_ms) = passwords.count_stranger(username, now_ms) {
-                return Ok(SignIn::LockedUntil(until_ms));
-            }
-            let matches = passwords.matches(password, &passwords.decoy).await?;
-            return Ok(if matches.is_some() { SignIn::Wrong } else { SignIn::Busy });
+        // A name that registration refuses is nobody's, and nothing of it is kept or looked up.
+        let is_possible = claim.username.chars().nth(USERNAME_CHARS_MAX).is_none();
+        let found = if is_possible { self.credentials(realm, claim.username).await? } else { None };
+        let known = match &found {
+            Some(found) => self.knows(realm, found.id, &claim, now_ms).await?,
+            None => Known::No,
         };
-        if found.locked_until_ms > now_ms {
-            return Ok(SignIn::LockedUntil(found.locked_until_ms));
-        }
-        if !self.count_try(realm, found.id, now_ms).await? {
-            return Ok(SignIn::LockedUntil(now_ms + LOCKED_MS));
-        }
-        Ok(match passwords.matches(password, &found.password_hash).await? {
-            None => SignIn::Busy,
-            Some(false) => SignIn::Wrong,
-            Some(true) => {
-                self.forget_tries(realm, found.id).await?;
-                if found.blocked { SignIn::Blocked } else { SignIn::Welcome { account: found.id, role: found.role } }
+        // A place first: a server that is busy does not count against a password.
+        let Some(place) = passwords.queue.join(limit_key(claim.client), Lane::SignIn) else { return Ok(SignIn::Busy) };
+        let counted = match tries.count(claim.username, claim.client, known, now_ms).await {
+            Ok(counted) => counted,
+            Err(wait) => return Ok(SignIn::LockedUntil(now_ms.saturating_add(wait.ms))),
+        };
+        let hash = found.as_ref().map_or(&*passwords.decoy, |found| &found.password_hash);
+        let matches = match matches(place, claim.password, hash).await {
+            Ok(matches) => matches,
+            Err(error) => {
+                tries.give_back(counted, now_ms).await;
+                return Err(error);
             }
-        })
+        };
+        let Some(found) = found.filter(|_| matches) else { return Ok(SignIn::Wrong) };
+        tries.forgive(counted, now_ms).await;
+        if found.blocked {
+            return Ok(SignIn::Blocked);
+        }
+        self.remember_client(realm, found.id, claim.client, now_ms).await?;
+        Ok(SignIn::Welcome { account: found.id, role: found.role, proof: found.password_hash })
+    }
+
+    /// Whether the password of `user` is that of `claim`. A wrong one counts as at a sign-in, because a copied access
+    /// token must not serve to guess passwords; a client that has the token is known.
+    ///
+    /// # Errors
+    /// If the database or the hash fails.
+    pub async fn check_password(
+        &self,
+        user: UserId,
+        claim: Claim<'_>,
+        (passwords, tries): (&Passwords, &WrongTries),
+        now_ms: u64,
+    ) -> Result<Checked, StoreError> {
+        let Some(hash) = self.password_hash(user).await? else { return Ok(Checked::Wrong) };
+        let Some(place) = passwords.queue.join(limit_key(claim.client), Lane::SignIn) else { return Ok(Checked::Busy) };
+        let counted = match tries.count(claim.username, claim.client, Known::ByAddress, now_ms).await {
+            Ok(counted) => counted,
+            Err(wait) => return Ok(Checked::LockedUntil(now_ms.saturating_add(wait.ms))),
+        };
+        match matches(place, claim.password, &hash).await {
+            Ok(true) => {
+                tries.forgive(counted, now_ms).await;
+                Ok(Checked::Right(hash))
+            }
+            Ok(false) => Ok(Checked::Wrong),
+            Err(error) => {
+                tries.give_back(counted, now_ms).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn knows(&self, realm: Realm, account: UserId, claim: &Claim<'_>, now_ms: u64) -> Result<Known, StoreError> {
+        if let Some(number) = claim.device.and_then(|(key, text)| key.open(text, account, now_ms)) {
+            return Ok(Known::ByDevice(number));
+        }
+        let is_known = self.is_known_client(realm, account, claim.client, now_ms).await?;
+        Ok(if is_known { Known::ByAddress } else { Known::No })
     }
 }

@@ -1,19 +1,19 @@
 //! People who sign in: shoppers and admins. Passwords come and go as hashes.
 
 use contract::UserId;
+use serde_json::json;
 use sqlx::Row;
 
 use crate::{
     StoreError,
+    accounts::{LOCK_USER, audit_log::Change, sessions::cut_tokens},
     db::{DbRow, Store, big, count, id, is_taken, lock_row},
     page::{Listed, Page},
-    tx::{Ending, Found, NewRow, Repeat, Tx, Write, look_up},
+    tx::{Ending, NewRow, Repeat, Write},
 };
 
-/// Wrong passwords in a row that lock an account.
-pub const WRONG_TRIES_MAX: u32 = 5;
-/// For how long it is locked then, in milliseconds.
-pub const LOCKED_MS: u64 = 5 * 60_000;
+/// Characters of a name. A longer one can't be registered.
+pub const USERNAME_CHARS_MAX: usize = 32;
 
 /// Which accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +48,6 @@ pub struct Credentials {
     pub role: Option<String>,
     /// The shop does not let this one in.
     pub blocked: bool,
-    /// No sign-in before this, epoch milliseconds.
-    pub locked_until_ms: u64,
 }
 
 /// A shopper as the shop sees them.
@@ -61,14 +59,14 @@ pub struct RegisteredUser {
     pub blocked: bool,
 }
 
-fn registered(row: &DbRow) -> Result<RegisteredUser, StoreError> {
+pub(crate) fn registered(row: &DbRow) -> Result<RegisteredUser, StoreError> {
     let (id, created_at_ms) = (id(row, "id", UserId::from_i64)?, count(row, "created_at_ms")?);
     let user = User { id, username: row.try_get("username")?, phone: row.try_get("phone")?, created_at_ms };
     Ok(RegisteredUser { user, blocked: count(row, "blocked")? != 0 })
 }
 
 /// Two names that differ only in case are one name.
-fn username_key(username: &str) -> String {
+pub(crate) fn username_key(username: &str) -> String {
     username.to_lowercase()
 }
 
@@ -76,7 +74,7 @@ impl Store {
     /// Registers a shopper; `None` where the name is taken.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn add_user(
         &self,
         username: &str,
@@ -114,7 +112,7 @@ impl Store {
     /// A shopper.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn user(&self, user: UserId) -> Result<Option<User>, StoreError> {
         let row = sqlx::query("SELECT id, username, phone, created_at_ms FROM users WHERE id = ?")
             .bind(user.as_i64())
@@ -130,7 +128,7 @@ impl Store {
     /// Replaces a shopper's phone number, or removes it.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn set_phone(&self, user: UserId, phone: Option<&str>) -> Result<(), StoreError> {
         self.write(Write::SetPhone, Repeat("a phone number that is set already is left alone"), |tx| async {
             let mut tx = tx;
@@ -150,7 +148,7 @@ impl Store {
     /// Shoppers, the newest first.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn users(&self, page: Page) -> Result<Listed<RegisteredUser>, StoreError> {
         let query = sqlx::query("SELECT * FROM users WHERE id < ? ORDER BY id DESC LIMIT ?");
         let rows = query.bind(page.before).bind(page.rows()).fetch_all(self.readers()).await?;
@@ -158,39 +156,49 @@ impl Store {
         Ok(page.cut(rows, |row: &RegisteredUser| row.user.id.as_i64()))
     }
 
-    /// Keeps a shopper from signing in, or no longer does; who is kept out is signed out everywhere. Access
-    /// tokens that were given out stay good until they expire. `None` where there is no such shopper.
+    /// Keeps a shopper from signing in, or no longer does. A shopper who is kept out is signed out everywhere, and the
+    /// access tokens that were given out are good no more. `None` where there is no such shopper.
     ///
     /// # Errors
-    /// Where the database fails.
-    pub async fn block_user(&self, user: UserId, blocked: bool) -> Result<Option<RegisteredUser>, StoreError> {
+    /// If the database fails.
+    pub async fn block_user(
+        &self,
+        user: UserId,
+        blocked: bool,
+        now_ms: u64,
+    ) -> Result<Option<RegisteredUser>, StoreError> {
         let repeat = Repeat("a user that is blocked or admitted already is left alone, and sessions end once");
         self.write(Write::BlockUser, repeat, |tx| async {
             let mut tx = tx;
-            sqlx::query("UPDATE users SET blocked = ?, version = version + 1 WHERE id = ? AND blocked <> ?")
-                .bind(i64::from(blocked))
-                .bind(user.as_i64())
-                .bind(i64::from(blocked))
-                .execute(&mut *tx)
-                .await?;
-            if blocked {
-                sqlx::query("DELETE FROM sessions WHERE user_id = ?").bind(user.as_i64()).execute(&mut *tx).await?;
+            lock_row(&mut tx, LOCK_USER, user.as_i64()).await?;
+            let row = sqlx::query("SELECT blocked FROM users WHERE id = ?").bind(user.as_i64());
+            let Some(before) = row.fetch_optional(&mut *tx).await? else { return Ok(Ending::RollBack(None)) };
+            let before = count(&before, "blocked")? != 0;
+            let sql = "UPDATE users SET blocked = ?, version = version + 1, tokens_cut_at_ms = CASE WHEN ? = 1 THEN ? \
+                       ELSE tokens_cut_at_ms END WHERE id = ? AND blocked <> ?";
+            let query = sqlx::query(sql).bind(i64::from(blocked)).bind(i64::from(blocked)).bind(big(now_ms)?);
+            let changed = query.bind(user.as_i64()).bind(i64::from(blocked)).execute(&mut *tx).await?;
+            if blocked && changed.rows_affected() == 1 {
+                cut_tokens(&mut tx, user, None, now_ms).await?;
             }
             let row = sqlx::query("SELECT * FROM users WHERE id = ?").bind(user.as_i64());
             let row = row.fetch_optional(&mut *tx).await?;
+            let states = (json!({ "blocked": before }), json!({ "blocked": blocked }));
+            tx.note(Change::new("user", user.as_i64(), states.0, states.1));
             Ok(Ending::Commit(tx, row.as_ref().map(registered).transpose()?))
         })
         .await
     }
 
-    /// Makes an admin unless there is one of that name; whether it was made.
+    /// Makes an admin unless there is one of that name; whether it was made. With `must_change` its owner replaces the
+    /// password before the admin pages show anything.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn ensure_admin(
         &self,
         username: &str,
-        password_hash: &str,
+        (password_hash, must_change): (&str, bool),
         role: &str,
         now_ms: u64,
     ) -> Result<bool, StoreError> {
@@ -200,13 +208,14 @@ impl Store {
             let mut tx = tx;
             let inserted = sqlx::query(
                 "INSERT INTO admins (id, username, password_hash, role, failed_sign_ins, locked_until_ms, \
-                 created_at_ms) VALUES (?, ?, ?, ?, 0, 0, ?)",
+                 created_at_ms, must_change_password) VALUES (?, ?, ?, ?, 0, 0, ?, ?)",
             )
             .bind(id)
             .bind(username_key(username))
             .bind(password_hash)
             .bind(role)
             .bind(now_ms)
+            .bind(i64::from(must_change))
             .execute(&mut *tx)
             .await;
             match inserted {
@@ -217,15 +226,24 @@ impl Store {
         .await
     }
 
-    /// Sets an admin's password and ends a lock; `false` where there is no such admin.
+    /// Sets an admin's password and ends sessions and tokens; `false` where there is no such admin.
     ///
     /// # Errors
-    /// Where the database fails.
-    pub async fn set_admin_password(&self, username: &str, password_hash: &str) -> Result<bool, StoreError> {
-        let sql = "UPDATE admins SET password_hash = ?, failed_sign_ins = 0, locked_until_ms = 0 WHERE username = ?";
+    /// If the database fails.
+    pub async fn set_admin_password(
+        &self,
+        username: &str,
+        password_hash: &str,
+        now_ms: u64,
+    ) -> Result<bool, StoreError> {
+        let sql =
+            "UPDATE admins SET password_hash = ?, tokens_from_ms = ?, must_change_password = 0 WHERE username = ?";
+        let end = "DELETE FROM admin_sessions WHERE admin_id IN (SELECT id FROM admins WHERE username = ?)";
         self.write(Write::SetAdminPassword, Repeat("it sets values"), |tx| async {
             let mut tx = tx;
-            let set = sqlx::query(sql).bind(password_hash).bind(username_key(username)).execute(&mut *tx).await?;
+            let set = sqlx::query(sql).bind(password_hash).bind(big(now_ms)?);
+            let set = set.bind(username_key(username)).execute(&mut *tx).await?;
+            sqlx::query(end).bind(username_key(username)).execute(&mut *tx).await?;
             Ok(Ending::Commit(tx, set.rows_affected() == 1))
         })
         .await
@@ -234,15 +252,11 @@ impl Store {
     /// What a sign-in as `username` is checked against.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn credentials(&self, realm: Realm, username: &str) -> Result<Option<Credentials>, StoreError> {
         let sql = match realm {
-            Realm::Shoppers => {
-                "SELECT id, password_hash, blocked, locked_until_ms, NULL AS role FROM users WHERE username_key = ?"
-            }
-            Realm::Admins => {
-                "SELECT id, password_hash, 0 AS blocked, locked_until_ms, role FROM admins WHERE username = ?"
-            }
+            Realm::Shoppers => "SELECT id, password_hash, blocked, NULL AS role FROM users WHERE username_key = ?",
+            Realm::Admins => "SELECT id, password_hash, disabled AS blocked, role FROM admins WHERE username = ?",
         };
         let row = sqlx::query(sql).bind(username_key(username)).fetch_optional(self.readers()).await?;
         let read = |row: DbRow| {
@@ -251,96 +265,11 @@ impl Store {
                 password_hash: row.try_get("password_hash")?,
                 role: row.try_get("role")?,
                 blocked: count(&row, "blocked")? != 0,
-                locked_until_ms: count(&row, "locked_until_ms")?,
             })
         };
         row.map(read).transpose()
     }
-
-    /// Counts a sign-in before its password is looked at, so that tries made at once count too; `false`
-    /// where the account is locked. The last of [`WRONG_TRIES_MAX`] tries locks it.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn count_try(&self, realm: Realm, account: UserId, now_ms: u64) -> Result<bool, StoreError> {
-        let after_lost_commit = look_up(|mut tx: Tx, counted: Option<Counted>| async move {
-            let Some(counted) = counted else { return Ok(Found::Nothing) };
-            let now = tries(&mut tx, realm, account).await?;
-            Ok(match now {
-                Some(now) if now == counted.after => Found::Committed,
-                Some(now) if now == counted.before => Found::Nothing,
-                _ => Found::Unclear,
-            })
-        });
-        let counted = self.write(Write::CountTry, after_lost_commit, |tx| async {
-            let mut tx = tx;
-            let Some(before) = tries(&mut tx, realm, account).await? else { return Ok(Ending::RollBack(None)) };
-            if before.locked_until_ms > now_ms {
-                return Ok(Ending::RollBack(None));
-            }
-            let failed = before.failed + 1;
-            let after = if failed >= u64::from(WRONG_TRIES_MAX) {
-                Tries { failed: 0, locked_until_ms: now_ms + LOCKED_MS }
-            } else {
-                Tries { failed, ..before }
-            };
-            let sql = match realm {
-                Realm::Shoppers => "UPDATE users SET failed_sign_ins = ?, locked_until_ms = ? WHERE id = ?",
-                Realm::Admins => "UPDATE admins SET failed_sign_ins = ?, locked_until_ms = ? WHERE id = ?",
-            };
-            let update = sqlx::query(sql).bind(big(after.failed)?).bind(big(after.locked_until_ms)?);
-            update.bind(account.as_i64()).execute(&mut *tx).await?;
-            Ok(Ending::Commit(tx, Some(Counted { before, after })))
-        });
-        Ok(counted.await?.is_some())
-    }
-
-    /// The password was right: the tries are forgotten.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn forget_tries(&self, realm: Realm, account: UserId) -> Result<(), StoreError> {
-        let sql = match realm {
-            Realm::Shoppers => "UPDATE users SET failed_sign_ins = 0, locked_until_ms = 0 WHERE id = ?",
-            Realm::Admins => "UPDATE admins SET failed_sign_ins = 0, locked_until_ms = 0 WHERE id = ?",
-        };
-        self.write(Write::ForgetTries, Repeat("it sets zeros"), |tx| async {
-            let mut tx = tx;
-            sqlx::query(sql).bind(account.as_i64()).execute(&mut *tx).await?;
-            Ok(Ending::Commit(tx, ()))
-        })
-        .await
-    }
 }
 
-/// Makes a shopper's row this transaction's own.
-pub(crate) const LOCK_USER: &str = "UPDATE users SET version = version WHERE id = ?";
 /// Makes an admin's row this transaction's own.
-const LOCK_ADMIN: &str = "UPDATE admins SET role = role WHERE id = ?";
-
-/// Wrong passwords of an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Tries {
-    failed: u64,
-    locked_until_ms: u64,
-}
-
-/// A try that was counted.
-#[derive(Debug, Clone, Copy)]
-struct Counted {
-    before: Tries,
-    after: Tries,
-}
-
-/// The tries of an account, which becomes this transaction's own.
-async fn tries(tx: &mut Tx, realm: Realm, account: UserId) -> Result<Option<Tries>, StoreError> {
-    let (lock, sql) = match realm {
-        Realm::Shoppers => (LOCK_USER, "SELECT failed_sign_ins, locked_until_ms FROM users WHERE id = ?"),
-        Realm::Admins => (LOCK_ADMIN, "SELECT failed_sign_ins, locked_until_ms FROM admins WHERE id = ?"),
-    };
-    if !lock_row(tx, lock, account.as_i64()).await? {
-        return Ok(None);
-    }
-    let row = sqlx::query(sql).bind(account.as_i64()).fetch_one(&mut **tx).await?;
-    Ok(Some(Tries { failed: count(&row, "failed_sign_ins")?, locked_until_ms: count(&row, "locked_until_ms")? }))
-}
+pub(crate) const LOCK_ADMIN: &str = "UPDATE admins SET role = role WHERE id = ?";

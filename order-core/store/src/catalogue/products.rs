@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use contract::{CategoryId, Cents, ProductId, SkuId, openapi};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sqlx::Row;
 use utoipa::ToSchema;
 
 use crate::{
     StoreError,
+    accounts::audit_log::Change,
     catalogue::search::{category_renamed, document_changed},
     db::{DbRow, Store, Tx, big, count, id, id_or_none, lock_row},
     page::{Changed, Listed, Page, find_change},
@@ -21,6 +23,10 @@ pub const NAME_CHARS_MAX: usize = 64;
 pub const TITLE_CHARS_MAX: usize = 200;
 /// Characters of a description.
 pub const DESCRIPTION_CHARS_MAX: usize = 20_000;
+/// Pictures of a product.
+pub const IMAGES_MAX: usize = 20;
+/// Characters of the text that says what a picture shows.
+pub const ALT_CHARS_MAX: usize = 200;
 /// Attributes of a SKU.
 pub const ATTRIBUTES_MAX: usize = 10;
 /// The highest price, in cents: ten thousand million yuan.
@@ -31,13 +37,13 @@ pub const PRICE_CENTS_MAX: i64 = 1_000_000_000_000;
 pub struct Category {
     /// Its id.
     pub category_id: CategoryId,
-    /// The category that it is part of.
+    /// The parent category.
     pub parent_id: Option<CategoryId>,
     /// Its name.
     pub name: String,
-    /// Smaller comes first.
+    /// Categories with smaller numbers come first.
     pub sort_order: i64,
-    /// Grows with every change.
+    /// The version, which grows with every change.
     pub version: u64,
     /// When it was made, epoch milliseconds.
     #[serde(with = "foundation::rfc3339")]
@@ -50,19 +56,21 @@ pub struct Category {
 pub struct Product {
     /// Its id.
     pub product_id: ProductId,
-    /// Where it is found.
+    /// The category that it is in.
     pub category_id: CategoryId,
     /// Its name.
     pub title: String,
-    /// What stands under the name.
+    /// The text below the title.
     pub subtitle: String,
     /// All about it.
     pub description: String,
     /// Its pictures.
     pub image_ids: Vec<String>,
+    /// What its pictures show, by their ids; a picture without a text is decoration.
+    pub image_alts: ImageAlts,
     /// Shoppers see it.
     pub on_shelf: bool,
-    /// Grows with every change.
+    /// The version, which grows with every change.
     pub version: u64,
     /// When it was made, epoch milliseconds.
     #[serde(with = "foundation::rfc3339")]
@@ -70,7 +78,10 @@ pub struct Product {
     pub created_at: u64,
 }
 
-/// What tells the SKUs of a product apart: `{"颜色": "黑"}`.
+/// What the pictures of a product show, for people who do not see them.
+pub type ImageAlts = BTreeMap<String, String>;
+
+/// The attributes that distinguish the SKUs of a product: `{"颜色": "黑"}`.
 pub type Attributes = BTreeMap<String, String>;
 
 /// A stock keeping unit.
@@ -78,16 +89,16 @@ pub type Attributes = BTreeMap<String, String>;
 pub struct Sku {
     /// Its id.
     pub sku_id: SkuId,
-    /// The product it is one of.
+    /// The product that it belongs to.
     pub product_id: ProductId,
-    /// What tells it from the product's others.
+    /// The attributes that distinguish it from the product's other SKUs.
     #[schema(value_type = BTreeMap<String, String>)]
     pub attributes: Attributes,
-    /// What one costs.
+    /// The price of one unit.
     pub price_cents: Cents,
     /// Units that are in no flash sale and in no order.
     pub stock: u64,
-    /// Grows with every change.
+    /// The version, which grows with every change.
     pub version: u64,
     /// When it was made, epoch milliseconds.
     #[serde(with = "foundation::rfc3339")]
@@ -98,22 +109,22 @@ pub struct Sku {
 /// A new category, checked.
 #[derive(Debug, Clone)]
 pub struct NewCategory {
-    /// The category that it is part of.
+    /// The parent category.
     pub parent: Option<CategoryId>,
     /// Its name.
     pub name: String,
-    /// Smaller comes first.
+    /// Categories with smaller numbers come first.
     pub sort_order: i64,
 }
 
 /// A new product, checked. It starts off the shelf.
 #[derive(Debug, Clone)]
 pub struct NewProduct {
-    /// Where it is found.
+    /// The category that it is in.
     pub category: CategoryId,
     /// Its name.
     pub title: String,
-    /// What stands under the name.
+    /// The text below the title.
     pub subtitle: String,
     /// All about it.
     pub description: String,
@@ -124,15 +135,18 @@ pub struct NewProduct {
 /// A new SKU, checked.
 #[derive(Debug, Clone)]
 pub struct NewSku {
-    /// The product it is one of.
+    /// The product that it belongs to.
     pub product: ProductId,
-    /// What tells it from the product's others.
+    /// The attributes that distinguish it from the product's other SKUs.
     pub attributes: Attributes,
     /// What one costs; not below zero.
     pub price: Cents,
     /// Units.
     pub stock: u64,
 }
+
+/// Categories above a category at most.
+const CATEGORY_DEPTH_MAX: u32 = 32;
 
 /// Changes of a category; what is absent stays.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
@@ -141,7 +155,7 @@ pub struct CategoryPatch {
     /// Its name.
     #[schema(schema_with = openapi::name_or_null::<NAME_CHARS_MAX>)]
     pub name: Option<String>,
-    /// Smaller comes first.
+    /// Categories with smaller numbers come first.
     pub sort_order: Option<i64>,
 }
 
@@ -152,26 +166,29 @@ pub struct ProductPatch {
     /// Its name.
     #[schema(schema_with = openapi::name_or_null::<TITLE_CHARS_MAX>)]
     pub title: Option<String>,
-    /// What stands under the name.
+    /// The text below the title.
     #[schema(schema_with = openapi::text_or_null::<TITLE_CHARS_MAX>)]
     pub subtitle: Option<String>,
     /// All about it.
     #[schema(schema_with = openapi::text_or_null::<DESCRIPTION_CHARS_MAX>)]
     pub description: Option<String>,
-    /// Where it is found.
+    /// The category that it is in.
     pub category_id: Option<CategoryId>,
     /// Its pictures.
     pub image_ids: Option<Vec<String>>,
+    /// What its pictures show, by their ids. It names pictures of the product only.
+    #[schema(schema_with = openapi::names_or_null::<IMAGES_MAX, ALT_CHARS_MAX>)]
+    pub image_alts: Option<ImageAlts>,
 }
 
 /// Changes of a SKU; what is absent stays. Not its stock: that moves by guarded steps only.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SkuPatch {
-    /// What tells it from the product's others.
+    /// The attributes that distinguish it from the product's other SKUs.
     #[schema(schema_with = openapi::names_or_null::<ATTRIBUTES_MAX, NAME_CHARS_MAX>)]
     pub attributes: Option<Attributes>,
-    /// What one costs.
+    /// The price of one unit.
     #[schema(schema_with = openapi::whole_or_null::<0, PRICE_CENTS_MAX>)]
     pub price_cents: Option<Cents>,
 }
@@ -180,7 +197,7 @@ impl Store {
     /// Makes a category; `None` where its parent does not exist.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn add_category(&self, new: NewCategory, now_ms: u64) -> Result<Option<Category>, StoreError> {
         let id = self.next_id()?;
         let new = &new;
@@ -203,7 +220,9 @@ impl Store {
             .await?;
             let category_id = CategoryId::from_i64(id).ok_or_else(|| StoreError::Ids(id.to_string()))?;
             let NewCategory { parent: parent_id, name, sort_order } = new.clone();
-            Ok(Ending::Commit(tx, Some(Category { category_id, parent_id, name, sort_order, version: 1, created_at: now_ms })))
+            let row = Category { category_id, parent_id, name, sort_order, version: 1, created_at: now_ms };
+            tx.note(Change::new("category", id, Value::Null, json!(row)));
+            Ok(Ending::Commit(tx, Some(row)))
         })
         .await
     }
@@ -211,7 +230,7 @@ impl Store {
     /// A category.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn category(&self, category: CategoryId) -> Result<Option<Category>, StoreError> {
         let row = sqlx::query("SELECT * FROM categories WHERE id = ?").bind(category.as_i64());
         row.fetch_optional(self.readers()).await?.as_ref().map(category_of).transpose()
@@ -220,7 +239,7 @@ impl Store {
     /// Categories, the newest first.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn categories(&self, page: Page) -> Result<Listed<Category>, StoreError> {
         let rows = sqlx::query("SELECT * FROM categories WHERE id < ? ORDER BY id DESC LIMIT ?")
             .bind(page.before)
@@ -234,12 +253,26 @@ impl Store {
     /// Changes a category that has `version`.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn patch_category(
         &self,
         category: CategoryId,
         version: u64,
         patch: CategoryPatch,
+    ) -> Result<Changed<Category>, StoreError> {
+        self.move_category(category, version, (patch, None)).await
+    }
+
+    /// [`Store::patch_category`], with another parent where one is given: a category, or none. A category is never below
+    /// itself.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn move_category(
+        &self,
+        category: CategoryId,
+        version: u64,
+        (patch, parent): (CategoryPatch, Option<Option<CategoryId>>),
     ) -> Result<Changed<Category>, StoreError> {
         let after_lost_commit = look_up(|mut tx: Tx, changed: Changed<Category>| async move {
             let now = locked_category(&mut tx, category).await?;
@@ -248,17 +281,31 @@ impl Store {
         let patch = &patch;
         self.write(Write::PatchCategory, after_lost_commit, |tx| async {
             let mut tx = tx;
+            if parent.is_some() {
+                // All rows, so that of two moves that would make a circle together one sees the other.
+                lock_row(&mut tx, "UPDATE categories SET version = version WHERE id > ?", 0).await?;
+            }
             let row = locked_category(&mut tx, category).await?;
             let Some(mut row) = row else { return Ok(Ending::RollBack(Changed::Unknown)) };
             if row.version != version {
                 return Ok(Ending::RollBack(Changed::VersionIs(row.version)));
             }
+            let before = json!(row);
             row.version += 1;
-            let is_renamed = patch.name.as_ref().is_some_and(|name| *name != row.name);
+            let mut is_renamed = patch.name.as_ref().is_some_and(|name| *name != row.name);
+            if let Some(parent) = parent {
+                if !may_be_below(&mut tx, category, parent).await? {
+                    return Ok(Ending::RollBack(Changed::Invalid("parent_id")));
+                }
+                is_renamed |= row.parent_id != parent;
+                row.parent_id = parent;
+            }
             row.name = patch.name.clone().unwrap_or(row.name);
             row.sort_order = patch.sort_order.unwrap_or(row.sort_order);
-            sqlx::query("UPDATE categories SET name = ?, sort_order = ?, version = ? WHERE id = ? AND version = ?")
+            let sql = "UPDATE categories SET name = ?, parent_id = ?, sort_order = ?, version = ? WHERE id = ? AND version = ?";
+            sqlx::query(sql)
                 .bind(&row.name)
+                .bind(row.parent_id.map(CategoryId::as_i64))
                 .bind(row.sort_order)
                 .bind(big(row.version)?)
                 .bind(category.as_i64())
@@ -268,6 +315,7 @@ impl Store {
             if is_renamed {
                 category_renamed(&mut tx, category).await?;
             }
+            tx.note(Change::new("category", category.as_i64(), before, json!(row)));
             Ok(Ending::Commit(tx, Changed::Done(row)))
         })
         .await
@@ -276,7 +324,7 @@ impl Store {
     /// Makes a product; `None` where its category does not exist.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn add_product(&self, new: NewProduct, now_ms: u64) -> Result<Option<Product>, StoreError> {
         let id = self.next_id()?;
         let new = &new;
@@ -301,20 +349,20 @@ impl Store {
             let NewProduct { category: category_id, title, subtitle, description, image_ids } = new.clone();
             let product_id = ProductId::from_i64(id).ok_or_else(|| StoreError::Ids(id.to_string()))?;
             let (on_shelf, version, created_at) = (false, 1, now_ms);
-            Ok(Ending::Commit(
-                tx,
-                Some(Product {
-                    product_id,
-                    category_id,
-                    title,
-                    subtitle,
-                    description,
-                    image_ids,
-                    on_shelf,
-                    version,
-                    created_at,
-                }),
-            ))
+            let row = Product {
+                product_id,
+                category_id,
+                title,
+                subtitle,
+                description,
+                image_ids,
+                image_alts: ImageAlts::new(),
+                on_shelf,
+                version,
+                created_at,
+            };
+            tx.note(Change::new("product", id, Value::Null, json!(row)));
+            Ok(Ending::Commit(tx, Some(row)))
         })
         .await
     }
@@ -322,7 +370,7 @@ impl Store {
     /// A product.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn product(&self, product: ProductId) -> Result<Option<Product>, StoreError> {
         let row = sqlx::query("SELECT * FROM products WHERE id = ?").bind(product.as_i64());
         row.fetch_optional(self.readers()).await?.as_ref().map(product_of).transpose()
@@ -331,7 +379,7 @@ impl Store {
     /// Products, the newest first.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn products(&self, page: Page) -> Result<Listed<Product>, StoreError> {
         let rows = sqlx::query("SELECT * FROM products WHERE id < ? ORDER BY id DESC LIMIT ?")
             .bind(page.before)
@@ -345,7 +393,7 @@ impl Store {
     /// Changes a product that has `version`.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn patch_product(
         &self,
         product: ProductId,
@@ -364,39 +412,48 @@ impl Store {
             if row.version != version {
                 return Ok(Ending::RollBack(Changed::VersionIs(row.version)));
             }
+            let before = json!(row);
             row.version += 1;
             row.title = patch.title.clone().unwrap_or(row.title);
             row.subtitle = patch.subtitle.clone().unwrap_or(row.subtitle);
             row.description = patch.description.clone().unwrap_or(row.description);
             row.category_id = patch.category_id.unwrap_or(row.category_id);
             row.image_ids = patch.image_ids.clone().unwrap_or(row.image_ids);
+            row.image_alts = patch.image_alts.clone().unwrap_or(row.image_alts);
+            if patch.image_alts.is_none() {
+                row.image_alts.retain(|image, _| row.image_ids.contains(image));
+            } else if !row.image_alts.keys().all(|image| row.image_ids.contains(image)) {
+                return Ok(Ending::RollBack(Changed::Invalid("image_alts")));
+            }
             if !exists(&mut tx, "SELECT 1 FROM categories WHERE id = ?", row.category_id.as_i64()).await? {
                 return Ok(Ending::RollBack(Changed::Invalid("category_id")));
             }
             sqlx::query(
-                "UPDATE products SET title = ?, subtitle = ?, description = ?, category_id = ?, image_ids = ?, version = ? \
-                 WHERE id = ? AND version = ?",
+                "UPDATE products SET title = ?, subtitle = ?, description = ?, category_id = ?, image_ids = ?, \
+                 image_alts = ?, version = ? WHERE id = ? AND version = ?",
             )
             .bind(&row.title)
             .bind(&row.subtitle)
             .bind(&row.description)
             .bind(row.category_id.as_i64())
             .bind(to_json(&row.image_ids)?)
+            .bind(to_json(&row.image_alts)?)
             .bind(big(row.version)?)
             .bind(product.as_i64())
             .bind(big(version)?)
             .execute(&mut *tx)
             .await?;
             document_changed(&mut tx, product).await?;
+            tx.note(Change::new("product", product.as_i64(), before, json!(row)));
             Ok(Ending::Commit(tx, Changed::Done(row)))
         })
         .await
     }
 
-    /// Puts a product on the shelf or takes it off; `None` where there is none.
+    /// Puts a product on the shelf or takes it off; `None` if there is no such product.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn shelve(&self, product: ProductId, on_shelf: bool) -> Result<Option<Product>, StoreError> {
         let repeat = Repeat("a product that is on or off the shelf already keeps its version");
         self.write(Write::Shelve, repeat, |tx| async {
@@ -412,6 +469,8 @@ impl Store {
                 return Ok(Ending::RollBack(()));
             }
             document_changed(&mut tx, product).await?;
+            let state = |on_shelf: bool| json!({ "on_shelf": on_shelf });
+            tx.note(Change::new("product", product.as_i64(), state(!on_shelf), state(on_shelf)));
             Ok(Ending::Commit(tx, ()))
         })
         .await?;
@@ -436,6 +495,19 @@ async fn locked_product(tx: &mut Tx, product: ProductId) -> Result<Option<Produc
     row.fetch_optional(&mut **tx).await?.as_ref().map(product_of).transpose()
 }
 
+/// Whether `category` may have this parent: it exists, and is neither the category itself nor below it.
+async fn may_be_below(tx: &mut Tx, category: CategoryId, parent: Option<CategoryId>) -> Result<bool, StoreError> {
+    let (mut above, mut steps) = (parent.map(CategoryId::as_i64), 0);
+    while let Some(id) = above {
+        let row =
+            sqlx::query("SELECT parent_id FROM categories WHERE id = ?").bind(id).fetch_optional(&mut **tx).await?;
+        let Some(row) = row.filter(|_| id != category.as_i64() && steps < CATEGORY_DEPTH_MAX) else { return Ok(false) };
+        (above, steps) = (row.try_get("parent_id")?, steps + 1);
+    }
+    Ok(true)
+}
+
+/// Whether a query finds something for an id.
 pub(crate) async fn exists(tx: &mut Tx, sql: &'static str, id: i64) -> Result<bool, StoreError> {
     Ok(sqlx::query(sql).bind(id).fetch_optional(&mut **tx).await?.is_some())
 }
@@ -467,6 +539,10 @@ pub(crate) fn product_of(row: &DbRow) -> Result<Product, StoreError> {
         subtitle: row.try_get("subtitle")?,
         description: row.try_get("description")?,
         image_ids: from_json(row.try_get("image_ids")?)?,
+        image_alts: match row.try_get::<Option<&str>, _>("image_alts")? {
+            Some(texts) => from_json(texts)?,
+            None => ImageAlts::new(),
+        },
         on_shelf: count(row, "on_shelf")? != 0,
         version: count(row, "version")?,
         created_at: count(row, "created_at_ms")?,

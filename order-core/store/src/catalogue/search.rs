@@ -39,7 +39,7 @@ impl Store {
     /// The entries of those of `products` that exist, at most [`SEARCH_ENTRIES_MAX`], all of one instant.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn search_entries(&self, products: &[ProductId]) -> Result<Vec<SearchEntry>, StoreError> {
         assert!(products.len() <= SEARCH_ENTRIES_MAX, "{} products at once", products.len());
         if products.is_empty() {
@@ -83,7 +83,7 @@ impl Store {
     /// Products that there are, on the shelf or not.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn product_count(&self) -> Result<u64, StoreError> {
         let row = sqlx::query("SELECT COUNT(*) AS products FROM products").fetch_one(self.readers()).await?;
         count(&row, "products")
@@ -92,7 +92,7 @@ impl Store {
     /// Units of each product in orders that were made since `since_ms` and paid.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn units_sold(&self, since_ms: u64) -> Result<BTreeMap<ProductId, u64>, StoreError> {
         let open = [OrderState::PendingPayment, OrderState::Closed, OrderState::Failed, OrderState::Refunded];
         let mut query = QueryBuilder::<Db>::new(
@@ -119,7 +119,7 @@ pub(crate) async fn document_changed(tx: &mut Tx, product: ProductId) -> Result<
     Ok(())
 }
 
-/// The record of a change that has just been counted. Its time only tells how long the index takes.
+/// The record of a change that has just been counted. Its time only serves to measure how long the index takes.
 fn record_of(row: &DbRow) -> Result<Outgoing, StoreError> {
     let product = id(row, "id", ProductId::from_i64)?;
     Ok(Outgoing::product(product, row.try_get("search_version")?, SystemClock.now_ms()))

@@ -20,15 +20,15 @@ const CATEGORIES_MAX: i64 = 2_000;
 pub struct Displayed {
     /// Its id.
     pub product_id: ProductId,
-    /// Where it is found.
+    /// The category that it is in.
     pub category_id: CategoryId,
     /// Its name.
     pub title: String,
-    /// What stands under the name.
+    /// The text below the title.
     pub subtitle: String,
     /// Its pictures.
     pub image_ids: Vec<String>,
-    /// What its cheapest SKU costs.
+    /// The price of its cheapest SKU.
     pub price_cents: Cents,
 }
 
@@ -62,7 +62,7 @@ pub struct ShelfPage {
     pub sort: Sort,
     /// Those after the one of this price and id.
     pub after: Option<(Cents, ProductId)>,
-    /// At most so many.
+    /// The most rows.
     pub limit: u32,
 }
 
@@ -70,7 +70,7 @@ impl Store {
     /// Every category.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn all_categories(&self) -> Result<Vec<Category>, StoreError> {
         let query = sqlx::query("SELECT * FROM categories ORDER BY sort_order, id LIMIT ?").bind(CATEGORIES_MAX);
         query.fetch_all(self.readers()).await?.iter().map(category_of).collect()
@@ -79,7 +79,7 @@ impl Store {
     /// Products on the shelf that have a SKU.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn shelf(&self, page: &ShelfPage) -> Result<Vec<Displayed>, StoreError> {
         if page.categories.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Vec::new());
@@ -121,7 +121,7 @@ impl Store {
     /// Those of `products` that shoppers see, in any order; at most [`crate::SEARCH_ENTRIES_MAX`].
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn displayed(&self, products: &[ProductId]) -> Result<Vec<Displayed>, StoreError> {
         assert!(products.len() <= crate::SEARCH_ENTRIES_MAX, "{} products at once", products.len());
         if products.is_empty() {
@@ -140,7 +140,7 @@ impl Store {
     /// A product with its SKUs; `None` where shoppers do not see it.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn detail(&self, product: ProductId) -> Result<Option<Detail>, StoreError> {
         let mut tx = self.begin_read().await?;
         let row = sqlx::query("SELECT * FROM products WHERE id = ? AND on_shelf = 1").bind(product.as_i64());
@@ -154,7 +154,7 @@ impl Store {
     /// Every product there ever was, after `after`, in the order of their ids.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn product_ids(&self, after: Option<ProductId>, limit: u32) -> Result<Vec<ProductId>, StoreError> {
         let query = sqlx::query("SELECT id FROM products WHERE id > ? ORDER BY id LIMIT ?");
         let query = query.bind(after.map_or(-1, ProductId::as_i64)).bind(i64::from(limit));

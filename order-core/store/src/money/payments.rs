@@ -1,4 +1,4 @@
-//! Money that comes in. Each piece of it is decided once, whatever is told how often and in which order.
+//! Incoming payments. Each is decided once, in whatever number and order its notices arrive.
 
 use contract::{Cents, OrderId, PaymentId, RefundId, UserId};
 use sqlx::Row;
@@ -8,6 +8,7 @@ use crate::{
     catalogue::products::exists,
     catalogue::search::stock_moved,
     db::{Store, Tx, big, count, id, is_taken, lock_row},
+    money::queries::FIRST_QUERY_MS,
     money::refunds::{Purpose, send_back},
     orders::moves::{Standing, standing, step},
     tx::{Ending, Found, NewRow, Write, look_up},
@@ -19,6 +20,8 @@ use domain::{
 
 /// `payments.status` until money has come.
 pub(crate) const OPEN: &str = "open";
+/// Nobody can pay it any more, says the platform.
+pub(crate) const CLOSED: &str = "closed";
 /// `payments.status` once it has.
 pub(crate) const SUCCEEDED: &str = "succeeded";
 
@@ -31,6 +34,8 @@ pub struct Payment {
     pub order: OrderId,
     /// How much.
     pub amount: Cents,
+    /// When the order is closed unless it is paid, epoch milliseconds.
+    pub expires_at_ms: u64,
 }
 
 /// What became of the wish to pay.
@@ -62,7 +67,7 @@ pub struct Notice {
 pub enum Arrived {
     /// The order is paid.
     Paid,
-    /// This was told before; nothing has changed.
+    /// A repeated notice; nothing has changed.
     Again,
     /// Its order was closed meanwhile and its units were still there: this order has them, paid.
     HeldAgain(OrderId),
@@ -80,7 +85,7 @@ impl Store {
     /// Begins to pay for `user`'s order; a payment by the same method that waits already is the same payment.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn begin_payment(
         &self,
         (user, order): (UserId, OrderId),
@@ -94,7 +99,8 @@ impl Store {
             let Some(standing) = standing else { return Ok(Ending::RollBack(Begun::Unknown)) };
             let row = sqlx::query("SELECT total_cents, expires_at_ms FROM orders WHERE id = ?");
             let row = row.bind(order.as_i64()).fetch_one(&mut *tx).await?;
-            if standing.state != OrderState::PendingPayment || count(&row, "expires_at_ms")? <= now_ms {
+            let expires_at_ms = count(&row, "expires_at_ms")?;
+            if standing.state != OrderState::PendingPayment || expires_at_ms <= now_ms {
                 return Ok(Ending::RollBack(Begun::Refused(standing.state)));
             }
             let amount = Cents::new(row.try_get("total_cents")?);
@@ -105,11 +111,12 @@ impl Store {
                     id: id(&open, "id", PaymentId::from_i64)?,
                     order,
                     amount,
+                    expires_at_ms,
                 })));
             }
             sqlx::query(
-                "INSERT INTO payments (id, order_id, method, status, amount_cents, created_at_ms) \
-                 VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO payments (id, order_id, method, status, amount_cents, created_at_ms, next_query_at_ms) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
             )
             .bind(number)
             .bind(order.as_i64())
@@ -117,10 +124,11 @@ impl Store {
             .bind(OPEN)
             .bind(amount.get())
             .bind(big(now_ms)?)
+            .bind(big(now_ms.saturating_add(FIRST_QUERY_MS))?)
             .execute(&mut *tx)
             .await?;
             let id = PaymentId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))?;
-            Ok(Ending::Commit(tx, Begun::Begun(Payment { id, order, amount })))
+            Ok(Ending::Commit(tx, Begun::Begun(Payment { id, order, amount, expires_at_ms })))
         })
         .await
     }
@@ -128,12 +136,14 @@ impl Store {
     /// Takes in that money has come: the order is paid, once.
     ///
     /// # Errors
-    /// Where the database fails. What was told is to be told again then.
+    /// If the database fails. The notice must be repeated then.
     pub async fn payment_arrived(&self, notice: &Notice, now_ms: u64) -> Result<Arrived, StoreError> {
         // The id of the order, or of the refund, that late money becomes.
         let new = self.next_id()?;
         let after_lost_commit = look_up(|tx, arrived| find_payment(tx, notice, arrived));
-        let taken = self.write(Write::TakePayment, after_lost_commit, |tx| take_payment(tx, notice, new, now_ms));
+        let taken = self.write(Write::TakePayment, after_lost_commit, |tx| {
+            take_payment(tx, notice, new, (self.settings.late_hold_ms, now_ms))
+        });
         match taken.await {
             Err(StoreError::Database(error)) if is_taken(&error) => Ok(Arrived::OtherTrade),
             taken => taken,
@@ -158,7 +168,12 @@ async fn find_payment(mut tx: Tx, notice: &Notice, arrived: Arrived) -> Result<F
     }))
 }
 
-async fn take_payment(mut tx: Tx, notice: &Notice, new: i64, now_ms: u64) -> Result<Ending<Arrived>, StoreError> {
+async fn take_payment(
+    mut tx: Tx,
+    notice: &Notice,
+    new: i64,
+    (late_hold_ms, now_ms): (u64, u64),
+) -> Result<Ending<Arrived>, StoreError> {
     let payment = notice.payment.as_i64();
     if !lock_row(&mut tx, LOCK, payment).await? {
         return Ok(Ending::RollBack(Arrived::Unknown));
@@ -172,7 +187,8 @@ async fn take_payment(mut tx: Tx, notice: &Notice, new: i64, now_ms: u64) -> Res
     if row.try_get::<i64, _>("amount_cents")? != notice.amount.get() {
         return Ok(Ending::RollBack(Arrived::WrongAmount));
     }
-    if row.try_get::<&str, _>("status")? != OPEN {
+    // A closed trade takes no money, but its last notice may still be under way.
+    if ![OPEN, CLOSED].contains(&row.try_get::<&str, _>("status")?) {
         let first: Option<&str> = row.try_get("provider_trade_no")?;
         return Ok(Ending::RollBack(if first == Some(&*notice.trade_no) {
             Arrived::Again
@@ -180,13 +196,8 @@ async fn take_payment(mut tx: Tx, notice: &Notice, new: i64, now_ms: u64) -> Res
             Arrived::OtherTrade
         }));
     }
-    sqlx::query("UPDATE payments SET status = ?, provider_trade_no = ?, notified_at_ms = ? WHERE id = ?")
-        .bind(SUCCEEDED)
-        .bind(&notice.trade_no)
-        .bind(big(now_ms)?)
-        .bind(payment)
-        .execute(&mut *tx)
-        .await?;
+    let sql = "UPDATE payments SET status = ?, provider_trade_no = ?, notified_at_ms = ?, next_query_at_ms = NULL WHERE id = ?";
+    sqlx::query(sql).bind(SUCCEEDED).bind(&notice.trade_no).bind(big(now_ms)?).bind(payment).execute(&mut *tx).await?;
     let order = id(&row, "order_id", OrderId::from_i64)?;
     let standing = standing(&mut tx, order).await?;
     let standing = standing.ok_or_else(|| StoreError::contradiction("a payment without its order"))?;
@@ -197,24 +208,28 @@ async fn take_payment(mut tx: Tx, notice: &Notice, new: i64, now_ms: u64) -> Res
             query.bind(payment).bind(order.as_i64()).execute(&mut *tx).await?;
             Arrived::Paid
         }
-        Err(_) => take_late(&mut tx, &standing, notice, new, now_ms).await?,
+        Err(_) => take_late(&mut tx, &standing, notice, new, (late_hold_ms, now_ms)).await?,
     };
     Ok(Ending::Commit(tx, arrived))
 }
 
-/// Money for an order that can't be paid any more. An order of the shop that was closed unpaid is replaced by a new
-/// order if its units are still in stock, and only once; the closed order stays closed. Units of a sale belong to
-/// the next buyer. All other money goes back.
+/// Money for an order that can't be paid any more. An order of the shop is replaced by a new order if [`buys_again`]
+/// allows it and its units are still in stock, and only once; the closed order stays closed. Units of a sale belong
+/// to the next buyer. All other money goes back.
 async fn take_late(
     tx: &mut Tx,
     standing: &Standing,
     notice: &Notice,
     new: i64,
-    now_ms: u64,
+    (late_hold_ms, now_ms): (u64, u64),
 ) -> Result<Arrived, StoreError> {
     let is_replaced = is_replaced(tx, standing.order).await?;
     let is_closed = standing.state == OrderState::Closed && standing.activity.is_none();
-    if is_closed && !is_replaced && take_units_again(tx, standing.order).await? {
+    if is_closed
+        && !is_replaced
+        && buys_again(tx, standing.order, now_ms.saturating_sub(late_hold_ms)).await?
+        && take_units_again(tx, standing.order).await?
+    {
         let again = OrderId::from_i64(new).ok_or_else(|| StoreError::Ids(new.to_string()))?;
         copy_as_paid(tx, (standing.order, again), notice.payment, now_ms).await?;
         let query = sqlx::query("UPDATE orders SET replaced_by = ? WHERE id = ? AND replaced_by IS NULL");
@@ -239,6 +254,21 @@ async fn take_late(
     };
     let refund = send_back(tx, new, (standing.order, notice.payment), (purpose, notice.amount), now_ms).await?;
     Ok(Arrived::GoesBack(refund))
+}
+
+/// Whether late money may buy a closed order again: the timeout closed it and not its buyer, not before
+/// `closed_since_ms`, all its products are on the shelf at the same price, and the buyer is not blocked. Otherwise an
+/// unpaid order would be an option to buy at an old price.
+async fn buys_again(tx: &mut Tx, order: OrderId, closed_since_ms: u64) -> Result<bool, StoreError> {
+    let row = sqlx::query(
+        "SELECT 1 FROM orders o WHERE o.id = ? AND o.timed_out_at_ms >= ? \
+         AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = o.user_id AND u.blocked <> 0) \
+         AND NOT EXISTS (SELECT 1 FROM order_lines l LEFT JOIN skus s ON s.id = l.sku_id \
+         LEFT JOIN products p ON p.id = s.product_id WHERE l.order_id = o.id \
+         AND (p.id IS NULL OR p.on_shelf = 0 OR s.price_cents <> l.price_cents))",
+    );
+    let row = row.bind(order.as_i64()).bind(big(closed_since_ms)?).fetch_optional(&mut **tx).await?;
+    Ok(row.is_some())
 }
 
 /// Whether late money has replaced `order`, which the transaction has locked.

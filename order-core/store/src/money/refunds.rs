@@ -1,12 +1,18 @@
 //! Money that goes back: asked for, decided, sent, and only then gone. The refunds of a payment never exceed it.
 
+use std::collections::BTreeMap;
+
 use contract::{Cents, OrderId, PaymentId, RefundId, UserId};
+use serde_json::json;
 use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
+    accounts::audit_log::Change,
     db::{Db, DbRow, Store, Tx, big, count, id, lock_row},
+    money::parts::{Part, Wanted, order_refunded, wanted},
     money::payments::SUCCEEDED,
+    money::refund_review::pay_for_nothing,
     orders::moves::{Moved, standing, step},
     tx::{Ending, Found, NewRow, Repeat, Write, look_up},
 };
@@ -16,13 +22,17 @@ use domain::{
 };
 
 /// `refunds.status`: a buyer asks.
-const REQUESTED: &str = "requested";
-/// The provider is to be told.
-const APPROVED: &str = "approved";
+pub(crate) const REQUESTED: &str = "requested";
+/// The request to the provider is due.
+pub(crate) const APPROVED: &str = "approved";
 /// The shop keeps the money.
 const REFUSED: &str = "refused";
 /// The provider has sent it.
-const DONE: &str = "done";
+pub(crate) const DONE: &str = "done";
+/// It failed too often, and waits for an admin.
+pub(crate) const PARKED: &str = "parked";
+/// Characters of `refunds.last_error`.
+const ERROR_CHARS_MAX: usize = 300;
 /// `payments.status` of money that went back.
 const REFUNDED: &str = "refunded";
 
@@ -70,16 +80,54 @@ pub enum AskedRefund {
     Unknown,
     /// There is no money to give back in this state.
     Refused(OrderState),
+    /// Fewer units of this line are left to refund than were asked for.
+    TooManyUnits { line_no: u32, left: u32 },
+    /// The amount is not between a cent and this.
+    TooMuch(Cents),
+}
+
+/// What the buyer wants the money back for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefundOf {
+    /// All that is left of the order.
+    Rest,
+    /// Units by line of the order, and the amount if it is not their price.
+    Lines(BTreeMap<u32, u32>, Option<Cents>),
+    /// A part of the money, for no certain units.
+    Amount(Cents),
+}
+
+/// The shop's decision on a refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// The money goes back. With `restock`, so do units that were not shipped.
+    Approve { restock: bool },
+    /// The shop keeps the money.
+    Refuse,
 }
 
 impl Store {
-    /// `user` wants the money for an order back.
+    /// `user` wants the money for an order back, all that is left.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn ask_refund(
         &self,
+        of: (UserId, OrderId),
+        reason: &str,
+        now_ms: u64,
+    ) -> Result<AskedRefund, StoreError> {
+        self.ask_refund_of(of, &RefundOf::Rest, reason, now_ms).await
+    }
+
+    /// `user` wants the money for a part of an order back, or for all that is left. An order has one open request.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn ask_refund_of(
+        &self,
         (user, order): (UserId, OrderId),
+        of: &RefundOf,
         reason: &str,
         now_ms: u64,
     ) -> Result<AskedRefund, StoreError> {
@@ -91,18 +139,31 @@ impl Store {
             let Ok(to) = standing.state.apply(Happening::AskRefund) else {
                 return Ok(Ending::RollBack(AskedRefund::Refused(standing.state)));
             };
+            pay_for_nothing(&mut tx, order, now_ms).await?;
             let row = sqlx::query(
-                "SELECT p.id, p.amount_cents FROM orders o JOIN payments p ON p.id = o.paid_by \
-                 WHERE o.id = ? AND p.status = ?",
+                "SELECT p.id, p.amount_cents - o.refunded_cents AS left_cents FROM orders o \
+                 JOIN payments p ON p.id = o.paid_by WHERE o.id = ? AND p.status = ?",
             );
             let row = row.bind(order.as_i64()).bind(SUCCEEDED).fetch_optional(&mut *tx).await?;
             let Some(payment) = row else { return Ok(Ending::RollBack(AskedRefund::Refused(standing.state))) };
-            let amount = Cents::new(payment.try_get("amount_cents")?);
+            let left = Cents::new(payment.try_get("left_cents")?);
             let payment = id(&payment, "id", PaymentId::from_i64)?;
+            let (amount, lines) = match wanted(&mut tx, order, of, left).await? {
+                Wanted::Money(amount, lines) => (amount, lines),
+                Wanted::Refused(refused) => return Ok(Ending::RollBack(refused)),
+            };
             let new = NewRefund { order, payment, purpose: Purpose::Order, amount, status: REQUESTED, reason };
             let Some(refund) = insert_refund(&mut tx, number, &new, now_ms).await? else {
                 return Ok(Ending::RollBack(AskedRefund::Refused(standing.state)));
             };
+            for (line_no, quantity) in lines {
+                sqlx::query("INSERT INTO refund_lines (refund_id, line_no, quantity) VALUES (?, ?, ?)")
+                    .bind(number)
+                    .bind(i64::from(line_no))
+                    .bind(i64::from(quantity))
+                    .execute(&mut *tx)
+                    .await?;
+            }
             step(&mut tx, &standing, to, now_ms).await?;
             Ok(Ending::Commit(tx, AskedRefund::Asked(refund)))
         })
@@ -113,9 +174,27 @@ impl Store {
     /// provider has sent the money.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn decide_refund(&self, order: OrderId, approve: bool, now_ms: u64) -> Result<Moved, StoreError> {
-        let decision = if approve { APPROVED } else { REFUSED };
+        let decision = if approve { Decision::Approve { restock: true } } else { Decision::Refuse };
+        self.decide_refund_as((order, None), decision, now_ms).await
+    }
+
+    /// [`Store::decide_refund`], with a choice of what happens to units that were not shipped. Where a request is
+    /// named, the decision is about this one and no other.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn decide_refund_as(
+        &self,
+        (order, request): (OrderId, Option<RefundId>),
+        decision: Decision,
+        now_ms: u64,
+    ) -> Result<Moved, StoreError> {
+        let (approve, restock, decision) = match decision {
+            Decision::Approve { restock } => (true, restock, APPROVED),
+            Decision::Refuse => (false, false, REFUSED),
+        };
         let after_lost_commit = look_up(|tx, decided: Result<Decided, Moved>| find_decision(tx, decision, decided));
         let decided = self.write(Write::DecideRefund, after_lost_commit, |tx| async {
             let mut tx = tx;
@@ -125,19 +204,30 @@ impl Store {
             let Ok(back) = standing.state.apply(Happening::RefuseRefund) else {
                 return Ok(Ending::RollBack(Err(Moved::Refused(standing.state))));
             };
-            let row = sqlx::query("SELECT id FROM refunds WHERE order_id = ? AND status = ? AND purpose = ?");
+            let sql = "SELECT id, amount_cents FROM refunds WHERE order_id = ? AND status = ? AND purpose = ?";
+            let row = sqlx::query(sql);
             let row = row.bind(order.as_i64()).bind(REQUESTED).bind(Purpose::Order.as_str());
             let Some(row) = row.fetch_optional(&mut *tx).await? else {
                 // It was decided before, and the money is on its way.
                 return Ok(Ending::RollBack(Err(Moved::Refused(standing.state))));
             };
             let refund = id(&row, "id", RefundId::from_i64)?;
-            let query = sqlx::query("UPDATE refunds SET status = ? WHERE id = ?");
-            query.bind(decision).bind(refund.as_i64()).execute(&mut *tx).await?;
-            if !approve {
-                step(&mut tx, &standing, back, now_ms).await?;
+            if request.is_some_and(|request| request != refund) {
+                return Ok(Ending::RollBack(Err(Moved::OtherRefund(refund))));
             }
-            let state = if approve { standing.state } else { back };
+            let query = sqlx::query("UPDATE refunds SET status = ?, restock = ? WHERE id = ?");
+            query.bind(decision).bind(i64::from(restock)).bind(refund.as_i64()).execute(&mut *tx).await?;
+            let after = json!({ "refund": decision, "refund_id": refund });
+            tx.note(Change::new("order", order.as_i64(), json!({ "refund": REQUESTED, "refund_id": refund }), after));
+            let state = if !approve {
+                step(&mut tx, &standing, back, now_ms).await?.to
+            } else if row.try_get::<i64, _>("amount_cents")? == 0 {
+                // No platform has money to send.
+                done(&mut tx, refund, now_ms).await?;
+                OrderState::Refunded
+            } else {
+                standing.state
+            };
             Ok(Ending::Commit(tx, Ok(Decided { refund, state })))
         });
         Ok(decided.await?.map_or_else(|refused| refused, |decided| Moved::To(decided.state)))
@@ -146,7 +236,7 @@ impl Store {
     /// The number of approved refunds whose method is not one of `methods`.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn refunds_not_by(&self, methods: &[&str]) -> Result<u64, StoreError> {
         let mut query = QueryBuilder::<Db>::new(
             "SELECT COUNT(*) AS refunds FROM refunds r JOIN payments p ON p.id = r.payment_id WHERE r.status = ",
@@ -176,8 +266,8 @@ async fn find_decision(mut tx: Tx, decision: &str, decided: Result<Decided, Move
     lock_row(&mut tx, LOCK, refund.as_i64()).await?;
     let row = sqlx::query("SELECT status FROM refunds WHERE id = ?").bind(refund.as_i64()).fetch_one(&mut *tx).await?;
     let status: &str = row.try_get("status")?;
-    // An approved refund may have been sent since.
-    Ok(Found::from(status == decision || (decision == APPROVED && status == DONE)))
+    // An approved refund may have been sent or parked since.
+    Ok(Found::from(status == decision || (decision == APPROVED && [DONE, PARKED].contains(&status))))
 }
 
 /// Adds the refund of a payment that came without an order to pay for. The transaction has to be the one that took
@@ -229,12 +319,13 @@ impl RefundStore for Store {
             return Ok(Vec::new());
         }
         let mut query = QueryBuilder::<Db>::new(
-            "SELECT r.id, r.payment_id, r.amount_cents, p.method, p.provider_trade_no FROM refunds r \
+            "SELECT r.id, r.payment_id, r.amount_cents, r.tries, r.next_try_at_ms, p.method, p.provider_trade_no \
+             FROM refunds r \
              JOIN payments p ON p.id = r.payment_id WHERE r.status = ",
         );
         query.push_bind(APPROVED);
         push_methods(&mut query, " AND p.method IN (", methods);
-        query.push(" ORDER BY r.id LIMIT ").push_bind(i64::from(limit));
+        query.push(" ORDER BY r.next_try_at_ms, r.id LIMIT ").push_bind(i64::from(limit));
         let rows = query.build().fetch_all(self.readers()).await?;
         let due = |row: &DbRow| {
             let trade_no: Option<String> = row.try_get("provider_trade_no")?;
@@ -244,6 +335,8 @@ impl RefundStore for Store {
                 method: row.try_get("method")?,
                 trade_no: trade_no.unwrap_or_default(),
                 amount: Cents::new(row.try_get("amount_cents")?),
+                tries: u32::try_from(count(row, "tries")?).unwrap_or(u32::MAX),
+                next_try_at_ms: count(row, "next_try_at_ms")?,
             })
         };
         rows.iter().map(due).collect()
@@ -253,37 +346,71 @@ impl RefundStore for Store {
         let repeat = Repeat("a refund that is done is not approved any more, and is left alone");
         self.write(Write::RefundDone, repeat, |tx| async {
             let mut tx = tx;
-            let done = sqlx::query("UPDATE refunds SET status = ? WHERE id = ? AND status = ?")
-                .bind(DONE)
-                .bind(due.refund.as_i64())
-                .bind(APPROVED)
-                .execute(&mut *tx)
-                .await?;
-            if done.rows_affected() == 0 {
+            if !done(&mut tx, due.refund, now_ms).await? {
                 return Ok(Ending::RollBack(()));
-            }
-            let query = sqlx::query("UPDATE payments SET status = ? WHERE id = ?");
-            query.bind(REFUNDED).bind(due.payment.as_i64()).execute(&mut *tx).await?;
-            let row = sqlx::query("SELECT order_id, purpose FROM refunds WHERE id = ?");
-            let row = row.bind(due.refund.as_i64()).fetch_one(&mut *tx).await?;
-            let purpose: &str = row.try_get("purpose")?;
-            let purpose = Purpose::parse(purpose)
-                .ok_or_else(|| StoreError::contradiction(format!("a refund is for {purpose:?}")))?;
-            match purpose {
-                Purpose::Order => {
-                    let standing = standing(&mut tx, id(&row, "order_id", OrderId::from_i64)?).await?;
-                    if let Some(standing) = standing
-                        && let Ok(to) = standing.state.apply(Happening::Refund)
-                    {
-                        step(&mut tx, &standing, to, now_ms).await?;
-                    }
-                }
-                Purpose::Twice | Purpose::Late => {}
             }
             Ok(Ending::Commit(tx, ()))
         })
         .await
     }
+
+    async fn refund_failed(
+        &self,
+        due: &DueRefund,
+        reason: &str,
+        next_try_at_ms: Option<u64>,
+    ) -> Result<(), StoreError> {
+        let reason: String = reason.chars().take(ERROR_CHARS_MAX).collect();
+        let status = if next_try_at_ms.is_some() { APPROVED } else { PARKED };
+        let next_try_at_ms = big(next_try_at_ms.unwrap_or(0))?;
+        self.write(Write::RefundFailed, Repeat("a failed try is known by its number"), |tx| async {
+            let mut tx = tx;
+            let query = "UPDATE refunds SET status = ?, tries = tries + 1, next_try_at_ms = ?, last_error = ? \
+                         WHERE id = ? AND status = ? AND tries = ?";
+            let query = sqlx::query(query).bind(status).bind(next_try_at_ms).bind(&reason);
+            let query = query.bind(due.refund.as_i64()).bind(APPROVED).bind(i64::from(due.tries));
+            query.execute(&mut *tx).await?;
+            Ok(Ending::Commit(tx, ()))
+        })
+        .await
+    }
+
+    async fn parked_refunds(&self) -> Result<u64, StoreError> {
+        let query = sqlx::query("SELECT COUNT(*) AS refunds FROM refunds WHERE status = ?").bind(PARKED);
+        count(&query.fetch_one(self.readers()).await?, "refunds")
+    }
+}
+
+/// Notes that the money of an approved refund has gone back; `false` where that was noted before.
+async fn done(tx: &mut Tx, refund: RefundId, now_ms: u64) -> Result<bool, StoreError> {
+    // Another refunder may have parked it while this one sent the money.
+    let done = sqlx::query("UPDATE refunds SET status = ? WHERE id = ? AND status IN (?, ?)")
+        .bind(DONE)
+        .bind(refund.as_i64())
+        .bind(APPROVED)
+        .bind(PARKED)
+        .execute(&mut **tx)
+        .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let row = sqlx::query("SELECT order_id, payment_id, purpose, amount_cents, restock FROM refunds WHERE id = ?");
+    let row = row.bind(refund.as_i64()).fetch_one(&mut **tx).await?;
+    note_refunded(tx, id(&row, "payment_id", PaymentId::from_i64)?).await?;
+    match purpose_of(&row)? {
+        Purpose::Order => {
+            let part = Part { refund, amount: row.try_get("amount_cents")?, restock: count(&row, "restock")? != 0 };
+            order_refunded(tx, id(&row, "order_id", OrderId::from_i64)?, part, now_ms).await?;
+        }
+        Purpose::Twice | Purpose::Late => {}
+    }
+    Ok(true)
+}
+
+/// The purpose in a row of `refunds`.
+pub(crate) fn purpose_of(row: &DbRow) -> Result<Purpose, StoreError> {
+    let purpose: &str = row.try_get("purpose")?;
+    Purpose::parse(purpose).ok_or_else(|| StoreError::contradiction(format!("a refund is for {purpose:?}")))
 }
 
 /// Appends `condition`, an open `IN (`, with at least one method.
@@ -294,6 +421,15 @@ fn push_methods(query: &mut QueryBuilder<Db>, condition: &str, methods: &[&str])
         list.push_bind((*method).to_owned());
     }
     query.push(")");
+}
+
+/// A payment of which all money has gone back is refunded.
+async fn note_refunded(tx: &mut Tx, payment: PaymentId) -> Result<(), StoreError> {
+    let query = "UPDATE payments SET status = ? WHERE id = ? AND amount_cents <= (SELECT COALESCE(SUM(r.amount_cents), 0) \
+                 FROM refunds r WHERE r.order_id = payments.order_id AND r.payment_id = payments.id AND r.status = ?)";
+    let query = sqlx::query(query).bind(REFUNDED).bind(payment.as_i64()).bind(DONE);
+    query.execute(&mut **tx).await?;
+    Ok(())
 }
 
 /// A row of `refunds`.

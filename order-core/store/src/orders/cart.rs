@@ -1,4 +1,4 @@
-//! Carts in the database. They may live elsewhere too: what a cart is and how much it takes stands here.
+//! Carts in the database. They may live elsewhere too: what a cart is and how much it takes is decided here.
 
 use std::collections::BTreeMap;
 
@@ -53,9 +53,9 @@ pub struct Offered {
     pub product: ProductId,
     /// What the product is called.
     pub title: String,
-    /// What tells it from the product's others.
+    /// The attributes that distinguish it from the product's other SKUs.
     pub attributes: Attributes,
-    /// What one costs.
+    /// The price of one unit.
     pub price: Cents,
     /// Units that can be ordered.
     pub stock: u64,
@@ -67,7 +67,7 @@ impl Store {
     /// The lines of `user`'s cart, by SKU.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn cart(&self, user: UserId) -> Result<Vec<CartLine>, StoreError> {
         let rows =
             sqlx::query("SELECT sku_id, quantity, price_cents FROM cart_items WHERE user_id = ? ORDER BY sku_id")
@@ -84,7 +84,7 @@ impl Store {
     /// Puts `line.quantity` more of a SKU into `user`'s cart.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn add_to_cart(&self, user: UserId, line: CartLine, now_ms: u64) -> Result<CartChange, StoreError> {
         for _ in 0..ADD_TRIES_MAX {
             match self.try_to_add(user, line, now_ms).await {
@@ -150,7 +150,7 @@ impl Store {
     /// Changes how many of a SKU are in `user`'s cart.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn set_in_cart(&self, user: UserId, line: CartLine, now_ms: u64) -> Result<CartChange, StoreError> {
         self.write(Write::SetInCart, Repeat("it sets values"), |tx| async {
             let mut tx = tx;
@@ -174,7 +174,7 @@ impl Store {
     /// Takes SKUs out of `user`'s cart; all of them where none are named.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn take_from_cart(&self, user: UserId, skus: Option<&[SkuId]>) -> Result<(), StoreError> {
         if skus.is_some_and(<[SkuId]>::is_empty) {
             return Ok(());
@@ -196,7 +196,7 @@ impl Store {
     /// What the shop says of `skus` now; those that never were are missing.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn offered(&self, skus: &[SkuId]) -> Result<Vec<Offered>, StoreError> {
         if skus.is_empty() {
             return Ok(Vec::new());

@@ -41,7 +41,7 @@ impl Store {
     /// The epoch of the next claim on `user`'s cart. Voiding a claim ends its epoch.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn cart_epoch(&self, user: UserId) -> Result<u64, StoreError> {
         let row = sqlx::query("SELECT cart_epoch FROM users WHERE id = ?").bind(user.as_i64());
         let row = row.fetch_optional(self.readers()).await?;
@@ -52,7 +52,7 @@ impl Store {
     /// Whether the order `order` is written.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn has_order(&self, order: OrderId) -> Result<bool, StoreError> {
         let row = sqlx::query("SELECT id FROM orders WHERE id = ?").bind(order.as_i64());
         Ok(row.fetch_optional(self.readers()).await?.is_some())
@@ -61,7 +61,7 @@ impl Store {
     /// Voids a claim unless its order is written. The state after that is never [`ClaimState::Open`].
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn void_claim(&self, user: UserId, order: OrderId, epoch: u64) -> Result<ClaimState, StoreError> {
         let repeat = Repeat("a claim whose epoch has ended is void already");
         self.write(Write::VoidClaim, repeat, |tx| async {

@@ -1,14 +1,19 @@
 //! Orders along their state machine. Each edge is one guarded UPDATE, with what follows from it in the same
 //! transaction.
 
-use contract::{ActivityId, OrderId, UserId};
+use contract::{ActivityId, AddressId, OrderId, RefundId, UserId};
+use serde_json::json;
+use sqlx::Row as _;
 
 use crate::{
     StoreError,
+    accounts::{addresses::address_of, audit_log::Change},
+    catalogue::products::to_json,
     db::{Store, Tx, big, count, id, id_or_none, lock_row},
-    orders::shop_orders::give_stock_back,
+    money::queries::close_trades,
+    orders::shop_orders::give_back_units,
     sales::sale_store::order_state,
-    tx::{Ending, Found, Write, look_up},
+    tx::{Ending, Found, Repeat, Write, look_up},
 };
 use domain::{
     Outgoing,
@@ -18,12 +23,29 @@ use domain::{
 /// What became of a move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moved {
-    /// The order stands here now.
+    /// The order is in this state now.
     To(OrderState),
-    /// It stands here, and what was asked does not lead on from there.
+    /// It is in this state, from which the request does not lead on.
     Refused(OrderState),
     /// There is no such order.
     Unknown,
+    /// It has no address to be sent to.
+    NoAddress,
+    /// Its buyer asks for another refund by now, this one.
+    OtherRefund(RefundId),
+}
+
+/// What became of a new address for an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressSet {
+    /// The order goes there.
+    Done,
+    /// The user has no such order.
+    Unknown,
+    /// The user has no such address.
+    UnknownAddress,
+    /// It is sent, or will not be.
+    Refused(OrderState),
 }
 
 /// An order as a move needs it.
@@ -39,15 +61,21 @@ pub(crate) struct Standing {
 pub(crate) struct Step {
     order: OrderId,
     from: OrderState,
-    to: OrderState,
+    pub(crate) to: OrderState,
     at_ms: u64,
+}
+
+impl Step {
+    pub(crate) const fn new(order: OrderId, (from, to): (OrderState, OrderState), at_ms: u64) -> Self {
+        Self { order, from, to, at_ms }
+    }
 }
 
 impl Store {
     /// Moves an order on, of `user` where one is named.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn move_order(
         &self,
         order: OrderId,
@@ -75,10 +103,10 @@ impl Store {
 }
 
 impl Store {
-    /// An order was sent; `shipment` tells how, as JSON.
+    /// An order was sent; `shipment` holds the details, as JSON.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn ship(&self, order: OrderId, shipment: &str, now_ms: u64) -> Result<Moved, StoreError> {
         let after_lost_commit = look_up(|tx, stepped: Result<Step, Moved>| find_step(tx, stepped.ok()));
         let stepped = self.write(Write::Ship, after_lost_commit, |tx| async {
@@ -89,12 +117,53 @@ impl Store {
             let Ok(to) = standing.state.apply(Happening::Ship) else {
                 return Ok(Ending::RollBack(Err(Moved::Refused(standing.state))));
             };
+            let row = sqlx::query("SELECT address FROM orders WHERE id = ?").bind(order.as_i64());
+            if row.fetch_one(&mut *tx).await?.try_get::<Option<String>, _>("address")?.is_none() {
+                return Ok(Ending::RollBack(Err(Moved::NoAddress)));
+            }
+            let left =
+                "SELECT COUNT(*) AS shippable FROM order_lines WHERE order_id = ? AND quantity > refunded_quantity";
+            let row = sqlx::query(left).bind(order.as_i64()).fetch_one(&mut *tx).await?;
+            if count(&row, "shippable")? == 0 {
+                // Its units are in the stock again, although a part of the money has stayed.
+                return Ok(Ending::RollBack(Err(Moved::Refused(standing.state))));
+            }
             let stepped = step(&mut tx, &standing, to, now_ms).await?;
             let query = sqlx::query("UPDATE orders SET shipment = ? WHERE id = ?");
             query.bind(shipment).bind(order.as_i64()).execute(&mut *tx).await?;
+            let after = json!({ "status": to.as_str(), "shipment": shipment });
+            tx.note(Change::new("order", order.as_i64(), json!({ "status": standing.state.as_str() }), after));
             Ok(Ending::Commit(tx, Ok(stepped)))
         });
         Ok(stepped.await?.map_or_else(|refused| refused, |step| Moved::To(step.to)))
+    }
+}
+
+impl Store {
+    /// Has an order of `user` sent to one of their addresses, as it is now. Possible until the order is sent.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn set_order_address(
+        &self,
+        (user, order): (UserId, OrderId),
+        address: AddressId,
+    ) -> Result<AddressSet, StoreError> {
+        self.write(Write::SetOrderAddress, Repeat("it sets a value"), |tx| async {
+            let mut tx = tx;
+            let standing = standing(&mut tx, order).await?.filter(|standing| standing.user == user);
+            let Some(standing) = standing else { return Ok(Ending::RollBack(AddressSet::Unknown)) };
+            if !matches!(standing.state, OrderState::PendingPayment | OrderState::Bought(Fulfilment::Paid)) {
+                return Ok(Ending::RollBack(AddressSet::Refused(standing.state)));
+            }
+            let row = sqlx::query("SELECT * FROM addresses WHERE id = ? AND user_id = ?");
+            let row = row.bind(address.as_i64()).bind(user.as_i64()).fetch_optional(&mut *tx).await?;
+            let Some(row) = row else { return Ok(Ending::RollBack(AddressSet::UnknownAddress)) };
+            let query = sqlx::query("UPDATE orders SET address = ? WHERE id = ?");
+            query.bind(to_json(&address_of(&row)?.fields)?).bind(order.as_i64()).execute(&mut *tx).await?;
+            Ok(Ending::Commit(tx, AddressSet::Done))
+        })
+        .await
     }
 }
 
@@ -150,17 +219,14 @@ pub(crate) async fn step(tx: &mut Tx, standing: &Standing, to: OrderState, now_m
     if stepped.rows_affected() != 1 {
         return Err(StoreError::contradiction(format!("order {order} moved while it was locked")));
     }
-    if state == OrderState::PendingPayment
-        && let Some((activity, action)) = activity.zip(to.command(order))
-    {
-        tx.send([Outgoing::command(activity, action)]);
+    if state == OrderState::PendingPayment {
+        close_trades(tx, &[order.as_i64()], now_ms).await?;
+        if let Some((activity, action)) = activity.zip(to.command(order)) {
+            tx.send([Outgoing::command(activity, action)]);
+        }
     }
     match (to, activity) {
-        (OrderState::Closed, None) => give_stock_back(tx, order).await?,
-        // What was never sent goes back on the shelf; the ledger of a sale has sold it for good.
-        (OrderState::Refunded, _) if state == OrderState::Refunding(Fulfilment::Paid) => {
-            give_stock_back(tx, order).await?;
-        }
+        (OrderState::Closed, None) => give_back_units(tx, &[order.as_i64()]).await?,
         (
             OrderState::PendingPayment
             | OrderState::Bought(_)

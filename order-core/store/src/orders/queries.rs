@@ -6,9 +6,9 @@ use contract::{ActivityId, Cents, OrderId, SkuId, UserId};
 use sqlx::{QueryBuilder, Row};
 
 use crate::{
-    StoreError,
+    Refund, StoreError,
     catalogue::products::from_json,
-    db::{Db, DbRow, Store, count, id, id_or_none, push_in, quantity},
+    db::{Db, DbRow, Store, big, count, id, id_or_none, push_in, quantity},
     page::{Listed, Page},
     sales::sale_store::order_state,
 };
@@ -19,9 +19,9 @@ use domain::order_state::OrderState;
 pub struct Order {
     /// Its id.
     pub id: OrderId,
-    /// Where it stands.
+    /// Its state.
     pub state: OrderState,
-    /// The flash sale it comes from.
+    /// The flash sale that the order comes from.
     pub activity: Option<ActivityId>,
     /// What it costs.
     pub total: Cents,
@@ -29,10 +29,12 @@ pub struct Order {
     pub created_at_ms: u64,
     /// When it is closed unless it is paid, epoch milliseconds.
     pub expires_at_ms: u64,
-    /// Where it goes; orders of a flash sale have none.
+    /// Where it goes. An order of a flash sale has none if its buyer had no default address.
     pub address: Option<serde_json::Value>,
     /// How it was sent.
     pub shipment: Option<serde_json::Value>,
+    /// The amount that was refunded.
+    pub refunded: Cents,
     /// What was bought.
     pub lines: Vec<OrderLine>,
 }
@@ -42,12 +44,14 @@ pub struct Order {
 pub struct OrderLine {
     /// What.
     pub sku: SkuId,
-    /// As it was called then.
+    /// The title at the time of the order.
     pub title: String,
     /// How many.
     pub quantity: u32,
     /// What one cost then.
     pub price: Cents,
+    /// Units that were refunded.
+    pub refunded: u32,
 }
 
 /// An order as the shop sees it.
@@ -57,6 +61,8 @@ pub struct StaffOrder {
     pub order: Order,
     /// Who that is.
     pub user: UserId,
+    /// The refund that its buyer asks for and that is not decided yet.
+    pub request: Option<Refund>,
 }
 
 /// Which orders.
@@ -69,10 +75,30 @@ pub struct OrderQuery {
 }
 
 impl Store {
-    /// Orders of whomever, the newest first.
+    /// Unpaid orders whose time is over at `now_ms`, the longest first, at most `max`. An order that waits as long as all
+    /// others is closed by a record on the log; it is among them only if its time was over at `lost_ms`.
     ///
     /// # Errors
     /// Where the database fails.
+    pub async fn overdue_orders(&self, now_ms: u64, lost_ms: u64, max: u32) -> Result<Vec<OrderId>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id FROM orders WHERE status = ? AND expires_at_ms <= ? \
+             AND (expires_at_ms <= ? OR expires_at_ms - created_at_ms <> ?) ORDER BY expires_at_ms LIMIT ?",
+        )
+        .bind(OrderState::PendingPayment.as_str())
+        .bind(big(now_ms)?)
+        .bind(big(lost_ms)?)
+        .bind(big(self.settings.pay_within_ms)?)
+        .bind(i64::from(max))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(|row| id(row, "id", OrderId::from_i64)).collect()
+    }
+
+    /// Orders of whomever, the newest first.
+    ///
+    /// # Errors
+    /// If the database fails.
     pub async fn staff_orders(&self, which: &OrderQuery, page: Page) -> Result<Listed<StaffOrder>, StoreError> {
         let mut query = QueryBuilder::<Db>::new("SELECT * FROM orders WHERE id < ");
         query.push_bind(page.before);
@@ -90,7 +116,7 @@ impl Store {
     /// An order of whomever.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn staff_order(&self, order: OrderId) -> Result<Option<StaffOrder>, StoreError> {
         let query = sqlx::query("SELECT * FROM orders WHERE id = ?").bind(order.as_i64());
         let row = query.fetch_optional(self.readers()).await?;
@@ -99,15 +125,19 @@ impl Store {
 
     async fn as_staff_sees(&self, rows: &[DbRow]) -> Result<Vec<StaffOrder>, StoreError> {
         let orders = self.with_lines(rows).await?;
-        let staff =
-            |(row, order): (&DbRow, Order)| Ok(StaffOrder { order, user: id(row, "user_id", UserId::from_i64)? });
-        rows.iter().zip(orders).map(staff).collect()
+        let refunding = orders.iter().filter(|order| matches!(order.state, OrderState::Refunding(_)));
+        let mut requests = self.requests_of(refunding.map(|order| order.id)).await?;
+        let mut staff = |(row, order): (&DbRow, Order)| {
+            let request = requests.remove(&order.id);
+            Ok(StaffOrder { order, user: id(row, "user_id", UserId::from_i64)?, request })
+        };
+        rows.iter().zip(orders).map(&mut staff).collect()
     }
 
     /// An order of `user`; `None` where it is somebody else's.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn order(&self, user: UserId, order: OrderId) -> Result<Option<Order>, StoreError> {
         let row = sqlx::query("SELECT * FROM orders WHERE id = ? AND user_id = ?")
             .bind(order.as_i64())
@@ -121,7 +151,7 @@ impl Store {
     /// Orders of `user`, the newest first, of one status where one is named.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn orders(&self, user: UserId, status: Option<&str>, page: Page) -> Result<Listed<Order>, StoreError> {
         let mut query = QueryBuilder::<Db>::new("SELECT * FROM orders WHERE user_id = ");
         query.push_bind(user.as_i64()).push(" AND id < ").push_bind(page.before);
@@ -146,6 +176,7 @@ impl Store {
                     title: row.try_get("title")?,
                     quantity: quantity(&row, "quantity")?,
                     price: Cents::new(row.try_get("price_cents")?),
+                    refunded: quantity(&row, "refunded_quantity")?,
                 });
             }
         }
@@ -160,6 +191,7 @@ impl Store {
                 expires_at_ms: count(row, "expires_at_ms")?,
                 address: json(row, "address")?,
                 shipment: json(row, "shipment")?,
+                refunded: Cents::new(row.try_get("refunded_cents")?),
                 lines: lines.remove(&order).unwrap_or_default(),
             })
         };

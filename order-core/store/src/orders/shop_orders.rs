@@ -7,17 +7,21 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
-    accounts::addresses::address_of,
+    accounts::{LOCK_USER, addresses::address_of},
     catalogue::products::to_json,
     catalogue::search::stock_moved,
-    db::{Db, Store, Tx, big, is_taken},
+    db::{Db, Settings, Store, Tx, big, count, is_taken, lock_row, push_in},
+    idempotency::stored_key,
     orders::cart::{CART_UNITS_MAX, Offered, offered_of, offered_query, take_cart},
     orders::cart_claims::{CartClaim, ClaimState, claim_state},
     orders::moves,
     orders::queries::{Order, OrderLine},
     tx::{Ending, NewRow, Write},
 };
-use domain::{Outgoing, order_state::OrderState};
+use domain::{
+    Outgoing,
+    order_state::{Fulfilment, OrderState},
+};
 
 /// Lines of one order at most.
 pub const ORDER_LINES_MAX: usize = 100;
@@ -37,6 +41,8 @@ pub struct NewOrder {
     pub goods: Goods,
     /// The Idempotency-Key, and a digest of what was asked under it.
     pub request: Option<(String, [u8; 32])>,
+    /// The total that the buyer has agreed to.
+    pub expected_total: Option<Cents>,
 }
 
 /// What is bought.
@@ -75,16 +81,22 @@ pub enum Placed {
     InsufficientStock(Vec<(SkuId, u64)>),
     /// The sum is beyond what can be paid.
     TooDear,
+    /// The total is this, and not what the buyer has agreed to.
+    PriceChanged(Cents),
+    /// The buyer's unpaid orders and this one would be more than this number of orders.
+    TooManyUnpaid(u32),
+    /// The buyer's unpaid orders and this one would have more than this number of units.
+    TooManyUnpaidUnits(u32),
 }
 
 impl Store {
     /// Writes an order and takes its units, all of it or nothing. Prices are those of this moment.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     ///
     /// # Panics
-    /// Where the items or the claim are not as [`Goods`] says.
+    /// If the items or the claim are not as [`Goods`] says.
     pub async fn place_order(&self, new: &NewOrder, now_ms: u64) -> Result<Placed, StoreError> {
         for _ in 0..CART_TRIES_MAX {
             let placed = self.place_once(new, now_ms).await?;
@@ -118,15 +130,16 @@ impl Store {
     /// The outcome of an earlier request of `user` with the same Idempotency-Key; `None` without such a request.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn placed_before(
         &self,
         user: UserId,
         request: Option<&(String, [u8; 32])>,
     ) -> Result<Option<Placed>, StoreError> {
         let Some((key, body_hash)) = request else { return Ok(None) };
+        let key = stored_key(key);
         let query = "SELECT body_hash, order_id FROM order_requests WHERE user_id = ? AND request_key = ?";
-        let row = sqlx::query(query).bind(user.as_i64()).bind(key).fetch_optional(self.readers()).await?;
+        let row = sqlx::query(query).bind(user.as_i64()).bind(&*key).fetch_optional(self.readers()).await?;
         let Some(row) = row else { return Ok(None) };
         let first_hash: Vec<u8> = row.try_get("body_hash")?;
         if first_hash != body_hash {
@@ -154,6 +167,9 @@ impl Store {
             Err(refused) => return Ok(Ending::RollBack(refused)),
         };
 
+        if let Some(refused) = self.over_bounds(&mut tx, new.user, (&units, false)).await? {
+            return Ok(Ending::RollBack(refused));
+        }
         let lacking = take_stock(&mut tx, &units).await?;
         let offered = offered(&mut tx, &units).await?;
         let for_sale = |sku: &SkuId| offered.get(sku).is_some_and(|offered| offered.on_shelf);
@@ -169,8 +185,16 @@ impl Store {
             units.iter().filter_map(|(sku, units)| offered.get(sku).map(|offered| line_of(offered, *units))).collect();
         let Some(total) = sum(&lines) else { return Ok(Ending::RollBack(Placed::TooDear)) };
 
+        if new.expected_total.is_some_and(|expected| expected != total) {
+            return Ok(Ending::RollBack(Placed::PriceChanged(total)));
+        }
         let expires_at_ms = now_ms.saturating_add(self.settings.pay_within_ms);
-        let state = OrderState::PendingPayment;
+        // There is nothing to be paid for.
+        let is_free = total == Cents::default();
+        if is_free && let Some(refused) = self.over_bounds(&mut tx, new.user, (&units, true)).await? {
+            return Ok(Ending::RollBack(refused));
+        }
+        let state = if is_free { OrderState::Bought(Fulfilment::Paid) } else { OrderState::PendingPayment };
         let placed = Order {
             id: order,
             state,
@@ -180,13 +204,47 @@ impl Store {
             expires_at_ms,
             address: Some(address),
             shipment: None,
+            refunded: Cents::default(),
             lines,
         };
         write_order(&mut tx, &placed, new).await?;
         let deadline = Outgoing::deadline(self.settings.pay_within_ms, order, expires_at_ms);
-        let event = Outgoing::event(order, new.user, state, now_ms);
-        tx.send([deadline, event]);
+        tx.send((!is_free).then_some(deadline));
+        tx.send([Outgoing::event(order, new.user, state, now_ms)]);
         Ok(Ending::Commit(tx, Placed::Placed(placed)))
+    }
+
+    /// The refusal where the buyer has too much that is not paid or, of orders that cost nothing, not sent. Orders of
+    /// flash sales have a limit of their own, and are paid for within their sale's time.
+    async fn over_bounds(
+        &self,
+        tx: &mut Tx,
+        user: UserId,
+        (units, are_free): (&BTreeMap<SkuId, u32>, bool),
+    ) -> Result<Option<Placed>, StoreError> {
+        let Settings { unpaid_max, unpaid_units_max, .. } = self.settings;
+        if unpaid_max == u32::MAX && unpaid_units_max == u32::MAX {
+            return Ok(None);
+        }
+        // One order of a user at a time, or two that are placed at once would not count each other. A token's user need
+        // not have a row; then nothing is locked.
+        lock_row(tx, LOCK_USER, user.as_i64()).await?;
+        let mut query = QueryBuilder::<Db>::new(
+            "SELECT COUNT(DISTINCT o.id) AS orders, CAST(COALESCE(SUM(l.quantity), 0) AS SIGNED) AS units FROM orders o \
+             JOIN order_lines l ON l.order_id = o.id WHERE o.activity_id IS NULL AND o.user_id = ",
+        );
+        let state = if are_free { OrderState::Bought(Fulfilment::Paid) } else { OrderState::PendingPayment };
+        query.push_bind(user.as_i64()).push(" AND o.status = ").push_bind(state.as_str());
+        if are_free {
+            query.push(" AND o.total_cents = 0");
+        }
+        let row = query.build().fetch_one(&mut **tx).await?;
+        if count(&row, "orders")? >= u64::from(unpaid_max) {
+            return Ok(Some(Placed::TooManyUnpaid(unpaid_max)));
+        }
+        let asked: u64 = units.values().copied().map(u64::from).sum();
+        let is_over = count(&row, "units")?.saturating_add(asked) > u64::from(unpaid_units_max);
+        Ok(is_over.then_some(Placed::TooManyUnpaidUnits(unpaid_units_max)))
     }
 
     /// An id for an order that may be written.
@@ -239,11 +297,18 @@ async fn take_stock(tx: &mut Tx, lines: &BTreeMap<SkuId, u32>) -> Result<Vec<Sku
     Ok(lacking)
 }
 
-/// Puts the units of `order`'s lines back into the stock.
-pub(crate) async fn give_stock_back(tx: &mut Tx, order: OrderId) -> Result<(), StoreError> {
-    let rows = sqlx::query("SELECT sku_id, quantity FROM order_lines WHERE order_id = ? ORDER BY sku_id");
-    for row in rows.bind(order.as_i64()).fetch_all(&mut **tx).await? {
-        let (sku, units): (i64, i64) = (row.try_get("sku_id")?, row.try_get("quantity")?);
+/// Puts the units of the lines of `orders` back into the stock, in the order of the SKUs.
+pub(crate) async fn give_back_units(tx: &mut Tx, orders: &[i64]) -> Result<(), StoreError> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    let mut query = QueryBuilder::<Db>::new(
+        "SELECT sku_id, CAST(SUM(quantity) AS SIGNED) AS units FROM order_lines WHERE order_id",
+    );
+    push_in(&mut query, orders.iter().copied());
+    query.push(" GROUP BY sku_id ORDER BY sku_id");
+    for row in query.build().fetch_all(&mut **tx).await? {
+        let (sku, units): (i64, i64) = (row.try_get("sku_id")?, row.try_get("units")?);
         let query = sqlx::query("UPDATE skus SET stock = stock + ? WHERE id = ?");
         query.bind(units).bind(sku).execute(&mut **tx).await?;
         stock_moved(tx, sku, units).await?;
@@ -267,7 +332,7 @@ fn line_of(offered: &Offered, quantity: u32) -> OrderLine {
     if title.chars().count() > LINE_TITLE_CHARS_MAX {
         title = title.chars().take(LINE_TITLE_CHARS_MAX - 1).chain(['…']).collect();
     }
-    OrderLine { sku: offered.sku, title, quantity, price: offered.price }
+    OrderLine { sku: offered.sku, title, quantity, price: offered.price, refunded: 0 }
 }
 
 fn sum(lines: &[OrderLine]) -> Option<Cents> {
@@ -297,9 +362,10 @@ async fn write_order(tx: &mut Tx, order: &Order, new: &NewOrder) -> Result<(), S
     });
     insert.build().execute(&mut **tx).await?;
     if let Some((key, body_hash)) = &new.request {
+        let key = stored_key(key);
         sqlx::query("INSERT INTO order_requests (user_id, request_key, body_hash, order_id) VALUES (?, ?, ?, ?)")
             .bind(new.user.as_i64())
-            .bind(key)
+            .bind(&*key)
             .bind(&body_hash[..])
             .bind(order.id.as_i64())
             .execute(&mut **tx)

@@ -2,16 +2,18 @@
 
 use contract::{
     Activity, ActivityId, Cents, SkuId,
-    activity::{Admission, Door, Rules},
+    activity::{Admission, AnswerAfter, Door, Rules},
 };
+use foundation::{Clock as _, SystemClock};
+use serde_json::{Value, json};
 use sqlx::Row;
 
 use crate::{
     StoreError,
+    accounts::audit_log::Change,
     catalogue::search::stock_moved,
-    db::{DbRow, Store, Tx, big, count, id, quantity},
+    db::{DbRow, Store, Tx, big, count, count_or_none, id, lock_row, quantity},
     page::{Changed, Listed, Page, find_change},
-    sales::opening::{LOCK, locked},
     tx::{Ending, NewRow, Write, look_up},
 };
 use domain::Outgoing;
@@ -29,6 +31,10 @@ pub struct Sale {
     pub opening: bool,
     /// Its ledger has been opened, as far as the journal was taken in.
     pub ledger_open: bool,
+    /// How long its orders wait for their payment, in milliseconds; `None`: as long as all other orders.
+    pub pay_within_ms: Option<u64>,
+    /// Nobody but admins knows of it yet.
+    pub is_draft: bool,
 }
 
 /// A new flash sale, checked: price not below zero, an end after the start, a limit of at least 1.
@@ -46,6 +52,10 @@ pub struct NewSale {
     pub rules: Rules,
     /// Who may ask, and with what.
     pub admission: Admission,
+    /// How long its orders wait for their payment, in milliseconds; `None`: as long as all other orders.
+    pub pay_within_ms: Option<u64>,
+    /// Nobody but admins is to know of it yet.
+    pub is_draft: bool,
 }
 
 /// What became of a new flash sale.
@@ -57,6 +67,8 @@ pub enum AddedSale {
     UnknownSku,
     /// The SKU has only so much.
     InsufficientStock(u64),
+    /// The shop's own price is this, and lower than that of the sale.
+    AboveShopPrice(Cents),
 }
 
 /// Changes of a flash sale that has not begun; what is absent stays.
@@ -78,6 +90,14 @@ pub struct SalePatch {
     pub invited_only: Option<bool>,
     /// What is to be shown.
     pub door: Option<Door>,
+    /// When a yes is answered.
+    pub answer_after: Option<AnswerAfter>,
+    /// Only users who registered before this instant, in epoch milliseconds; `Some(None)`: all users.
+    pub registered_before_ms: Option<Option<u64>>,
+    /// How long its orders wait for their payment, in milliseconds; `Some(None)`: as long as all other orders.
+    pub pay_within_ms: Option<Option<u64>>,
+    /// `Some(false)` publishes a draft. A sale that is published does not become a draft again.
+    pub is_draft: Option<bool>,
 }
 
 pub(crate) const SELECT: &str = "SELECT a.*, CASE WHEN l.activity_id IS NULL THEN 0 ELSE 1 END AS ledger_open \
@@ -102,20 +122,25 @@ impl Store {
             if !left {
                 return Ok(Ending::RollBack(AddedSale::InsufficientStock(count(&row, "stock")?)));
             }
+            let shop_price = Cents::new(row.try_get("price_cents")?);
+            if new.price > shop_price {
+                return Ok(Ending::RollBack(AddedSale::AboveShopPrice(shop_price)));
+            }
             let activity = Activity {
                 id,
                 version: 1,
                 title: new.title.clone(),
                 sku: new.sku,
                 price: new.price,
-                original_price: Cents::new(row.try_get("price_cents")?),
+                original_price: shop_price,
                 rules: new.rules,
                 admission: new.admission,
             };
             sqlx::query(
                 "INSERT INTO activities (id, version, title, sku_id, price_cents, original_price_cents, stock, \
-                 per_user_limit, starts_at_ms, ends_at_ms, created_at_ms, paused, invited_only, door) \
-                 VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 per_user_limit, starts_at_ms, ends_at_ms, created_at_ms, paused, invited_only, door, answer_after, \
+                 changed_at_ms, pay_within_ms, registered_before_ms, draft) \
+                 VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )
             .bind(number)
             .bind(&activity.title)
@@ -130,19 +155,19 @@ impl Store {
             .bind(i64::from(new.admission.paused))
             .bind(i64::from(new.admission.invited_only))
             .bind(door_word(new.admission.door))
+            .bind(new.admission.answer_after.as_str())
+            .bind(big(SystemClock.now_ms())?)
+            .bind(new.pay_within_ms.map(big).transpose()?)
+            .bind(new.admission.registered_before_ms.map(big).transpose()?)
+            .bind(i64::from(new.is_draft))
             .execute(&mut *tx)
             .await?;
-            tx.send([Outgoing::activity(&activity)]);
-            Ok(Ending::Commit(
-                tx,
-                AddedSale::Added(Sale {
-                    activity,
-                    stock: new.stock,
-                    created_at_ms: now_ms,
-                    opening: false,
-                    ledger_open: false,
-                }),
-            ))
+            let (stock, pay_within_ms, is_draft) = (new.stock, new.pay_within_ms, new.is_draft);
+            let (opening, ledger_open, created_at_ms) = (false, false, now_ms);
+            let sale = Sale { activity, stock, created_at_ms, opening, ledger_open, pay_within_ms, is_draft };
+            announce(&mut tx, &sale);
+            tx.note(Change::new("activity", number, Value::Null, shown(&sale)));
+            Ok(Ending::Commit(tx, AddedSale::Added(sale)))
         })
         .await
     }
@@ -173,8 +198,8 @@ impl Store {
         Ok(page.cut(rows, |sale: &Sale| sale.activity.id.as_i64()))
     }
 
-    /// Changes a sale that has `version`, unless it starts before `changeable_until_ms` or its ledger is open or
-    /// about to be.
+    /// Changes a sale that has `version`, unless its ledger is open or about to be, or it is published and starts before
+    /// `changeable_until_ms`.
     ///
     /// # Errors
     /// Where the database fails, or the patched sale would break the rules of [`NewSale`].
@@ -199,7 +224,8 @@ impl Store {
             if sale.activity.version != version {
                 return Ok(Ending::RollBack(Changed::VersionIs(sale.activity.version)));
             }
-            if sale.opening || sale.activity.rules.starts_at_ms <= changeable_until_ms {
+            let is_too_late = !sale.is_draft && sale.activity.rules.starts_at_ms <= changeable_until_ms;
+            if sale.opening || is_too_late {
                 return Ok(Ending::RollBack(Changed::TooLate));
             }
             let stock = patch.stock.unwrap_or(sale.stock);
@@ -210,25 +236,70 @@ impl Store {
                     "stock",
                 )?)));
             }
-            let row = &mut sale.activity;
-            row.version += 1;
-            row.title = patch.title.clone().unwrap_or_else(|| std::mem::take(&mut row.title));
-            row.price = patch.price.unwrap_or(row.price);
-            row.rules = Rules {
-                per_user_limit: patch.per_user_limit.unwrap_or(row.rules.per_user_limit),
-                starts_at_ms: patch.starts_at_ms.unwrap_or(row.rules.starts_at_ms),
-                ends_at_ms: patch.ends_at_ms.unwrap_or(row.rules.ends_at_ms),
-            };
-            row.admission.invited_only = patch.invited_only.unwrap_or(row.admission.invited_only);
-            row.admission.door = patch.door.unwrap_or(row.admission.door);
-            if row.rules.ends_at_ms <= row.rules.starts_at_ms {
-                return Ok(Ending::RollBack(Changed::Invalid("ends_at")));
+            let before = shown(&sale);
+            if let Err(field) = apply(&mut sale, patch, stock) {
+                return Ok(Ending::RollBack(Changed::Invalid(field)));
             }
-            sale.stock = stock;
             rewrite_sale(&mut tx, &sale).await?;
+            tx.note(Change::new("activity", activity.as_i64(), before, shown(&sale)));
             Ok(Ending::Commit(tx, Changed::Done(sale)))
         })
         .await
+    }
+}
+
+/// Changes a sale in memory; the error is the field that does not fit.
+fn apply(sale: &mut Sale, patch: &SalePatch, stock: u64) -> Result<(), &'static str> {
+    let row = &mut sale.activity;
+    row.version += 1;
+    row.title = patch.title.clone().unwrap_or_else(|| std::mem::take(&mut row.title));
+    row.price = patch.price.unwrap_or(row.price);
+    row.rules = Rules {
+        per_user_limit: patch.per_user_limit.unwrap_or(row.rules.per_user_limit),
+        starts_at_ms: patch.starts_at_ms.unwrap_or(row.rules.starts_at_ms),
+        ends_at_ms: patch.ends_at_ms.unwrap_or(row.rules.ends_at_ms),
+    };
+    let admission = &mut row.admission;
+    admission.invited_only = patch.invited_only.unwrap_or(admission.invited_only);
+    admission.door = patch.door.unwrap_or(admission.door);
+    admission.answer_after = patch.answer_after.unwrap_or(admission.answer_after);
+    admission.registered_before_ms = patch.registered_before_ms.unwrap_or(admission.registered_before_ms);
+    sale.stock = stock;
+    sale.pay_within_ms = patch.pay_within_ms.unwrap_or(sale.pay_within_ms);
+    let was_draft = sale.is_draft;
+    sale.is_draft = patch.is_draft.unwrap_or(was_draft);
+    if patch.price.is_some() && sale.activity.price > sale.activity.original_price {
+        return Err("price_cents");
+    }
+    if sale.activity.rules.ends_at_ms <= sale.activity.rules.starts_at_ms {
+        return Err("ends_at");
+    }
+    if sale.is_draft && !was_draft {
+        return Err("draft");
+    }
+    // A draft whose end has passed has given its units back.
+    if was_draft && !sale.is_draft && stock == 0 {
+        return Err("stock");
+    }
+    Ok(())
+}
+
+/// What the audit log shows of a sale.
+pub(crate) fn shown(sale: &Sale) -> Value {
+    let Activity { version, title, sku, price, rules, admission, .. } = &sale.activity;
+    json!({
+        "version": version, "title": title, "sku_id": sku, "price_cents": price, "stock": sale.stock,
+        "per_user_limit": rules.per_user_limit, "starts_at_ms": rules.starts_at_ms, "ends_at_ms": rules.ends_at_ms,
+        "paused": admission.paused, "invited_only": admission.invited_only, "door": door_word(admission.door),
+        "answer_after": admission.answer_after.as_str(), "opening": sale.opening, "pay_within_ms": sale.pay_within_ms,
+        "registered_before_ms": admission.registered_before_ms, "draft": sale.is_draft,
+    })
+}
+
+/// Sends a sale to the gateways, unless it is a draft.
+pub(crate) fn announce(tx: &mut Tx, sale: &Sale) {
+    if !sale.is_draft {
+        tx.send([Outgoing::activity(&sale.activity)]);
     }
 }
 
@@ -237,7 +308,8 @@ pub(crate) async fn rewrite_sale(tx: &mut Tx, sale: &Sale) -> Result<(), StoreEr
     let Activity { id, version, title, price, rules, admission, .. } = &sale.activity;
     sqlx::query(
         "UPDATE activities SET version = ?, title = ?, price_cents = ?, stock = ?, per_user_limit = ?, \
-         starts_at_ms = ?, ends_at_ms = ?, paused = ?, invited_only = ?, door = ? WHERE id = ?",
+         starts_at_ms = ?, ends_at_ms = ?, paused = ?, invited_only = ?, door = ?, answer_after = ?, \
+         changed_at_ms = ?, pay_within_ms = ?, registered_before_ms = ?, draft = ? WHERE id = ?",
     )
     .bind(big(*version)?)
     .bind(title)
@@ -249,10 +321,15 @@ pub(crate) async fn rewrite_sale(tx: &mut Tx, sale: &Sale) -> Result<(), StoreEr
     .bind(i64::from(admission.paused))
     .bind(i64::from(admission.invited_only))
     .bind(door_word(admission.door))
+    .bind(admission.answer_after.as_str())
+    .bind(big(SystemClock.now_ms())?)
+    .bind(sale.pay_within_ms.map(big).transpose()?)
+    .bind(admission.registered_before_ms.map(big).transpose()?)
+    .bind(i64::from(sale.is_draft))
     .bind(id.as_i64())
     .execute(&mut **tx)
     .await?;
-    tx.send([Outgoing::activity(&sale.activity)]);
+    announce(tx, sale);
     Ok(())
 }
 
@@ -284,10 +361,15 @@ const fn door_word(door: Door) -> &'static str {
 pub(crate) fn sale_of(row: &DbRow) -> Result<Sale, StoreError> {
     let door: &str = row.try_get("door")?;
     let door = [Door::Open, Door::Ticket, Door::Captcha].into_iter().find(|known| door_word(*known) == door);
+    let answer_after: &str = row.try_get("answer_after")?;
+    let answer_after = AnswerAfter::from_word(answer_after);
+    let unknown = |what: &str| StoreError::contradiction(format!("an activity's {what} has an unknown word"));
     let admission = Admission {
         paused: count(row, "paused")? != 0,
         invited_only: count(row, "invited_only")? != 0,
-        door: door.ok_or_else(|| StoreError::contradiction("an activity's door has an unknown word".to_owned()))?,
+        door: door.ok_or_else(|| unknown("door"))?,
+        answer_after: answer_after.ok_or_else(|| unknown("answer_after"))?,
+        registered_before_ms: count_or_none(row, "registered_before_ms")?,
     };
     let activity = Activity {
         id: id(row, "id", ActivityId::from_i64)?,
@@ -310,5 +392,19 @@ pub(crate) fn sale_of(row: &DbRow) -> Result<Sale, StoreError> {
         created_at_ms: count(row, "created_at_ms")?,
         opening: ledger_open || count(row, "opening")? != 0,
         ledger_open,
+        pay_within_ms: count_or_none(row, "pay_within_ms")?,
+        is_draft: count(row, "draft")? != 0,
     })
+}
+
+/// Makes a sale's row this transaction's own.
+const LOCK: &str = "UPDATE activities SET version = version WHERE id = ?";
+
+/// A sale and its row's lock.
+pub(crate) async fn locked(tx: &mut Tx, activity: ActivityId) -> Result<Option<Sale>, StoreError> {
+    if !lock_row(tx, LOCK, activity.as_i64()).await? {
+        return Ok(None);
+    }
+    let row = sqlx::query(SELECT).bind(activity.as_i64()).fetch_one(&mut **tx).await?;
+    sale_of(&row).map(Some)
 }

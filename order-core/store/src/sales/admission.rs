@@ -5,15 +5,18 @@ use contract::{
     activity::{Entry, EntryRule},
     record::Action,
 };
+use foundation::{Clock as _, SystemClock};
+use serde_json::{Value, json};
 use sqlx::Row;
 
 use crate::{
     Sale, StoreError,
+    accounts::audit_log::Change,
     db::{DbRow, Store, Tx, big, count, id},
     page::{Listed, Page},
-    sales::activities::{move_stock, rewrite_sale},
-    sales::opening::{give_back_unopened, locked},
+    sales::activities::{move_stock, rewrite_sale, shown},
     sales::take_in::RESTOCK,
+    sales::{activities::locked, opening::give_back_unopened},
     tx::{Ending, Repeat, Write},
 };
 use domain::Outgoing;
@@ -52,7 +55,7 @@ impl Store {
     /// Stops a sale from letting anybody in, or lets it go on.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn pause_sale(&self, activity: ActivityId, paused: bool, now_ms: u64) -> Result<Steered, StoreError> {
         self.write(Write::PauseSale, Repeat("a sale that is paused or goes on already keeps its version"), |tx| async {
             let mut tx = tx;
@@ -69,6 +72,8 @@ impl Store {
             admission.paused = paused;
             *version += 1;
             rewrite_sale(&mut tx, &sale).await?;
+            let state = |paused: bool| json!({ "paused": paused });
+            tx.note(Change::new("activity", activity.as_i64(), state(!paused), state(paused)));
             Ok(Ending::Commit(tx, Steered::Done(sale)))
         })
         .await
@@ -78,13 +83,14 @@ impl Store {
     /// ledger is sent the end, and its units come back by the journal.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn end_sale(&self, activity: ActivityId, now_ms: u64) -> Result<Steered, StoreError> {
         self.write(Write::EndSale, Repeat("a sale that has ended is left alone"), |tx| async {
             let mut tx = tx;
             let Some(mut sale) = locked(&mut tx, activity).await? else {
                 return Ok(Ending::RollBack(Steered::Unknown));
             };
+            let before = shown(&sale);
             let Activity { version, rules, .. } = &mut sale.activity;
             if rules.ends_at_ms <= now_ms {
                 return Ok(Ending::RollBack(Steered::Done(sale)));
@@ -97,6 +103,7 @@ impl Store {
                 give_back_unopened(&mut tx, &mut sale).await?;
             }
             rewrite_sale(&mut tx, &sale).await?;
+            tx.note(Change::new("activity", activity.as_i64(), before, shown(&sale)));
             Ok(Ending::Commit(tx, Steered::Done(sale)))
         })
         .await
@@ -105,7 +112,7 @@ impl Store {
     /// An operation that nobody has asked for.
     ///
     /// # Errors
-    /// Where no id can be made now.
+    /// If no id can be made now.
     pub fn new_operation(&self) -> Result<OperationId, StoreError> {
         let id = self.next_id()?;
         OperationId::from_i64(id).ok_or_else(|| StoreError::Ids(id.to_string()))
@@ -115,7 +122,7 @@ impl Store {
     /// was asked for before changes nothing.
     ///
     /// # Errors
-    /// Where the database fails, or the units do not fit.
+    /// If the database fails, or the units do not fit.
     pub async fn restock_sale(
         &self,
         activity: ActivityId,
@@ -159,16 +166,19 @@ impl Store {
                     .execute(&mut *tx)
                     .await?;
                 tx.send([Outgoing::command(activity, Action::Restock { operation, delta })]);
+                let state = |stock: u64| json!({ "stock": stock });
+                let change = Change::new("activity", activity.as_i64(), state(sale.stock), state(sale.stock + units));
+                tx.note(change);
                 Ok(Ending::Commit(tx, Restocked::Sent))
             },
         )
         .await
     }
 
-    /// Whether the journal has told of a restock.
+    /// Whether the journal has recorded a restock.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn is_restocked(&self, activity: ActivityId, operation: OperationId) -> Result<bool, StoreError> {
         let mut tx = self.begin_read().await?;
         self.is_in_inbox(&mut tx, RESTOCK, activity, operation).await
@@ -192,7 +202,7 @@ impl Store {
     /// taken in.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn sales_to_clear(&self, before_ms: u64) -> Result<Vec<ActivityId>, StoreError> {
         let rows = sqlx::query(
             "SELECT a.id FROM activities a JOIN ledgers l ON l.activity_id = a.id \
@@ -207,7 +217,7 @@ impl Store {
     /// Says of `users`, at most [`ENTRY_RULES_MAX`], whether they may take part. `false`: there is no such sale.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn say_entry(&self, activity: ActivityId, users: &[UserId], entry: Entry) -> Result<bool, StoreError> {
         assert!(users.len() <= ENTRY_RULES_MAX, "{} users at once", users.len());
         self.write(Write::SayEntry, Repeat("a rule that says so already keeps its version"), |tx| async {
@@ -215,6 +225,8 @@ impl Store {
             if locked(&mut tx, activity).await?.is_none() {
                 return Ok(Ending::RollBack(false));
             }
+            let said = json!({ "entry": entry_word(entry), "user_ids": users });
+            tx.note(Change::new("activity", activity.as_i64(), Value::Null, said));
             for user in users {
                 if let Some(rule) = say_of_one(&mut tx, activity, *user, entry).await? {
                     tx.send([Outgoing::entry_rule(&rule)]);
@@ -228,7 +240,7 @@ impl Store {
     /// The users of whom `entry` was said, the newest ids first.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn entry_list(
         &self,
         activity: ActivityId,
@@ -270,14 +282,15 @@ async fn say_of_one(
         return Ok(None);
     }
     let sql = if known.is_some() {
-        "UPDATE entry_rules SET version = ?, entry = ? WHERE activity_id = ? AND user_id = ?"
+        "UPDATE entry_rules SET version = ?, entry = ?, changed_at_ms = ? WHERE activity_id = ? AND user_id = ?"
     } else {
-        "INSERT INTO entry_rules (version, entry, activity_id, user_id) VALUES (?, ?, ?, ?)"
+        "INSERT INTO entry_rules (version, entry, changed_at_ms, activity_id, user_id) VALUES (?, ?, ?, ?, ?)"
     };
     let rule = EntryRule { activity, user, version: version + 1, entry };
     sqlx::query(sql)
         .bind(big(rule.version)?)
         .bind(entry_word(entry))
+        .bind(big(SystemClock.now_ms())?)
         .bind(activity.as_i64())
         .bind(user.as_i64())
         .execute(&mut **tx)
@@ -293,7 +306,7 @@ const fn entry_word(entry: Entry) -> &'static str {
     }
 }
 
-fn entry_of(row: &DbRow) -> Result<Entry, StoreError> {
+pub(crate) fn entry_of(row: &DbRow) -> Result<Entry, StoreError> {
     let word: &str = row.try_get("entry")?;
     [Entry::Unlisted, Entry::Allowed, Entry::Blocked]
         .into_iter()

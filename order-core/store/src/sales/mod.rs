@@ -1,7 +1,8 @@
-//! Flash sales and what the journal tells of their ledgers.
+//! Flash sales and what the journal records about their ledgers.
 
 pub(crate) mod activities;
 pub(crate) mod admission;
+pub(crate) mod letters;
 pub(crate) mod opening;
 pub(crate) mod parked;
 pub(crate) mod sale_store;

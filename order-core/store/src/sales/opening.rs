@@ -5,11 +5,13 @@
 //! or a change reads it under the row's lock. The mirror could not say it, because it follows the ledger later.
 
 use contract::ActivityId;
+use serde_json::json;
 
 use crate::{
     Sale, StoreError,
-    db::{Store, Tx, big, id, lock_row},
-    sales::activities::{SELECT, move_stock, sale_of},
+    accounts::audit_log::Change,
+    db::{Store, Tx, big, id},
+    sales::activities::{locked, move_stock},
     tx::{Ending, Repeat, Write},
 };
 
@@ -24,18 +26,8 @@ pub enum Opening {
     Unknown,
     /// The sale ended before its ledger was opened; its units are the SKU's again.
     Over,
-}
-
-/// Makes a sale's row this transaction's own.
-pub(crate) const LOCK: &str = "UPDATE activities SET version = version WHERE id = ?";
-
-/// A sale and its row's lock.
-pub(crate) async fn locked(tx: &mut Tx, activity: ActivityId) -> Result<Option<Sale>, StoreError> {
-    if !lock_row(tx, LOCK, activity.as_i64()).await? {
-        return Ok(None);
-    }
-    let row = sqlx::query(SELECT).bind(activity.as_i64()).fetch_one(&mut **tx).await?;
-    sale_of(&row).map(Some)
+    /// The sale is a draft.
+    Draft,
 }
 
 /// Gives the units of a sale whose ledger was never opened back to the SKU.
@@ -52,7 +44,7 @@ impl Store {
     /// first.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn decide_opening(&self, activity: ActivityId, now_ms: u64) -> Result<Opening, StoreError> {
         let repeat = Repeat("an opening that was decided stays so, and the units of a sale that is over go back once");
         self.write(Write::DecideOpening, repeat, |tx| async {
@@ -67,6 +59,9 @@ impl Store {
                 return Ok(Ending::RollBack(Opening::Open(sale)));
             }
             let is_over = sale.activity.rules.ends_at_ms <= now_ms;
+            if sale.is_draft && !is_over {
+                return Ok(Ending::RollBack(Opening::Draft));
+            }
             if is_over {
                 give_back_unopened(&mut tx, &mut sale).await?;
             }
@@ -77,24 +72,27 @@ impl Store {
                 .bind(activity.as_i64())
                 .execute(&mut *tx)
                 .await?;
+            let state = |opening: bool| json!({ "opening": opening });
+            tx.note(Change::new("activity", activity.as_i64(), state(false), state(!is_over)));
             Ok(Ending::Commit(tx, if is_over { Opening::Over } else { Opening::Open(sale) }))
         })
         .await
     }
 
     /// Sales that have no ledger as far as the journal was taken in, and for which [`Store::decide_opening`] is
-    /// due: those whose opening was decided, those that start within `lead_ms` or have started, and those that
-    /// ended with units that their SKU has yet to get back.
+    /// due: those whose opening was decided, those that start within `lead_ms` or have started and are no drafts, and
+    /// those that ended with units that their SKU has yet to get back.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn sales_to_open(&self, now_ms: u64, lead_ms: u64) -> Result<Vec<ActivityId>, StoreError> {
         let rows = sqlx::query(
-            "SELECT a.id FROM activities a WHERE (a.opening = 1 OR (a.starts_at_ms <= ? AND (a.ends_at_ms > ? OR \
-             a.stock > 0))) AND NOT EXISTS (SELECT 1 FROM ledgers l WHERE l.activity_id = a.id) \
+            "SELECT a.id FROM activities a WHERE (a.opening = 1 OR (a.starts_at_ms <= ? AND ((a.ends_at_ms > ? AND \
+             a.draft = 0) OR (a.ends_at_ms <= ? AND a.stock > 0)))) AND NOT EXISTS (SELECT 1 FROM ledgers l WHERE l.activity_id = a.id) \
              ORDER BY a.starts_at_ms",
         )
         .bind(big(now_ms.saturating_add(lead_ms))?)
+        .bind(big(now_ms)?)
         .bind(big(now_ms)?)
         .fetch_all(self.readers())
         .await?;

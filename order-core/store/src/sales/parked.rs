@@ -7,10 +7,12 @@ use contract::{
     record::{Entries, Record as _},
     stock::{Entry, Position},
 };
+use serde_json::{Value, json};
 use sqlx::{QueryBuilder, Row as _, any::AnyArguments, query::Query};
 
 use crate::{
     StoreError,
+    accounts::audit_log::Change,
     db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in},
     page::{Listed, Page},
     sales::take_in::{known, write_plan},
@@ -239,7 +241,7 @@ impl Store {
     /// Parked sales, the newest first.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn parked_page(&self, page: Page) -> Result<Listed<Parked>, StoreError> {
         let mut query = QueryBuilder::<Db>::new(SELECT);
         query.push(" WHERE activity_id < ").push_bind(page.before);
@@ -252,7 +254,7 @@ impl Store {
     /// Has a parked sale tried again at once, also one that was dropped; the sale, where it is parked.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn retry_soon(&self, activity: ActivityId, now_ms: u64) -> Result<Option<Parked>, StoreError> {
         let sql = "UPDATE parked_activities SET next_try_ms = ?, dropped_reason = NULL WHERE activity_id = ?";
         let now_ms = big(now_ms)?;
@@ -264,7 +266,7 @@ impl Store {
     /// again. Its entries stay. The sale, where it is parked.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn drop_parked(&self, activity: ActivityId, reason: &str) -> Result<Option<Parked>, StoreError> {
         let sql = "UPDATE parked_activities SET dropped_reason = ? WHERE activity_id = ?";
         let update = |tx| update_parked(tx, activity, sqlx::query(sql).bind(reason).bind(activity.as_i64()));
@@ -277,11 +279,19 @@ async fn update_parked(
     activity: ActivityId,
     update: Query<'_, Db, AnyArguments>,
 ) -> Result<Ending<Option<Parked>>, StoreError> {
+    let before = read_parked(&mut tx, activity).await?;
     update.execute(&mut *tx).await?;
+    let after = read_parked(&mut tx, activity).await?;
+    let state =
+        |parked: &Option<Parked>| parked.as_ref().map_or(Value::Null, |parked| json!({ "dropped": parked.dropped }));
+    tx.note(Change::new("parked_sale", activity.as_i64(), state(&before), state(&after)));
+    Ok(Ending::Commit(tx, after))
+}
+
+async fn read_parked(tx: &mut Tx, activity: ActivityId) -> Result<Option<Parked>, StoreError> {
     let mut query = QueryBuilder::<Db>::new(SELECT);
     query.push(" WHERE activity_id = ").push_bind(activity.as_i64());
-    let row = query.build().fetch_optional(&mut *tx).await?;
-    Ok(Ending::Commit(tx, row.as_ref().map(parked).transpose()?))
+    query.build().fetch_optional(&mut **tx).await?.as_ref().map(parked).transpose()
 }
 
 const SELECT: &str = "SELECT p.*, (SELECT COUNT(*) FROM parked_entries e WHERE e.activity_id = p.activity_id) AS entries \

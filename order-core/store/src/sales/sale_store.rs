@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use contract::{
-    ActivityId, OperationId, OrderId,
+    ActivityId, OperationId, OrderId, UserId,
     stock::{Hold, HoldState, Snapshot},
 };
 use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, push_in},
-    orders::moves::{Moved, Step, find_step, standing, step},
+    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, id_or_none, push_in},
+    money::queries::close_trades,
+    orders::moves::{Moved, Step, find_step},
+    orders::shop_orders::give_back_units,
     sales::parked::all_parked,
     sales::take_in::{RESTOCK, find_written, hold_row, hold_state, hold_word, ledger_row},
     sales::terms::all_terms,
@@ -72,7 +74,7 @@ impl SaleStore for Store {
         Ok(match self.move_order(order, None, Happening::Pay, now_ms).await? {
             Moved::To(_) => PaidOutcome::Paid,
             Moved::Refused(state) => PaidOutcome::Refused(state),
-            Moved::Unknown => PaidOutcome::UnknownOrder,
+            Moved::Unknown | Moved::NoAddress | Moved::OtherRefund(_) => PaidOutcome::UnknownOrder,
         })
     }
 
@@ -226,10 +228,10 @@ impl SaleStore for Store {
 }
 
 impl Store {
-    /// The sales whose opening the journal has told of.
+    /// The sales whose opening the journal has recorded.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn opened_sales(&self) -> Result<Vec<ActivityId>, StoreError> {
         let rows = sqlx::query("SELECT activity_id FROM ledgers").fetch_all(self.readers()).await?;
         rows.iter().map(|row| id(row, "activity_id", ActivityId::from_i64)).collect()
@@ -243,22 +245,42 @@ async fn forget_sent(mut tx: Tx, ids: &[i64]) -> Result<Ending<()>, StoreError> 
     Ok(Ending::Commit(tx, ()))
 }
 
+/// Closes those of `orders` that are not paid in time, with a few statements for all of them.
 async fn close_chunk(mut tx: Tx, orders: &[OrderId], now_ms: u64) -> Result<Ending<Vec<Step>>, StoreError> {
-    let mut query = QueryBuilder::<Db>::new("SELECT id FROM orders WHERE status = ");
-    query.push_bind(OrderState::PendingPayment.as_str());
-    query.push(" AND expires_at_ms <= ").push_bind(big(now_ms)?).push(" AND id");
+    let (pending, now) = (OrderState::PendingPayment, big(now_ms)?);
+    // Locks the rows: an order may be paid at this moment.
+    let mut lock = QueryBuilder::<Db>::new("UPDATE orders SET status = status WHERE status = ");
+    lock.push_bind(pending.as_str()).push(" AND expires_at_ms <= ").push_bind(now).push(" AND id");
+    push_in(&mut lock, orders.iter().map(|order| order.as_i64()));
+    if lock.build().execute(&mut *tx).await?.rows_affected() == 0 {
+        return Ok(Ending::RollBack(Vec::new()));
+    }
+    let mut query = QueryBuilder::<Db>::new("SELECT id, user_id, activity_id FROM orders WHERE status = ");
+    query.push_bind(pending.as_str()).push(" AND expires_at_ms <= ").push_bind(now).push(" AND id");
     push_in(&mut query, orders.iter().map(|order| order.as_i64()));
     query.push(" ORDER BY id");
     let due = query.build().fetch_all(&mut *tx).await?;
 
-    let mut steps = Vec::with_capacity(due.len());
+    let (mut steps, mut of_shop) = (Vec::with_capacity(due.len()), Vec::new());
     for row in &due {
-        let Some(standing) = standing(&mut tx, id(row, "id", OrderId::from_i64)?).await? else { continue };
-        // It may have been paid a moment ago.
-        let Ok(to) = standing.state.apply(Happening::Close) else { continue };
-        steps.push(step(&mut tx, &standing, to, now_ms).await?);
+        let order = id(row, "id", OrderId::from_i64)?;
+        let to = pending.apply(Happening::Close).map_err(|error| StoreError::contradiction(error.to_string()))?;
+        match id_or_none(row, "activity_id", ActivityId::from_i64)? {
+            Some(activity) => tx.send(to.command(order).map(|action| Outgoing::command(activity, action))),
+            None => of_shop.push(order.as_i64()),
+        }
+        tx.send([Outgoing::event(order, id(row, "user_id", UserId::from_i64)?, to, now_ms)]);
+        steps.push(Step::new(order, (pending, to), now_ms));
     }
-    Ok(if steps.is_empty() { Ending::RollBack(steps) } else { Ending::Commit(tx, steps) })
+    let ids = || due.iter().map(|row| row.try_get("id")).collect::<Result<Vec<i64>, _>>();
+    let mut close = QueryBuilder::<Db>::new("UPDATE orders SET status = ");
+    close.push_bind(OrderState::Closed.as_str()).push(", updated_at_ms = ").push_bind(now);
+    close.push(", timed_out_at_ms = ").push_bind(now).push(" WHERE id");
+    push_in(&mut close, ids()?);
+    close.build().execute(&mut *tx).await?;
+    close_trades(&mut tx, &ids()?, now_ms).await?;
+    give_back_units(&mut tx, &of_shop).await?;
+    Ok(Ending::Commit(tx, steps))
 }
 
 /// The state that a row's `status` and `refund_from` name.

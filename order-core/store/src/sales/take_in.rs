@@ -11,8 +11,9 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
+    accounts::addresses::default_addresses,
     catalogue::search::stock_moved,
-    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in, quantity},
+    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, count_or_none, id, lock_row, push_in, quantity},
     orders::moves,
     sales::parked::parked_among,
     sales::terms::{promises_of, terms_of, write_promises, write_terms},
@@ -149,11 +150,13 @@ pub(crate) async fn known(tx: &mut Tx, entries: &[Entry]) -> Result<Known, Store
     for row in query.build().fetch_all(&mut **tx).await? {
         known.ledgers.insert(id(&row, "activity_id", ActivityId::from_i64)?, ledger_row(&row)?);
     }
-    let mut query = QueryBuilder::<Db>::new("SELECT id, sku_id, title, price_cents FROM activities WHERE id");
+    let mut query =
+        QueryBuilder::<Db>::new("SELECT id, sku_id, title, price_cents, pay_within_ms FROM activities WHERE id");
     push_in(&mut query, ids());
     for row in query.build().fetch_all(&mut **tx).await? {
         let (sku, price) = (id(&row, "sku_id", SkuId::from_i64)?, Cents::new(row.try_get("price_cents")?));
-        let offer = Offer { sku, title: row.try_get("title")?, price };
+        let pay_within_ms = count_or_none(&row, "pay_within_ms")?;
+        let offer = Offer { sku, title: row.try_get("title")?, price, pay_within_ms };
         known.offers.insert(id(&row, "id", ActivityId::from_i64)?, offer);
     }
     known.terms = terms_of(tx, ids()).await?;
@@ -257,14 +260,16 @@ async fn insert_holds(tx: &mut Tx, rows: &[&HoldRow]) -> Result<(), StoreError> 
 async fn insert_orders(tx: &mut Tx, rows: &[OrderRow]) -> Result<(), StoreError> {
     let mut insert = QueryBuilder::<Db>::new(
         "INSERT INTO orders (id, user_id, activity_id, status, total_cents, created_at_ms, expires_at_ms, \
-         updated_at_ms) ",
+         updated_at_ms, address) ",
     );
+    let addresses = default_addresses(tx, rows.iter().map(|row| row.user)).await?;
     let times = |row: &OrderRow| Ok::<_, StoreError>((big(row.created_at_ms)?, big(row.expires_at_ms)?));
     let times: Vec<(i64, i64)> = rows.iter().map(times).collect::<Result<_, _>>()?;
     insert.push_values(rows.iter().zip(times), |mut values, (row, (created_at, expires_at))| {
         values.push_bind(row.id.as_i64()).push_bind(row.user.as_i64()).push_bind(row.activity.as_i64());
         values.push_bind(row.state.as_str()).push_bind(row.total.get());
         values.push_bind(created_at).push_bind(expires_at).push_bind(created_at);
+        values.push_bind(addresses.get(&row.user).cloned());
     });
     insert.build().execute(&mut **tx).await?;
 

@@ -7,12 +7,13 @@ use contract::{
     record::{Action, LedgerCommand},
     stock::{HoldState, Promise, RequestKey, Term},
 };
-use domain::plan::TermRow;
+use domain::{LeaseName, plan::TermRow};
 use sqlx::{QueryBuilder, Row as _};
 
 use crate::{
     StoreError,
     db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in},
+    leases::guard_lease,
     sales::activities::sale_of,
     sales::admission::RESTOCK_ASKED,
     sales::sale_store::order_state,
@@ -122,7 +123,12 @@ pub(crate) async fn write_promises(
     Ok(())
 }
 
-async fn draw_term(mut tx: Tx, above: i64, draw: i64) -> Result<Ending<u64>, StoreError> {
+async fn draw_term(mut tx: Tx, above: i64, draw: i64, lease: Option<u64>) -> Result<Ending<Option<u64>>, StoreError> {
+    if let Some(fencing_number) = lease
+        && !guard_lease(&mut tx, LeaseName::Fence, fencing_number).await?
+    {
+        return Ok(Ending::RollBack(None));
+    }
     sqlx::query(
         "UPDATE ledger_terms SET last_term = CASE WHEN last_term < ? THEN ? ELSE last_term END + 1, draw_id = ? \
          WHERE id = ?",
@@ -135,7 +141,7 @@ async fn draw_term(mut tx: Tx, above: i64, draw: i64) -> Result<Ending<u64>, Sto
     .await?;
     let row = sqlx::query("SELECT last_term FROM ledger_terms WHERE id = ?").bind(COUNTER);
     let term = count(&row.fetch_one(&mut *tx).await?, "last_term")?;
-    Ok(Ending::Commit(tx, term))
+    Ok(Ending::Commit(tx, Some(term)))
 }
 
 /// Whether a draw is committed. Where another one has followed, that can't be seen; a term that nobody uses does no harm.
@@ -147,30 +153,33 @@ async fn find_draw(mut tx: Tx, draw: i64) -> Result<Found, StoreError> {
 }
 
 impl Store {
-    /// Draws a term that is higher than every term drawn before, and than `above`.
+    /// Draws a term that is higher than every term drawn before, and than `above`, in the name of the fence with the
+    /// fencing number `lease`; `None` where no other process could be the fence.
     ///
     /// # Errors
-    /// Where the database fails.
-    pub async fn next_term(&self, above: Term) -> Result<Term, StoreError> {
+    /// If the database fails, or the lease of the fence has passed on.
+    pub async fn next_term(&self, above: Term, lease: Option<u64>) -> Result<Term, StoreError> {
         let (above, draw) = (big(above.0)?, self.next_id()?);
         let after_lost_commit = look_up(|tx, _| find_draw(tx, draw));
-        let drawn = self.write(Write::DrawTerm, after_lost_commit, |tx| draw_term(tx, above, draw));
-        drawn.await.map(Term)
+        let drawn = self.write(Write::DrawTerm, after_lost_commit, |tx| draw_term(tx, above, draw, lease));
+        let passed_on =
+            || StoreError::Unavailable("the lease of the fence has passed on to another process".to_owned());
+        drawn.await?.map(Term).ok_or_else(passed_on)
     }
 
     /// The promises of an activity that wait until a term opens.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn promises(&self, activity: ActivityId) -> Result<Vec<Promise>, StoreError> {
         let mut tx = self.begin_read().await?;
         promises_of(&mut tx, activity).await
     }
 
-    /// The sales whose ledgers are to be opened, and of whose opening the journal has not told.
+    /// The sales whose ledgers are to be opened, and whose opening the journal has not recorded.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn ledgers_to_open(&self) -> Result<Vec<LedgerToOpen>, StoreError> {
         let rows = sqlx::query(
             "SELECT a.*, 0 AS ledger_open FROM activities a WHERE a.opening = 1 \
@@ -189,7 +198,7 @@ impl Store {
     /// releases of orders whose units the mirror has as held, restocks, and the end of the sale where the ledger's is later.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn decisions(&self, activity: ActivityId) -> Result<Vec<LedgerCommand>, StoreError> {
         let mut tx = self.begin_read().await?;
         let rows = sqlx::query(

@@ -54,7 +54,7 @@ async fn a_connection_whose_commit_failed_is_closed() {
     for sql in [
         "CREATE TEMPORARY TABLE of_this_connection (id BIGINT)",
         "PRAGMA defer_foreign_keys = 1",
-        "INSERT INTO order_lines VALUES (404, 1, 7, 'without an order', 1, 1)",
+        "INSERT INTO order_lines (order_id, line_no, sku_id, title, price_cents, quantity) VALUES (404, 1, 7, 'without an order', 1, 1)",
     ] {
         sqlx::query(sql).execute(&mut *tx).await.unwrap();
     }

@@ -45,7 +45,7 @@ pub(super) async fn buyer(store: &Store, name: &str) -> Buyer {
 
 pub(super) fn asks((user, address): Buyer, units: u32, key: Option<&str>) -> NewOrder {
     let request = key.map(|key| (key.to_owned(), [u8::try_from(units).unwrap(); 32]));
-    NewOrder { user, address, goods: Goods::Items(BTreeMap::from([(sku(SKU), units)])), request }
+    NewOrder { user, address, goods: Goods::Items(BTreeMap::from([(sku(SKU), units)])), request, expected_total: None }
 }
 
 /// A request to order the buyer's cart.
@@ -161,10 +161,6 @@ async fn returns(place: &Place) {
     assert_eq!(store.close_unpaid(&all, overdue.expires_at_ms).await.unwrap(), 1);
     assert_eq!(store.close_unpaid(&all, overdue.expires_at_ms).await.unwrap(), 0);
     assert_eq!(stock(&store).await, 89);
-    for what in [Happening::AskRefund, Happening::Refund] {
-        store.move_order(paid.id, None, what, 7).await.unwrap();
-    }
-    assert_eq!(stock(&store).await, 100, "it was never sent");
 }
 
 async fn walks(place: &Place) {

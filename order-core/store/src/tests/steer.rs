@@ -20,6 +20,7 @@ cases! {
     a_sale_that_was_never_opened_gives_its_units_back => never_opened,
     units_move_between_sku_and_ledger_and_none_is_lost => restocks,
     the_last_word_on_a_user_counts => lists,
+    a_draft_is_known_to_admins_alone => drafts,
 }
 
 const NOW_MS: u64 = domain::conformance::NOW_MS;
@@ -28,7 +29,16 @@ const NOW_MS: u64 = domain::conformance::NOW_MS;
 async fn sale(store: &Store, open: bool) -> (ActivityId, Option<Ledger>) {
     let like = activity(1, 100);
     let (sku, price, rules) = (like.sku, like.price, like.rules);
-    let new = NewSale { title: "秒杀".to_owned(), sku, price, stock: 40, rules, admission: Admission::default() };
+    let new = NewSale {
+        title: "秒杀".to_owned(),
+        sku,
+        price,
+        stock: 40,
+        rules,
+        admission: Admission::default(),
+        pay_within_ms: None,
+        is_draft: false,
+    };
     let AddedSale::Added(sale) = store.add_sale(new, NOW_MS).await.unwrap() else { panic!("not added") };
     let id = sale.activity.id;
     if !open {
@@ -123,7 +133,7 @@ async fn races(place: &Place) {
                 (60, 40)
             }
             Opening::Over => (100, 0),
-            other @ (Opening::Opened(_) | Opening::Unknown) => panic!("{other:?}"),
+            other @ (Opening::Opened(_) | Opening::Unknown | Opening::Draft) => panic!("{other:?}"),
         };
         assert_eq!(units(&store, id).await, after, "round {round}");
         if after.1 > 0 {
@@ -202,4 +212,63 @@ async fn lists(place: &Place) {
     assert_eq!(of_second.collect::<Vec<_>>(), [(1, Entry::Allowed), (2, Entry::Blocked)]);
     assert_eq!(told.len(), 5);
     assert!(!store.say_entry(ActivityId::from_i64(77).unwrap(), &users, Entry::Allowed).await.unwrap());
+}
+
+async fn drafts(place: &Place) {
+    let store = place.fresh().await;
+    let like = activity(1, 100);
+    let (sku, price, rules, admission) = (like.sku, like.price, like.rules, Admission::default());
+    let new = |stock| NewSale {
+        title: "秒杀".to_owned(),
+        sku,
+        price,
+        stock,
+        rules,
+        admission,
+        pay_within_ms: None,
+        is_draft: true,
+    };
+    let AddedSale::Added(draft) = store.add_sale(new(40), NOW_MS).await.unwrap() else { panic!("not added") };
+    let id = draft.activity.id;
+    let announced = async || {
+        let told = told::<contract::Activity>(&store, topic::ACTIVITIES).await;
+        told.iter().map(|activity| (activity.id, activity.version)).collect::<Vec<_>>()
+    };
+    let patch = async |version, patch| store.patch_sale(id, version, patch, u64::MAX).await.unwrap();
+    let running = async || {
+        let page = Page { before: i64::MAX, limit: 10 };
+        let found = store.find_sales(Some(crate::SalePhase::Running), NOW_MS, page).await.unwrap();
+        found.items.iter().map(|sale| sale.activity.id).collect::<Vec<_>>()
+    };
+    assert_eq!(running().await, []);
+    assert_eq!(units(&store, id).await, (60, 40));
+    assert_eq!(store.decide_opening(id, NOW_MS).await.unwrap(), Opening::Draft);
+    assert_eq!(store.sales_to_open(NOW_MS, 0).await.unwrap(), []);
+    assert_eq!(store.running_sales_of(contract::ProductId::from_i64(1).unwrap(), NOW_MS).await.unwrap(), []);
+    let Changed::Done(_) = patch(1, SalePatch { stock: Some(30), ..SalePatch::default() }).await else { panic!() };
+    let Steered::Done(_) = store.pause_sale(id, true, NOW_MS).await.unwrap() else { panic!("not paused") };
+    let Steered::Done(_) = store.pause_sale(id, false, NOW_MS).await.unwrap() else { panic!("not resumed") };
+    domain::LeaseStore::repeat_latest(&store, 0).await.unwrap();
+    assert_eq!(announced().await, []);
+
+    let publish = || SalePatch { is_draft: Some(false), ..SalePatch::default() };
+    let Changed::Done(sale) = patch(4, publish()).await else { panic!("not published") };
+    assert_eq!((sale.is_draft, sale.activity.version, sale.stock), (false, 5, 30));
+    assert_eq!(announced().await, [(id, 5)]);
+    assert_eq!(running().await, [id]);
+    assert_eq!(store.sales_to_open(NOW_MS, 0).await.unwrap(), [id]);
+    let back = SalePatch { is_draft: Some(true), ..SalePatch::default() };
+    assert_eq!(store.patch_sale(id, 5, back, 0).await.unwrap(), Changed::Invalid("draft"));
+
+    // A draft whose end passes gives its units back, and is published only with units.
+    let AddedSale::Added(late) = store.add_sale(new(20), NOW_MS).await.unwrap() else { panic!("not added") };
+    let over_ms = rules.ends_at_ms;
+    assert!(store.sales_to_open(over_ms, 0).await.unwrap().contains(&late.activity.id));
+    assert_eq!(store.decide_opening(late.activity.id, over_ms).await.unwrap(), Opening::Over);
+    assert_eq!(units(&store, late.activity.id).await, (70, 0));
+    let published = store.patch_sale(late.activity.id, 1, publish(), 0).await.unwrap();
+    assert_eq!(published, Changed::Invalid("stock"));
+    let again = SalePatch { stock: Some(5), ends_at_ms: Some(over_ms + 1000), ..publish() };
+    let Changed::Done(_) = store.patch_sale(late.activity.id, 1, again, 0).await.unwrap() else { panic!("refused") };
+    assert_eq!(units(&store, late.activity.id).await, (65, 5));
 }

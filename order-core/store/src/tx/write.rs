@@ -10,12 +10,14 @@ use std::{
 };
 
 use domain::Outgoing;
+use foundation::spans::{self, SpanKind};
 use sqlx::QueryBuilder;
 use tokio::time::{sleep, timeout};
 
 use super::{Tx, names::Write};
 use crate::{
     StoreError,
+    accounts::audit_log::write_entry,
     connect::Backend,
     db::{Db, INSERT_ROWS_MAX, Store, lock_row},
 };
@@ -144,14 +146,18 @@ impl Store {
     where
         R: Future<Output = Result<Ending<T>, StoreError>>,
     {
+        let mut span = spans::child(write.name(), SpanKind::Client);
         let (began, mut tries, mut is_unclear) = (Instant::now(), 1, false);
+        // Chosen once, so that a repetition adds no second entry to the audit log.
+        let entry = self.actor.is_some().then(|| self.next_id()).transpose()?;
         loop {
-            let failure = match self.try_to_write(write, &after_lost_commit, &statements).await {
+            let failure = match self.try_to_write((write, entry), &after_lost_commit, &statements).await {
                 Ok(value) => return Ok(value),
                 Err(failure) => failure,
             };
             is_unclear |= failure.is_unclear;
             if !failure.again || tries == TRIES_MAX || began.elapsed() >= TRY_MAX {
+                span.fail();
                 return Err(match failure.error {
                     error if is_unclear => StoreError::OutcomeUnknown(error.to_string()),
                     error => error,
@@ -165,7 +171,7 @@ impl Store {
 
     async fn try_to_write<T, R>(
         &self,
-        write: Write,
+        (write, entry): (Write, Option<i64>),
         after_lost_commit: &impl AfterLostCommit<T>,
         statements: &impl Fn(Tx) -> R,
     ) -> Result<T, Failure>
@@ -175,7 +181,13 @@ impl Store {
         let run = async {
             let mut ending = statements(begin_write(self, write).await?).await?;
             let sends = match &mut ending {
-                Ending::Commit(tx, _) => self.write_outgoing(tx).await?,
+                Ending::Commit(tx, _) => {
+                    if let (Some(actor), Some(entry)) = (&self.actor, entry) {
+                        let change = tx.change.take();
+                        write_entry(tx, entry, actor, (write, change)).await?;
+                    }
+                    self.write_outgoing(tx).await?
+                }
                 Ending::RollBack(_) => false,
             };
             Ok::<_, StoreError>((ending, sends))

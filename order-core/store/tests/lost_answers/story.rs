@@ -10,22 +10,25 @@ use std::{
 };
 
 use contract::{
-    ActivityId, AddressId, CategoryId, Cents, OperationId, OrderId, PaymentId, ProductId, RefundId, SkuId, UserId,
+    ActivityId, AddressId, CategoryId, Cents, OperationId, OrderId, PaymentId, ProductId, RefundId, SessionId, SkuId,
+    UserId,
     activity::{Admission, Entry as EntryWord, Rules},
     stock::{Command, Entry, Event, FailedReason, Ledger, Reservation, Term},
 };
-use domain::{Line, RefundStore as _, SaleStore as _, order_state::Happening};
+use domain::{
+    LeaseName, LeaseRow, LeaseStore as _, Line, Outgoing, RefundStore as _, SaleStore as _, order_state::Happening,
+};
 use store::{
-    AddedAddress, AddedSale, AddressFields, Begun, CartLine, CategoryPatch, Goods, Ids, MockTrade, NewCategory,
-    NewOrder, NewProduct, NewSale, NewSku, Notice, Placed, ProductPatch, Realm, SalePatch, Settings, SkuPatch, Store,
-    StoreError, Write,
+    Actor, AddedAddress, AddedSale, AddressFields, Begun, Billed, CartLine, CategoryPatch, Ends, Found, Goods, Ids,
+    Mismatch, MockTrade, NewCategory, NewOrder, NewProduct, NewSale, NewSku, Notice, Page, Placed, ProductPatch, Realm,
+    SESSION_MS, SalePatch, Settings, SkuPatch, StaffPatch, Store, StoreError, Write,
 };
 
 use crate::steps::Way;
 
 /// How long an order waits for its payment.
 const PAY_WITHIN_MS: u64 = 60_000;
-/// When the story is told, epoch milliseconds.
+/// The time of the story, epoch milliseconds.
 const NOW_MS: u64 = 1_000_000;
 const RULES: Rules = Rules { per_user_limit: 3, starts_at_ms: NOW_MS + 100_000, ends_at_ms: NOW_MS + 900_000 };
 /// The latest writes, and the failures among them, are forgotten after this time, so that a probe is due.
@@ -36,6 +39,8 @@ pub(crate) struct Story {
     pub(crate) store: Store,
     ids: Arc<AtomicI64>,
     user: UserId,
+    session: SessionId,
+    admin: UserId,
     address: AddressId,
     category: CategoryId,
     product: ProductId,
@@ -70,11 +75,16 @@ impl Story {
         let ids = Arc::new(AtomicI64::new(0));
         let next = ids.clone();
         let make = Ids::new(move || Ok::<_, String>(next.fetch_add(1, Ordering::Relaxed) + 1));
-        let store = Store::connect(url, make, settings).await.unwrap();
+        // In somebody's name, so that every write also adds its entry to the audit log.
+        let (admin, address) = (id(UserId::from_i64, 9), "192.0.2.1".to_owned());
+        let actor = Actor { admin, username: "root".to_owned(), address, at_ms: NOW_MS };
+        let store = Store::connect(url, make, settings).await.unwrap().acting(actor);
         Self {
             store,
             ids,
             user: id(UserId::from_i64, 1),
+            session: id(SessionId::from_i64, 1),
+            admin: id(UserId::from_i64, 1),
             address: id(AddressId::from_i64, 1),
             category: id(CategoryId::from_i64, 1),
             product: id(ProductId::from_i64, 1),
@@ -98,21 +108,34 @@ impl Story {
             | Write::BlockUser
             | Write::EnsureAdmin
             | Write::SetAdminPassword
-            | Write::CountTry
-            | Write::ForgetTries
+            | Write::RememberClient
             | Write::AddSession
             | Write::RotateSession
+            | Write::EndSession
             | Write::EndSessions
+            | Write::ChangePassword
+            | Write::AddResetLink
+            | Write::ResetPassword
+            | Write::RemoveEnded
             | Write::AddAddress
             | Write::PutAddress
             | Write::DeleteAddress => self.account(write, way).await,
+            Write::AddAdmin
+            | Write::PatchAdmin
+            | Write::AdmitAdmin
+            | Write::AddAdminSession
+            | Write::EndAdminSession
+            | Write::NoteAction
+            | Write::DropLetter
+            | Write::ReplayLetter => self.staff(write).await,
             Write::AddCategory
             | Write::PatchCategory
             | Write::AddProduct
             | Write::PatchProduct
             | Write::Shelve
             | Write::AddSku
-            | Write::PatchSku => self.catalogue(write).await,
+            | Write::PatchSku
+            | Write::ChangeStock => self.catalogue(write).await,
             Write::BeginRequest | Write::KeepAnswer | Write::ForgetRequest => self.request(write).await,
             Write::AddToCart
             | Write::SetInCart
@@ -121,12 +144,22 @@ impl Story {
             | Write::PlaceOrder
             | Write::MoveOrder
             | Write::Ship
+            | Write::SetOrderAddress
             | Write::CloseUnpaid => self.order(write, way).await,
             Write::BeginPayment
             | Write::TakePayment
+            | Write::QueryLater
+            | Write::TradeClosed
+            | Write::AskSoon
+            | Write::NoteUnmatched
+            | Write::ResolveUnmatched
+            | Write::OpenMockTrade
+            | Write::CloseMockTrade
             | Write::AskRefund
             | Write::DecideRefund
             | Write::RefundDone
+            | Write::RefundFailed
+            | Write::RetryRefund
             | Write::AddMockTrade
             | Write::MockTradeTold
             | Write::RefundMockTrade => self.money(write, way).await,
@@ -136,6 +169,7 @@ impl Story {
             | Write::EndSale
             | Write::RestockSale
             | Write::SayEntry
+            | Write::PublishAudit
             | Write::DecideOpening => self.sale(write, way).await,
             Write::TakeIn
             | Write::Park
@@ -145,7 +179,10 @@ impl Story {
             | Write::DropParked
             | Write::RepeatCommands
             | Write::OutboxSent
-            | Write::DrawTerm => self.journal(write, way).await,
+            | Write::DrawTerm
+            | Write::MoveLease
+            | Write::OutboxSentBy
+            | Write::RepeatLatest => self.journal(write, way).await,
             Write::ProbeWrites => {
                 tokio::time::sleep(QUIET).await;
                 format!("{:?}", self.store.check_writable(NOW_MS + 7).await)
@@ -163,27 +200,46 @@ impl Story {
             }
             Write::SetPhone => debug(store.set_phone(user, Some("2")).await),
             Write::BlockUser => {
-                store.add_session(user, "ends", NOW_MS + 10_000, NOW_MS).await.unwrap();
-                debug(store.block_user(user, true).await)
+                store.add_session(store.next_session().unwrap(), user, ("ends", "hash"), NOW_MS).await.unwrap();
+                debug(store.block_user(user, true, NOW_MS + 1).await)
             }
-            Write::EnsureAdmin => debug(store.ensure_admin("root", "hash", "owner", NOW_MS).await),
-            Write::SetAdminPassword => debug(store.set_admin_password("root", "other").await),
-            Write::CountTry if way == Way::First => debug(store.count_try(Realm::Shoppers, user, NOW_MS).await),
-            Write::CountTry => {
-                let admin = store.credentials(Realm::Admins, "root").await.unwrap().unwrap();
-                debug(store.count_try(Realm::Admins, admin.id, NOW_MS).await)
+            Write::EnsureAdmin => debug(store.ensure_admin("root", ("hash", false), "owner", NOW_MS).await),
+            Write::SetAdminPassword => debug(store.set_admin_password("root", "other", NOW_MS).await),
+            Write::RememberClient => {
+                let client = std::net::Ipv4Addr::LOCALHOST.into();
+                debug(store.remember_client(Realm::Shoppers, user, client, NOW_MS).await)
             }
-            Write::ForgetTries => debug(store.forget_tries(Realm::Shoppers, user).await),
-            Write::AddSession => debug(store.add_session(user, "first", NOW_MS + 10_000, NOW_MS).await),
+            Write::AddSession => {
+                self.session = store.next_session().unwrap();
+                debug(store.add_session(self.session, user, ("first", "hash"), NOW_MS).await)
+            }
             Write::RotateSession if way == Way::First => {
-                debug(store.rotate_session("first", "second", NOW_MS + 20_000, NOW_MS).await)
+                debug(store.rotate_session(self.session, ("first", "second"), NOW_MS).await)
             }
-            // A token that was replaced ends the session.
-            Write::RotateSession => debug(store.rotate_session("first", "third", NOW_MS + 20_000, NOW_MS).await),
+            // A token that was replaced earlier ends the session.
+            Write::RotateSession => debug(store.rotate_session(self.session, ("zero", "third"), NOW_MS).await),
+            Write::EndSession => {
+                let session = store.next_session().unwrap();
+                store.add_session(session, user, ("one", "hash"), NOW_MS).await.unwrap();
+                debug(store.end_session(user, session, NOW_MS).await)
+            }
             Write::EndSessions => {
-                store.add_session(user, "other", NOW_MS + 10_000, NOW_MS).await.unwrap();
-                debug(store.end_sessions(user).await)
+                store.add_session(store.next_session().unwrap(), user, ("other", "hash"), NOW_MS).await.unwrap();
+                debug(store.end_sessions(user, NOW_MS).await)
             }
+            Write::ChangePassword => {
+                let stays = store.next_session().unwrap();
+                store.add_session(stays, user, ("stays", "hash"), NOW_MS).await.unwrap();
+                store.add_session(store.next_session().unwrap(), user, ("goes", "hash"), NOW_MS).await.unwrap();
+                debug(store.change_password(user, ("hash", "changed"), Some(stays), NOW_MS).await)
+            }
+            Write::AddResetLink => debug(store.add_reset_link(user, "link", NOW_MS).await),
+            Write::ResetPassword => debug(store.reset_password(user, ("link", "reset"), NOW_MS).await),
+            Write::RemoveEnded if way == Way::First => {
+                store.add_session(store.next_session().unwrap(), user, ("ended", "reset"), NOW_MS).await.unwrap();
+                debug(store.remove_ended(Ends::Sessions, NOW_MS + SESSION_MS).await)
+            }
+            Write::RemoveEnded => debug(store.remove_ended(Ends::KnownClients, NOW_MS + SESSION_MS).await),
             Write::AddAddress => {
                 let added = store.add_address(user, &fields("Ada", false), NOW_MS).await.unwrap();
                 let AddedAddress::Added(address) = &added else { panic!("{added:?}") };
@@ -195,6 +251,43 @@ impl Story {
                 let added = store.add_address(user, &fields("Bob", false), NOW_MS).await.unwrap();
                 let AddedAddress::Added(address) = added else { panic!("{added:?}") };
                 debug(store.delete_address(user, address.address_id).await)
+            }
+        }
+    }
+
+    async fn staff(&mut self, write: Write) -> String {
+        let (store, admin) = (&self.store, self.admin);
+        match write {
+            Write::AddAdmin => {
+                let added = store.add_admin("Eve", "hash", "operator", NOW_MS).await.unwrap().unwrap();
+                self.admin = added.id;
+                format!("{added:?}")
+            }
+            Write::AdmitAdmin => {
+                // Tokens of hours to come are refused.
+                let patch = StaffPatch::default();
+                store.patch_admin(admin, 1, patch, NOW_MS + 9_000_000).await.unwrap();
+                debug(store.admit_admin(admin, "hash", NOW_MS).await)
+            }
+            Write::AddAdminSession => {
+                debug(store.add_admin_session(admin, ("token", "::1"), ("hash", NOW_MS + 10_000), NOW_MS).await)
+            }
+            Write::EndAdminSession => {
+                let sessions = store.admin_sessions(admin, 1, NOW_MS).await.unwrap();
+                debug(store.end_admin_session(admin, sessions[0].id).await)
+            }
+            Write::PatchAdmin => {
+                let patch = StaffPatch { disabled: Some(true), ..StaffPatch::default() };
+                debug(store.patch_admin(admin, 2, patch, NOW_MS + 1).await)
+            }
+            Write::NoteAction => {
+                let state = |units: u64| serde_json::json!({ "units": units });
+                debug(store.note_action(("activity", 1), state(2), state(1)).await)
+            }
+            Write::DropLetter => debug(store.drop_letter(3, "broken", NOW_MS).await),
+            _ => {
+                let record = Outgoing { topic: "t".to_owned(), key: b"k".to_vec(), value: b"v".to_vec() };
+                debug(store.replay_letter(3, record, NOW_MS).await)
             }
         }
     }
@@ -231,6 +324,10 @@ impl Story {
                 self.sku = added.sku_id;
                 format!("{added:?}")
             }
+            Write::ChangeStock => {
+                let operation = id(OperationId::from_i64, 56);
+                debug(store.change_stock(self.sku, operation, (-3, "broken"), NOW_MS).await)
+            }
             _ => {
                 let patch = SkuPatch { price_cents: Some(Cents::new(600)), ..SkuPatch::default() };
                 debug(store.patch_sku(self.sku, 1, patch).await)
@@ -247,7 +344,8 @@ impl Story {
     /// An order of two units.
     fn asked(&self, key: &str) -> NewOrder {
         let goods = Goods::Items([(self.sku, 2)].into());
-        NewOrder { user: self.user, address: self.address, goods, request: Some((key.to_owned(), [7; 32])) }
+        let request = Some((key.to_owned(), [7; 32]));
+        NewOrder { user: self.user, address: self.address, goods, request, expected_total: None }
     }
 
     async fn placed(&self, key: &str) -> OrderId {
@@ -301,6 +399,10 @@ impl Story {
                 let order = self.placed("moved").await;
                 debug(store.move_order(order, Some(user), Happening::Close, NOW_MS + 3).await)
             }
+            Write::SetOrderAddress => {
+                let order = self.placed("addressed").await;
+                debug(store.set_order_address((user, order), self.address).await)
+            }
             Write::Ship => {
                 let order = self.paid("shipped").await;
                 debug(store.ship(order, "{}", NOW_MS + 3).await)
@@ -327,8 +429,42 @@ impl Story {
             // The order was closed, and is replaced.
             Write::TakePayment => {
                 let (order, payment) = self.begun("closed").await;
-                store.move_order(order, None, Happening::Close, NOW_MS + 2).await.unwrap();
-                debug(store.payment_arrived(&Self::notice(payment), NOW_MS + 3).await)
+                store.close_unpaid(&[order], NOW_MS + PAY_WITHIN_MS).await.unwrap();
+                debug(store.payment_arrived(&Self::notice(payment), NOW_MS + PAY_WITHIN_MS + 3).await)
+            }
+            Write::QueryLater | Write::TradeClosed => {
+                let (order, _) = self.begun(write.name()).await;
+                let open = self.store.open_payments(&[order], 1).await.unwrap().remove(0);
+                if write == Write::TradeClosed {
+                    return debug(self.store.trade_closed(open.payment).await);
+                }
+                debug(self.store.query_later(&open, Some(NOW_MS + 9)).await)
+            }
+            Write::AskSoon => {
+                let (_, payment) = self.begun("billed").await;
+                let row =
+                    Billed { trade_no: "b".to_owned(), payment: Some(payment), amount: Cents::new(1200), refund: None };
+                debug(store.compare_bill("mock", &[row], (0, 0), NOW_MS + 9).await)
+            }
+            Write::NoteUnmatched => {
+                let (method, trade_no) = ("mock".to_owned(), "lost".to_owned());
+                let (mismatch, amount) = (Mismatch::UnknownPayment, Cents::new(5));
+                debug(
+                    store.note_unmatched(&Found { method, trade_no, mismatch, subject_id: None, amount }, NOW_MS).await,
+                )
+            }
+            Write::ResolveUnmatched => {
+                let listed = store.unmatched(None, Page { before: i64::MAX, limit: 1 }).await.unwrap();
+                debug(store.resolve_unmatched(listed.items[0].id, "found", NOW_MS).await)
+            }
+            Write::OpenMockTrade | Write::CloseMockTrade => {
+                let [trade_no, notify_url] = ["open", "http://localhost"].map(str::to_owned);
+                let payment = id(PaymentId::from_i64, 7_777);
+                let trade = MockTrade { payment, trade_no, amount: Cents::new(1), notify_url, tries: 0 };
+                if write == Write::OpenMockTrade {
+                    return debug(store.open_mock_trade(&trade).await);
+                }
+                debug(store.close_mock_trade(payment).await)
             }
             Write::AskRefund => debug(store.ask_refund((user, order), "broken", NOW_MS + 3).await),
             Write::DecideRefund if way == Way::First => debug(store.decide_refund(order, true, NOW_MS + 4).await),
@@ -336,6 +472,14 @@ impl Story {
                 let order = self.paid("kept").await;
                 store.ask_refund((user, order), "late", NOW_MS + 3).await.unwrap();
                 debug(store.decide_refund(order, false, NOW_MS + 4).await)
+            }
+            Write::RefundFailed => {
+                let due = store.due_refunds(&["mock"], 10).await.unwrap();
+                debug(store.refund_failed(&due[0], "refused", Some(NOW_MS + 5)).await)
+            }
+            Write::RetryRefund => {
+                let due = store.due_refunds(&["mock"], 10).await.unwrap();
+                debug(store.retry_refund(due[0].refund, NOW_MS + 5).await)
             }
             Write::RefundDone => {
                 let due = store.due_refunds(&["mock"], 10).await.unwrap();
@@ -357,7 +501,16 @@ impl Story {
 
     async fn added_sale(&self, title: &str) -> ActivityId {
         let (title, admission) = (title.to_owned(), Admission::default());
-        let new = NewSale { title, sku: self.sku, price: Cents::new(100), stock: 10, rules: RULES, admission };
+        let new = NewSale {
+            title,
+            sku: self.sku,
+            price: Cents::new(100),
+            stock: 10,
+            rules: RULES,
+            admission,
+            pay_within_ms: None,
+            is_draft: false,
+        };
         let added = self.store.add_sale(new, NOW_MS).await.unwrap();
         let AddedSale::Added(sale) = added else { panic!("{added:?}") };
         sale.activity.id
@@ -386,6 +539,7 @@ impl Story {
                 let operation = id(OperationId::from_i64, 55);
                 debug(store.restock_sale(activity, operation, 5, RULES.starts_at_ms).await)
             }
+            Write::PublishAudit => debug(store.publish_audit(activity, true).await),
             Write::SayEntry => debug(store.say_entry(activity, &[self.user], EntryWord::Blocked).await),
             _ => debug(store.decide_opening(activity, NOW_MS).await),
         }
@@ -441,7 +595,18 @@ impl Story {
                 store.take_in(&waiting[1..], now_ms).await.unwrap();
                 String::new()
             }
-            (Write::DrawTerm, _) => debug(store.next_term(Term(7)).await),
+            (Write::DrawTerm, _) => debug(store.next_term(Term(7), Some(0)).await),
+            (Write::MoveLease, _) => {
+                let to = LeaseRow { holder: 5, fencing_number: 1, ..LeaseRow::default() };
+                debug(store.move_lease(LeaseName::Refunder, LeaseRow::default(), to).await.map_err(StoreError::Sale))
+            }
+            (Write::OutboxSentBy, _) => debug(store.outbox_sent_by(&[1, 2, 3], 0).await.map_err(StoreError::Sale)),
+            (Write::RepeatLatest, _) => {
+                let repeated = debug(store.repeat_latest(0).await.map_err(StoreError::Sale));
+                // The repetition does not wait for a COMMIT that is still under way.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                repeated
+            }
             (Write::Park, _) => debug(store.park(parked, "refused", &waiting[..1], (now_ms, now_ms + 5)).await),
             (Write::NoteFailedTry, _) => debug(store.note_failed_try(parked, "again", now_ms + 9).await),
             (Write::RetrySoon, _) => debug(store.retry_soon(parked, now_ms).await),

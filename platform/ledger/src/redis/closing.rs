@@ -20,7 +20,7 @@ impl RedisLedger {
     /// Makes every script answer FROZEN for `activity` until it is opened in `term`, and announces that to the gateways.
     ///
     /// # Errors
-    /// Where Redis does not answer, or the ledger is in `term` or a higher one.
+    /// If Redis does not answer, or the ledger is in `term` or a higher one.
     pub async fn close(&self, activity: ActivityId, term: Term) -> Result<(), LedgerUnavailable> {
         let [ledger] = script::keys(activity, ["ledger"]);
         let closed: RedisResult<bool> =
@@ -35,7 +35,7 @@ impl RedisLedger {
     /// The ledgers that are closed.
     ///
     /// # Errors
-    /// Where Redis does not answer.
+    /// If Redis does not answer.
     pub async fn closed(&self) -> Result<Closed, LedgerUnavailable> {
         let mut ask = cmd("HGETALL");
         ask.arg(script::CLOSED);
@@ -47,7 +47,7 @@ impl RedisLedger {
     /// Announces that `activity` is open: the relay reads its outbox again.
     ///
     /// # Errors
-    /// Where Redis does not answer.
+    /// If Redis does not answer.
     pub async fn reopened(&self, activity: ActivityId) -> Result<(), LedgerUnavailable> {
         let mut forget = pipe();
         forget.cmd("HDEL").arg(script::CLOSED).arg(activity.as_i64()).ignore();
@@ -59,7 +59,7 @@ impl RedisLedger {
     /// Records that the gateway whose relay is `name` lives. It does so several times a second.
     ///
     /// # Errors
-    /// Where Redis does not answer.
+    /// If Redis does not answer.
     pub async fn note_gateway(&self, name: &str) -> Result<(), LedgerUnavailable> {
         let now_s = self.now_s().await?;
         let mut note = pipe();
@@ -72,7 +72,7 @@ impl RedisLedger {
     /// Records that the gateway whose relay is `name` ends, and is not waited for.
     ///
     /// # Errors
-    /// Where Redis does not answer.
+    /// If Redis does not answer.
     pub async fn forget_gateway(&self, name: &str) -> Result<(), LedgerUnavailable> {
         self.send(cmd("ZREM").arg(script::GATEWAYS).arg(name)).await.map_err(|error| unavailable(&error))?;
         Ok(())
@@ -82,7 +82,7 @@ impl RedisLedger {
     /// `term`.
     ///
     /// # Errors
-    /// Where Redis does not answer.
+    /// If Redis does not answer.
     pub async fn note_report(&self, activity: ActivityId, name: &str, term: Term) -> Result<(), LedgerUnavailable> {
         let key = script::resting(activity);
         let mut say = pipe();
@@ -95,7 +95,7 @@ impl RedisLedger {
     /// Whether every gateway that was heard of late has reported since `activity` was closed for `term`.
     ///
     /// # Errors
-    /// Where Redis does not answer.
+    /// If Redis does not answer.
     pub async fn all_reported(&self, activity: ActivityId, term: Term) -> Result<bool, LedgerUnavailable> {
         let since = self.now_s().await?.saturating_sub(HEARD_WITHIN_S);
         let mut ask = pipe();

@@ -152,7 +152,11 @@ pub struct Fence<L: Log, S> {
     /// The last ledger that was checked in its turn; `None` to begin with the first.
     checked: Option<ActivityId>,
     look_at_ms: u64,
+    /// [`Fence::take_new_run`].
+    is_new_run: bool,
     nonce: u64,
+    /// [`Fence::take_over`].
+    is_alone: bool,
 }
 
 impl<L: Log, S> std::fmt::Debug for Fence<L, S> {
@@ -162,7 +166,7 @@ impl<L: Log, S> std::fmt::Debug for Fence<L, S> {
 }
 
 impl<L: Log, S: RecoverySource> Fence<L, S> {
-    /// A fence that has seen nothing yet. `nonce` tells its marks from those of others.
+    /// A fence that has seen nothing yet. `nonce` distinguishes its marks from those of others.
     pub fn new(ledgers: RedisLedger, log: L, source: S, nonce: u64) -> Self {
         Self {
             ledgers,
@@ -177,8 +181,38 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
             others: BTreeMap::new(),
             checked: None,
             look_at_ms: 0,
+            is_new_run: false,
             nonce,
+            is_alone: false,
         }
+    }
+
+    /// Only notices a new run of the server, for a process that leaves the recovery to another one.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn watch(&mut self) -> Result<(), FenceError> {
+        self.notice_run().await?;
+        Ok(())
+    }
+
+    /// This process alone recovers ledgers from now on. What the one before it has closed is not left to it any longer, and
+    /// what this fence had begun earlier may have been done by others.
+    pub fn take_over(&mut self) {
+        self.is_alone = true;
+        self.recovering.clear();
+        self.others.clear();
+        self.look_at_ms = 0;
+    }
+
+    async fn notice_run(&mut self) -> Result<String, FenceError> {
+        let run = self.ledgers.run_id().await?;
+        if self.run.as_ref() != Some(&run) {
+            tracing::info!(run, "a run of Redis that was not seen before");
+            self.ledgers.connection().warn_of_eviction().await;
+            (self.run, self.look_at_ms, self.is_new_run) = (Some(run.clone()), 0, true);
+        }
+        Ok(run)
     }
 
     /// Looks once, and does what is due.
@@ -186,12 +220,7 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
     /// # Errors
     /// See [`FenceError`].
     pub async fn look(&mut self, now_ms: u64) -> Result<Looked, FenceError> {
-        let run = self.ledgers.run_id().await?;
-        if self.run.as_ref() != Some(&run) {
-            tracing::info!(run, "a run of Redis that was not seen before");
-            self.ledgers.connection().warn_of_eviction().await;
-            (self.run, self.look_at_ms) = (Some(run.clone()), 0);
-        }
+        let run = self.notice_run().await?;
         let openings = self.openings().await?;
         let mut result = Looked::Resting;
         if now_ms >= self.look_at_ms || !openings.is_empty() {
@@ -199,9 +228,14 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
             self.learn_opened().await?;
             let next = self.next_ledgers(&openings);
             let states = self.ledgers.states(&next).await?;
-            let is_lost = |state: &Option<State>| !state.as_ref().is_some_and(|state| state.sells_on(&run));
-            let (lost, selling): (Vec<_>, Vec<_>) =
-                next.iter().copied().zip(states).partition(|(_, state)| is_lost(state));
+            // A server that was replaced and is back has its run still, and the ledger in the term of that time.
+            let sells =
+                |activity: ActivityId, state: &State| state.sells_on(&run) && state.term >= self.tail.term(activity);
+            let (selling, lost): (Vec<_>, Vec<_>) = next
+                .iter()
+                .copied()
+                .zip(states)
+                .partition(|(activity, state)| state.as_ref().is_some_and(|state| sells(*activity, state)));
             self.adopt_late(&selling).await?;
             for (activity, _) in &selling {
                 self.recovering.remove(activity);
@@ -309,7 +343,7 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
     /// Whether another process recovers the ledger. If both went on, each would be refused by the other's term.
     fn is_others(&mut self, activity: ActivityId, state: Option<&State>, now_ms: u64) -> bool {
         let Some(state) = state.filter(|state| state.is_closed()) else { return false };
-        if self.closed.get(&activity) == Some(&state.term) {
+        if self.is_alone || self.closed.get(&activity) == Some(&state.term) {
             return false;
         }
         let (term, since_ms) = *self.others.entry(activity).or_insert((state.term, now_ms));
@@ -367,6 +401,12 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
     fn rest(&self) -> Looked {
         let is_retried = |activity: &ActivityId| self.failed.contains_key(activity);
         if self.recovering.keys().all(is_retried) { Looked::Selling } else { Looked::Frozen }
+    }
+
+    /// Whether the server is another one than this process used before its last looks. What the process has carried out on
+    /// that one is lost if a replica had taken over, and another process may have recovered the ledgers already.
+    pub fn take_new_run(&mut self) -> bool {
+        std::mem::take(&mut self.is_new_run)
     }
 
     /// The ledgers whose last recovery failed, which stay closed until a retry succeeds.

@@ -8,7 +8,6 @@ mod closing;
 pub mod fence;
 mod outbox;
 mod rebuild;
-mod recent;
 pub mod relay;
 mod remembered;
 mod script;
@@ -31,7 +30,6 @@ use redis::{Cmd, RedisError, ServerErrorKind, Value, cmd};
 pub use closing::Closed;
 pub use outbox::{Outbox, OutboxError};
 pub use rebuild::State;
-pub use recent::{RecentHolds, UnconfirmedLimits};
 
 use crate::{LedgerClient, LedgerUnavailable};
 
@@ -52,9 +50,14 @@ impl RedisLedger {
     /// runtime.
     ///
     /// # Errors
-    /// Where the address is none.
+    /// If the address is invalid.
     pub fn new(url: &str) -> Result<Self, LedgerUnavailable> {
         Ok(Self { connection: Connection::new(url).map_err(|error| unavailable(&error))? })
+    }
+
+    /// The ledgers behind `connection`.
+    pub const fn over(connection: Connection) -> Self {
+        Self { connection }
     }
 
     /// A connection for callers with commands of their own.
@@ -65,7 +68,7 @@ impl RedisLedger {
     /// Asks as a gateway does. The gateways themselves go a shorter way ([`wire`]).
     ///
     /// # Errors
-    /// Where the ledger is not open, frozen, or out of reach.
+    /// If the ledger is not open, frozen, or out of reach.
     pub async fn reserve(
         &self,
         caller: wire::Caller<'_>,
@@ -137,7 +140,7 @@ impl std::fmt::Debug for RedisLedger {
 }
 
 impl LedgerClient for RedisLedger {
-    /// Waits until the fence has opened the ledger; the database tells it which ledgers are to be opened.
+    /// Waits until the fence has opened the ledger; the fence reads from the database which ledgers to open.
     async fn open(&self, activity: ActivityId, _: u64, _: Rules) -> Result<Counters, LedgerUnavailable> {
         let deadline = Instant::now() + OPENING_MAX;
         loop {

@@ -37,7 +37,7 @@ impl RedisLedger {
     /// Makes `name` the one relay for `ms`, unless another is. Whether it is; 0 gives it up.
     ///
     /// # Errors
-    /// Where Redis does not answer.
+    /// If Redis does not answer.
     pub async fn lease_relay(&self, name: &str, ms: u64) -> Result<bool, LedgerUnavailable> {
         let held = script::LEASE.key(script::RELAY).arg(name).arg(ms).invoke_async(&mut self.connection()).await;
         held.map_err(|error| unavailable(&error))
@@ -46,7 +46,7 @@ impl RedisLedger {
     /// The beginnings of the outboxes of `activities`. Waits a moment where all are empty.
     ///
     /// # Errors
-    /// Where Redis does not answer, or an element can't be read.
+    /// If Redis does not answer, or an element can't be read.
     pub async fn read_outboxes(&self, activities: &[ActivityId]) -> Result<Vec<Outbox>, LedgerUnavailable> {
         let mut read = cmd("XREAD");
         read.arg("COUNT").arg(READ_MAX).arg("BLOCK").arg(READ_WAIT_MS).arg("STREAMS");
@@ -83,7 +83,7 @@ impl RedisLedger {
     /// in their term any more: they may not count then.
     ///
     /// # Errors
-    /// Where Redis does not answer; they are read again.
+    /// If Redis does not answer; they are read again.
     pub async fn trim_outbox(&self, outbox: &Outbox) -> Result<bool, LedgerUnavailable> {
         let mut script = script::TRIM.prepare_invoke();
         for key in script::keys(outbox.activity, ["ledger", "outbox"]) {
@@ -96,7 +96,7 @@ impl RedisLedger {
     /// Elements that wait in the outboxes of `activities`.
     ///
     /// # Errors
-    /// Where Redis does not answer.
+    /// If Redis does not answer.
     pub async fn backlog(&self, activities: &[ActivityId]) -> Result<u64, LedgerUnavailable> {
         if activities.is_empty() {
             return Ok(0);

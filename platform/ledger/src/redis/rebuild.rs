@@ -53,7 +53,7 @@ impl RedisLedger {
     /// The id of the server's run: another one after each restart.
     ///
     /// # Errors
-    /// Where Redis does not answer, or is loading its data.
+    /// If Redis does not answer, or is loading its data.
     pub async fn run_id(&self) -> Result<String, LedgerUnavailable> {
         let info = self.send(cmd("INFO").arg("server")).await.map_err(|error| unavailable(&error))?;
         wire::run_id(&info).ok_or_else(|| LedgerUnavailable("Redis has no run_id".to_owned()))
@@ -62,7 +62,7 @@ impl RedisLedger {
     /// The state of the ledger of each of `activities`; `None` where its counters are not here.
     ///
     /// # Errors
-    /// Where Redis does not answer.
+    /// If Redis does not answer.
     pub async fn states(&self, activities: &[ActivityId]) -> Result<Vec<Option<State>>, LedgerUnavailable> {
         let mut states = Vec::with_capacity(activities.len());
         for activities in activities.chunks(CHUNK) {
@@ -89,7 +89,7 @@ impl RedisLedger {
     /// What waits in `activity`'s outbox, oldest first.
     ///
     /// # Errors
-    /// Where Redis does not answer, or an element can't be read.
+    /// If Redis does not answer, or an element can't be read.
     pub async fn outbox(&self, activity: ActivityId) -> Result<Vec<Entry>, LedgerUnavailable> {
         let (mut entries, mut from) = (Vec::new(), "-".to_owned());
         loop {
@@ -108,7 +108,7 @@ impl RedisLedger {
     /// Replaces what Redis has of a ledger that is closed for the term of `snapshot`. It stays closed.
     ///
     /// # Errors
-    /// Where Redis does not answer, or the ledger is not closed for this term any more.
+    /// If Redis does not answer, or the ledger is not closed for this term any more.
     pub async fn rebuild(&self, snapshot: &Snapshot) -> Result<(), LedgerUnavailable> {
         let (activity, term, rules) = (snapshot.activity, snapshot.term, snapshot.rules);
         self.rebuild_step(activity, "begin", term, &[]).await?;
@@ -129,7 +129,7 @@ impl RedisLedger {
     /// Opens a ledger that was rebuilt in `term`: it sells. What its outbox had is on the log.
     ///
     /// # Errors
-    /// Where Redis does not answer, or the ledger is not as it was rebuilt.
+    /// If Redis does not answer, or the ledger is not as it was rebuilt.
     pub async fn open_in(&self, activity: ActivityId, term: Term) -> Result<(), LedgerUnavailable> {
         self.rebuild_step(activity, "open", term, &[]).await
     }
@@ -153,7 +153,7 @@ impl RedisLedger {
     /// A ledger as it is here; `None` where its counters are not.
     ///
     /// # Errors
-    /// Where Redis does not answer, or what is here is no ledger.
+    /// If Redis does not answer, or what is here is no ledger.
     pub async fn snapshot(&self, activity: ActivityId) -> Result<Option<Snapshot>, LedgerUnavailable> {
         let [ledger, orders, requests, restocks] = script::keys(activity, ["ledger", "orders", "requests", "restocks"]);
         let mut ask = pipe();

@@ -13,8 +13,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use commit_log::{Log, LogError, NewRecord};
 use contract::{ActivityId, stock::Promise};
 
-use super::{Closed, RecentHolds, RedisLedger};
-use crate::{LedgerUnavailable, journal};
+use super::{Closed, RedisLedger};
+use crate::{LedgerUnavailable, confirmed::RecentHolds, journal};
 
 /// A relay that is silent for this long loses its lease.
 const LEASE_MS: u64 = 3_000;
@@ -135,6 +135,7 @@ impl<L: Log> LedgerRelay<L> {
     /// reply to a batch may be read a moment later, and once more when it is open again.
     async fn report(&mut self) -> Result<Vec<(ActivityId, usize)>, LedgerUnavailable> {
         let closed = self.ledgers.closed().await?;
+        self.report_left_behind(&closed).await?;
         if closed.is_empty() && self.closed.is_empty() {
             return Ok(Vec::new());
         }
@@ -158,7 +159,21 @@ impl<L: Log> LedgerRelay<L> {
         Ok(reported)
     }
 
-    /// What the cores of this gateway were told is held, and has not been read on the journal.
+    /// Reports promises that a recovery has missed, again and again until the journal has settled them: a report may be lost
+    /// with the server that has it.
+    async fn report_left_behind(&self, closed: &Closed) -> Result<(), LedgerUnavailable> {
+        let mut left: BTreeMap<ActivityId, Vec<Promise>> = BTreeMap::new();
+        for (activity, promise) in self.recent.iter().flat_map(|recent| recent.left_behind()) {
+            left.entry(activity).or_default().push(promise);
+        }
+        for (activity, promises) in left.into_iter().filter(|(activity, _)| !closed.contains_key(activity)) {
+            let unknown = self.ledgers.unknown(activity, promises).await?;
+            self.ledgers.remember(activity, &unknown).await?;
+        }
+        Ok(())
+    }
+
+    /// Orders that the cores of this gateway know as held and that have not been read on the journal.
     fn remembered(&self) -> BTreeMap<ActivityId, Vec<Promise>> {
         let mut held: BTreeMap<ActivityId, Vec<Promise>> = BTreeMap::new();
         for (activity, remembered) in self.recent.iter().flat_map(|recent| recent.all()) {

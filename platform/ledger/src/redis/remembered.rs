@@ -18,7 +18,7 @@ impl RedisLedger {
     /// Leaves what was held for the fence to find.
     ///
     /// # Errors
-    /// Where Redis does not answer.
+    /// If Redis does not answer.
     pub async fn remember(&self, activity: ActivityId, holds: &[Promise]) -> Result<(), LedgerUnavailable> {
         let key = script::remembered(activity);
         for holds in holds.chunks(CHUNK) {
@@ -39,7 +39,7 @@ impl RedisLedger {
     /// Those of `holds` whose orders the ledger does not have.
     ///
     /// # Errors
-    /// Where Redis does not answer.
+    /// If Redis does not answer.
     pub async fn unknown(&self, activity: ActivityId, holds: Vec<Promise>) -> Result<Vec<Promise>, LedgerUnavailable> {
         let [key] = script::keys(activity, ["orders"]);
         let mut unknown = Vec::new();
@@ -59,7 +59,7 @@ impl RedisLedger {
     /// What was left for `activity`, oldest first.
     ///
     /// # Errors
-    /// Where Redis does not answer.
+    /// If Redis does not answer.
     pub async fn remembered(&self, activity: ActivityId) -> Result<Vec<Promise>, LedgerUnavailable> {
         let mut ask = cmd("HGETALL");
         ask.arg(script::remembered(activity));
@@ -73,7 +73,7 @@ impl RedisLedger {
     /// Which of `activities` something was left for.
     ///
     /// # Errors
-    /// Where Redis does not answer.
+    /// If Redis does not answer.
     pub async fn with_remembered(&self, activities: &[ActivityId]) -> Result<Vec<ActivityId>, LedgerUnavailable> {
         let mut with = Vec::new();
         for activities in activities.chunks(CHUNK) {
@@ -91,7 +91,7 @@ impl RedisLedger {
     /// Takes `holds` away, once they are dealt with.
     ///
     /// # Errors
-    /// Where Redis does not answer.
+    /// If Redis does not answer.
     pub async fn forget(&self, activity: ActivityId, holds: &[Promise]) -> Result<(), LedgerUnavailable> {
         for holds in holds.chunks(CHUNK) {
             let mut delete = cmd("HDEL");

@@ -62,7 +62,7 @@ pub(super) fn activity_of_outbox(key: &str) -> Option<ActivityId> {
     key.strip_prefix("mall:{")?.strip_suffix(".0}:outbox")?.parse().ok()
 }
 
-/// The hash of what gateways were told "held" shortly before Redis came back, order by order.
+/// The hash of the orders that were confirmed to gateways shortly before Redis came back, order by order.
 pub(super) fn remembered(activity: ActivityId) -> String {
     key(activity, "remembered")
 }

@@ -150,8 +150,8 @@ async fn a_promise_of_the_first_and_the_last_moment_is_kept() {
     assert_eq!(sale.buy(3).await.unwrap(), [Outcome::Ended]);
 }
 
-/// The unit of a closed order was sold on in the second that Redis forgot. The gateway that sold it tells; only the
-/// database knows that the unit was free.
+/// The unit of a closed order was sold again in the second that Redis lost. The gateway that sold it reports it; only
+/// the database knows that the unit was free.
 #[tokio::test]
 async fn what_the_database_decided_comes_before_what_gateways_remember() {
     let Some(mut sale) = Sale::open().await else { return };

@@ -1,7 +1,11 @@
 //! What others do while a recovery is under way.
 
-use contract::{record::Action, stock::Event};
-use ledger::{LedgerClient as _, redis::fence::Looked};
+use commit_log::Log as _;
+use contract::{
+    record::Action,
+    stock::{Entry, Event, Term, TermCounts},
+};
+use ledger::{LedgerClient as _, journal, redis::fence::Looked};
 
 use crate::world::{Fate, Sale, activity, held, key, order};
 
@@ -146,7 +150,7 @@ async fn an_append_of_the_recovery_whose_outcome_is_unknown_is_harmless() {
             fates.push(fate);
             *sale.log.fates.lock().unwrap() = fates;
             sale.until_it_sells().await;
-            // Between the tries another gateway tells, whose order is older.
+            // Between the tries another gateway reports an older order.
             sale.remember([6], 0).await;
             sale.promised.lock().unwrap().push(order(6));
             sale.until_it_sells().await;
@@ -156,4 +160,23 @@ async fn an_append_of_the_recovery_whose_outcome_is_unknown_is_harmless() {
             assert_eq!(sale.ledgers.counters(activity()).await.unwrap().unwrap().available, 4);
         }
     }
+}
+
+/// The address led to another server for a while, on which the ledger was recovered in a higher term. The first server has
+/// its run and the ledger in the older term, so its ledger looks as if it sold.
+#[tokio::test]
+async fn a_server_that_is_back_with_an_older_term_gets_a_new_one() {
+    let Some(mut sale) = Sale::open().await else { return };
+    sale.buy(1).await.unwrap();
+    sale.relay().await;
+    let before = sale.counters().await;
+    let (term, seq, activity) = (Term(before.term.0 + 5), before.seq, activity());
+    let counts = TermCounts { total: before.total, held: before.held, sold: before.sold, released: 0 };
+    let elsewhere = [Event::TermStarted { nonce: 1 }, Event::TermOpened(counts)];
+    let elsewhere = elsewhere.map(|event| Entry { activity, term, epoch: before.epoch, seq, at_ms: 1, event });
+    sale.log.log.append(journal::records(&elsewhere)).await.unwrap();
+    sale.recover().await;
+    assert!(sale.counters().await.term > term);
+    assert_eq!(sale.buy(1).await.unwrap(), held(1, true));
+    assert_eq!(sale.check().await, 0);
 }

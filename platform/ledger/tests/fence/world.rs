@@ -157,7 +157,7 @@ pub(crate) struct Sale {
     pub(crate) database: Database,
     pub(crate) fence: Fence<Fragile, Database>,
     pub(crate) now_ms: u64,
-    /// Orders that clients were told they have.
+    /// Orders that were confirmed to clients.
     pub(crate) promised: Mutex<Vec<OrderId>>,
     folder: tempfile::TempDir,
 }

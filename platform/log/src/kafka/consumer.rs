@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    thread,
     time::Duration,
 };
 
@@ -28,6 +29,10 @@ const POLL_EVERY_MAX_MS: &str = "120000";
 const FETCH_AHEAD_KB: &str = "4096";
 /// How long a seek may take; it is carried out by the client's own thread.
 const SEEK_MAX: Duration = Duration::from_secs(1);
+/// How long the end of a consumer is waited for.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+/// Between two looks whether a commit that was under way has ended.
+const CLOSE_LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// A topic's name on the brokers, and the partition's number.
 type Place = (String, i32);
@@ -80,7 +85,8 @@ impl ConsumerContext for Context {
 
 /// A member of a group, or a follower.
 pub struct KafkaConsumer {
-    consumer: Arc<StreamConsumer<Context>>,
+    /// `None` once it is closed.
+    consumer: Option<Arc<StreamConsumer<Context>>>,
     assigned: Assigned,
     /// Where partitions are to be read from instead of from where they stand.
     rewinds: BTreeMap<Partition, u64>,
@@ -100,7 +106,7 @@ impl KafkaConsumer {
     ) -> Result<Self, LogError> {
         let consumer = Self::new(config, prefix, topics.iter().copied(), true, runtime)?;
         let names: Vec<&str> = consumer.names.keys().map(String::as_str).collect();
-        consumer.consumer.subscribe(&names).map_err(|error| unknown(&error))?;
+        consumer.client()?.subscribe(&names).map_err(|error| unknown(&error))?;
         Ok(consumer)
     }
 
@@ -116,7 +122,7 @@ impl KafkaConsumer {
             let partition = Partition { topic: Arc::from(*topic), index: *index };
             consumer.add(&mut list, &partition, Offset::Beginning)?;
         }
-        consumer.consumer.assign(&list).map_err(|error| unknown(&error))?;
+        consumer.client()?.assign(&list).map_err(|error| unknown(&error))?;
         Ok(consumer)
     }
 
@@ -138,8 +144,12 @@ impl KafkaConsumer {
         let context = Context { assigned: assigned.clone() };
         let consumer = config.create_with_context(context).map_err(|error| unknown(&error))?;
         let names = topics.map(|topic| (format!("{prefix}{topic}"), Arc::from(topic))).collect();
-        let (consumer, rewinds) = (Arc::new(consumer), BTreeMap::new());
+        let (consumer, rewinds) = (Some(Arc::new(consumer)), BTreeMap::new());
         Ok(Self { consumer, assigned, rewinds, prefix, is_member, names, runtime })
+    }
+
+    fn client(&self) -> Result<&Arc<StreamConsumer<Context>>, LogError> {
+        self.consumer.as_ref().ok_or(LogError::Closed)
     }
 
     /// Goes back where that was asked for. Nothing is read before it is done: what was to come again would
@@ -152,7 +162,7 @@ impl KafkaConsumer {
                 continue;
             }
             let at = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
-            if let Err(error) = self.consumer.seek(&topic, index, at, SEEK_MAX) {
+            if let Err(error) = self.client()?.seek(&topic, index, at, SEEK_MAX) {
                 self.rewinds.insert(partition, offset);
                 return Err(unknown(&error));
             }
@@ -176,11 +186,11 @@ impl KafkaConsumer {
         list
     }
 
-    /// The client queues what it was told of every broker, again and again while they are away: a caller that comes
+    /// The client queues an event for every broker, repeatedly while they are unreachable: a caller that comes
     /// back after that wants what is behind it, or one error for them all.
     fn after(&self, mut error: KafkaError) -> Result<Option<Record>, LogError> {
         loop {
-            match self.consumer.recv().now_or_never() {
+            match self.client()?.recv().now_or_never() {
                 Some(Ok(message)) => return Ok(self.read(&message)),
                 Some(Err(next)) => error = next,
                 None => return Err(unknown(&error)),
@@ -205,13 +215,13 @@ impl Consumer for KafkaConsumer {
         let mut records = Vec::new();
         // Only the first is waited for: a poll that is dropped has taken nothing.
         while records.is_empty() {
-            match self.consumer.recv().await {
+            match self.client()?.recv().await {
                 Ok(first) => records.extend(self.read(&first)),
                 Err(error) => records.extend(self.after(error)?),
             }
         }
         while records.len() < max
-            && let Some(Ok(next)) = self.consumer.recv().now_or_never()
+            && let Some(Ok(next)) = self.client()?.recv().now_or_never()
         {
             records.extend(self.read(&next));
         }
@@ -230,7 +240,7 @@ impl Consumer for KafkaConsumer {
             let next = i64::try_from(*next).map_err(|_| LogError::Unknown(format!("{next} is no offset")))?;
             self.add(&mut list, partition, Offset::Offset(next))?;
         }
-        let consumer = self.consumer.clone();
+        let consumer = self.client()?.clone();
         let commit = move || consumer.commit(&list, CommitMode::Sync);
         let done = self.runtime.spawn_blocking(commit).await.map_err(|_| LogError::Closed)?;
         done.map_err(|error| match error.rdkafka_error_code() {
@@ -250,14 +260,42 @@ impl Consumer for KafkaConsumer {
     }
 
     fn pause(&mut self, partition: &Partition) {
-        if let Err(error) = self.consumer.pause(&self.list(partition)) {
+        let Some(consumer) = &self.consumer else { return };
+        if let Err(error) = consumer.pause(&self.list(partition)) {
             tracing::debug!(%error, ?partition, "a partition that is not read can't be paused");
         }
     }
 
     fn resume(&mut self, partition: &Partition) {
-        if let Err(error) = self.consumer.resume(&self.list(partition)) {
+        let Some(consumer) = &self.consumer else { return };
+        if let Err(error) = consumer.resume(&self.list(partition)) {
             tracing::debug!(%error, ?partition, "a partition that is not read can't be resumed");
+        }
+    }
+}
+
+/// Leaves the group, which asks the brokers and may rarely never return: a thread of its own does it, and is waited for a
+/// moment only. A group that was not left gives the partitions to another member after [`SESSION_MS`].
+impl Drop for KafkaConsumer {
+    fn drop(&mut self) {
+        let Some(consumer) = self.consumer.take() else { return };
+        let (ended, end) = mpsc::channel();
+        let close = move || {
+            let mut shared = consumer;
+            // A commit that is under way has the consumer as well.
+            while let Err(again) = Arc::try_unwrap(shared).map(drop) {
+                shared = again;
+                thread::sleep(CLOSE_LOOK_EVERY);
+            }
+            // The process may have stopped waiting.
+            let (Ok(()) | Err(_)) = ended.send(());
+        };
+        let is_closed = match thread::Builder::new().name("kafka-close".to_owned()).spawn(close) {
+            Ok(_) => end.recv_timeout(CLOSE_MAX).is_ok(),
+            Err(_) => false,
+        };
+        if !is_closed {
+            tracing::warn!(topics = ?self.names.values(), "a reader of the log does not end; nobody waits for it any more");
         }
     }
 }

@@ -14,9 +14,10 @@ use std::{
 };
 
 use contract::topic::{Retention, Topic};
+use foundation::config::{KafkaSasl, KafkaSecurity};
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer as _},
@@ -43,6 +44,8 @@ pub struct KafkaSettings {
     pub prefix: String,
     /// Copies of each topic that is made; `None` leaves it to the brokers.
     pub replication: Option<u16>,
+    /// How connections are protected.
+    pub security: KafkaSecurity,
 }
 
 /// A log on Kafka. Clones share its connections.
@@ -67,7 +70,7 @@ impl KafkaLog {
     /// block are made.
     ///
     /// # Errors
-    /// Where no broker answers in time.
+    /// If no broker answers in time.
     pub async fn connect(settings: KafkaSettings) -> Result<Self, LogError> {
         let config = config(&settings);
         let admin = config.create().map_err(|error| unknown(&error))?;
@@ -121,6 +124,20 @@ impl KafkaLog {
         .await
     }
 
+    /// Checks the settings of topics, which may have been made by somebody else.
+    async fn check_topics(&self, topics: &[Topic]) -> Result<(), LogError> {
+        let names: Vec<String> = topics.iter().map(|topic| self.full_name(&topic.name)).collect();
+        let asked: Vec<ResourceSpecifier<'_>> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let options = AdminOptions::new().request_timeout(Some(ANSWER_MAX));
+        let found = self.shared.admin.describe_configs(&asked, &options).await.map_err(|error| unknown(&error))?;
+        for (name, found) in names.iter().zip(found) {
+            let found = found
+                .map_err(|code| LogError::Unknown(format!("the settings of topic {name} can't be read: {code}")))?;
+            check_settings(&found, name, self.shared.settings.replication)?;
+        }
+        Ok(())
+    }
+
     async fn create_topic(&self, topic: &Topic) -> Result<(), LogError> {
         if let Some(partitions) = self.look_up(&topic.name).await? {
             return if partitions == topic.partitions {
@@ -129,11 +146,12 @@ impl KafkaLog {
                 Err(LogError::TopicDiffers(topic.name.clone()))
             };
         }
-        let (name, retention) = (self.full_name(&topic.name), retention(topic.retention));
+        let name = self.full_name(&topic.name);
+        let settings = [retention(topic.retention), safe_settings(self.shared.settings.replication)].concat();
         let copies = self.shared.settings.replication.map_or(-1, i32::from);
         let partitions = i32::try_from(topic.partitions).map_err(|_| LogError::TopicDiffers(topic.name.clone()))?;
         let mut new = NewTopic::new(&name, partitions, TopicReplication::Fixed(copies));
-        for (key, value) in &retention {
+        for (key, value) in &settings {
             new = new.set(key, value);
         }
         let options = AdminOptions::new().operation_timeout(Some(ANSWER_MAX)).request_timeout(Some(ANSWER_MAX));
@@ -161,6 +179,42 @@ impl KafkaLog {
     }
 }
 
+/// Settings without which acknowledged records can be lost: a copy that lags must not become the leader, most copies must
+/// have a record before it is acknowledged, and its age must not depend on the clock of the process that sent it.
+fn safe_settings(copies: Option<u16>) -> Vec<(&'static str, String)> {
+    let mut settings = vec![
+        ("message.timestamp.type", "LogAppendTime".to_owned()),
+        ("unclean.leader.election.enable", "false".to_owned()),
+    ];
+    if let Some(copies) = copies {
+        settings.push((IN_SYNC_MIN, in_sync_min(copies).to_string()));
+    }
+    settings
+}
+
+const IN_SYNC_MIN: &str = "min.insync.replicas";
+
+/// Copies that must have a record: with fewer than three, one copy that is away would stop the mall.
+const fn in_sync_min(copies: u16) -> u16 {
+    if copies >= 3 { 2 } else { 1 }
+}
+
+/// Why a topic with these settings can lose records. A setting that the brokers do not know is not checked.
+fn check_settings(topic: &ConfigResource, name: &str, copies: Option<u16>) -> Result<(), LogError> {
+    for (key, needed) in safe_settings(copies) {
+        let Some(found) = topic.get(key).and_then(|entry| entry.value.as_deref()) else { continue };
+        let is_enough = match (found.parse::<u16>(), needed.parse::<u16>()) {
+            (Ok(found), Ok(needed)) => found >= needed,
+            (Ok(_) | Err(_), Ok(_) | Err(_)) => found == needed,
+        };
+        if !is_enough {
+            let (found, needed) = (format!("{key}={found}"), format!("{key}={needed}"));
+            return Err(LogError::TopicUnsafe { topic: name.to_owned(), found, needed });
+        }
+    }
+    Ok(())
+}
+
 /// What every client of the brokers has in common.
 fn config(settings: &KafkaSettings) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -169,7 +223,31 @@ fn config(settings: &KafkaSettings) -> ClientConfig {
     config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
     config.set("socket.keepalive.enable", "true").set("topic.metadata.refresh.interval.ms", "30000");
     config.set("allow.auto.create.topics", "false");
+    protect(&mut config, &settings.security);
     config
+}
+
+/// Sets how connections are encrypted, whom they trust, and who signs in.
+fn protect(config: &mut ClientConfig, security: &KafkaSecurity) {
+    let KafkaSecurity { tls, ca_file, sasl } = security;
+    let protocol = match (tls, sasl.is_some()) {
+        (false, false) => "plaintext",
+        (false, true) => "sasl_plaintext",
+        (true, false) => "ssl",
+        (true, true) => "sasl_ssl",
+    };
+    config.set("security.protocol", protocol);
+    if *tls {
+        // The broker's certificate must name the host of its address.
+        config.set("enable.ssl.certificate.verification", "true").set("ssl.endpoint.identification.algorithm", "https");
+    }
+    if let Some(path) = ca_file {
+        config.set("ssl.ca.location", path.display().to_string());
+    }
+    if let Some(KafkaSasl { mechanism, username, password }) = sasl {
+        config.set("sasl.mechanism", mechanism).set("sasl.username", username);
+        config.set("sasl.password", password.expose());
+    }
 }
 
 fn retention(retention: Retention) -> Vec<(&'static str, String)> {
@@ -192,7 +270,7 @@ impl Log for KafkaLog {
         for topic in &topics {
             self.create_topic(topic).await?;
         }
-        Ok(())
+        self.check_topics(&topics).await
     }
 
     async fn topics(&self, prefix: &str) -> Result<Vec<String>, LogError> {

@@ -17,15 +17,13 @@ use rdkafka::{
 use tokio::sync::oneshot;
 
 use super::unknown;
-use crate::{LogError, NewRecord};
+use crate::{LANDS_WITHIN_MS, LogError, NewRecord};
 
 /// Records that may wait for their acknowledgement; more are refused.
 const WAITING_MAX: usize = 200_000;
 /// How long an append waits before its outcome is unknown.
 const APPEND_MAX: Duration = Duration::from_secs(10);
-/// How long librdkafka goes on trying. Longer than an append waits: what it gives up would leave a gap.
-const TRIES_MAX_MS: &str = "300000";
-/// Records that come within so many milliseconds share a request.
+/// Records that come within this many milliseconds share a request.
 const LINGER_MS: &str = "1";
 
 /// How long the thread that passes acknowledgements on waits for one before it looks whether it is still
@@ -44,7 +42,7 @@ impl ClientContext for Context {
             self.fatal.store(true, Ordering::Release);
             tracing::warn!(%error, reason, "the log's producer starts over");
         }
-        // Each broker that is away is told again and again; an append that does not come through says so.
+        // The client repeats this for each unreachable broker; an append that fails reports it once.
         tracing::debug!(%error, reason, "the log's producer");
     }
 }
@@ -106,7 +104,8 @@ impl Drop for Room {
 impl Producer {
     pub(super) fn new(mut config: ClientConfig) -> Result<Self, LogError> {
         config.set("enable.idempotence", "true").set("acks", "all").set("enable.gapless.guarantee", "true");
-        config.set("message.timeout.ms", TRIES_MAX_MS).set("linger.ms", LINGER_MS);
+        // Longer than an append waits: what librdkafka gives up leaves a gap, and the producer starts over.
+        config.set("message.timeout.ms", LANDS_WITHIN_MS.to_string()).set("linger.ms", LINGER_MS);
         // What is refused is refused here, before anything of an append is sent.
         config.set("queue.buffering.max.messages", (10 * WAITING_MAX).to_string());
         config.set("queue.buffering.max.kbytes", "1048576").set("compression.type", "lz4");

@@ -1,22 +1,17 @@
 //! Reading the local log.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
 
 use super::{LocalLog, Read, writer::Request};
-use crate::{Consumer, LogError, Partition, Record, groups::MemberId};
+use crate::{Consumer, Cursor, LogError, Partition, Record, groups::MemberId};
 
 /// A member of a group, or a follower.
 pub struct LocalConsumer {
     log: LocalLog,
     membership: Option<Membership>,
-    /// The next offset of every partition this consumer has.
-    positions: BTreeMap<Partition, u64>,
-    paused: BTreeSet<Partition>,
+    cursor: Cursor,
     /// The partition whose turn it is, so that a busy one does not starve the others.
     turn: usize,
     changed: watch::Receiver<u64>,
@@ -37,28 +32,26 @@ impl LocalConsumer {
 
     pub(super) fn follower(log: LocalLog, partitions: Vec<Partition>) -> Self {
         let changed = log.shared.changed.subscribe();
-        let positions = partitions.into_iter().map(|partition| (partition, 0)).collect();
-        Self { log, membership: None, positions, paused: BTreeSet::new(), turn: 0, changed }
+        let cursor = Cursor::new(partitions.into_iter().map(|partition| (partition, 0)));
+        Self { log, membership: None, cursor, turn: 0, changed }
     }
 
     /// Takes the group's newest assignment.
     fn follow_group(&mut self) {
         let Some(Membership { group, member, generation }) = &mut self.membership else { return };
-        self.log.shared.state().groups.follow(group, *member, generation, &mut self.positions);
-        self.paused.retain(|partition| self.positions.contains_key(partition));
+        self.cursor.follow(&self.log.shared.state().groups, group, *member, generation);
     }
 
     /// Partitions with records to read, beginning with the one whose turn it is.
     fn readable(&self) -> Vec<(i64, Partition, u64)> {
         let state = self.log.shared.state();
         let mut readable: Vec<_> = self
-            .positions
-            .iter()
-            .filter(|(partition, _)| !self.paused.contains(partition))
+            .cursor
+            .readable()
             .filter_map(|(partition, position)| {
                 let topic = state.topics.get(&partition.topic)?;
                 let end = *topic.ends.get(partition.index as usize)?;
-                (*position < end).then(|| (topic.id, partition.clone(), *position))
+                (position < end).then(|| (topic.id, partition.clone(), position))
             })
             .collect();
         let turn = self.turn.checked_rem(readable.len()).unwrap_or(0);
@@ -88,10 +81,7 @@ impl Consumer for LocalConsumer {
                 records.extend(self.read(topic, partition, position, left).await?);
             }
             if !records.is_empty() {
-                // Positions move only once the records are handed out: a dropped poll loses nothing.
-                for record in &records {
-                    self.positions.insert(record.partition.clone(), record.offset + 1);
-                }
+                self.cursor.pass(&records);
                 self.turn = self.turn.wrapping_add(1);
                 return Ok(records);
             }
@@ -108,17 +98,15 @@ impl Consumer for LocalConsumer {
     }
 
     fn rewind(&mut self, partition: &Partition, offset: u64) {
-        if let Some(position) = self.positions.get_mut(partition) {
-            *position = offset;
-        }
+        self.cursor.rewind(partition, offset);
     }
 
     fn pause(&mut self, partition: &Partition) {
-        self.paused.insert(partition.clone());
+        self.cursor.pause(partition);
     }
 
     fn resume(&mut self, partition: &Partition) {
-        self.paused.remove(partition);
+        self.cursor.resume(partition);
     }
 }
 

@@ -42,7 +42,7 @@ const COMMIT_OFFSET: &str = "INSERT INTO committed (consumer_group, topic, parti
 const READ: &str = "SELECT offset, key, value FROM record
     WHERE topic = ? AND partition = ? AND offset >= ? ORDER BY offset LIMIT ?";
 
-/// A topic as it stands in the file.
+/// A topic as it is in the file.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredTopic {
     pub(crate) id: i64,
@@ -194,7 +194,7 @@ impl Storage {
         )
     }
 
-    /// Drops records for which a newer one of the same key stands in the partition.
+    /// Drops records for which the partition has a newer one of the same key.
     pub(crate) fn compact(&self, topic: i64, partition: u32) -> rusqlite::Result<usize> {
         self.db.execute(
             "DELETE FROM record WHERE topic = ?1 AND partition = ?2 AND offset NOT IN

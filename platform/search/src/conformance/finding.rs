@@ -2,7 +2,7 @@
 
 use contract::{ids::CategoryId, money::Cents};
 
-use super::{Make, attribute, built, category, found, found_by_id, numbers, page, product};
+use super::{Make, attribute, built, category, found, found_by_id, numbers, offers, page, product};
 use crate::{
     index::SearchError,
     limits::{PAGE_HITS_MAX, QUERY_CHARS_MAX, SUGGESTIONS_MAX},
@@ -101,13 +101,30 @@ pub(super) fn best_first(make: &Make<'_>) {
     first("黑色 手机", 2);
     first("mate60 pro", 1);
     assert_eq!(found(index.as_ref(), "手机").last(), Some(&4), "a shell for it is found after it");
+
+    // Where the category has the word as well, the title decides.
+    let watches = || vec![category(30, "Watches"), category(31, "手表")];
+    let index = built(
+        make,
+        vec![
+            Product { categories: watches(), sales: 90_000, ..product(40, "Leather strap") },
+            Product { categories: watches(), ..product(41, "Diving watch in steel with a long title 200 m") },
+            Product { categories: watches(), sales: 90_000, ..product(42, "真皮表带") },
+            Product { categories: watches(), ..product(43, "潜水手表 精钢 200 米 夜光 日历 蓝宝石") },
+        ],
+    );
+    let first = |q: &str, expect: i64| assert_eq!(found(index.as_ref(), q).first(), Some(&expect), "{q}");
+    first("watches", 41);
+    first("watch", 41);
+    first("手表", 43);
 }
 
 pub(super) fn filters(make: &Make<'_>) {
     let mut products = shelf();
-    products[0].prices_cents = vec![Cents::new(500), Cents::new(9_000)];
-    products[1].in_stock = false;
-    products[2].prices_cents = vec![Cents::new(0)];
+    products[0].offers = offers(&[500, 9_000]);
+    products[0].offers[0].in_stock = false;
+    products[1].offers[0].in_stock = false;
+    products[2].offers = offers(&[0]);
     let index = built(make, products);
     let request = SearchRequest { limit: 100, ..SearchRequest::new("手机") };
     let check = |request: SearchRequest, expect: &[i64]| {
@@ -134,14 +151,19 @@ pub(super) fn filters(make: &Make<'_>) {
     check(prices(Some(0), None), &[1, 2, 3, 4]);
     check(SearchRequest { in_stock: Some(true), ..request.clone() }, &[1, 3, 4]);
     check(SearchRequest { in_stock: Some(false), ..request.clone() }, &[2]);
+    // Price and stock are those of one SKU.
+    check(SearchRequest { in_stock: Some(true), ..prices(Some(500), Some(500)) }, &[]);
+    check(SearchRequest { in_stock: Some(false), ..prices(Some(500), Some(500)) }, &[1]);
+    check(SearchRequest { in_stock: Some(true), ..prices(Some(500), Some(9_000)) }, &[1]);
+    check(SearchRequest { in_stock: Some(false), ..prices(Some(500), Some(9_000)) }, &[]);
     // What fits no filter is no reason to take words less strictly.
     check(SearchRequest { category_id: of(20), ..request }, &[]);
 }
 
 pub(super) fn facets(make: &Make<'_>) {
     let mut products = shelf();
-    products[0].prices_cents = vec![Cents::new(500), Cents::new(9_999), Cents::new(9_000)];
-    products[1].in_stock = false;
+    products[0].offers = offers(&[500, 9_999, 9_000]);
+    products[1].offers[0].in_stock = false;
     let index = built(make, products);
     let request = SearchRequest {
         facets: true,
@@ -165,6 +187,19 @@ pub(super) fn facets(make: &Make<'_>) {
     check(&shells, &[(10, 4), (11, 3), (12, 1), (13, 1)], [0, 0, 1], (1, 0));
     let cheap = SearchRequest { max_price_cents: Some(Cents::new(1_000)), in_stock: Some(true), ..request.clone() };
     check(&cheap, &[(10, 1), (11, 1)], [1, 1, 2], (1, 0));
+    // Without its middle SKU the first phone is out of stock in the middle band alone.
+    let mut products = shelf();
+    products[0].offers = offers(&[500, 9_999, 9_000]);
+    (1..3).for_each(|sku| products[0].offers[sku].in_stock = false);
+    products[1].offers[0].in_stock = false;
+    let index = built(make, products);
+    let bands = |in_stock: Option<bool>| {
+        let facets = page(index.as_ref(), &SearchRequest { in_stock, ..request.clone() }).facets.expect("as asked");
+        facets.prices.iter().map(|band| band.count).collect::<Vec<_>>()
+    };
+    assert_eq!(bands(None), [1, 1, 3]);
+    assert_eq!(bands(Some(true)), [1, 0, 2]);
+    assert_eq!(bands(Some(false)), [0, 1, 1]);
     assert_eq!(page(index.as_ref(), &SearchRequest { facets: false, ..request.clone() }).facets, None);
     let none = page(index.as_ref(), &SearchRequest { q: "?".to_owned(), ..request });
     assert!(none.facets.is_some_and(|facets| facets.categories.is_empty()));
@@ -214,6 +249,7 @@ pub(super) fn suggestions(make: &Make<'_>) {
     has("huaweish", "华为");
     has("shouj", "手机壳");
     has("rx", "RX-7800XT");
+    has("华为 zzzz", "华为");
     let shells = suggested("手机壳");
     assert_eq!(shells.iter().filter(|text| text.contains("防摔")).count(), 1, "each title once: {shells:?}");
     for nothing in ["", " ", "?!", "\0", "没有的东西"] {
@@ -311,7 +347,7 @@ pub(super) fn hostile_text(make: &Make<'_>) {
         }
     }
     assert!(found(index.as_ref(), "*:*").is_empty());
-    assert!(found(index.as_ref(), "|").is_empty(), "what stands between texts is no word");
+    assert!(found(index.as_ref(), "|").is_empty(), "what is between texts is no word");
     let same = |q: &str| assert_eq!(found_by_id(index.as_ref(), q), found_by_id(index.as_ref(), "手机"), "{q:?}");
     ["手机*", "\"手机", "手机^9", "+手机", "手\u{200b}机", "(手机)"].into_iter().for_each(same);
     let long: String = "手机 华为 Mate60 ".repeat(16).chars().take(QUERY_CHARS_MAX).collect();

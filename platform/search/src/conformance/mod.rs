@@ -13,7 +13,7 @@ use contract::{
 
 use crate::{
     index::{Position, SearchIndex},
-    product::{Attribute, Category, Change, Product},
+    product::{Attribute, Category, Change, Offer, Product},
     request::{Page, SearchRequest, Sort},
 };
 
@@ -51,7 +51,7 @@ const CASES: &[(&str, Case)] = &[
 /// Runs every case.
 ///
 /// # Panics
-/// Where the index does not do what it must.
+/// If the index does not do what it must.
 pub fn run(make: &Make<'_>) {
     for (name, case) in CASES {
         let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| case(make))).is_err();
@@ -77,11 +77,15 @@ fn product(number: i64, title: &str) -> Product {
         subtitle: String::new(),
         categories: vec![category(1, "百货")],
         attributes: Vec::new(),
-        prices_cents: vec![Cents::new(10_000)],
-        in_stock: true,
+        offers: offers(&[10_000]),
         sales: 0,
         created_at_ms: 1_700_000_000_000 + number.unsigned_abs(),
     }
+}
+
+/// A SKU in stock for each price.
+fn offers(prices_cents: &[i64]) -> Vec<Offer> {
+    prices_cents.iter().map(|price| Offer { price_cents: Cents::new(*price), in_stock: true }).collect()
 }
 
 fn put(product: Product) -> Change {

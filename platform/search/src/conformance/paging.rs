@@ -2,7 +2,7 @@
 
 use contract::money::Cents;
 
-use super::{Make, SORTS, built, numbers, page, product, put};
+use super::{Make, SORTS, built, numbers, offers, page, product, put};
 use crate::{
     index::{SearchError, SearchIndex},
     limits::{PAGE_HITS_MAX, RELEVANT_HITS_MAX},
@@ -14,7 +14,7 @@ use crate::{
 fn alike(number: i64) -> Product {
     let title = if number % 3 == 0 { "手机 新款" } else { "大号的智能手机 黑色" };
     Product {
-        prices_cents: vec![Cents::new(number % 4 * 100)],
+        offers: offers(&[number % 4 * 100]),
         sales: number.unsigned_abs() % 3,
         created_at_ms: number.unsigned_abs() % 5,
         ..product(number, title)
@@ -71,8 +71,7 @@ pub(super) fn changing_index(make: &Make<'_>) {
         // Of every six products one changes, one goes and one comes; the rest stay as they are.
         let hits = all_pages(index.as_ref(), &request, |number| {
             let at = i64::try_from(number % 10).unwrap_or(0) * 6;
-            let changed =
-                Product { version: 2 + number as i64, prices_cents: vec![Cents::new(150)], sales: 2, ..alike(at + 1) };
+            let changed = Product { version: 2 + number as i64, offers: offers(&[150]), sales: 2, ..alike(at + 1) };
             let gone = Change::Remove { id: super::id(at + 2), version: 2 + number as i64 };
             let new = alike(1_000 + number as i64);
             index.apply(&[put(changed), gone, put(new)], None).expect("changes are applied");

@@ -2,9 +2,9 @@
 
 use contract::ids::ProductId;
 
-use super::{Make, all_versions, built, found, found_by_id, id, numbers, page, product, put};
+use super::{Make, all_versions, built, found, found_by_id, id, numbers, offers, page, product, put};
 use crate::{
-    index::{IndexError, Outcome, Position, SearchError, SearchIndex, State},
+    index::{Advance, IndexError, Outcome, Position, SearchError, SearchIndex, State},
     limits::{CHANGES_MAX, PRODUCTS_MAX},
     product::{Change, Product},
     request::{SearchRequest, Sort},
@@ -74,8 +74,8 @@ pub(super) fn rejected_alone(make: &Make<'_>) {
     let bad = [
         Product { version: 0, ..product(1, "手机") },
         Product { title: "长".repeat(1_001), ..product(2, "") },
-        Product { prices_cents: Vec::new(), ..product(3, "手机") },
-        Product { prices_cents: vec![contract::money::Cents::new(-1)], ..product(4, "手机") },
+        Product { offers: Vec::new(), ..product(3, "手机") },
+        Product { offers: offers(&[-1]), ..product(4, "手机") },
         Product { sales: u64::MAX, ..product(5, "手机") },
     ];
     let mut changes: Vec<Change> = bad.into_iter().map(put).collect();
@@ -92,14 +92,20 @@ pub(super) fn rejected_alone(make: &Make<'_>) {
 pub(super) fn position_is_written(make: &Make<'_>) {
     let index = built(make, Vec::new());
     assert_eq!(index.position(), Ok(Position::new("0")));
-    let next = Position::new("分区 0: 17, \"1\": 4\n");
-    index.apply(&[put(product(1, "手机"))], next.as_ref()).expect("changes are applied");
-    assert_eq!(index.position(), Ok(next.clone()));
+    let position = |text: &str| Position::new(text).expect("it is short");
+    let step = |from: &str, to: &str| Advance { from: Some(position(from)), to: position(to) };
+    let next = "分区 0: 17, \"1\": 4\n";
+    index.apply(&[put(product(1, "手机"))], Some(&step("0", next))).expect("changes are applied");
+    assert_eq!(index.position(), Ok(Some(position(next))));
     index.apply(&[put(product(2, "手机"))], None).expect("changes are applied");
-    assert_eq!(index.position(), Ok(next));
-    let last = Position::new("18");
-    index.apply(&[], last.as_ref()).expect("a position alone is applied");
-    assert_eq!(index.position(), Ok(last));
+    assert_eq!(index.position(), Ok(Some(position(next))));
+    index.apply(&[], Some(&step(next, "18"))).expect("a position alone is applied");
+    assert_eq!(index.position(), Ok(Some(position("18"))));
+    for from in [Some(position("0")), None] {
+        let stale = index.apply(&[], Some(&Advance { from, to: position("19") }));
+        assert_eq!(stale, Err(IndexError::Moved), "a writer that does not know where the index is");
+    }
+    assert_eq!(index.position(), Ok(Some(position("18"))));
     assert_eq!(found_by_id(index.as_ref(), "手机"), [1, 2], "the position is no product");
     assert_eq!(all_versions(index.as_ref()).len(), 2);
     assert!(Position::new("x".repeat(5_000)).is_none());
@@ -131,12 +137,20 @@ pub(super) fn rebuild_replaces(make: &Make<'_>) {
     let mut added = Vec::new();
     rebuild.versions(&mut |id, version| added.push((id.as_i64(), version))).expect("versions are listed");
     assert_eq!(added, [(1, 1), (3, 1)]);
+    // Records that are appended during the build.
+    let followed = [Change::Remove { id: id(4), version: 2 }, put(Product { version: 2, ..product(3, "新电脑") })];
+    assert_eq!(rebuild.apply(&followed), Ok(vec![Outcome::Written, Outcome::Written]));
+    assert_eq!(rebuild.apply(&[put(product(4, "新手表"))]), Ok(vec![Outcome::Older]), "a removal is kept");
+    let read = rebuild.products(Some(id(2)), 10).expect("products are read");
+    assert_eq!(read.iter().map(|product| &*product.title).collect::<Vec<_>>(), ["新电脑"]);
 
     apply(index, &[put(Product { version: 2, ..product(2, "旧音箱") })]);
     assert_eq!((found(index, "旧"), found(index, "新")), (vec![2, 1], vec![]), "searches see the old index");
     rebuild.finish(Position::new("7").as_ref()).expect("a rebuild finishes");
     assert_eq!((found(index, "旧"), found_by_id(index, "新")), (vec![], vec![1, 3]));
     assert_eq!(index.position(), Ok(Position::new("7")));
+    let stale = Advance { from: Position::new("0"), to: Position::new("8").expect("it is short") };
+    assert_eq!(index.apply(&[], Some(&stale)), Err(IndexError::Moved), "a writer that knows nothing of the rebuild");
     apply(index, &[put(Product { version: 2, ..product(2, "旧音箱") })]);
     assert_eq!(found(index, "旧"), [2], "the log is followed from the position of the rebuild");
     index.rebuild().map(drop).expect("another rebuild begins");

@@ -3,13 +3,16 @@
 //! The words are found by this crate and stored with spaces between them in fields that the server splits at spaces, so that it
 //! needs no plugin. What is searched is an alias; a rebuild fills another index and moves the alias.
 //!
-//! Several processes may write to an index, because versions decide. A rebuild is for one of them: it must follow the log from
-//! where it began, since the others write to the old index meanwhile.
+//! Several processes may write to an index: versions decide, and the position moves only from where its writer read it, in the
+//! index that the writer wrote to. A process that wrote to an index which a rebuild has replaced meanwhile gets
+//! [`IndexError::Moved`].
 
 mod client;
 mod query;
 mod rebuild;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::sync::{
@@ -26,7 +29,7 @@ use client::{Answer, Client};
 use write::Replace;
 
 use crate::{
-    index::{IndexError, Outcome, Position, Rebuild, SearchError, SearchIndex, Size, State},
+    index::{Advance, IndexError, NO_INDEX_YET, Outcome, Position, Rebuild, SearchError, SearchIndex, Size, State},
     limits::CHANGES_MAX,
     page,
     plan::{Level, Matcher, Plan},
@@ -55,7 +58,7 @@ impl Elastic {
     /// An index in a cluster that need not be there yet: nothing is asked of it.
     ///
     /// # Errors
-    /// Where the certificates can't be read.
+    /// If the certificates can't be read.
     pub fn new(settings: ElasticSettings, analyzer: Analyzer) -> Result<Self, IndexError> {
         Ok(Self {
             client: Client::new(settings)?,
@@ -80,7 +83,7 @@ impl Elastic {
         };
         match answer.status {
             200 => {}
-            404 => return Err(needs_rebuild("there is no index yet")),
+            404 => return Err(needs_rebuild(NO_INDEX_YET)),
             _ => return Err(answer.error()),
         }
         let indices = answer.body.as_object().map(|indices| indices.iter().collect::<Vec<_>>()).unwrap_or_default();
@@ -95,6 +98,18 @@ impl Elastic {
         }
         self.checked.store(true, Ordering::Release);
         Ok((*name).clone())
+    }
+
+    /// Checks after a write that `index` is still the one behind the alias. One that a rebuild had removed before was made again
+    /// by the write, without its mapping; it is removed.
+    fn check_in_place(&self, index: &str) -> Result<(), IndexError> {
+        match self.current() {
+            Ok(current) if current == index => return Ok(()),
+            Ok(_) | Err(IndexError::NeedsRebuild(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let answer = self.client.ask("DELETE", &format!("/{index}"), None)?;
+        if matches!(answer.status, 200 | 404) { Err(IndexError::Moved) } else { Err(answer.error()) }
     }
 
     /// Searches by `body`.
@@ -160,7 +175,7 @@ impl Elastic {
             hits: hits.collect(),
             next_cursor,
             total: answer["hits"]["total"]["value"].as_u64().unwrap_or(0),
-            facets: search.facets.then(|| query::facets_of(&answer, &search.price_bounds)),
+            facets: search.facets.then(|| query::facets_of(&answer, search)),
         })
     }
 
@@ -241,21 +256,31 @@ impl SearchIndex for Elastic {
     }
 
     fn position(&self) -> Result<Option<Position>, IndexError> {
-        write::position(&self.client, &self.current()?)
+        Ok(write::position(&self.client, &self.current()?)?.position)
     }
 
-    fn apply(&self, changes: &[Change], position: Option<&Position>) -> Result<Vec<Outcome>, IndexError> {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn apply(&self, changes: &[Change], advance: Option<&Advance>) -> Result<Vec<Outcome>, IndexError> {
         check_count(changes.len())?;
         let _writing = self.writing();
         let index = self.current()?;
+        let before = write::position(&self.client, &index)?;
+        if advance.is_some_and(|advance| advance.from != before.position) {
+            return Err(IndexError::Moved);
+        }
         let (mut outcomes, newest) = page::newest(changes, |_| None);
         let to_write: Vec<&Change> = newest.iter().map(|(_, change)| *change).collect();
         let written = write::write(&self.client, &self.analyzer, &index, &to_write, Replace::Older, true)?;
         page::settle(changes, &mut outcomes, &newest, written);
-        if let Some(position) = position {
-            write::write_position(&self.client, &index, position)?;
+        match advance {
+            // Succeeds only in the index that was written to.
+            Some(advance) if write::move_position(&self.client, &index, &before, &advance.to)? => Ok(outcomes),
+            Some(_) => self.check_in_place(&index).and(Err(IndexError::Moved)),
+            None => self.check_in_place(&index).map(|()| outcomes),
         }
-        Ok(outcomes)
     }
 
     fn refresh_sales(&self, sales: &[(ProductId, u64)]) -> Result<(), IndexError> {
@@ -267,7 +292,7 @@ impl SearchIndex for Elastic {
             let changed: Vec<&Change> = changed.iter().collect();
             write::write(&self.client, &self.analyzer, &index, &changed, Replace::Same, true)?;
         }
-        Ok(())
+        self.check_in_place(&index)
     }
 
     fn search(&self, request: &SearchRequest) -> Result<Page, SearchError> {

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The kind of index that this version writes; another one must be rebuilt.
-pub(super) const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 2;
 /// Words that the last word of a phrase may stand for while somebody types.
 const OPEN_EXPANSIONS_MAX: usize = 50;
 
@@ -30,7 +30,7 @@ pub(super) fn definition() -> Value {
         "price": {"type": "long"},
         "prices": {"type": "long"},
         "categories": {"type": "long"},
-        "in_stock": {"type": "boolean"},
+        "prices_in_stock": {"type": "long"},
         "sales": {"type": "long"},
         "created_at_ms": {"type": "long"},
         "product": {"type": "object", "enabled": false},
@@ -105,7 +105,16 @@ fn price_filter(filters: &Filters) -> Option<Value> {
 }
 
 fn stock_filter(filters: &Filters) -> Option<Value> {
-    filters.in_stock.map(|in_stock| json!({"term": {"in_stock": in_stock}}))
+    filters.in_stock.map(|in_stock| {
+        let occur = if in_stock { "filter" } else { "must_not" };
+        json!({"bool": {occur: [in_stock_within_prices(filters)]}})
+    })
+}
+
+/// The condition that a SKU in the price range is in stock.
+fn in_stock_within_prices(filters: &Filters) -> Value {
+    let (min, max) = filters.prices();
+    json!({"range": {"prices_in_stock": {"gte": min, "lte": max}}})
 }
 
 fn together<const N: usize>(filters: [Option<Value>; N]) -> Value {
@@ -130,14 +139,18 @@ pub(super) fn search_json(search: &CheckedSearch, clause: &Clause, limit: usize)
             let by = json!({"terms": {"field": "categories", "size": FACET_CATEGORIES_MAX, "order": order}});
             json!({"filter": together([price_filter(filters), stock_filter(filters)]), "aggs": {"by": by}})
         };
-        let by = json!({"terms": {"field": "in_stock"}});
+        let by = json!({"filter": in_stock_within_prices(filters)});
         let stock = json!({"filter": together([category_filter(filters), price_filter(filters)]), "aggs": {"by": by}});
         aggregations["categories"] = category;
         aggregations["stock"] = stock;
         if !search.price_bounds.is_empty() {
-            let by = json!({"range": {"field": "prices", "ranges": price_ranges(&search.price_bounds)}});
-            let others = together([category_filter(filters), stock_filter(filters)]);
-            aggregations["prices"] = json!({"filter": others, "aggs": {"by": by}});
+            let ranges = price_ranges(&search.price_bounds);
+            let by = |field: &str| json!({"range": {"field": field, "ranges": ranges}});
+            // Stock is a matter of the SKUs in a band, so the filter is applied when the bands are read.
+            aggregations["prices"] = json!({
+                "filter": together([category_filter(filters)]),
+                "aggs": {"by": by("prices"), "in_stock": by("prices_in_stock")},
+            });
         }
     }
     let mut body = json!({
@@ -216,18 +229,24 @@ pub(super) fn found(answer: &Value, sort: Sort) -> Result<Vec<Found>, IndexError
 }
 
 /// Facets of an answer.
-pub(super) fn facets_of(answer: &Value, bounds: &[i64]) -> Facets {
-    let buckets = |name: &str| answer["aggregations"][name]["by"]["buckets"].as_array().cloned().unwrap_or_default();
+pub(super) fn facets_of(answer: &Value, search: &CheckedSearch) -> Facets {
+    let counted = &answer["aggregations"];
+    let buckets = |found: &Value| found["buckets"].as_array().cloned().unwrap_or_default();
     let count = |bucket: &Value| bucket["doc_count"].as_u64().unwrap_or(0);
-    let prices: Vec<u64> = buckets("prices").iter().map(count).collect();
-    let categories =
-        buckets("categories").into_iter().filter_map(|bucket| Some((bucket["key"].as_i64()?, count(&bucket))));
-    let mut facets = facets(bounds, &prices, categories);
-    for bucket in buckets("stock") {
-        match bucket["key"].as_i64() {
-            Some(0) => facets.out_of_stock = count(&bucket),
-            _ => facets.in_stock = count(&bucket),
+    let bands = |name: &str| buckets(&counted["prices"][name]).iter().map(count).collect::<Vec<u64>>();
+    let prices = match search.filters.in_stock {
+        None => bands("by"),
+        Some(true) => bands("in_stock"),
+        Some(false) => {
+            let in_stock = bands("in_stock");
+            bands("by").iter().zip(in_stock).map(|(all, in_stock)| all.saturating_sub(in_stock)).collect()
         }
-    }
+    };
+    let categories = buckets(&counted["categories"]["by"])
+        .into_iter()
+        .filter_map(|bucket| Some((bucket["key"].as_i64()?, count(&bucket))));
+    let mut facets = facets(&search.price_bounds, &prices, categories);
+    facets.in_stock = count(&counted["stock"]["by"]);
+    facets.out_of_stock = count(&counted["stock"]).saturating_sub(facets.in_stock);
     facets
 }

@@ -25,8 +25,10 @@ const NAMES_MAX: u128 = 100;
 
 pub(super) struct ElasticRebuild<'a> {
     elastic: &'a Elastic,
-    /// The name of the new index; empty once the alias stands for it.
+    /// The name of the new index; empty once the alias points to it.
     index: String,
+    /// Whether the server shows all that was written.
+    is_shown: bool,
 }
 
 impl<'a> ElasticRebuild<'a> {
@@ -37,12 +39,21 @@ impl<'a> ElasticRebuild<'a> {
             let index = format!("{}-{}", elastic.client.alias(), now + number);
             let answer = elastic.client.ask("PUT", &format!("/{index}"), Some(&query::definition()))?;
             match answer.status {
-                200 => return Ok(Self { elastic, index }),
+                200 => return Ok(Self { elastic, index, is_shown: false }),
                 400 if answer.body["error"]["type"] == "resource_already_exists_exception" => {}
                 _ => return Err(answer.error()),
             }
         }
         Err(IndexError::Unavailable("every name for a new index is taken".to_owned()))
+    }
+
+    /// Has the server show what was written.
+    fn show(&mut self) -> Result<(), IndexError> {
+        if !self.is_shown {
+            self.ask("POST", &format!("/{}/_refresh", self.index), None)?;
+            self.is_shown = true;
+        }
+        Ok(())
     }
 
     fn ask(&self, method: &str, path: &str, body: Option<&serde_json::Value>) -> Result<(), IndexError> {
@@ -70,26 +81,24 @@ fn remove_left(elastic: &Elastic, now: u128) -> Result<(), IndexError> {
 }
 
 impl Rebuild for ElasticRebuild<'_> {
-    fn add(&mut self, products: Vec<Product>) -> Result<Vec<Outcome>, IndexError> {
-        check_count(products.len())?;
-        let changes: Vec<Change> = products.into_iter().map(|product| Change::Put(Box::new(product))).collect();
-        let (mut outcomes, newest) = page::newest(&changes, |_| None);
+    fn apply(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, IndexError> {
+        check_count(changes.len())?;
+        self.is_shown = false;
+        let (mut outcomes, newest) = page::newest(changes, |_| None);
         let (client, analyzer) = (&self.elastic.client, &self.elastic.analyzer);
         let to_write: Vec<&Change> = newest.iter().map(|(_, change)| *change).collect();
         let written = write::write(client, analyzer, &self.index, &to_write, Replace::Older, false)?;
-        page::settle(&changes, &mut outcomes, &newest, written);
+        page::settle(changes, &mut outcomes, &newest, written);
         Ok(outcomes)
     }
 
     fn versions(&mut self, visit: &mut dyn FnMut(ProductId, i64)) -> Result<(), IndexError> {
-        self.ask("POST", &format!("/{}/_refresh", self.index), None)?;
+        self.show()?;
         self.elastic.list(&self.index, visit)
     }
 
     fn products(&mut self, after: Option<ProductId>, limit: usize) -> Result<Vec<Product>, IndexError> {
-        if after.is_none() {
-            self.ask("POST", &format!("/{}/_refresh", self.index), None)?;
-        }
+        self.show()?;
         self.elastic.products_after(&self.index, after, limit)
     }
 

@@ -33,7 +33,7 @@ impl ElasticSettings {
     /// Settings from a URL: `https://user:password@host:9200/path`. User and password are percent-encoded there.
     ///
     /// # Errors
-    /// Where the URL has another scheme than http or https, no host, a query or a fragment.
+    /// If the URL has another scheme than http or https, no host, a query or a fragment.
     pub fn new(url: &str) -> Result<Self, IndexError> {
         // The URL may have a password: errors do not repeat it.
         let invalid = |what: &str| IndexError::Unavailable(format!("the URL of the search server {what}"));
@@ -72,7 +72,7 @@ impl ElasticSettings {
     /// The name under which the index is searched: an alias of the index that is current.
     ///
     /// # Errors
-    /// Where it is no name of lower case letters, digits, `-` and `_` that begins with a letter.
+    /// If it is no name of lower case letters, digits, `-` and `_` that begins with a letter.
     pub fn index(mut self, name: &str) -> Result<Self, IndexError> {
         let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
         if !name.starts_with(|first: char| first.is_ascii_lowercase())

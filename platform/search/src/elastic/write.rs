@@ -102,6 +102,8 @@ fn settled(answer: &Value, items: Vec<Item>, outcomes: &mut [Outcome]) -> Result
         match answer["status"].as_u64().ok_or_else(strange)? {
             200..=299 => outcomes[item.at] = Outcome::Written,
             409 => outcomes[item.at] = Outcome::Older,
+            // The whole index is gone.
+            404 => return Err(IndexError::Moved),
             429 | 500.. => again.push(item),
             status => {
                 let reason = answer["error"]["reason"].as_str().unwrap_or("no reason given");
@@ -130,7 +132,9 @@ fn lines(analyzer: &Analyzer, change: &Change, replace: Replace) -> String {
 
 fn product_json(analyzer: &Analyzer, product: &Product) -> Value {
     let document = Document::new(analyzer, product);
-    let prices: Vec<i64> = product.prices_cents.iter().map(|price| price.get()).collect();
+    let prices: Vec<i64> = product.offers.iter().map(|offer| offer.price_cents.get()).collect();
+    let in_stock = product.offers.iter().filter(|offer| offer.in_stock);
+    let prices_in_stock: Vec<i64> = in_stock.map(|offer| offer.price_cents.get()).collect();
     let categories: Vec<i64> = product.categories.iter().map(|category| category.id.as_i64()).collect();
     let mut json = json!({
         "id": product.id.as_i64(),
@@ -140,7 +144,7 @@ fn product_json(analyzer: &Analyzer, product: &Product) -> Value {
         "price": product.price_cents().get(),
         "prices": prices,
         "categories": categories,
-        "in_stock": product.in_stock,
+        "prices_in_stock": prices_in_stock,
         "sales": product.sales,
         "created_at_ms": product.created_at_ms,
         "product": product,
@@ -152,19 +156,50 @@ fn product_json(analyzer: &Analyzer, product: &Product) -> Value {
     json
 }
 
-/// Writes the position, after everything up to it.
+/// Writes the position of an index that nobody else writes to.
 pub(super) fn write_position(client: &Client, index: &str, position: &Position) -> Result<(), IndexError> {
     let body = json!({"live": false, "position": position.as_str()});
     let answer = client.ask("PUT", &format!("/{index}/_doc/{POSITION}"), Some(&body))?;
     if matches!(answer.status, 200 | 201) { Ok(()) } else { Err(answer.error()) }
 }
 
+/// The position in an index, and the document that holds it.
+pub(super) struct PositionAt {
+    pub position: Option<Position>,
+    /// Sequence number and primary term of the document; `None` if there is no document.
+    written: Option<(u64, u64)>,
+}
+
 /// The position in `index`.
-pub(super) fn position(client: &Client, index: &str) -> Result<Option<Position>, IndexError> {
+pub(super) fn position(client: &Client, index: &str) -> Result<PositionAt, IndexError> {
     let answer = client.ask("GET", &format!("/{index}/_doc/{POSITION}"), None)?;
     match answer.status {
-        200 => Ok(answer.body["_source"]["position"].as_str().and_then(Position::new)),
-        404 => Ok(None),
+        200 => Ok(PositionAt {
+            position: answer.body["_source"]["position"].as_str().and_then(Position::new),
+            written: answer.body["_seq_no"].as_u64().zip(answer.body["_primary_term"].as_u64()),
+        }),
+        404 => Ok(PositionAt { position: None, written: None }),
+        _ => Err(answer.error()),
+    }
+}
+
+/// Writes the position after everything up to it, where nobody has written one since `before`; whether that is so.
+pub(super) fn move_position(
+    client: &Client,
+    index: &str,
+    before: &PositionAt,
+    to: &Position,
+) -> Result<bool, IndexError> {
+    let condition = match before.written {
+        Some((number, term)) => format!("if_seq_no={number}&if_primary_term={term}"),
+        None => "op_type=create".to_owned(),
+    };
+    let body = json!({"live": false, "position": to.as_str()});
+    let answer = client.ask("PUT", &format!("/{index}/_doc/{POSITION}?{condition}"), Some(&body))?;
+    match answer.status {
+        200 | 201 => Ok(true),
+        // Another position, or another index: a document that is missing does not fulfil the condition either.
+        404 | 409 => Ok(false),
         _ => Err(answer.error()),
     }
 }

@@ -1,6 +1,10 @@
 //! From scores to a page: filters, facets, order.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    ops::{Bound, RangeBounds},
+};
 
 use rustc_hash::FxHashMap;
 
@@ -57,7 +61,7 @@ pub(super) fn collect(memory: &Memory, scores: &Scores, wanted: &Wanted<'_>) -> 
         collected.found += 1;
         let passes = Passes::new(memory, row, &in_category, wanted.filters);
         if let Some(counts) = &mut counts {
-            counts.add(memory, row, &passes);
+            counts.add(memory, row, &passes, wanted.filters.in_stock);
         }
         if !(passes.category && passes.price && passes.stock) {
             continue;
@@ -96,18 +100,26 @@ struct Passes {
     category: bool,
     price: bool,
     stock: bool,
+    /// Whether a SKU in the price range is in stock.
+    in_stock: bool,
 }
 
 impl Passes {
     fn new(memory: &Memory, row: &Row, in_category: &[bool], filters: &Filters) -> Self {
+        let (min, max) = filters.prices();
+        let prices = min..=max;
+        let in_stock = any_within(memory.prices_in_stock(row), &prices);
         Self {
             category: in_category[row.path as usize],
-            price: filters
-                .prices
-                .is_none_or(|(min, max)| memory.prices(row).iter().any(|price| (min..=max).contains(price))),
-            stock: filters.in_stock.is_none_or(|in_stock| row.in_stock == in_stock),
+            price: any_within(memory.prices(row), &prices),
+            stock: filters.in_stock.is_none_or(|wanted| in_stock == wanted),
+            in_stock,
         }
     }
+}
+
+fn any_within(prices: &[i64], range: &impl RangeBounds<i64>) -> bool {
+    prices.iter().any(|price| range.contains(price))
 }
 
 struct Counts<'a> {
@@ -126,20 +138,23 @@ impl<'a> Counts<'a> {
         Self { bounds, prices, paths: vec![0; memory.paths().len()], memory, in_stock: 0, out_of_stock: 0 }
     }
 
-    fn add(&mut self, memory: &Memory, row: &Row, passes: &Passes) {
+    fn add(&mut self, memory: &Memory, row: &Row, passes: &Passes, in_stock: Option<bool>) {
         if passes.price && passes.stock {
             self.paths[row.path as usize] += 1;
         }
         if passes.category && passes.price {
-            *(if row.in_stock { &mut self.in_stock } else { &mut self.out_of_stock }) += 1;
+            *(if passes.in_stock { &mut self.in_stock } else { &mut self.out_of_stock }) += 1;
         }
-        if passes.category && passes.stock && !self.bounds.is_empty() {
-            let prices = memory.prices(row);
+        // Stock is a matter of the SKUs in a band, so the filter is applied to each band.
+        if passes.category && !self.bounds.is_empty() {
+            let (prices, prices_in_stock) = (memory.prices(row), memory.prices_in_stock(row));
             for (band, count) in self.prices.iter_mut().enumerate() {
                 let from = band.checked_sub(1).map_or(0, |before| self.bounds[before]);
-                let below = self.bounds.get(band).copied().unwrap_or(i64::MAX);
-                let is_last = band == self.bounds.len();
-                *count += u64::from(prices.iter().any(|price| *price >= from && (is_last || *price < below)));
+                let below = self.bounds.get(band).map_or(Bound::Unbounded, |below| Bound::Excluded(*below));
+                let range = (Bound::Included(from), below);
+                let is_in_stock = any_within(prices_in_stock, &range);
+                let counts = any_within(prices, &range) && in_stock.is_none_or(|wanted| is_in_stock == wanted);
+                *count += u64::from(counts);
             }
         }
     }

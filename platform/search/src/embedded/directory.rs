@@ -22,6 +22,10 @@ pub(super) struct Directory {
 impl Directory {
     pub(super) fn open(path: &Path) -> Result<Self, IndexError> {
         let failed = |error: io::Error| IndexError::Unavailable(format!("{}: {error}", path.display()));
+        if fs::metadata(path).is_ok_and(|it| !it.is_dir()) {
+            let what = "is a file, and the directory of the search index belongs there; move it away";
+            return Err(IndexError::Unavailable(format!("{} {what}", path.display())));
+        }
         fs::create_dir_all(path).map_err(failed)?;
         let lock = File::options().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(failed)?;
         match lock.try_lock() {
@@ -35,7 +39,7 @@ impl Directory {
         }
     }
 
-    /// The number of the current file; `None` where there is none yet, an error where its name is no number.
+    /// The number of the current file; `None` if there is none yet, an error if its name is not a number.
     pub(super) fn current(&self) -> Result<Option<u64>, String> {
         match fs::read_to_string(self.path.join(CURRENT)) {
             Ok(text) => text.trim().parse().map(Some).map_err(|_| format!("`{CURRENT}` names no file")),

@@ -3,7 +3,8 @@
 use rustc_hash::FxHashMap;
 
 use super::{
-    memory::{Allowed, Memory, Words},
+    memory::{Memory, Words},
+    phrase::Phrase,
     postings::Postings,
 };
 use crate::{
@@ -14,6 +15,9 @@ use crate::{
 /// Letters and digits of ASCII: the only words that typos are looked for in.
 const FIRST_ASCII_WORD: &str = "0";
 const AFTER_ASCII_WORDS: &str = "{";
+
+/// Units whose sounds are scanned in the time in which one product is looked through.
+const SCANNED_PER_PRODUCT: u64 = 4_096;
 
 /// Scores in 64ths of the products that fulfil a clause.
 #[derive(Debug, Default)]
@@ -187,40 +191,53 @@ impl<'a> Evaluation<'a> {
     fn phrase(&self, field: Field, words: &[String], is_open: bool, is_candidate: impl Fn(&u32) -> bool) -> Vec<u32> {
         if field == Field::Letter {
             let letters: Vec<u8> = words.concat().into_bytes();
-            return self.memory.with_letters(&letters).filter(is_candidate).collect();
+            return self.memory.with_letters(&letters).into_iter().filter(is_candidate).collect();
         }
         let last = words.len().saturating_sub(1);
-        let mut allowed: Vec<Allowed> = Vec::with_capacity(words.len());
+        let mut units: Vec<Vec<u32>> = Vec::with_capacity(words.len());
         for (at, word) in words.iter().enumerate() {
-            allowed.push(if field == Field::Syllable {
-                self.memory.allowed_syllable(word, is_open && at == last)
+            units.push(if field == Field::Syllable {
+                self.memory.pronounced(word, is_open && at == last)
             } else {
-                self.memory.allowed_unit(word)
+                self.memory.unit(word)
             });
-            if allowed[at].units.is_empty() {
+            if units[at].is_empty() {
                 return Vec::new();
             }
         }
         let dictionary = self.memory.words(Field::Unit);
-        let products = |allowed: &&Allowed| {
-            allowed.units.iter().map(|unit| u64::from(dictionary.postings(*unit).len())).sum::<u64>()
-        };
-        let Some(rarest) = allowed.iter().min_by_key(products) else { return Vec::new() };
-        let syllables = (field == Field::Syllable).then(|| self.memory.syllables());
-        let is_allowed = |unit: &u32, allowed: &Allowed| {
-            // A unit without a syllable may be beyond the end of the list.
-            let number = syllables.map_or(Some(unit), |syllables| syllables.get(*unit as usize));
-            match allowed.numbers.as_slice() {
-                [only] => number == Some(only),
-                many => number.is_some_and(|number| many.binary_search(number).is_ok()),
-            }
-        };
-        let candidates = rarest.units.iter().flat_map(|unit| dictionary.postings(*unit).iter());
-        let has_phrase = |product: &u32| {
-            let mut windows = self.memory.units(*product).windows(allowed.len());
-            windows.any(|window| window.iter().zip(&allowed).all(|(unit, allowed)| is_allowed(unit, allowed)))
-        };
-        candidates.filter(is_candidate).filter(has_phrase).collect()
+        let products =
+            |units: &&Vec<u32>| units.iter().map(|unit| u64::from(dictionary.postings(*unit).len())).sum::<u64>();
+        let Some(rarest) = units.iter().min_by_key(products) else { return Vec::new() };
+        let phrase = Phrase::new(&units, dictionary.len());
+        if field == Field::Syllable && products(&rarest) > self.memory.units_count() as u64 / SCANNED_PER_PRODUCT {
+            let sounds: Vec<u8> = words.iter().filter_map(|word| word.bytes().next()).collect();
+            return self.memory.with_sounds(&sounds, &phrase).into_iter().filter(is_candidate).collect();
+        }
+        let candidates = rarest.iter().flat_map(|unit| dictionary.postings(*unit).iter());
+        let has_phrase = |product: &u32| phrase.is_in(self.memory.units(*product));
+        // A product that has several of these units is looked through once.
+        let mut looked_through = Numbers::new(if rarest.len() > 1 { self.memory.rows().len() } else { 0 });
+        let is_new = |product: &u32| rarest.len() == 1 || looked_through.insert(*product);
+        candidates.filter(is_candidate).filter(is_new).filter(has_phrase).collect()
+    }
+}
+
+/// A set of products' numbers.
+struct Numbers(Vec<u64>);
+
+impl Numbers {
+    /// None of the numbers below `end`.
+    fn new(end: usize) -> Self {
+        Self(vec![0; end.div_ceil(64)])
+    }
+
+    /// Whether it was not there before.
+    fn insert(&mut self, number: u32) -> bool {
+        let (place, bit) = (number as usize / 64, 1 << (number % 64));
+        let is_new = self.0[place] & bit == 0;
+        self.0[place] |= bit;
+        is_new
     }
 }
 

@@ -9,13 +9,13 @@ use contract::ids::ProductId;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use crate::{
+    fnv::{FNV_START, fnv},
     index::{IndexError, Position},
     product::{Change, Product},
-    request::{FNV_START, fnv},
 };
 
 /// In the file's header; another number is a file of another version of this crate.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// How long one connection waits for another of this process.
 const BUSY_MS: u64 = 5_000;
 /// Connections for reading that are kept open.
@@ -227,6 +227,8 @@ pub(super) enum FileError {
     Damaged(String),
     #[error("{0}")]
     Failed(String),
+    #[error("it is at another position")]
+    Moved,
 }
 
 impl From<rusqlite::Error> for FileError {
@@ -258,6 +260,7 @@ impl From<FileError> for IndexError {
         match error {
             FileError::Damaged(reason) => Self::NeedsRebuild(reason),
             FileError::Failed(reason) => Self::Unavailable(reason),
+            FileError::Moved => Self::Moved,
         }
     }
 }

@@ -3,15 +3,15 @@
 //! Products are numbered in the order in which they are written, and a new version of one gets a new number; the old number is
 //! dead until [`Memory::compacted`] leaves it out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use rustc_hash::FxHashMap;
 
-use super::postings::Postings;
+use super::{phrase::Phrase, postings::Postings};
 use crate::{
     document::{BOUNDARY, Document},
     plan::Field,
-    product::Product,
+    product::{Offer, Product},
 };
 
 /// Dead numbers that are not worth a compaction.
@@ -25,7 +25,6 @@ pub(super) struct Row {
     pub id: i64,
     pub version: i64,
     pub is_live: bool,
-    pub in_stock: bool,
     /// In 64ths of a point.
     pub rank: u32,
     pub price: i64,
@@ -34,6 +33,8 @@ pub(super) struct Row {
     /// The number of its categories, see [`Memory::paths`].
     pub path: u32,
     prices: (u32, u16),
+    /// Prices of SKUs that are in stock: the first ones.
+    prices_in_stock: u16,
     units: (u32, u32),
 }
 
@@ -49,6 +50,10 @@ impl Words {
         self.numbers.get(word).map(|number| &self.postings[*number as usize])
     }
 
+    pub(super) const fn len(&self) -> usize {
+        self.postings.len()
+    }
+
     pub(super) fn number(&self, word: &str) -> Option<u32> {
         self.numbers.get(word).copied()
     }
@@ -59,7 +64,7 @@ impl Words {
 
     /// Words from `first` on, in the order of their bytes.
     pub(super) fn from<'a>(&'a self, first: &str) -> impl Iterator<Item = (&'a str, &'a Postings)> {
-        let range = self.numbers.range::<str, _>((std::ops::Bound::Included(first), std::ops::Bound::Unbounded));
+        let range = self.numbers.range::<str, _>((Bound::Included(first), Bound::Unbounded));
         range.map(|(word, number)| (word.as_ref(), &self.postings[*number as usize]))
     }
 
@@ -91,27 +96,20 @@ struct Syllables {
     numbers: BTreeMap<Box<str>, u32>,
     /// By the number of a syllable, the units that are pronounced so.
     units: Vec<Vec<u32>>,
-    /// By the number of a unit, that of its syllable; [`SILENT`] where it has none.
-    of_units: Vec<u32>,
 }
 
-/// No syllable.
-const SILENT: u32 = u32::MAX;
 /// No letter.
 const NO_LETTER: u8 = 0;
 
 impl Syllables {
     fn add(&mut self, unit: u32, syllable: &str) {
         let number = self.numbers.get(syllable).copied().unwrap_or_else(|| {
-            let number = u32::try_from(self.units.len()).unwrap_or(SILENT);
+            let number = u32::try_from(self.units.len()).unwrap_or(u32::MAX);
             self.numbers.insert(syllable.into(), number);
             self.units.push(Vec::new());
             number
         });
         self.units[number as usize].push(unit);
-        let at = unit as usize;
-        self.of_units.resize(self.of_units.len().max(at + 1), SILENT);
-        self.of_units[at] = number;
     }
 
     fn renumbered(&self, numbers: &[Option<u32>]) -> Self {
@@ -123,14 +121,6 @@ impl Syllables {
         }
         renumbered
     }
-}
-
-/// What a word of a phrase stands for.
-pub(super) struct Allowed {
-    /// Units, for finding products that have any of them.
-    pub units: Vec<u32>,
-    /// In ascending order, what these are compared by: see [`Memory::syllables`].
-    pub numbers: Vec<u32>,
 }
 
 #[derive(Clone, Default)]
@@ -146,6 +136,8 @@ pub(super) struct Memory {
     units: Vec<u32>,
     /// For each of these the first letter of its syllable; [`NO_LETTER`] where it has no single one.
     letters: Vec<u8>,
+    /// By the place of a unit in `units`, the first byte of its syllable; [`NO_LETTER`] between texts.
+    sounds: Vec<u8>,
     prices: Vec<i64>,
     paths: Vec<Box<[i64]>>,
     path_numbers: FxHashMap<Box<[i64]>, u32>,
@@ -183,6 +175,11 @@ impl Memory {
         &self.prices[start..start + count]
     }
 
+    /// The prices of SKUs that are in stock.
+    pub(super) fn prices_in_stock(&self, row: &Row) -> &[i64] {
+        &self.prices(row)[..usize::from(row.prices_in_stock)]
+    }
+
     /// By number, categories from the root to that of some product.
     pub(super) fn paths(&self) -> &[Box<[i64]>] {
         &self.paths
@@ -204,36 +201,55 @@ impl Memory {
     }
 
     /// The unit that a word is.
-    pub(super) fn allowed_unit(&self, word: &str) -> Allowed {
-        let units: Vec<u32> = self.words(Field::Unit).number(word).into_iter().collect();
-        Allowed { numbers: units.clone(), units }
+    pub(super) fn unit(&self, word: &str) -> Vec<u32> {
+        self.words(Field::Unit).number(word).into_iter().collect()
     }
 
     /// The units that are pronounced as a word; as all words that begin so where `is_open`.
-    pub(super) fn allowed_syllable(&self, word: &str, is_open: bool) -> Allowed {
-        let Syllables { numbers, units, .. } = &self.syllables;
-        let mut numbers: Vec<u32> = if is_open {
-            let from = numbers.range::<str, _>((std::ops::Bound::Included(word), std::ops::Bound::Unbounded));
-            from.take_while(|(other, _)| other.starts_with(word)).map(|(_, number)| *number).collect()
-        } else {
-            numbers.get(word).copied().into_iter().collect()
-        };
-        numbers.sort_unstable();
-        let units = numbers.iter().flat_map(|number| &units[*number as usize]).copied().collect();
-        Allowed { units, numbers }
+    pub(super) fn pronounced(&self, word: &str, is_open: bool) -> Vec<u32> {
+        let Syllables { numbers, units } = &self.syllables;
+        let from = numbers.range::<str, _>((Bound::Included(word), Bound::Unbounded));
+        let begun = from.take_while(|(other, _)| if is_open { other.starts_with(word) } else { &***other == word });
+        begun.flat_map(|(_, number)| &units[*number as usize]).copied().collect()
     }
 
-    /// By the number of a unit, the number of its syllable.
-    pub(super) fn syllables(&self) -> &[u32] {
-        &self.syllables.of_units
+    /// The products with units of which the syllables begin with these letters, each once.
+    pub(super) fn with_letters(&self, letters: &[u8]) -> Vec<u32> {
+        self.products_at(memchr::memmem::find_iter(&self.letters, letters))
     }
 
-    /// The products with units of which the syllables begin with these letters, each perhaps more than once.
-    pub(super) fn with_letters(&self, letters: &[u8]) -> impl Iterator<Item = u32> {
-        // The units of all products are one sequence; what stands between two texts has no letter.
-        let places = memchr::memmem::find_iter(&self.letters, letters);
-        let product = |place: usize| self.rows.partition_point(|row| row.units.0 as usize <= place).checked_sub(1);
-        places.filter_map(product).filter_map(|product| u32::try_from(product).ok()).collect::<Vec<_>>().into_iter()
+    /// The products with a phrase of which the syllables begin with these bytes, each once.
+    pub(super) fn with_sounds(&self, sounds: &[u8], phrase: &Phrase<'_>) -> Vec<u32> {
+        let places = memchr::memmem::find_iter(&self.sounds, sounds);
+        self.products_at(places.filter(|place| phrase.begins(&self.units[*place..])))
+    }
+
+    /// Units of all products, and what is between their texts.
+    pub(super) const fn units_count(&self) -> usize {
+        self.units.len()
+    }
+
+    /// The products that have these places of `units`, which ascend. What is between two texts has no letter, so what was found lies
+    /// in one product.
+    fn products_at(&self, places: impl Iterator<Item = usize>) -> Vec<u32> {
+        let mut products: Vec<u32> = Vec::new();
+        let mut product = 0;
+        for place in places {
+            let begins = |row: &Row| row.units.0 as usize <= place;
+            // The next place is most often in one of the next products.
+            let mut step = 1;
+            while self.rows.get(product + step).is_some_and(begins) {
+                product += step;
+                step *= 2;
+            }
+            let end = self.rows.len().min(product + step);
+            product += self.rows[product + 1..end].partition_point(begins);
+            let number = u32::try_from(product).unwrap_or(u32::MAX);
+            if products.last() != Some(&number) {
+                products.push(number);
+            }
+        }
+        products
     }
 
     pub(super) fn put(&mut self, product: &Product, document: &Document) {
@@ -248,19 +264,22 @@ impl Memory {
                 self.fields[place(field)].add(word, number);
             }
         }
-        let prices = append(&mut self.prices, product.prices_cents.iter().map(|price| price.get()));
+        let (in_stock, out_of_stock): (Vec<&Offer>, Vec<&Offer>) =
+            product.offers.iter().partition(|offer| offer.in_stock);
+        let offers = in_stock.iter().chain(&out_of_stock);
+        let prices = append(&mut self.prices, offers.map(|offer| offer.price_cents.get()));
         let path = self.path(product.categories.iter().map(|category| category.id.as_i64()).collect());
         self.rows.push(Row {
             id,
             version: product.version,
             is_live: true,
-            in_stock: product.in_stock,
             rank: document.rank,
             price: product.price_cents().get(),
             sales: i64::try_from(product.sales).unwrap_or(i64::MAX),
             created_at_ms: i64::try_from(product.created_at_ms).unwrap_or(i64::MAX),
             path,
             prices,
+            prices_in_stock: u16::try_from(in_stock.len()).unwrap_or(u16::MAX),
             units,
         });
         self.by_id.insert(id, number);
@@ -277,6 +296,8 @@ impl Memory {
                 self.syllables.add(unit_number, syllable);
             }
             self.units.push(unit_number);
+            let sound = syllable.bytes().next().filter(|_| unit != BOUNDARY);
+            self.sounds.push(sound.unwrap_or(NO_LETTER));
             self.letters.push(match letter.as_bytes() {
                 [letter] if unit != BOUNDARY => *letter,
                 _ => NO_LETTER,
@@ -348,7 +369,8 @@ impl Memory {
             let (from, count) = row.units;
             let place = from as usize..(from + count) as usize;
             let old_units = &self.units[place.clone()];
-            compacted.letters.extend_from_slice(&self.letters[place]);
+            compacted.letters.extend_from_slice(&self.letters[place.clone()]);
+            compacted.sounds.extend_from_slice(&self.sounds[place]);
             compacted.units.extend(old_units.iter().filter_map(|unit| units[*unit as usize]));
             compacted.rows[new as usize].units = (start, count);
         }
@@ -369,7 +391,7 @@ impl Memory {
 
     pub(super) fn memory_bytes(&self) -> usize {
         let fields: usize = self.fields.iter().map(Words::memory_bytes).sum();
-        let numbers = self.units.capacity() * 5 + self.prices.capacity() * 8;
+        let numbers = self.units.capacity() * 6 + self.prices.capacity() * 8;
         let ids = (self.by_id.capacity() + self.removed.capacity()) * 24;
         fields + numbers + ids + self.rows.capacity() * size_of::<Row>()
     }

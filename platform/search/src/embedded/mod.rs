@@ -7,6 +7,7 @@ mod directory;
 mod evaluate;
 mod file;
 mod memory;
+mod phrase;
 mod postings;
 mod rebuild;
 
@@ -28,7 +29,7 @@ use memory::Memory;
 use crate::{
     cursor::Cursor,
     document::{Document, rank_of},
-    index::{IndexError, Outcome, Position, Rebuild, SearchError, SearchIndex, Size, State},
+    index::{Advance, IndexError, NO_INDEX_YET, Outcome, Position, Rebuild, SearchError, SearchIndex, Size, State},
     limits::CHANGES_MAX,
     page,
     plan::{Level, Matcher, Plan},
@@ -80,12 +81,12 @@ impl Embedded {
     pub fn open(path: &Path, analyzer: Analyzer) -> Result<Self, IndexError> {
         let directory = Directory::open(path)?;
         let current = match directory.current() {
-            Ok(None) => Err("there is no index yet".to_owned()),
+            Ok(None) => Err(NO_INDEX_YET.to_owned()),
             Ok(Some(number)) => match Generation::open(&directory, number, &analyzer) {
                 Ok(generation) => Ok(Arc::new(generation)),
                 Err(FileError::Damaged(reason)) => Err(reason),
                 // It may be sound: nothing is given up because the system has no room for another open file.
-                Err(FileError::Failed(reason)) => return Err(IndexError::Unavailable(reason)),
+                Err(error @ (FileError::Failed(_) | FileError::Moved)) => return Err(error.into()),
             },
             Err(reason) => Err(reason),
         };
@@ -131,9 +132,13 @@ impl SearchIndex for Embedded {
         self.with(|generation| generation.file.position())
     }
 
-    fn apply(&self, changes: &[Change], position: Option<&Position>) -> Result<Vec<Outcome>, IndexError> {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    fn apply(&self, changes: &[Change], advance: Option<&Advance>) -> Result<Vec<Outcome>, IndexError> {
         check_count(changes.len())?;
-        self.with(|generation| generation.apply(&self.analyzer, changes, position))
+        self.with(|generation| generation.apply(&self.analyzer, changes, advance))
     }
 
     fn refresh_sales(&self, sales: &[(ProductId, u64)]) -> Result<(), IndexError> {
@@ -243,9 +248,15 @@ impl Generation {
         &self,
         analyzer: &Analyzer,
         changes: &[Change],
-        position: Option<&Position>,
+        advance: Option<&Advance>,
     ) -> Result<Vec<Outcome>, FileError> {
         let _writing = self.writing();
+        if let Some(advance) = advance
+            && self.file.position()? != advance.from
+        {
+            return Err(FileError::Moved);
+        }
+        let position = advance.map(|advance| &advance.to);
         let (outcomes, newest) = page::newest(changes, |id| self.read().version(id));
         let newest: Vec<&Change> = newest.into_iter().map(|(_, change)| change).collect();
         if !newest.is_empty() || position.is_some() {

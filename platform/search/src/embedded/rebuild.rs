@@ -31,10 +31,9 @@ impl<'a> EmbeddedRebuild<'a> {
 }
 
 impl Rebuild for EmbeddedRebuild<'_> {
-    fn add(&mut self, products: Vec<Product>) -> Result<Vec<Outcome>, IndexError> {
-        check_count(products.len())?;
-        let changes: Vec<Change> = products.into_iter().map(|product| Change::Put(Box::new(product))).collect();
-        Ok(self.next()?.apply(&self.index.analyzer, &changes, None)?)
+    fn apply(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, IndexError> {
+        check_count(changes.len())?;
+        Ok(self.next()?.apply(&self.index.analyzer, changes, None)?)
     }
 
     fn versions(&mut self, visit: &mut dyn FnMut(ProductId, i64)) -> Result<(), IndexError> {

@@ -18,7 +18,7 @@ pub use judged::{Kind, Query, Want, quality, queries};
 use catalogue::{Brand, LEAVES, Leaf};
 use random::Random;
 
-use crate::product::{Attribute, Category, Product};
+use crate::product::{Attribute, Category, Offer, Product};
 
 /// Models of one brand in one category.
 const MODELS: usize = 8;
@@ -97,18 +97,17 @@ fn item(at: usize, leaf_at: usize, brand: &Brand, model: Option<String>, random:
         subtitle: subtitle(leaf, random),
         categories: categories(leaf_at),
         attributes: attributes.collect(),
-        prices_cents: truth
-            .colours
-            .iter()
-            .enumerate()
-            .map(|(sku, _)| price + 1_000 * sku as i64)
-            .map(Cents::new)
-            .collect(),
-        in_stock: random.chance(90),
+        offers: offers(price, truth.colours.len(), random.chance(90)),
         sales: if random.chance(60) { random.range(0..5_000).unsigned_abs() } else { 0 },
         created_at_ms: 1_700_000_000_000 + random.range(0..50_000_000_000).unsigned_abs(),
     };
     Item { product, truth }
+}
+
+/// SKUs that cost a little more each.
+fn offers(price: i64, skus: usize, in_stock: bool) -> Vec<Offer> {
+    let prices = (0..).step_by(1_000).map(|more| Cents::new(price + more)).take(skus);
+    prices.map(|price_cents| Offer { price_cents, in_stock }).collect()
 }
 
 fn title(leaf: &Leaf, truth: &Truth, random: &mut Random) -> String {

@@ -26,7 +26,7 @@ impl Random {
         range.start + i64::try_from(self.below(span)).unwrap_or(0)
     }
 
-    /// True so many times of a hundred.
+    /// True with this probability in percent.
     pub(super) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }

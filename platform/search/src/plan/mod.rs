@@ -117,11 +117,20 @@ impl Plan {
         };
         let last = slot.words.len().saturating_sub(1);
         let as_asked = |at: usize, word: &QueryWord| self.word(word, level, is_last && at == last, 100);
-        // A synonym is written as its file has it: nothing is mistyped in it.
-        let as_meant = |_: usize, word: &QueryWord| self.word(word, Level::Exact, false, SYNONYM_PERCENT);
+        let as_meant = |_: usize, word: &QueryWord| self.meant(word, level);
         let mut choices = vec![together(&slot.words, &as_asked)];
         choices.extend(slot.meanings.iter().map(|meaning| together(meaning, &as_meant)));
         if choices.len() == 1 { choices.remove(0) } else { Clause::Best(choices) }
+    }
+
+    /// A word of a synonym. It is written as its file has it, so no typo is looked for, but it may be composed.
+    fn meant(&self, word: &QueryWord, level: Level) -> Clause {
+        let exact = self.word(word, Level::Exact, false, SYNONYM_PERCENT);
+        let mut choices = Choices { scale: SYNONYM_PERCENT, found: vec![exact] };
+        if matches!(level, Level::Relaxed | Level::Any) && self.words.len() <= LOOSE_WORDS_MAX {
+            self.composed(word, level, &mut choices);
+        }
+        if choices.found.len() == 1 { choices.found.remove(0) } else { Clause::Best(choices.found) }
     }
 
     fn word(&self, word: &QueryWord, level: Level, is_last: bool, scale: u32) -> Clause {
@@ -156,9 +165,20 @@ impl Plan {
         if level == Level::Any {
             choices.scattered(word);
         }
-        let bonus =
-            |field, points| Clause::Word { field, word: word.text.clone(), weight: choices.weight(points, 100) };
-        let should = vec![bonus(Field::Value, 4), bonus(Field::Category, 2), bonus(Field::Start, 1)];
+        let stem = (word.kind == WordKind::Letters).then(|| self.analyzer.stem(&word.text)).flatten();
+        let bonus = |field, points| {
+            let form = |word: &str, percent| Clause::Word {
+                field,
+                word: word.to_owned(),
+                weight: choices.weight(points, percent),
+            };
+            match &stem {
+                None => form(&word.text, 100),
+                Some(stem) => Clause::Best(vec![form(&word.text, 100), form(stem, STEM_PERCENT)]),
+            }
+        };
+        let should =
+            vec![bonus(Field::Title, 6), bonus(Field::Value, 4), bonus(Field::Category, 2), bonus(Field::Start, 1)];
         Clause::All { must: vec![Clause::Best(choices.found)], should }
     }
 
@@ -331,7 +351,7 @@ impl Plan {
 /// Words of a query that are compared with whole values together.
 const QUERY_VALUES_WORDS_MAX: usize = 8;
 
-/// How much a word tells of what somebody wants, where not every word can be had.
+/// The weight of a word when not every word of the query matches.
 fn telling(word: &QueryWord) -> u32 {
     match (&word.kind, word.letters()) {
         (WordKind::Digits, ..=2) | (_, 1) => 50,

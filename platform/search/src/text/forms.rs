@@ -34,7 +34,7 @@ pub(crate) enum FormKind {
     Initials,
 }
 
-/// One spelling by which a text is found, and the bytes of the text that it stands for.
+/// One spelling by which a text is found, and the bytes of the text that it covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Form {
     pub kind: FormKind,

@@ -14,7 +14,7 @@ use crate::plan::{Matcher, Phrase};
 pub struct Fragment {
     /// As it is in the original.
     pub text: String,
-    /// Whether the query found it.
+    /// Whether this piece matches the query.
     pub matched: bool,
 }
 

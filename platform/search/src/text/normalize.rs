@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use rustc_hash::FxHashMap;
 use unicode_normalization::{UnicodeNormalization, char::canonical_combining_class};
 
-/// A normalised character and the bytes of the original text that it stands for.
+/// A normalised character and the bytes of the original text that it covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Character {
     pub value: char,
@@ -52,7 +52,13 @@ pub(crate) fn normalize(text: &str) -> Vec<Character> {
 /// Whether `next` belongs to the character before it. What half width voicing marks and some vowel signs are made of does,
 /// though they are no combining characters themselves.
 fn combines(next: char) -> bool {
-    !next.is_ascii() && next.nfkd().next().is_some_and(|part| canonical_combining_class(part) != 0)
+    let is_mark = |next: char| next.nfkd().next().is_some_and(|part| canonical_combining_class(part) != 0);
+    !next.is_ascii() && (is_invisible(next) || is_mark(next))
+}
+
+/// Soft hyphen, joiners and variation selectors. They are dropped, so a mark after them belongs to the character before them.
+const fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
 }
 
 /// Passes the normalised characters of one character and its marks to `emit`.
@@ -77,8 +83,7 @@ fn fold(cluster: &str, mut emit: impl FnMut(char)) {
             'ς' => emit('σ'),
             // What lower case makes of İ: i with a dot above.
             '\u{307}' => {}
-            // Invisible: soft hyphen, joiners, variation selectors.
-            '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' => {}
+            invisible if is_invisible(invisible) => {}
             other => emit(SIMPLIFIED.get(&other).copied().unwrap_or(other)),
         }
     }
@@ -108,6 +113,7 @@ mod tests {
         check("華為手機", "华为手机");
         check("國際", "国际");
         check("\u{a7dc}\u{6df}", "ƛ");
+        check("A\u{fe00}\u{1abf}", "a");
         check("", "");
     }
 

@@ -13,7 +13,7 @@ use crate::limits::{SPAN_WORDS_MAX, SYNONYM_PHRASES_MAX, SYNONYM_RULES_MAX, SYNO
 /// What a query means besides what it says.
 #[derive(Default, Clone, PartialEq, Eq)]
 pub struct Synonyms {
-    /// By the words of a phrase, joined by spaces: the words of each phrase that means the same.
+    /// By the [`key`] of a phrase: the words of each phrase that means the same.
     meanings: FxHashMap<String, Vec<Vec<String>>>,
 }
 
@@ -95,7 +95,7 @@ impl Synonyms {
     }
 
     fn mean<'a>(&mut self, from: &[String], to: impl Iterator<Item = &'a Vec<String>>) {
-        let meanings = self.meanings.entry(from.join(" ")).or_default();
+        let meanings = self.meanings.entry(key(from)).or_default();
         for phrase in to {
             if !meanings.contains(phrase) && meanings.len() < SYNONYM_PHRASES_MAX {
                 meanings.push(phrase.clone());
@@ -104,12 +104,18 @@ impl Synonyms {
     }
 
     /// The words of each phrase that means the same as `words`.
-    pub(crate) fn of(&self, words: &[&str]) -> &[Vec<String>] {
+    pub(crate) fn of(&self, words: &[impl AsRef<str>]) -> &[Vec<String>] {
         if self.meanings.is_empty() {
             return &[];
         }
-        self.meanings.get(&words.join(" ")).map_or(&[], Vec::as_slice)
+        self.meanings.get(&key(words)).map_or(&[], Vec::as_slice)
     }
+}
+
+/// The words of a phrase by their stems, so that `earphone` is found by a rule about `earphones`.
+fn key(words: &[impl AsRef<str>]) -> String {
+    let stem = |word: &str| Analyzer::shared().stem(word).unwrap_or_else(|| word.to_owned());
+    words.iter().map(|word| stem(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
 fn phrases(list: &str) -> Result<Vec<Vec<String>>, String> {
@@ -146,6 +152,17 @@ mod tests {
         check(&["ipad"], &[&["笔记本电脑"], &["tablet", "computer"]]);
         check(&["tablet", "computer"], &[]);
         check(&["tablet"], &[]);
+    }
+
+    #[test]
+    fn rules_hold_for_other_forms_of_a_word() {
+        let (synonyms, errors) = Synonyms::parse("耳机, earphones\nwashing machine, 洗衣机\n");
+        assert_eq!(errors, []);
+        let check = |words: &[&str], expect: &[&[&str]]| assert_eq!(synonyms.of(words), expect, "{words:?}");
+        check(&["earphones"], &[&["耳机"]]);
+        check(&["earphone"], &[&["耳机"]]);
+        check(&["washing", "machines"], &[&["洗衣机"]]);
+        check(&["耳机"], &[&["earphones"]]);
     }
 
     #[test]

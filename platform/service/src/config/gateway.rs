@@ -38,7 +38,7 @@ impl Runtime {
 /// The flash-sale gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayConfig {
-    /// Where it listens; on may_minihttp a loopback address, or the settings say otherwise in so many words.
+    /// Where it listens; on may_minihttp a loopback address, or any address if the settings allow it explicitly.
     pub listen: SocketAddr,
     /// What its threads run on.
     pub runtime: Runtime,
@@ -47,6 +47,10 @@ pub struct GatewayConfig {
     pub threads: Option<NonZeroUsize>,
     /// Open connections over all threads.
     pub connections_max: NonZeroUsize,
+    /// Open connections of one client address, over all threads; a thread takes at most twice its share. Trusted proxies may have any number.
+    pub connections_per_client_max: NonZeroUsize,
+    /// A connection without a request for this long is closed.
+    pub idle_timeout: Duration,
     /// Reservations of one thread that wait for the ledger; beyond it a request is refused.
     pub queue_max: NonZeroUsize,
     /// How long a request waits for the ledger before its answer is "unknown".
@@ -83,6 +87,12 @@ impl Check {
             runtime,
             threads: usize::try_from(threads).ok().and_then(NonZeroUsize::new),
             connections_max: self.count("gateway.connections_max", raw.connections_max, 1..=10_000_000),
+            connections_per_client_max: self.count(
+                "gateway.connections_per_client_max",
+                raw.connections_per_client_max,
+                1..=10_000_000,
+            ),
+            idle_timeout: self.millis("gateway.idle_timeout_ms", raw.idle_timeout_ms, 1_000..=3_600_000),
             queue_max: self.count("gateway.queue_max", raw.queue_max, 1..=1_000_000),
             reply_timeout: self.millis("gateway.reply_timeout_ms", raw.reply_timeout_ms, 10..=60_000),
             client_rate: self.rate("gateway.client", raw.client_rate_per_s, raw.client_burst),

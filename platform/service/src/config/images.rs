@@ -25,6 +25,7 @@ pub struct OssConfig {
 impl Check {
     pub(super) fn images(&mut self, raw: raw::Images) -> ImagesConfig {
         let endpoint = self.url("images.oss_endpoint", raw.oss_endpoint, &["https", "http"]);
+        self.https("images.oss_endpoint", endpoint.as_ref());
         let oss = match (endpoint, raw.oss_bucket, raw.oss_access_key_id, raw.oss_access_key_secret) {
             (None, None, None, None) => None,
             (Some(endpoint), Some(bucket), Some(access_key_id), Some(secret)) => {

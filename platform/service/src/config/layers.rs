@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::raw::Raw;
+use super::{ShownSetting, raw::Raw, secret_files};
 
 /// The prefix of every environment variable that is a setting.
 pub(super) const PREFIX: &str = "MALL_";
@@ -19,11 +19,23 @@ const OPTIONAL_SWITCHES: [&str; 1] = ["payments.mock"];
 /// Keys that are a whole number or absent.
 const OPTIONAL_NUMBERS: [&str; 1] = ["shutdown.drain_ms"];
 
+/// Keys that had another name, which still works: the old name, then the present one.
+const OLD_NAMES: [(&str, &str); 1] = [("payments.public_url", "public_url")];
+
 pub(super) struct Layers {
     defaults: BTreeMap<String, Value>,
     merged: Value,
     sources: BTreeMap<String, String>,
     errors: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// What the layers come to.
+pub(super) struct Merged {
+    pub(super) raw: Raw,
+    /// Who set each key that isn't at its default.
+    pub(super) sources: BTreeMap<String, String>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl Layers {
@@ -31,7 +43,7 @@ impl Layers {
         let merged = serde_json::to_value(Raw::default())?;
         let mut defaults = BTreeMap::new();
         flatten(&merged, "", &mut defaults);
-        Ok(Self { defaults, merged, sources: BTreeMap::new(), errors: Vec::new() })
+        Ok(Self { defaults, merged, sources: BTreeMap::new(), errors: Vec::new(), warnings: Vec::new() })
     }
 
     pub(super) fn merge_yaml(&mut self, path: &str, text: &str) {
@@ -59,6 +71,7 @@ impl Layers {
         for (name, value) in entries {
             let key = if section.is_empty() { name.clone() } else { format!("{section}.{name}") };
             let source = format!("{path}: {key}");
+            let key = self.present_name(key, &source);
             let inside = format!("{key}.");
             if let Some(default) = self.defaults.get(&key) {
                 match typed(&key, default, value) {
@@ -80,7 +93,11 @@ impl Layers {
             None if name == RUNTIME_ARGUMENT => "gateway.runtime".to_owned(),
             None => return,
         };
+        let key = self.present_name(key, name);
         let Some(default) = self.defaults.get(&key) else {
+            if is_service_link(name) {
+                return;
+            }
             let nearest = variable(self.nearest(&key));
             self.errors.push(format!("{name}: there is no such setting; did you mean {nearest}?"));
             return;
@@ -89,6 +106,13 @@ impl Layers {
             Ok(value) => self.set(&key, value, name.to_owned()),
             Err(problem) => self.errors.push(format!("{name}: {problem}")),
         }
+    }
+
+    /// The present name of `key`; an old name is noted as a warning.
+    fn present_name(&mut self, key: String, source: &str) -> String {
+        let Some((_, present)) = OLD_NAMES.iter().find(|(old, _)| *old == key) else { return key };
+        self.warnings.push(format!("{source}: this setting is called {present} now; the old name still works"));
+        (*present).to_owned()
     }
 
     fn set(&mut self, key: &str, value: Value, source: String) {
@@ -104,16 +128,35 @@ impl Layers {
         self.defaults.keys().min_by_key(|known| distance(known, key)).map_or("", String::as_str)
     }
 
-    /// What the layers come to, and who set each key that isn't at its default.
-    pub(super) fn finish(self) -> Result<(Raw, BTreeMap<String, String>), Vec<String>> {
+    /// Every setting without its secrets, and who has set it.
+    pub(super) fn shown(&self) -> Vec<ShownSetting> {
+        let mut values = BTreeMap::new();
+        flatten(&self.merged, "", &mut values);
+        let shown = |(key, value): (String, Value)| {
+            let is_secret = secret_files::KEYS.contains(&key.as_str());
+            let text = match value {
+                Value::Null => None,
+                _ if is_secret => Some(String::new()),
+                Value::String(text) => Some(text),
+                Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => Some(value.to_string()),
+            };
+            ShownSetting { source: self.sources.get(&key).cloned(), key, value: text, is_secret }
+        };
+        values.into_iter().map(shown).collect()
+    }
+
+    /// What the layers come to.
+    pub(super) fn finish(self) -> Result<Merged, Vec<String>> {
         if !self.errors.is_empty() {
             return Err(self.errors);
         }
-        serde_json::from_value(self.merged).map(|raw| (raw, self.sources)).map_err(|error| vec![error.to_string()])
+        let (sources, warnings) = (self.sources, self.warnings);
+        let merged = |raw| Merged { raw, sources, warnings };
+        serde_json::from_value(self.merged).map(merged).map_err(|error| vec![error.to_string()])
     }
 }
 
-fn flatten(value: &Value, key: &str, into: &mut BTreeMap<String, Value>) {
+pub(super) fn flatten(value: &Value, key: &str, into: &mut BTreeMap<String, Value>) {
     let Value::Object(entries) = value else {
         into.insert(key.to_owned(), value.clone());
         return;
@@ -129,44 +172,65 @@ pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
 }
 
-fn typed(key: &str, default: &Value, value: &Value) -> Result<(), String> {
-    let (fits, expected) = match default {
-        Value::Null if OPTIONAL_SWITCHES.contains(&key) => (value.is_null() || value.is_boolean(), "true or false"),
-        Value::Null if OPTIONAL_NUMBERS.contains(&key) => {
-            (value.is_null() || value.as_u64().is_some(), "a whole number")
+/// What the values of a key are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Switch,
+    Number,
+}
+
+impl Kind {
+    pub(super) fn of(key: &str, default: &Value) -> Self {
+        match default {
+            Value::Null if OPTIONAL_SWITCHES.contains(&key) => Self::Switch,
+            Value::Null if OPTIONAL_NUMBERS.contains(&key) => Self::Number,
+            Value::Null | Value::String(_) => Self::Text,
+            Value::Bool(_) => Self::Switch,
+            Value::Number(_) => Self::Number,
+            Value::Array(_) | Value::Object(_) => unreachable!("a default is a leaf"),
         }
-        Value::Null => (value.is_null() || value.is_string(), "text"),
-        Value::String(_) => (value.is_string(), "text"),
-        Value::Bool(_) => (value.is_boolean(), "true or false"),
-        Value::Number(_) => (value.as_u64().is_some(), "a whole number"),
-        Value::Array(_) | Value::Object(_) => unreachable!("a default is a leaf"),
+    }
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Switch => "true or false",
+            Self::Number => "a whole number",
+        }
+    }
+}
+
+fn typed(key: &str, default: &Value, value: &Value) -> Result<(), String> {
+    let expected = Kind::of(key, default);
+    let fits = match expected {
+        Kind::Text => value.is_string(),
+        Kind::Switch => value.is_boolean(),
+        Kind::Number => value.as_u64().is_some(),
     };
-    if fits {
+    if fits || default.is_null() && value.is_null() {
         return Ok(());
     }
-    let hint = if expected == "text" && !value.is_object() && !value.is_array() { "; put it in quotes" } else { "" };
-    Err(format!("expected {expected}, found {}{hint}", kind(value)))
+    let quotes = expected == Kind::Text && !value.is_object() && !value.is_array();
+    let hint = if quotes { "; put it in quotes" } else { "" };
+    Err(format!("expected {}, found {}{hint}", expected.as_str(), kind(value)))
 }
 
 /// The text of an environment variable, read as the type of its default: a password of digits stays
 /// text. An empty variable leaves what is optional absent, as compose files write it.
 fn parsed(key: &str, default: &Value, text: &str) -> Result<Value, String> {
-    let switch = || match text {
-        "true" => Ok(Value::Bool(true)),
-        "false" => Ok(Value::Bool(false)),
-        _ => Err(format!("expected true or false, found {text:?}")),
-    };
-    let number =
-        || text.parse::<u64>().map(Value::from).map_err(|_| format!("expected a whole number, found {text:?}"));
-    match default {
-        Value::Null if text.is_empty() => Ok(Value::Null),
-        Value::Null if OPTIONAL_SWITCHES.contains(&key) => switch(),
-        Value::Null if OPTIONAL_NUMBERS.contains(&key) => number(),
-        Value::Null | Value::String(_) => Ok(Value::String(text.to_owned())),
-        Value::Bool(_) => switch(),
-        Value::Number(_) => number(),
-        Value::Array(_) | Value::Object(_) => unreachable!("a default is a leaf"),
+    if default.is_null() && text.is_empty() {
+        return Ok(Value::Null);
     }
+    let expected = Kind::of(key, default);
+    let value = match (expected, text) {
+        (Kind::Text, text) => Some(Value::String(text.to_owned())),
+        (Kind::Switch, "true") => Some(Value::Bool(true)),
+        (Kind::Switch, "false") => Some(Value::Bool(false)),
+        (Kind::Switch, _) => None,
+        (Kind::Number, text) => text.parse::<u64>().ok().map(Value::from),
+    };
+    value.ok_or_else(|| format!("expected {}, found {text:?}", expected.as_str()))
 }
 
 /// Says what a value is without showing it: it may be a secret.
@@ -179,6 +243,17 @@ const fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "a section",
     }
+}
+
+/// Whether Kubernetes may have injected the variable, for a Service whose name begins with `mall`: `MALL_SERVICE_HOST`,
+/// `MALL_GATEWAY_SERVICE_PORT_HTTP`, `MALL_PORT`, `MALL_PORT_8080_TCP_ADDR`.
+fn is_service_link(name: &str) -> bool {
+    let is_port = |(_, rest): (&str, &str)| rest.starts_with(|first: char| first.is_ascii_digit());
+    !name.contains("__")
+        && (name.ends_with("_SERVICE_HOST")
+            || name.ends_with("_PORT")
+            || name.contains("_SERVICE_PORT_")
+            || name.split_once("_PORT_").is_some_and(is_port))
 }
 
 /// Levenshtein distance over bytes.

@@ -9,13 +9,13 @@ use super::{Check, raw};
 pub struct LimitsConfig {
     /// Within how long requests are counted.
     pub window: Duration,
-    /// Registering, signing in and refreshing: of one client address, each.
+    /// Registering and signing in: of one client address, each.
     pub sign_in_max: u32,
     /// Each route that changes something: of one user, or address without a token.
     pub write_max: u32,
     /// Each route that only reads: of one user, or address without a token.
     pub read_max: u32,
-    /// Sign-ins of one client address with a wrong password; the account's own limit is 5.
+    /// Sign-ins of one client address with a wrong password.
     pub wrong_sign_ins_max: u32,
     /// Within how long those are counted.
     pub wrong_sign_ins_window: Duration,

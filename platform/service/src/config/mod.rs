@@ -15,7 +15,7 @@ use std::{
 };
 
 use contract::client_address::TrustedProxies;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 mod gateway;
 mod images;
@@ -24,19 +24,24 @@ mod limits;
 mod operations;
 mod payments;
 mod raw;
+#[cfg(test)]
+mod reference;
 mod search;
+mod secrecy;
 mod secret_files;
+mod servers;
 #[cfg(test)]
 mod tests;
 mod web;
 
 pub use gateway::{GatewayConfig, RateLimit, Runtime};
 pub use images::{ImagesConfig, OssConfig};
-use layers::{Layers, RUNTIME_ARGUMENT};
+use layers::{Layers, Merged, RUNTIME_ARGUMENT};
 pub use limits::LimitsConfig;
-pub use operations::{MetricsListen, ShutdownConfig};
+pub use operations::{MetricsListen, ShutdownConfig, TracingConfig};
 pub use payments::{AlipayConfig, MockConfig, PaymentsConfig};
 pub use search::SearchConfig;
+pub use servers::{DatabaseConfig, KafkaConfig, KafkaSasl, KafkaSecurity, RedisConfig};
 pub use web::WebConfig;
 
 /// Text that no log shows.
@@ -59,6 +64,19 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
     }
+}
+
+/// A setting as staff may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownSetting {
+    /// Its key, such as `admin.listen`.
+    pub key: String,
+    /// Its value; `None` where it has none. A secret's value is only `Some("")`.
+    pub value: Option<String>,
+    /// It holds a password or a key.
+    pub is_secret: bool,
+    /// The file and key, or the variable, that sets it; `None` where it has its default.
+    pub source: Option<String>,
 }
 
 /// What is wrong with the settings: one line for each fault.
@@ -114,10 +132,14 @@ pub struct Config {
     pub log: LogConfig,
     /// Key `metrics.listen`.
     pub metrics_listen: MetricsListen,
+    /// Section `tracing`; `None` exports no spans.
+    pub tracing: Option<TracingConfig>,
     /// Section `shutdown`.
     pub shutdown: ShutdownConfig,
     /// What is allowed and unwise, to be logged once logs are open.
     pub warnings: Vec<String>,
+    /// Every setting with its source, where [`read`] has read them.
+    pub shown: Vec<ShownSetting>,
 }
 
 /// One of the services on HTTP that are not the gateway.
@@ -127,12 +149,19 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Open connections; more wait to be accepted.
     pub connections_max: NonZeroUsize,
+    /// Open connections of one client address; trusted proxies may have any number.
+    pub connections_per_client_max: NonZeroUsize,
+    /// A connection without a request for this long is closed. Proxies close theirs after 60 seconds; a server that
+    /// closes first answers some of their requests with a reset.
+    pub idle_timeout: Duration,
     /// From the head of a request to the head of its answer.
     pub request_timeout: Duration,
     /// A longer body is refused.
     pub body_bytes_max: usize,
     /// As [`Config::trusted_proxies`].
     pub trusted_proxies: TrustedProxies,
+    /// Whether it serves its document and Swagger UI.
+    pub docs: bool,
 }
 
 /// Who is who.
@@ -151,41 +180,10 @@ pub struct AuthConfig {
 pub struct OrdersConfig {
     /// An order that is not paid by then is closed.
     pub pay_within: Duration,
-}
-
-/// The Redis that has the ledgers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RedisConfig {
-    /// `redis://[user:password@]host[:port][/db]`.
-    pub url: Secret,
-    /// How long a batch of a gateway waits for its reply.
-    pub reply_timeout: Duration,
-    /// A gateway stops selling while so many orders that it has confirmed are not on the log.
-    pub unconfirmed_max: NonZeroUsize,
-    /// The same while the oldest of them has this age.
-    pub unconfirmed_age_max: Duration,
-}
-
-/// The Kafka that has the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KafkaConfig {
-    /// `host:port,host:port`.
-    pub brokers: String,
-    /// Begins the name of every topic and group, so that several malls can share one cluster.
-    pub topic_prefix: String,
-    /// Copies of each topic that is made; `None` (0 in the file) leaves it to the brokers.
-    pub replication: Option<u16>,
-}
-
-/// The mall's database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DatabaseConfig {
-    /// `sqlite://path` or `mysql://user:password@host:port/database`; a file in the data directory when absent.
-    pub url: Option<Secret>,
-    /// Connections that only read; there is one that writes.
-    pub read_connections: NonZeroU32,
-    /// How long a query waits for a connection.
-    pub acquire_timeout: Duration,
+    /// Orders of one user that wait for their payment at once; `None` (0 in the file) is no limit.
+    pub unpaid_max: Option<NonZeroU32>,
+    /// Units in these orders together; `None` (0 in the file) is no limit.
+    pub unpaid_units_max: Option<NonZeroU32>,
 }
 
 /// How a log line looks.
@@ -206,7 +204,7 @@ pub struct LogConfig {
     pub level: String,
     /// Where files are written, besides stderr.
     pub directory: Option<PathBuf>,
-    /// Files of so many days are kept.
+    /// Days for which files are kept.
     pub keep_days: NonZeroUsize,
     /// A file that would become longer is followed by another one.
     pub file_bytes_max: u64,
@@ -250,8 +248,10 @@ pub fn read(args: Args) -> Result<Config, ConfigError> {
     }
     env.extend(args.runtime.map(|runtime| (RUNTIME_ARGUMENT.to_owned(), runtime)));
     let (env, warnings) = secret_files::resolve(env).map_err(ConfigError)?;
-    let mut config = load(file.as_ref().map(|(path, text)| (path.as_str(), text.as_str())), env.into_iter())?;
+    let (mut config, shown) =
+        load_and_show(file.as_ref().map(|(path, text)| (path.as_str(), text.as_str())), env.into_iter())?;
     config.warnings.extend(warnings);
+    config.shown = shown;
     Ok(config)
 }
 
@@ -260,6 +260,13 @@ pub fn read(args: Args) -> Result<Config, ConfigError> {
 /// # Errors
 /// Every fault that was found, each with the key and who set it.
 pub fn load(yaml: Option<(&str, &str)>, env: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    load_and_show(yaml, env).map(|(config, _)| config)
+}
+
+fn load_and_show(
+    yaml: Option<(&str, &str)>,
+    env: impl Iterator<Item = (String, String)>,
+) -> Result<(Config, Vec<ShownSetting>), ConfigError> {
     let mut layers = Layers::new().map_err(|error| ConfigError(vec![error.to_string()]))?;
     if let Some((path, text)) = yaml {
         layers.merge_yaml(path, text);
@@ -267,10 +274,22 @@ pub fn load(yaml: Option<(&str, &str)>, env: impl Iterator<Item = (String, Strin
     for (name, text) in env {
         layers.merge_env(&name, &text);
     }
-    let (raw, sources) = layers.finish().map_err(ConfigError)?;
-    let mut check = Check { sources, errors: Vec::new(), warnings: Vec::new() };
+    let shown = layers.shown();
+    let Merged { raw, sources, warnings } = layers.finish().map_err(ConfigError)?;
+    let mut check = Check { sources, errors: Vec::new(), warnings };
     let config = check.config(raw);
-    if check.errors.is_empty() { Ok(config) } else { Err(ConfigError(check.errors)) }
+    if check.errors.is_empty() { Ok((config, shown)) } else { Err(ConfigError(check.errors)) }
+}
+
+/// An address to listen on. `localhost` is the IPv4 loopback address, and no host is every address, of IPv4 too.
+fn listen_address(text: &str) -> Option<SocketAddr> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = match host {
+        "" => "[::]",
+        "localhost" => "127.0.0.1",
+        other => other,
+    };
+    format!("{host}:{port}").parse().ok()
 }
 
 /// Turns what is written into what is meant. A fault is noted and a stand-in goes on, so that one
@@ -282,6 +301,20 @@ struct Check {
 }
 
 impl Check {
+    /// Warns of services that listen on every address: on a host with several networks that is seldom what is meant.
+    fn warn_of_every_address(&mut self, listens: [SocketAddr; 3], has_public_url: bool) {
+        let keys = ["gateway.listen", "order_core.listen", "admin.listen"].map(|key| self.named(key));
+        let is_every = |address: &SocketAddr| address.ip().to_canonical().is_unspecified();
+        for (key, address) in keys.iter().zip(&listens).filter(|(_, address)| is_every(address)) {
+            self.warnings
+                .push(format!("{key}: {address} is every network of this host; name one address, or filter them"));
+        }
+        if is_every(&listens[1]) && !has_public_url {
+            let key = &keys[1];
+            self.warnings.push(format!("{key}: links to the shop would name it; set public_url"));
+        }
+    }
+
     fn config(&mut self, raw: raw::Raw) -> Config {
         let trusted_proxies = self.proxies(raw.trusted_proxies.as_deref().unwrap_or_default());
         if raw.data_dir.is_empty() {
@@ -290,35 +323,32 @@ impl Check {
         let order_core = self.server("order_core", &raw.order_core, &trusted_proxies);
         let admin = self.server("admin", &raw.admin, &trusted_proxies);
         let gateway = self.gateway(&raw.gateway);
-        let shutdown = self.shutdown(&raw.shutdown, [gateway.listen, order_core.listen, admin.listen]);
+        let listens = [gateway.listen, order_core.listen, admin.listen];
+        let is_local = listens.iter().all(|address| address.ip().to_canonical().is_loopback());
+        self.warn_of_every_address(listens, raw.public_url.is_some());
+        let shutdown = self.shutdown(&raw.shutdown, is_local);
         let bcrypt_cost = self.whole("auth.bcrypt_cost", raw.auth.bcrypt_cost, 4..=31);
         let config = Config {
             data_dir: raw.data_dir.into(),
-            admin_password: self.password(raw.admin_password),
+            admin_password: self.password(raw.admin_password, is_local),
             gateway,
             admin,
             trusted_proxies,
             auth: AuthConfig {
-                shopper_secret: self.key("auth.shopper_secret", raw.auth.shopper_secret),
-                admin_secret: self.key("auth.admin_secret", raw.auth.admin_secret),
+                shopper_secret: self.key("auth.shopper_secret", raw.auth.shopper_secret, is_local),
+                admin_secret: self.key("auth.admin_secret", raw.auth.admin_secret, is_local),
                 bcrypt_cost: bcrypt_cost.get(),
             },
             orders: OrdersConfig {
                 pay_within: self.millis("orders.pay_within_ms", raw.orders.pay_within_ms, 100..=30 * 24 * 3_600_000),
+                unpaid_max: self.bound("orders.unpaid_max", raw.orders.unpaid_max),
+                unpaid_units_max: self.bound("orders.unpaid_units_max", raw.orders.unpaid_units_max),
             },
-            payments: self.payments(raw.payments, order_core.listen),
+            payments: self.payments(raw.payments, raw.public_url, order_core.listen),
             order_core,
             redis: self.redis(raw.redis, &raw.ledger),
             kafka: self.kafka(raw.kafka),
-            database: DatabaseConfig {
-                url: self.url("database.url", raw.database.url, &["sqlite", "mysql"]),
-                read_connections: self.whole("database.read_connections", raw.database.read_connections, 1..=256),
-                acquire_timeout: self.millis(
-                    "database.acquire_timeout_ms",
-                    raw.database.acquire_timeout_ms,
-                    10..=600_000,
-                ),
-            },
+            database: self.database(raw.database),
             images: self.images(raw.images),
             synonyms_file: raw.search.synonyms_file.clone().map(PathBuf::from),
             search: self.search(raw.search),
@@ -326,45 +356,15 @@ impl Check {
             web: self.web(raw.web),
             log: self.log(raw.log),
             metrics_listen: self.metrics_listen(raw.metrics.listen.as_deref()),
+            tracing: self.tracing(raw.tracing),
             shutdown,
             warnings: Vec::new(),
+            shown: Vec::new(),
         };
         if config.auth.shopper_secret.is_some() && config.auth.shopper_secret == config.auth.admin_secret {
             self.fault("auth.admin_secret", "it is the same as auth.shopper_secret; shoppers would be admins");
         }
         Config { warnings: std::mem::take(&mut self.warnings), ..config }
-    }
-
-    fn redis(&mut self, raw: raw::Redis, ledger: &raw::Ledger) -> Option<RedisConfig> {
-        let reply_timeout = self.millis("redis.reply_timeout_ms", raw.reply_timeout_ms, 10..=60_000);
-        let unconfirmed_max = self.count("ledger.unconfirmed_max", ledger.unconfirmed_max, 1..=10_000_000);
-        let max_ms = ledger.unconfirmed_max_ms;
-        let unconfirmed_age_max = self.millis("ledger.unconfirmed_max_ms", max_ms, 1_000..=24 * 3_600_000);
-        let url = self.url("redis.url", raw.url, &["redis"])?;
-        Some(RedisConfig { url, reply_timeout, unconfirmed_max, unconfirmed_age_max })
-    }
-
-    fn kafka(&mut self, raw: raw::Kafka) -> Option<KafkaConfig> {
-        let replication = self.within("kafka.replication", raw.replication, 0..=100);
-        let topic_prefix = raw.topic_prefix;
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        if topic_prefix.len() > 100 || !topic_prefix.bytes().all(is_name) {
-            self.fault("kafka.topic_prefix", "expected at most 100 letters, digits, '.', '_' and '-'");
-        }
-        let brokers = raw.brokers?;
-        if brokers.is_empty() {
-            self.fault("kafka.brokers", "expected host:port,host:port, found nothing");
-        }
-        Some(KafkaConfig { brokers, topic_prefix, replication: u16::try_from(replication).ok().filter(|of| *of > 0) })
-    }
-
-    /// An address whose scheme is one of `schemes`. It may hold a password, so no message shows it.
-    fn url(&mut self, key: &str, text: Option<String>, schemes: &[&str]) -> Option<Secret> {
-        let text = text?;
-        if !text.split_once("://").is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty()) {
-            self.fault(key, &format!("expected an address that begins with {}://", schemes.join(":// or ")));
-        }
-        Some(Secret(text))
     }
 
     fn server(&mut self, section: &str, raw: &raw::Server, trusted_proxies: &TrustedProxies) -> ServerConfig {
@@ -373,9 +373,16 @@ impl Check {
         ServerConfig {
             listen: self.address(&key("listen"), &raw.listen),
             connections_max: self.count(&key("connections_max"), raw.connections_max, 1..=1_000_000),
+            connections_per_client_max: self.count(
+                &key("connections_per_client_max"),
+                raw.connections_per_client_max,
+                1..=1_000_000,
+            ),
+            idle_timeout: self.millis(&key("idle_timeout_ms"), raw.idle_timeout_ms, 1_000..=3_600_000),
             request_timeout: self.millis(&key("request_timeout_ms"), raw.request_timeout_ms, 100..=600_000),
             body_bytes_max: bytes.get(),
             trusted_proxies: trusted_proxies.clone(),
+            docs: raw.docs,
         }
     }
 
@@ -388,7 +395,7 @@ impl Check {
                 LogFormat::Pretty
             }
         };
-        if let Err(error) = EnvFilter::try_new(&raw.level) {
+        if let Err(error) = raw.level.parse::<Targets>() {
             self.fault("log.level", &format!("expected a level such as info or info,order_core=debug: {error}"));
         }
         LogConfig {
@@ -409,31 +416,10 @@ impl Check {
     }
 
     fn address(&mut self, key: &str, text: &str) -> SocketAddr {
-        text.parse().unwrap_or_else(|_| {
+        listen_address(text).unwrap_or_else(|| {
             self.fault(key, &format!("expected address:port such as 127.0.0.1:8080, found {text:?}"));
             SocketAddr::from(([127, 0, 0, 1], 0))
         })
-    }
-
-    /// RFC 7518 section 3.2 asks for 256 bits; a shorter key works, and is worth a warning.
-    fn key(&mut self, key: &str, text: Option<String>) -> Option<Secret> {
-        let text = text?;
-        if text.is_empty() {
-            self.fault(key, "expected a secret, found nothing; leave it out to have one made");
-        } else if text.len() < 32 {
-            let source = self.named(key);
-            self.warnings.push(format!("{source}: shorter than 32 bytes; a token's key should not be guessable"));
-        }
-        Some(Secret(text))
-    }
-
-    fn password(&mut self, text: Option<String>) -> Option<Secret> {
-        let text = text?;
-        // bcrypt reads 72 bytes and would ignore the rest.
-        if text.is_empty() || text.len() > 72 {
-            self.fault("admin_password", "expected 1 to 72 bytes; leave it out to have one made");
-        }
-        Some(Secret(text))
     }
 
     fn within(&mut self, key: &str, value: u64, range: RangeInclusive<u64>) -> u64 {
@@ -456,6 +442,11 @@ impl Check {
     fn whole(&mut self, key: &str, value: u64, range: RangeInclusive<u64>) -> NonZeroU32 {
         let value = self.within(key, value, range);
         u32::try_from(value).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
+    }
+
+    /// A number of which 0 is no limit.
+    fn bound(&mut self, key: &str, value: u64) -> Option<NonZeroU32> {
+        NonZeroU32::new(u32::try_from(self.within(key, value, 0..=1_000_000)).unwrap_or(u32::MAX))
     }
 
     fn fault(&mut self, key: &str, problem: &str) {

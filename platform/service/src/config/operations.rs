@@ -1,8 +1,8 @@
-//! Sections `metrics` and `shutdown`.
+//! Sections `metrics`, `tracing` and `shutdown`.
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::{Check, raw};
+use super::{Check, Secret, raw, servers::host_of};
 
 /// How long a process is not ready and serves on, where other hosts can reach it and `shutdown.drain_ms` is not set.
 const DRAIN_DEFAULT: u64 = 5_000;
@@ -19,6 +19,15 @@ pub enum MetricsListen {
     Off,
     /// There.
     At(SocketAddr),
+}
+
+/// Where spans are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TracingConfig {
+    /// The collector's address, below which the path is `/v1/traces`. It may hold a password.
+    pub otlp_url: Secret,
+    /// Of a million requests whose sender does not record them, how many are traced.
+    pub sampled_per_million: u32,
 }
 
 /// How a process ends.
@@ -45,8 +54,17 @@ impl Check {
         }
     }
 
-    pub(super) fn shutdown(&mut self, raw: &raw::Shutdown, listens: [SocketAddr; 3]) -> ShutdownConfig {
-        let is_local = listens.iter().all(|address| address.ip().to_canonical().is_loopback());
+    pub(super) fn tracing(&mut self, raw: raw::Tracing) -> Option<TracingConfig> {
+        let rate = self.within("tracing.sampled_per_million", raw.sampled_per_million, 0..=1_000_000);
+        let otlp_url = self.url("tracing.otlp_url", raw.otlp_url, &["http"])?;
+        if !cfg!(feature = "trace") {
+            self.fault("tracing.otlp_url", "this program was built without the cargo feature trace");
+        }
+        self.plaintext("tracing.otlp_url", host_of(otlp_url.expose()), raw.allow_plaintext, "a collector on this host");
+        Some(TracingConfig { otlp_url, sampled_per_million: u32::try_from(rate).unwrap_or(u32::MAX) })
+    }
+
+    pub(super) fn shutdown(&mut self, raw: &raw::Shutdown, is_local: bool) -> ShutdownConfig {
         let default = if is_local { 0 } else { DRAIN_DEFAULT };
         ShutdownConfig { drain: self.millis("shutdown.drain_ms", raw.drain_ms.unwrap_or(default), 0..=DRAIN_MAX_MS) }
     }

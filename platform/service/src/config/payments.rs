@@ -11,6 +11,8 @@ pub struct PaymentsConfig {
     pub public_url: Option<String>,
     /// The mock platform.
     pub mock: MockConfig,
+    /// How long after the timeout of an order its money still buys it.
+    pub late_hold: Duration,
     /// The shop's app at Alipay; without it there is none.
     pub alipay: Option<AlipayConfig>,
 }
@@ -46,10 +48,16 @@ pub struct AlipayConfig {
 }
 
 impl Check {
-    pub(super) fn payments(&mut self, raw: raw::Payments, order_core: SocketAddr) -> PaymentsConfig {
-        let public_url = self.url("payments.public_url", raw.public_url, &["http", "https"]);
+    pub(super) fn payments(
+        &mut self,
+        raw: raw::Payments,
+        public_url: Option<String>,
+        order_core: SocketAddr,
+    ) -> PaymentsConfig {
+        let public_url = self.url("public_url", public_url, &["http", "https"]);
         let public_url = public_url.map(|url| url.expose().trim_end_matches('/').to_owned());
         let gateway = self.url("payments.alipay_gateway", raw.alipay_gateway, &["http", "https"]);
+        self.https("payments.alipay_gateway", gateway.as_ref());
         let (app_id, seller_id) = (raw.alipay_app_id, raw.alipay_seller_id);
         let gateway = gateway.map(|url| url.expose().to_owned());
         let keys = (raw.alipay_private_key.map(PathBuf::from), raw.alipay_public_key.map(PathBuf::from));
@@ -64,8 +72,12 @@ impl Check {
                 None
             }
         };
+        if alipay.is_some() && public_url.is_none() {
+            self.fault("public_url", "Alipay needs it: notices and buyers come to this address");
+        }
         let mock = self.mock((raw.mock, raw.mock_retry_ms), alipay.is_some(), order_core);
-        PaymentsConfig { public_url, mock, alipay }
+        let late_hold = self.millis("payments.late_hold_ms", raw.late_hold_ms, 0..=24 * 3_600_000);
+        PaymentsConfig { public_url, mock, late_hold, alipay }
     }
 
     /// Whether the mock platform is on. Everybody who reaches it gets everything for free, so without an explicit

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Check, Secret, raw};
+use super::{Check, Secret, raw, servers::host_of};
 
 /// An Elasticsearch or OpenSearch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,9 @@ pub struct SearchConfig {
 impl Check {
     pub(super) fn search(&mut self, raw: raw::Search) -> Option<SearchConfig> {
         let url = self.url("search.url", raw.url, &["https", "http"])?;
+        if url.expose().starts_with("http://") {
+            self.plaintext("search.url", host_of(url.expose()), raw.allow_plaintext, "https://");
+        }
         Some(SearchConfig { url, index: raw.index, ca_file: raw.ca_file.map(PathBuf::from) })
     }
 }

@@ -6,13 +6,14 @@ use std::{io::Read as _, os::unix::fs::PermissionsExt as _};
 use super::layers::variable;
 
 /// The keys whose value may be in a file: those that hold a password or a key.
-const KEYS: [&str; 8] = [
+pub(super) const KEYS: [&str; 9] = [
     "admin_password",
     "auth.admin_secret",
     "auth.shopper_secret",
     "database.url",
     "images.oss_access_key_id",
     "images.oss_access_key_secret",
+    "kafka.sasl_password",
     "redis.url",
     "search.url",
 ];

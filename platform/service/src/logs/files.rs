@@ -155,8 +155,9 @@ mod tests {
         }
     }
 
+    /// A day that is over, so that it is never today.
     fn day(number: u8) -> Date {
-        Date::from_calendar_date(2026, time::Month::November, number).unwrap()
+        Date::from_calendar_date(2001, time::Month::November, number).unwrap()
     }
 
     /// The files other than today's, which is made first.
@@ -177,15 +178,15 @@ mod tests {
         {
             files.write_on(day(number), line.as_bytes()).unwrap();
         }
-        let names = ["mall.2026-11-01.1.log", "mall.2026-11-01.log", "mall.2026-11-02.1.log", "mall.2026-11-02.log"];
+        let names = ["mall.2001-11-01.1.log", "mall.2001-11-01.log", "mall.2001-11-02.1.log", "mall.2001-11-02.log"];
         assert_eq!(listed(&directory)[..4], names);
         let text = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
-        assert_eq!(text("mall.2026-11-01.log"), "12345\n123\n");
-        assert_eq!(text("mall.2026-11-01.1.log"), "1\n");
+        assert_eq!(text("mall.2001-11-01.log"), "12345\n123\n");
+        assert_eq!(text("mall.2001-11-01.1.log"), "1\n");
         // Another process of the same day goes on with the last one.
         let mut files = LogFiles::open(&config(100_000, 100, 10), directory.path()).unwrap();
         files.write_on(day(1), b"2\n").unwrap();
-        assert_eq!(text("mall.2026-11-01.1.log"), "1\n2\n");
+        assert_eq!(text("mall.2001-11-01.1.log"), "1\n2\n");
     }
 
     #[test]
@@ -196,7 +197,7 @@ mod tests {
         for number in 1..=4 {
             files.write_on(day(number), b"line\n").unwrap();
         }
-        assert_eq!(listed(&directory), ["mall.2026-11-03.log", "mall.2026-11-04.log", "mall.notes.log"]);
+        assert_eq!(listed(&directory), ["mall.2001-11-03.log", "mall.2001-11-04.log", "mall.notes.log"]);
 
         let directory = TempDir::new("log-files");
         let mut files = LogFiles::open(&config(100_000, 3, 5), directory.path()).unwrap();
@@ -204,7 +205,7 @@ mod tests {
             files.write_on(day(28), b"line\n").unwrap();
         }
         let kept = listed(&directory);
-        assert!(kept.len() <= 3 && kept.contains(&"mall.2026-11-28.5.log".to_owned()), "{kept:?}");
+        assert!(kept.len() <= 3 && kept.contains(&"mall.2001-11-28.5.log".to_owned()), "{kept:?}");
     }
 
     #[test]

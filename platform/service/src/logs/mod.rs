@@ -1,11 +1,15 @@
 //! Logs: to stderr, and where a directory is set into files of a day and a size.
 
 mod files;
+mod quiet;
+mod streak;
 
 use std::io::IsTerminal;
 
 use tracing_appender::non_blocking::WorkerGuard;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, reload};
+use tracing_subscriber::{Layer, Registry, filter::Targets, fmt, layer::SubscriberExt, reload};
+
+pub use self::{quiet::Quiet, streak::FailureStreak};
 
 use self::files::LogFiles;
 
@@ -43,7 +47,7 @@ pub struct LogGuard {
 
 /// Changes what is logged while the process runs.
 #[derive(Debug, Clone)]
-pub struct LevelHandle(reload::Handle<EnvFilter, Registry>);
+pub struct LevelHandle(reload::Handle<Targets, Registry>);
 
 impl LogGuard {
     /// What changes the level.
@@ -58,16 +62,16 @@ impl LevelHandle {
     /// # Errors
     /// If they make no sense.
     pub fn set(&self, directives: &str) -> Result<(), LogsError> {
-        Ok(self.0.reload(EnvFilter::try_new(directives)?)?)
+        Ok(self.0.reload(directives.parse::<Targets>()?)?)
     }
 }
 
 /// Opens the logs of this process.
 ///
 /// # Errors
-/// Where the files can't be written, or logs are open already.
+/// If the files can't be written, or logs are open already.
 pub fn init(config: &LogConfig) -> Result<LogGuard, LogsError> {
-    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&config.level)?);
+    let (filter, handle) = reload::Layer::new(config.level.parse::<Targets>()?);
     let mut layers = vec![layer(config.format, std::io::stderr, std::io::stderr().is_terminal())];
     let mut guard = None;
     if let Some(directory) = &config.directory {
@@ -82,7 +86,7 @@ pub fn init(config: &LogConfig) -> Result<LogGuard, LogsError> {
     Ok(LogGuard { _file: guard, level: LevelHandle(handle) })
 }
 
-type Filtered = tracing_subscriber::layer::Layered<reload::Layer<EnvFilter, Registry>, Registry>;
+type Filtered = tracing_subscriber::layer::Layered<reload::Layer<Targets, Registry>, Registry>;
 
 fn layer<W>(format: LogFormat, writer: W, colours: bool) -> Box<dyn Layer<Filtered> + Send + Sync>
 where

@@ -95,19 +95,40 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let query = axum::extract::Query::from_request_parts(parts, state).await;
-        query
-            .map(|axum::extract::Query(value)| Self(value))
-            .map_err(|rejection| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", rejection.body_text()))
+        query.map(|axum::extract::Query(value)| Self(value)).map_err(|rejection| {
+            let detail = query_fault(&rejection.body_text());
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", detail)
+        })
+    }
+}
+
+/// What parsers of the standard library report, and how the API says it.
+const QUERY_FAULTS: [(&str, &str); 6] = [
+    ("invalid digit found in string", "not a whole number"),
+    ("cannot parse integer from empty string", "not a whole number"),
+    ("number too large to fit in target type", "too large"),
+    ("number too small to fit in target type", "too small"),
+    ("provided string was not `true` or `false`", "neither true nor false"),
+    ("invalid utf-8 sequence", "not UTF-8"),
+];
+
+/// A query's fault as `parameter: reason`.
+fn query_fault(rejected: &str) -> String {
+    let fault = rejected.rsplit_once("deserialize query string: ").map_or(rejected, |(_, fault)| fault);
+    let (parameter, reason) = fault.split_once(": ").unwrap_or(("", fault));
+    match QUERY_FAULTS.iter().find(|(known, _)| reason.contains(known)) {
+        Some((_, plain)) if !parameter.is_empty() => format!("{parameter}: {plain}"),
+        Some(_) | None => fault.to_owned(),
     }
 }
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const IDEMPOTENCY_KEY_BYTES: std::ops::RangeInclusive<usize> = 1..=128;
+const IDEMPOTENCY_KEY_BYTES: std::ops::RangeInclusive<usize> = 1..=255;
 
-/// The `Idempotency-Key` in `headers`; `None` where there is none.
+/// The `Idempotency-Key` in `headers`; `None` if the request has none.
 ///
 /// # Errors
-/// 422 `invalid_idempotency_key` where it is not 1 to 128 visible ASCII characters, or there are several.
+/// 422 `invalid_idempotency_key` where it is not 1 to 255 visible ASCII characters, or there are several.
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut stated = headers.get_all(IDEMPOTENCY_KEY).iter();
     let (Some(value), next) = (stated.next(), stated.next()) else { return Ok(None) };
@@ -115,10 +136,17 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
         |key: &&str| IDEMPOTENCY_KEY_BYTES.contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
     let key = value.to_str().ok().filter(|key| next.is_none() && visible(key));
     let key = key.ok_or_else(|| {
-        let detail = "Idempotency-Key is 1 to 128 visible ASCII characters";
+        let detail = "Idempotency-Key is 1 to 255 visible ASCII characters";
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_idempotency_key", detail)
     })?;
     Ok(Some(key))
+}
+
+/// What makes two bodies under one `Idempotency-Key` the same: JSON that differs in blanks, escapes or the order of members
+/// means the same. Any other body is compared as it is.
+pub fn meaning(body: &[u8]) -> Vec<u8> {
+    serde_json::from_slice::<serde_json::Value>(body)
+        .map_or_else(|_| body.to_vec(), |value| value.to_string().into_bytes())
 }
 
 /// Who asks, by the bearer token (RFC 6750) in `headers`.
@@ -126,10 +154,6 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 /// # Errors
 /// 401 `invalid_token` with `WWW-Authenticate`.
 pub fn bearer(headers: &HeaderMap, key: &TokenKey, now_ms: u64) -> Result<Claims, Problem> {
-    let refused = |challenge: &'static str, detail: &str| {
-        Problem::new(StatusCode::UNAUTHORIZED, "invalid_token", detail)
-            .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
-    };
     let mut stated = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (stated.next(), stated.next()) else {
         return Err(refused(r#"Bearer realm="mall""#, "expected one Authorization: Bearer header"));
@@ -138,6 +162,17 @@ pub fn bearer(headers: &HeaderMap, key: &TokenKey, now_ms: u64) -> Result<Claims
     let claims = token
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .and_then(|(_, token)| key.verify(token.trim_start_matches(' '), now_ms / 1000).ok());
-    claims
-        .ok_or_else(|| refused(r#"Bearer realm="mall", error="invalid_token""#, "the token is invalid or has expired"))
+    claims.ok_or_else(|| refused(INVALID_TOKEN, "the token is invalid or has expired"))
+}
+
+const INVALID_TOKEN: &str = r#"Bearer realm="mall", error="invalid_token""#;
+
+/// 401 `invalid_token` for a token that was ended before it expired.
+pub fn ended_token() -> Problem {
+    refused(INVALID_TOKEN, "the token's session has ended")
+}
+
+fn refused(challenge: &'static str, detail: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "invalid_token", detail)
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
 }

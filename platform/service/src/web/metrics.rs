@@ -15,6 +15,8 @@ use crate::{
 
 /// Scrapers that are connected at once.
 const CONNECTIONS_MAX: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+/// Longer than the minute that scrapers wait between two requests.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const BODY_BYTES_MAX: usize = 1024;
 
@@ -39,9 +41,12 @@ pub async fn serve_metrics(address: SocketAddr, metrics: Registry) {
     let config = ServerConfig {
         listen: address,
         connections_max: CONNECTIONS_MAX,
+        connections_per_client_max: CONNECTIONS_MAX,
+        idle_timeout: IDLE_TIMEOUT,
         request_timeout: REQUEST_TIMEOUT,
         body_bytes_max: BODY_BYTES_MAX,
         trusted_proxies: TrustedProxies::default(),
+        docs: false,
     };
     serve(listener, metrics_route(metrics), &config, CancellationToken::new()).await;
 }

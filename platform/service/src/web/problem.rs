@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::data_dir::random_hex;
+use super::trace;
 
 /// An `application/problem+json` answer: `type, title, status, detail, code, trace_id`.
 #[derive(Debug, Clone)]
@@ -17,6 +17,7 @@ pub struct Problem {
     code: &'static str,
     detail: String,
     trace_id: String,
+    is_logged: bool,
     members: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -24,14 +25,21 @@ pub struct Problem {
 impl Problem {
     /// A problem; `code` is what programs tell it by, `detail` what people read.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        // Without randomness an answer without an id is better than none.
-        let trace_id = random_hex(16).unwrap_or_default();
-        Self { status, code, detail: detail.into(), trace_id, members: Map::new(), headers: Vec::new() }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            trace_id: trace::id(),
+            is_logged: false,
+            members: Map::new(),
+            headers: Vec::new(),
+        }
     }
 
     /// 500 `internal`: `error` goes to the log under the answer's `trace_id`, not to the client.
     pub fn internal(error: &dyn Display) -> Self {
-        let problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed; it is logged");
+        let mut problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed; it is logged");
+        problem.is_logged = true;
         tracing::error!(trace_id = problem.trace_id, error = %format_args!("{error:#}"), "request failed");
         problem
     }
@@ -49,7 +57,9 @@ impl Problem {
     /// 503 `unavailable` with `Retry-After`: `error` goes to the log under the answer's `trace_id`.
     pub fn unavailable(error: &dyn Display, retry_after_s: u64) -> Self {
         let detail = "a part of the server does not answer; try again";
-        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after_s(retry_after_s);
+        let mut problem =
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after_s(retry_after_s);
+        problem.is_logged = true;
         tracing::warn!(trace_id = problem.trace_id, error = %format_args!("{error:#}"), "unavailable");
         problem
     }
@@ -74,7 +84,7 @@ impl Problem {
         self.header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
-    /// The status.
+    /// The HTTP status.
     pub const fn status(&self) -> StatusCode {
         self.status
     }
@@ -84,7 +94,7 @@ impl Problem {
         self.code
     }
 
-    /// What the log has it under.
+    /// The request's trace id, under which the log has it.
     pub fn trace_id(&self) -> &str {
         &self.trace_id
     }
@@ -109,6 +119,12 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        // What `internal` and `unavailable` have logged with their cause is not logged twice.
+        if self.status.is_server_error() && !self.is_logged {
+            tracing::warn!(trace_id = self.trace_id, code = self.code, detail = self.detail, "request failed");
+        } else if !self.is_logged {
+            tracing::debug!(trace_id = self.trace_id, code = self.code, status = self.status.as_u16(), "refused");
+        }
         let mut response = (self.status, self.body().to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -1,40 +1,40 @@
 //! An accept loop with the limits that axum's own has not: on a request's head, on connections, on the
 //! time to stop.
 
-use std::{
-    any::Any, convert::Infallible, net::SocketAddr, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration,
-};
+use std::{any::Any, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Body,
-    extract::{ConnectInfo, DefaultBodyLimit, Request, State},
-    http::{HeaderValue, StatusCode, header},
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::Semaphore,
     task::{JoinError, JoinSet},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::ServiceExt;
+use tracing::Instrument as _;
 
-use super::{Problem, client};
+use super::{
+    Problem, client,
+    clients::Clients,
+    connection::{Room, Terms, connection},
+    openapi, trace,
+};
 use crate::{
     config::ServerConfig,
     health::{Part, Readiness},
 };
 
-/// From a connection's first byte of attention to the end of a request's head; an idle connection is
-/// closed after as long.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long requests that run when the stop comes may go on.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Connections beyond `connections_max` that are served one request for the service's health, so that a probe or a
+/// scraper gets an answer while clients have all the others.
+const HEALTH_CONNECTIONS_MAX: usize = 16;
 /// After an accept that failed, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -44,22 +44,38 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub async fn serve(listener: TcpListener, router: Router, config: &ServerConfig, stop: CancellationToken) {
     let router = harden(router, config);
     let connections = TaskTracker::new();
-    let permits = Arc::new(Semaphore::new(config.connections_max.get()));
+    let clients = Clients::new(config.connections_per_client_max, config.trusted_proxies.clone());
+    let general = Arc::new(Semaphore::new(config.connections_max.get()));
+    let health = Arc::new(Semaphore::new(HEALTH_CONNECTIONS_MAX));
     loop {
         let accepted = async {
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (permit, listener.accept().await)
+            let room = tokio::select! {
+                biased;
+                permit = Arc::clone(&general).acquire_owned() => (Room::General, permit),
+                permit = Arc::clone(&health).acquire_owned() => (Room::HealthOnly, permit),
+            };
+            (room, listener.accept().await)
         };
-        let (permit, accepted) = tokio::select! {
+        let (room, accepted) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = accepted => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = connection(stream, peer, router.clone(), stop.clone());
+                let Some(counted) = clients.admit(peer.ip()) else {
+                    clients.refuse(stream, peer.ip());
+                    continue;
+                };
+                // General room may have come free while the listener waited.
+                let (room, permit) = match (room, Arc::clone(&general).try_acquire_owned()) {
+                    ((Room::HealthOnly, _), Ok(permit)) => (Room::General, Ok(permit)),
+                    (room, _) => room,
+                };
+                let terms = Terms { peer, room, idle_timeout: config.idle_timeout };
+                let connection = connection(stream, terms, router.clone(), stop.clone());
                 connections.spawn(async move {
                     connection.await;
-                    drop(permit);
+                    drop((permit, counted));
                 });
             }
             Err(error) => {
@@ -86,7 +102,7 @@ pub struct Workers {
 /// the whole, so that a supervisor restarts it.
 ///
 /// # Errors
-/// Where a worker died.
+/// If a worker died.
 pub async fn serve_beside(
     mut workers: Workers,
     (listener, router, config): (TcpListener, Router, &ServerConfig),
@@ -122,38 +138,11 @@ async fn close_while_draining(State(readiness): State<Readiness>, request: Reque
     response
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, %peer, "no TCP_NODELAY");
-    }
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request).map(Ok::<_, Infallible>).map(Result::flatten)
-    });
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
-    let mut serving = std::pin::pin!(serving);
-    let result = tokio::select! {
-        result = serving.as_mut() => Ok(result),
-        () = stop.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            tokio::time::timeout(DRAIN_TIMEOUT, serving).await
-        }
-    };
-    match result {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, %peer, "connection ended"),
-        Err(_) => tracing::warn!(%peer, "cut a request that ran on after the stop"),
-    }
-}
-
 /// Gives `router` the limits of `config` and problems for answers: 404 and 405 for what it has not, 413
 /// past the body limit, 500 for a handler that panics, 503 `timeout` for one that takes too long (its
 /// future is dropped).
 pub fn harden(router: Router, config: &ServerConfig) -> Router {
-    let timeout = config.request_timeout;
+    let (timeout, docs) = (config.request_timeout, config.docs);
     let proxies = Arc::new(config.trusted_proxies.clone());
     router
         .fallback(|| std::future::ready(Problem::not_found("there is nothing at this path")))
@@ -164,8 +153,32 @@ pub fn harden(router: Router, config: &ServerConfig) -> Router {
         .layer(DefaultBodyLimit::max(config.body_bytes_max))
         .layer(middleware::from_fn(move |mut request, next| {
             client::find(&mut request, &proxies);
-            guard(request, next, timeout)
+            let id = trace::of(request.headers());
+            trace::within(id, identified(request, next, timeout, docs))
         }))
+}
+
+/// Every answer names its request, and so does every line of the log that is written meanwhile.
+async fn identified(request: Request, next: Next, timeout: Duration, docs: bool) -> Response {
+    let id = request_id(request.headers());
+    let span = tracing::error_span!("request", id = id.to_str().unwrap_or_default());
+    let answer = async {
+        if !docs && openapi::is_document(request.uri().path()) {
+            return Problem::not_found("there is nothing at this path").into_response();
+        }
+        guard(request, next, timeout).await
+    };
+    let mut response = answer.instrument(span).await;
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+/// What the client calls its request; its trace id where that is no short text of visible characters.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let stated = headers
+        .get(REQUEST_ID)
+        .filter(|id| (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic));
+    stated.cloned().or_else(|| HeaderValue::from_str(&trace::id()).ok()).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 async fn guard(request: Request, next: Next, timeout: Duration) -> Response {

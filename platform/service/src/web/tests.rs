@@ -120,6 +120,16 @@ async fn paths_and_queries() {
     for query in ["", "quantity=x", "quantity=1&quantity=2", "quantity=1&more=2"] {
         refused(get_request(&format!("/list?{query}")), 422, "invalid_query").await;
     }
+    for (query, detail) in [
+        ("quantity=x", "quantity: not a whole number"),
+        ("quantity=", "quantity: not a whole number"),
+        ("quantity=99999999999", "quantity: too large"),
+        ("", "missing field `quantity`"),
+    ] {
+        let (_, problem) = refused(get_request(&format!("/list?{query}")), 422, "invalid_query").await;
+        let problem: serde_json::Value = serde_json::from_str(&problem).unwrap();
+        assert_eq!(problem["detail"], detail, "{query}");
+    }
     refused(get_request("/nowhere"), 404, "not_found").await;
     let (headers, _) = refused(get_request("/items"), 405, "method_not_allowed").await;
     assert_eq!(headers[header::ALLOW], "POST");
@@ -127,7 +137,7 @@ async fn paths_and_queries() {
 
 #[tokio::test]
 async fn the_document_and_the_page_that_shows_it() {
-    let document = openapi::document("Shop", "A shop.", ("shopper", "Signed in."));
+    let document = openapi::document("Shop", "A shop.", "http://127.0.0.1:1", ("shopper", "Signed in."));
     let router = openapi::with_document(Router::new(), document, &[]);
     let router = router.merge(openapi::other_document("cellar", "{\"openapi\":\"3.1.0\"}"));
     for (path, kind, encoding, begins) in [
@@ -156,6 +166,31 @@ async fn handlers_that_fail() {
     assert!(!text.contains("secret detail"));
     let (headers, _) = refused(get_request("/slow"), 503, "timeout").await;
     assert_eq!(headers[header::RETRY_AFTER], "1");
+}
+
+/// Whatever refuses it: the router, an extractor, a handler that panics, or the deadline.
+#[tokio::test]
+async fn a_problem_has_the_trace_id_of_its_request() {
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let check = async |path: &str, headers: &[&str], status: u16, code: &str, is_the_clients: bool| {
+        let mut request = get_request(path);
+        for value in headers {
+            request.headers_mut().append("traceparent", value.parse().unwrap());
+        }
+        let (_, text) = refused(request, status, code).await;
+        assert_eq!(text.contains(trace), is_the_clients, "{path} {headers:?}: {text}");
+    };
+    let good = format!("00-{trace}-00f067aa0ba902b7-01");
+    check("/nowhere", &[&good], 404, "not_found", true).await;
+    check("/items", &[&good], 405, "method_not_allowed", true).await;
+    check("/list", &[&good], 422, "invalid_query", true).await;
+    check("/panic", &[&good], 500, "internal", true).await;
+    check("/slow", &[&good], 503, "timeout", true).await;
+    check("/nowhere", &[], 404, "not_found", false).await;
+    check("/nowhere", &[&good, &good], 404, "not_found", false).await;
+    for malformed in ["", "x", &good[..54], &format!("{good}0"), &format!("00-{trace}-0000000000000000-01")] {
+        check("/nowhere", &[malformed], 404, "not_found", false).await;
+    }
 }
 
 #[tokio::test]
@@ -193,8 +228,8 @@ fn idempotency_keys() {
     };
     check(&[], Ok(None));
     check(&[b"a-1~!"], Ok(Some("a-1~!")));
-    check(&[&[b'k'; 128]], Ok(Some(&"k".repeat(128))));
-    for bad in [&[b'k'; 129] as &[u8], b"", b"two words", b"tab\there", "键".as_bytes()] {
+    check(&[&[b'k'; 255]], Ok(Some(&"k".repeat(255))));
+    for bad in [&[b'k'; 256] as &[u8], b"", b"two words", b"tab\there", "键".as_bytes()] {
         check(&[bad], Err(422));
     }
     check(&[b"a", b"a"], Err(422));
@@ -270,19 +305,6 @@ async fn a_stop_lets_running_requests_finish() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait() {
-    let server = start(1).await;
-    let mut first = TcpStream::connect(server.address).await.unwrap();
-    send(&mut first, "/ping").await;
-    assert_eq!(first_line(&mut first).await, "HTTP/1.1 200 OK");
-    let mut second = TcpStream::connect(server.address).await.unwrap();
-    send(&mut second, "/ping").await;
-    assert!(tokio::time::timeout(Duration::from_millis(100), first_line(&mut second)).await.is_err());
-    drop(first);
-    assert_eq!(first_line(&mut second).await, "HTTP/1.1 200 OK");
-}
-
-#[tokio::test]
 async fn handlers_see_who_is_behind_a_proxy() {
     let server = start(1).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -313,5 +335,42 @@ async fn clients_that_dawdle_are_cut() {
     for stream in [&mut half, &mut silent] {
         let closed = tokio::time::timeout(Duration::from_secs(60), async { while !answer(stream).await.is_empty() {} });
         closed.await.unwrap();
+    }
+}
+
+#[test]
+fn bodies_that_mean_the_same_are_the_same_request() {
+    let one = meaning(r#"{"quantity": 1, "items": [{"sku_id": "1", "name": "\u952e"}]}"#.as_bytes());
+    assert_eq!(one, meaning("{\"items\":[{\"name\":\"键\",\"sku_id\":\"1\"}],\n\"quantity\":1}".as_bytes()));
+    assert_ne!(one, meaning(r#"{"quantity": 2, "items": [{"sku_id": "1", "name": "键"}]}"#.as_bytes()));
+    assert_eq!(meaning(b"a=b"), b"a=b");
+}
+
+#[tokio::test]
+async fn every_answer_names_its_request() {
+    let asked = |id: &str| Request::get("/ping").header("x-request-id", id).body(Body::empty()).unwrap();
+    let given = ask(asked("a-client's/request.1")).await.1;
+    assert_eq!(given["x-request-id"], "a-client's/request.1");
+    for bad in ["", "two words", &"x".repeat(129)] {
+        let made = ask(asked(bad)).await.1;
+        assert_eq!(made["x-request-id"].len(), 32, "{bad}");
+    }
+    // One that is made is the trace id, which problems and the log have.
+    let (headers, text) = refused(get_request("/nothing"), 404, "not_found").await;
+    assert!(text.contains(headers["x-request-id"].to_str().unwrap()), "{text}");
+}
+
+#[tokio::test]
+async fn documents_can_be_off() {
+    let document = openapi::document("test", "", "http://127.0.0.1:1", ("shopper", ""));
+    let routes = openapi::with_document(router(), document, &[]).merge(openapi::other_document("gateway", "{}"));
+    for (docs, expect) in [(true, StatusCode::OK), (false, StatusCode::NOT_FOUND)] {
+        let routes = harden(routes.clone(), &ServerConfig { docs, ..config() });
+        for path in ["/docs", "/docs/start.js", "/docs/gateway", "/openapi.json", "/openapi/gateway.json"] {
+            let answer = routes.clone().oneshot(get_request(path)).await.unwrap();
+            assert_eq!(answer.status(), expect, "{path}");
+        }
+        let answer = routes.clone().oneshot(get_request("/ping")).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
     }
 }

@@ -71,7 +71,7 @@ impl Repo {
         tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
     }
 
-    /// A file's text; empty where there is none.
+    /// A file's text; empty if the file is missing.
     pub(crate) fn text(&self, path: &str) -> String {
         fs::read_to_string(self.root.join(path)).unwrap_or_default()
     }

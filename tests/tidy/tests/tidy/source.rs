@@ -61,7 +61,7 @@ fn body_end(code: &[u8]) -> Option<usize> {
 }
 
 /// `source` of the same length and lines, with comments and the insides of literals blanked out.
-fn blank(source: &str) -> Vec<u8> {
+pub(crate) fn blank(source: &str) -> Vec<u8> {
     let bytes = source.as_bytes();
     let mut code = Vec::with_capacity(bytes.len());
     while code.len() < bytes.len() {

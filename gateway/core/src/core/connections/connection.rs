@@ -41,6 +41,8 @@ pub(super) struct Connection {
     eof: bool,
     /// Nothing more is read; what is in `out` is the last.
     closing: bool,
+    /// It has had a request.
+    was_used: bool,
     /// The client did not read in time: nothing more is written.
     cut: bool,
     /// The connection is in the queue of `poll_ready`.
@@ -67,10 +69,15 @@ impl Connection {
             stalled: false,
             eof: false,
             closing: false,
+            was_used: false,
             cut: false,
             announced: false,
             deadlines: Deadlines::default(),
         }
+    }
+
+    pub(super) const fn peer(&self) -> IpAddr {
+        self.peer
     }
 
     pub(super) const fn phase(&self) -> Phase {
@@ -107,6 +114,7 @@ impl Connection {
     #[inline]
     pub(super) fn awaited(&self) -> Awaited {
         match self.phase {
+            Phase::Receiving if self.stash.is_empty() && !self.was_used => Awaited::FirstRequest,
             Phase::Receiving if self.stash.is_empty() || self.stalled => Awaited::Request,
             Phase::Receiving if self.receiver.in_body() => Awaited::Body,
             Phase::Receiving => Awaited::Header,
@@ -218,6 +226,7 @@ impl Connection {
     fn enter(&mut self, served: AfterRequest) {
         self.closing = served.is_last && matches!(served.phase, Phase::Receiving);
         self.phase = served.phase;
+        self.was_used = true;
         self.deadlines.expect_new();
     }
 
@@ -307,7 +316,7 @@ impl Connection {
     pub(super) fn send_event(&mut self, streaming: &Streaming, order: Order, event: &[u8]) -> bool {
         let is_owner = order.owner == streaming.user;
         // The stream began with `queued`, so the journal's record of it is no change.
-        if is_owner && order.status != Status::Queued {
+        if is_owner && order.status > Status::Queued {
             chunk(&mut self.out, streaming.http_1_0, event);
         }
         is_owner && !order.status.is_final()

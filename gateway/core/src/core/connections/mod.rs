@@ -1,5 +1,6 @@
 //! ConnectionTable: bytes in, answers out, deadlines.
 
+mod clients;
 mod connection;
 mod phase;
 mod server;
@@ -12,6 +13,7 @@ use std::{collections::VecDeque, net::IpAddr, time::Duration};
 use contract::{OrderId, stock::Outcome};
 
 use self::{
+    clients::ClientConnections,
     connection::{Connection, Serving},
     phase::{Awaited, Phase, Reserving},
     server::Server,
@@ -26,7 +28,7 @@ use crate::{
     http::{Headers, Persist},
     ids::{ConnId, WaitId},
     queue::{QueuedReservation, Unavailable},
-    stats::AnswerCounts,
+    stats::{AnswerCounts, ConnectionCounts},
 };
 
 /// The connections of a core.
@@ -37,20 +39,9 @@ pub(super) struct Connections {
     server: Server,
     ready: VecDeque<ConnId>,
     connections_max: usize,
+    clients: ClientConnections,
     limits: Limits,
     counts: ConnectionCounts,
-}
-
-/// ConnectionTable since the core was made.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct ConnectionCounts {
-    pub opened: u64,
-    /// Too many were open, or the core drained.
-    pub refused: u64,
-    /// The client did not read.
-    pub cut: u64,
-    /// Outcomes that came after their connection had stopped waiting.
-    pub outcomes_late: u64,
 }
 
 impl Connections {
@@ -58,9 +49,14 @@ impl Connections {
         Self {
             connections: ConnectionTable::default(),
             timers: Timers::new(config.timeouts),
-            server: Server::new(config.streams_max, config.origins.clone(), config.seed),
+            server: Server::new(config.streams_max, config.streams_per_user_max, config.origins.clone(), config.seed),
             ready: VecDeque::new(),
             connections_max: config.connections_max,
+            clients: ClientConnections::new(
+                config.connections_per_client_max,
+                config.gate.trusted_proxies.clone(),
+                config.seed,
+            ),
             limits: config.http,
             counts: ConnectionCounts::default(),
         }
@@ -72,6 +68,12 @@ impl Connections {
 
     pub(super) const fn answers(&self) -> &AnswerCounts {
         self.server.writer().counts()
+    }
+
+    /// Sets the `Date` of the answers to come.
+    #[inline]
+    pub(super) fn set_time(&mut self, wall_ms: u64) {
+        self.server.writer_mut().set_time(wall_ms);
     }
 
     pub(super) const fn limits(&self) -> Limits {
@@ -107,7 +109,8 @@ impl Connections {
     }
 
     pub(super) fn open(&mut self, peer: IpAddr, now: Now) -> Result<ConnId, ConnectionRefused> {
-        if self.server.is_draining() || self.connections.open() >= self.connections_max {
+        let is_full = self.server.is_draining() || self.connections.open() >= self.connections_max;
+        if is_full || !self.clients.add(peer) {
             self.counts.refused += 1;
             return Err(ConnectionRefused);
         }
@@ -122,8 +125,9 @@ impl Connections {
     pub(super) fn close(&mut self, id: ConnId) {
         let Some(connection) = self.connections.remove(id) else { return };
         self.timers.remove(id, connection.deadlines());
+        self.clients.remove(connection.peer());
         if let Phase::Streaming(streaming) = connection.phase() {
-            self.server.streams_mut().remove(streaming.order, id);
+            self.server.streams_mut().remove(&streaming, id);
         }
     }
 
@@ -195,7 +199,7 @@ impl Connections {
             let Phase::Streaming(streaming) = connection.phase() else { continue };
             if !connection.send_event(&streaming, order, event(id, order.status).as_bytes()) {
                 connection.end_stream(&streaming);
-                self.server.streams_mut().remove(id, follower);
+                self.server.streams_mut().remove(&streaming, follower);
             }
             announce(&mut self.ready, follower, connection);
         }
@@ -222,7 +226,9 @@ impl Connections {
         connection.deadlines_mut().expect_new();
         match (connection.phase(), connection.awaited()) {
             (Phase::Receiving, Awaited::Header | Awaited::Body) => connection.end_late(server),
-            (Phase::Receiving, Awaited::Request | Awaited::Reply | Awaited::Heartbeat) => connection.end_idle(),
+            (Phase::Receiving, Awaited::FirstRequest | Awaited::Request | Awaited::Reply | Awaited::Heartbeat) => {
+                connection.end_idle()
+            }
             (Phase::Reserving(Reserving { exchange, .. }) | Phase::Metrics(exchange), _) => {
                 let mut serving = Serving { id, limits, server, service };
                 connection.conclude(&exchange, &mut serving, |server, out| {
@@ -231,15 +237,21 @@ impl Connections {
                 arm(timers, id, connection, now);
             }
             (Phase::Streaming(streaming), _) => {
-                if service.may_become_known(streaming.order) && connection.send_heartbeat(&streaming) {
+                let goes_on = now.wall_ms / 1000 < streaming.expires_at_s && service.may_become_known(streaming.order);
+                if goes_on && connection.send_heartbeat(&streaming) {
                     arm(timers, id, connection, now);
                 } else {
                     connection.end_stream(&streaming);
-                    server.streams_mut().remove(streaming.order, id);
+                    server.streams_mut().remove(&streaming, id);
                 }
             }
         }
         announce(ready, id, connection);
+    }
+
+    /// Whether connections close after their next request, while new ones are still taken.
+    pub(super) const fn handle_stopping(&mut self, is_stopping: bool) {
+        self.server.set_closes(is_stopping);
     }
 
     /// Takes no new connections; those that are open close after their current request.
@@ -250,7 +262,7 @@ impl Connections {
             let Some(connection) = self.connections.get_mut(id) else { continue };
             if let Phase::Streaming(streaming) = connection.phase() {
                 connection.end_stream(&streaming);
-                self.server.streams_mut().remove(streaming.order, id);
+                self.server.streams_mut().remove(&streaming, id);
                 announce(&mut self.ready, id, connection);
             } else if connection.end_if_idle() {
                 announce(&mut self.ready, id, connection);

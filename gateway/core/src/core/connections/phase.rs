@@ -32,11 +32,15 @@ pub(super) struct Streaming {
     pub order: OrderId,
     pub user: UserId,
     pub http_1_0: bool,
+    /// When the token that it was opened with expires, epoch seconds.
+    pub expires_at_s: u64,
 }
 
 /// What a deadline bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Awaited {
+    /// The first request of a new connection, or its first byte.
+    FirstRequest,
     Request,
     Header,
     Body,

@@ -39,17 +39,20 @@ pub(super) struct Server {
     /// Pages that may call from another origin.
     origins: Vec<Origin>,
     draining: bool,
+    /// Every answer is the last one on its connection.
+    closes: bool,
 }
 
 impl Server {
-    pub(super) fn new(streams_max: usize, origins: Vec<Origin>, seed: u64) -> Self {
+    pub(super) fn new(streams_max: usize, streams_per_user_max: usize, origins: Vec<Origin>, seed: u64) -> Self {
         Self {
             writer: AnswerWriter::default(),
             traces: TraceIds::new(seed),
-            streams: Streams::new(streams_max),
+            streams: Streams::new(streams_max, streams_per_user_max),
             metrics_asked: VecDeque::new(),
             origins,
             draining: false,
+            closes: false,
         }
     }
 
@@ -75,6 +78,12 @@ impl Server {
 
     pub(super) fn handle_drain(&mut self) {
         self.draining = true;
+        self.closes = true;
+    }
+
+    /// Whether every answer to come is the last one on its connection.
+    pub(super) const fn set_closes(&mut self, closes: bool) {
+        self.closes = closes || self.draining;
     }
 
     /// A connection that waits for the text of `/metrics`.
@@ -117,7 +126,7 @@ impl Server {
 
     fn exchange(&mut self, head: &Head<'_>) -> Exchange {
         let fields = &head.fields;
-        let persist = match (self.draining || fields.closes, head.http_1_0) {
+        let persist = match (self.closes || fields.closes, head.http_1_0) {
             (true, _) => Persist::Close,
             (false, false) => Persist::KeepAlive,
             (false, true) if fields.keeps_alive => Persist::KeepAliveSaid,
@@ -171,10 +180,14 @@ impl Server {
 
 /// Sends the order's status now. Where it may still change, the connection follows it.
 fn begin_stream(id: ConnId, follow: Follow, turn: &mut Turn<'_, '_>, streams: &mut Streams) -> Phase {
-    let Follow { order, user, status } = follow;
+    let Follow { order, user, status, expires_at_s } = follow;
     let Exchange { http_1_0, head_only, .. } = turn.exchange;
     if streams.is_full() && !head_only {
         turn.refuse(Answer::Unavailable);
+        return Phase::Receiving;
+    }
+    if streams.is_full_for(user) && !head_only {
+        turn.refuse(Answer::RateLimited);
         return Phase::Receiving;
     }
     turn.begin_stream(event(order, status).as_bytes());
@@ -185,6 +198,7 @@ fn begin_stream(id: ConnId, follow: Follow, turn: &mut Turn<'_, '_>, streams: &m
         chunks_end(turn.out, http_1_0);
         return Phase::Receiving;
     }
-    streams.add(order, id);
-    Phase::Streaming(Streaming { order, user, http_1_0 })
+    let streaming = Streaming { order, user, http_1_0, expires_at_s };
+    streams.add(&streaming, id);
+    Phase::Streaming(streaming)
 }

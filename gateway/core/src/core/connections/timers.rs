@@ -87,6 +87,7 @@ impl Timers {
             return;
         }
         let after = match awaited {
+            Awaited::FirstRequest => self.timeouts.first_request,
             Awaited::Request => self.timeouts.idle,
             Awaited::Header => self.timeouts.header,
             Awaited::Body => self.timeouts.body,

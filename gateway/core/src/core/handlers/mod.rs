@@ -10,7 +10,7 @@ use std::sync::Arc;
 use contract::{
     Activity, ActivityId, OrderId, UserId,
     activity::EntryRule,
-    record::OrderEvent,
+    record::{OrderEvent, TokenCut},
     snowflake::Snowflake,
     stock::{BatchReply, Entry, Term},
 };
@@ -24,9 +24,10 @@ use super::{
 use crate::{
     Answer, Config, Now,
     board::{Board, Order},
+    cuts::Bearer,
     gate::Gate,
     http::Method,
-    queue::{BatchId, ConcludedBatch},
+    queue::{BatchId, ConcludedBatch, UnreadHold, Verdict},
     route::Route,
     tickets::{CAPTCHA_LEAD_MS, Captcha, Tickets},
 };
@@ -55,6 +56,8 @@ pub struct Readiness {
     pub reasons: Arc<[PartReason]>,
     /// What an operator must look at although the process serves.
     pub warnings: Arc<[PartReason]>,
+    /// The process has been asked to stop and serves on for a while, so that no client finds a connection reset.
+    pub is_stopping: bool,
 }
 
 /// A part of the process, and what is wrong with it.
@@ -106,22 +109,36 @@ impl Handlers {
         self.board.open_term(activity) == Some(term)
     }
 
+    /// Whether yeses of the sale wait until they were read on the journal.
+    pub(super) fn answers_after_log(&self, activity: ActivityId) -> bool {
+        self.board.answers_after_log(activity)
+    }
+
+    /// What the journal says of a yes.
+    pub(super) fn verdict(&self, activity: ActivityId, hold: &UnreadHold) -> Verdict {
+        self.board.verdict(activity, hold)
+    }
+
     pub(super) fn handle_activity(&mut self, activity: Activity) {
         if self.board.handle_activity(activity) && self.caught_up {
             self.gate.rebuild_id_filter(self.board.catalogue());
         }
     }
 
-    pub(super) fn handle_rules(&mut self, rules: &[EntryRule]) {
-        rules.iter().for_each(|rule| self.board.handle_rule(*rule));
+    pub(super) fn handle_rules(&mut self, rules: &[EntryRule], now: Now) {
+        rules.iter().for_each(|rule| self.board.handle_rule(*rule, now.wall_ms));
     }
 
-    pub(super) fn handle_entries(&mut self, entries: &[Entry]) {
-        self.board.handle_entries(entries);
+    pub(super) fn handle_entries(&mut self, entries: &[Entry], now: Now) {
+        self.board.handle_entries(entries, now.wall_ms);
     }
 
     pub(super) fn handle_order_events(&mut self, events: &[OrderEvent]) {
         self.board.handle_order_events(events);
+    }
+
+    pub(super) fn handle_cuts(&mut self, cuts: &[TokenCut], now: Now) {
+        self.gate.handle_cuts(cuts, now.wall_ms);
     }
 
     pub(super) fn handle_caught_up(&mut self) {
@@ -146,9 +163,9 @@ impl Handlers {
     }
 
     /// The ledger's outcomes for `concluded`.
-    pub(super) fn handle_reply(&mut self, batch: BatchId, concluded: &ConcludedBatch, reply: &BatchReply) {
+    pub(super) fn handle_reply(&mut self, batch: BatchId, concluded: &ConcludedBatch, reply: &BatchReply, now: Now) {
         let asked = concluded.sent.iter().map(|waiting| &waiting.reservation);
-        self.board.handle_reply(batch.activity(), asked, reply, concluded.repeats_only);
+        self.board.handle_reply(batch.activity(), asked, reply, concluded.repeats_only, now.wall_ms);
     }
 
     /// An order whose status changed.
@@ -208,13 +225,18 @@ impl Handlers {
     /// The user who asks, within the user's limit.
     #[inline]
     fn authorize(&mut self, turn: &mut Turn<'_, '_>, now: Now) -> Result<UserId, WrittenAnswer> {
-        let Some(user) = self.gate.user(turn.head.fields.authorization, now) else {
+        self.authorize_bearer(turn, now).map(|bearer| bearer.user)
+    }
+
+    /// As [`Self::authorize`], with the token's expiry.
+    fn authorize_bearer(&mut self, turn: &mut Turn<'_, '_>, now: Now) -> Result<Bearer, WrittenAnswer> {
+        let Some(bearer) = self.gate.bearer(turn.head.fields.authorization, now) else {
             return Err(turn.refuse(Answer::InvalidToken));
         };
-        match self.gate.take_user(user, now) {
+        match self.gate.take_user(bearer.user, now) {
             Ok(rate) => {
                 turn.add_rate(rate);
-                Ok(user)
+                Ok(bearer)
             }
             Err(limited) => Err(turn.refuse_limited(limited)),
         }

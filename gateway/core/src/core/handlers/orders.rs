@@ -1,12 +1,13 @@
 //! An order's status, for its owner.
 
-use contract::{OrderId, UserId, snowflake};
+use contract::{OrderId, snowflake};
 
 use super::{Decision, Handlers, Turn, WrittenAnswer};
 use crate::{
     Answer, Now,
     board::{Status, status_json},
     core::decision::Follow,
+    cuts::Bearer,
 };
 
 /// The log may be this far behind an answer, so a younger id may be an order's that is not known yet.
@@ -17,7 +18,7 @@ impl Handlers {
     pub(super) fn order(&mut self, turn: &mut Turn<'_, '_>, order: Option<OrderId>, now: Now) -> WrittenAnswer {
         match self.own_order(turn, order, now) {
             Ok(Follow { order, status, .. }) => {
-                let retry_after_s = (status == Status::Queued).then_some(1);
+                let retry_after_s = (status <= Status::Queued).then_some(1);
                 turn.say_json(Answer::Read, retry_after_s, status_json(order, status))
             }
             Err(answered) => answered,
@@ -36,16 +37,17 @@ impl Handlers {
         order: Option<OrderId>,
         now: Now,
     ) -> Result<Follow, WrittenAnswer> {
-        let user: UserId = self.authorize(turn, now)?;
+        let Bearer { user, expires_at_s, .. } = self.authorize_bearer(turn, now)?;
         let refusal = match order.map(|id| (id, self.board.order(id))) {
             Some((order, Some(known))) if known.owner == user => {
-                return Ok(Follow { order, user, status: known.status });
+                return Ok(Follow { order, user, status: known.status, expires_at_s });
             }
             Some((_, Some(_))) => Answer::UnknownOrder,
             _ if !self.caught_up => Answer::Unavailable,
             Some((order, None)) if self.may_become_known(order, now) => {
-                return Ok(Follow { order, user, status: Status::Queued });
+                return Ok(Follow { order, user, status: Status::Queued, expires_at_s });
             }
+            Some((order, None)) if self.board.may_have_forgotten(order) => Answer::Unavailable,
             Some((_, None)) | None => Answer::UnknownOrder,
         };
         Err(turn.refuse(refusal))

@@ -22,6 +22,11 @@ impl Handlers {
         };
         let (door, _) = self.board.door(activity, user);
         let ends_at_ms = self.board.sale(activity).map_or(0, |(activity, _)| activity.rules.ends_at_ms);
+        if door == Door::Captcha
+            && let Some(wait_s) = self.tickets.wait_s(user, now.wall_ms)
+        {
+            return turn.refuse_until(wait_s);
+        }
         let nonce = self.nonce();
         let application = Application { door, subject: Subject { activity, user }, brought: &brought, ends_at_ms };
         match self.tickets.issue(&application, nonce, now.wall_ms) {
@@ -48,6 +53,9 @@ impl Handlers {
         };
         if self.board.door(activity, user).0 != Door::Captcha {
             return turn.refuse(Answer::NoChallenge);
+        }
+        if let Some(wait_s) = self.tickets.wait_s(user, now.wall_ms) {
+            return turn.refuse_until(wait_s);
         }
         if let Err(limited) = self.gate.take_challenge(user, now) {
             return turn.refuse_limited(limited);

@@ -9,7 +9,7 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use utoipa::openapi::OpenApi;
+use serde_json::Value;
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
 use zip::{CompressionMethod, ZipArchive};
 
@@ -33,8 +33,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const FRESH: &str = "public, max-age=3600";
 
-pub(super) fn routes(document: &OpenApi) -> Router {
-    let document = Bytes::from(serde_json::json!(document).to_string());
+pub(super) fn routes(document: &Value) -> Router {
+    let document = Bytes::from(document.to_string());
     Router::new()
         .route("/openapi.json", fixed("application/json", "no-cache", document))
         .route("/docs", fixed("text/html; charset=utf-8", FRESH, Bytes::from_static(PAGE.as_bytes())))

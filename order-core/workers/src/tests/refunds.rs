@@ -1,0 +1,116 @@
+//! Refunds that can't be sent hold up no other.
+
+use std::sync::{Arc, Mutex, atomic::AtomicI64};
+
+use contract::{Cents, SkuId};
+use domain::DueRefund;
+use store::{
+    AddedAddress, AddressFields, Arrived, AskedRefund, Begun, Goods, Ids, NewOrder, Notice, Placed, Settings, Store,
+};
+
+use support::START_MS;
+
+use super::*;
+use crate::{PayBack, Refunder};
+
+/// Refunds that can't be sent. More than the worker sends in one step.
+const UNSENDABLE: usize = 25;
+
+/// A platform with a configurable set of refunds that it refuses.
+#[derive(Debug, Clone, Default)]
+struct Platform {
+    refused: Arc<Mutex<Vec<DueRefund>>>,
+    sent: Arc<Mutex<Vec<DueRefund>>>,
+}
+
+impl PayBack for Platform {
+    fn methods(&self) -> Vec<&'static str> {
+        vec!["mock"]
+    }
+
+    async fn pay_back(&self, due: &DueRefund, _: u64) -> Result<(), String> {
+        if due.amount == Cents::new(100) {
+            self.refused.lock().unwrap().push(due.clone());
+            return Err("the trade is too old".to_owned());
+        }
+        self.sent.lock().unwrap().push(due.clone());
+        Ok(())
+    }
+}
+
+/// A shop with one SKU at 100 cents, in which orders are paid and their refunds approved.
+struct Shop {
+    _directory: tempfile::TempDir,
+    store: Store,
+    user: UserId,
+    address: contract::AddressId,
+}
+
+impl Shop {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let last = AtomicI64::new(1_000_000);
+        let ids = Ids::new(move || Ok::<_, String>(last.fetch_add(1, std::sync::atomic::Ordering::Relaxed)));
+        let store = Store::open(&directory.path().join("mall.db"), ids, Settings::new(PAY_WITHIN_MS)).await.unwrap();
+        let new = store::NewCategory { parent: None, name: "c".to_owned(), sort_order: 0 };
+        let category = store.add_category(new, 1).await.unwrap().unwrap().category_id;
+        let text = |text: &str| text.to_owned();
+        let new = store::NewProduct {
+            category,
+            title: text("p"),
+            subtitle: text(""),
+            description: text(""),
+            image_ids: Vec::new(),
+        };
+        let product = store.add_product(new, 1).await.unwrap().unwrap().product_id;
+        let attributes = store::Attributes::default();
+        let new = store::NewSku { product, attributes, price: Cents::new(100), stock: 1000 };
+        store.add_sku(new, 1).await.unwrap().unwrap();
+        store.shelve(product, true).await.unwrap();
+        let user = store.add_user("ada", "hash", None, 1).await.unwrap().unwrap().id;
+        let fields = AddressFields {
+            recipient: text("王小明"),
+            phone: text("13800138000"),
+            region: text("杭州"),
+            detail: text("一号"),
+            is_default: true,
+        };
+        let AddedAddress::Added(address) = store.add_address(user, &fields, 1).await.unwrap() else {
+            panic!("no address");
+        };
+        Self { _directory: directory, store, user, address: address.address_id }
+    }
+
+    /// An order of `units`, whose refund is approved.
+    async fn to_be_refunded(&self, units: u32) {
+        let (store, user, now_ms) = (&self.store, self.user, START_MS);
+        let sku = SkuId::from_i64(1_000_002).unwrap();
+        let goods = Goods::Items([(sku, units)].into());
+        let new = NewOrder { user, address: self.address, goods, request: None, expected_total: None };
+        let placed = store.place_order(&new, now_ms).await.unwrap();
+        let Placed::Placed(order) = placed else { panic!("{placed:?}") };
+        let begun = store.begin_payment((user, order.id), "mock", now_ms).await.unwrap();
+        let Begun::Begun(payment) = begun else { panic!("{begun:?}") };
+        let trade_no = payment.id.to_string();
+        let notice = Notice { method: "mock", payment: payment.id, trade_no, amount: payment.amount };
+        assert_eq!(store.payment_arrived(&notice, now_ms).await.unwrap(), Arrived::Paid);
+        assert!(matches!(store.ask_refund((user, order.id), "", now_ms).await.unwrap(), AskedRefund::Asked(_)));
+        store.decide_refund(order.id, true, now_ms).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn refunds_that_cannot_be_sent_hold_up_no_other() {
+    let shop = Shop::new().await;
+    for _ in 0..UNSENDABLE {
+        shop.to_be_refunded(1).await;
+    }
+    shop.to_be_refunded(3).await;
+    let (platform, clock) = (Platform::default(), HandClock::new());
+    let mut refunder = Refunder::new(shop.store.clone(), platform.clone(), clock.clone());
+    for _ in 0..2 {
+        drop(refunder.step().await);
+    }
+    let sent: Vec<Cents> = platform.sent.lock().unwrap().iter().map(|due| due.amount).collect();
+    assert_eq!(sent, [Cents::new(300)]);
+}
