@@ -22,7 +22,7 @@ use contract::{
 use foundation::{Clock, config::ShownSetting, metrics::Registry};
 use images::Images;
 use limits::WrongTries;
-use store::{Actor, Passwords, Store};
+use store::{Actor, Passwords, RequestClaim, Store};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -119,9 +119,10 @@ impl<K, C: Clock> Api<K, C> {
 
     /// The store, which adds each change by `staff` to the audit log.
     pub(crate) fn store_of(&self, staff: &Staff) -> Store {
-        let Staff { id, username, address, role: _ } = staff;
+        let Staff { id, username, address, role: _, claim } = staff;
         let (username, address, at_ms) = (username.clone(), address.clone(), self.clock.now_ms());
-        self.store.acting(Actor { admin: *id, username, address, at_ms })
+        let store = self.store.acting(Actor { admin: *id, username, address, at_ms });
+        claim.clone().map_or_else(|| store.clone(), |claim| store.making(claim))
     }
 }
 
@@ -161,4 +162,6 @@ pub(crate) struct Staff {
     pub(crate) role: Role,
     /// Where the request comes from.
     pub(crate) address: String,
+    /// That of the request's Idempotency-Key, where it makes something.
+    pub(crate) claim: Option<RequestClaim>,
 }

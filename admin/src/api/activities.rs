@@ -20,13 +20,13 @@ use foundation::{
 };
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
-use store::{PRICE_CENTS_MAX, Sale, TITLE_CHARS_MAX};
+use store::{PRICE_CENTS_MAX, Sale, Store, TITLE_CHARS_MAX};
 use utoipa::ToSchema;
 
 use super::{
     Api,
     refused::{Refused, not_found},
-    request::{ListBody, PageQuery, if_match, once, tagged},
+    request::{ListBody, PageQuery, if_match, make_once, tagged},
 };
 use crate::{
     actions::{
@@ -300,8 +300,12 @@ pub(super) async fn create<K: LedgerClient, C: Clock>(
     Raw(body): Raw,
 ) -> Result<Response, Refused> {
     let asked: NewBody = json_from(&headers, &body)?;
-    let make = async { Ok(ActivityBody::from(actions::create(&api, &staff, asked.into()).await?)) };
-    once(&api, (&headers, &staff, "activities"), &body, make).await
+    let make = async |staff| Ok(ActivityBody::from(actions::create(&api, &staff, asked.into()).await?));
+    let read = async |store: Store, id| match ActivityId::from_i64(id) {
+        Some(id) => Ok(store.sale(id).await?.map(ActivityBody::from)),
+        None => Ok(None),
+    };
+    make_once(&api, (&headers, &staff, "activities"), &body, make, read).await
 }
 
 /// Flash sales, the newest first, a page at a time.

@@ -13,7 +13,7 @@ use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{
     ATTRIBUTES_MAX, Attributes, Category, CategoryPatch, DESCRIPTION_CHARS_MAX, IMAGES_MAX, NAME_CHARS_MAX,
-    NewCategory, NewProduct, NewSku, PRICE_CENTS_MAX, Product, ProductPatch, Sku, SkuPatch, TITLE_CHARS_MAX,
+    NewCategory, NewProduct, NewSku, PRICE_CENTS_MAX, Product, ProductPatch, Sku, SkuPatch, Store, TITLE_CHARS_MAX,
 };
 use utoipa::{
     ToSchema,
@@ -23,7 +23,7 @@ use utoipa::{
 use super::{
     Api,
     refused::{Refused, not_found},
-    request::{ListBody, PageQuery, if_match, once, tagged},
+    request::{ListBody, PageQuery, if_match, make_once, repeat_once, tagged},
 };
 use crate::actions::{
     Staff,
@@ -103,11 +103,15 @@ pub(super) async fn add_category<K: LedgerClient, C: Clock>(
     Raw(body): Raw,
 ) -> Answer {
     let asked: CategoryBody = json_from(&headers, &body)?;
-    let make = async {
+    let make = async |staff| {
         let new = NewCategory { parent: asked.parent_id, name: asked.name, sort_order: asked.sort_order };
         Ok(actions::add_category(&api, &staff, new).await?)
     };
-    once(&api, (&headers, &staff, "categories"), &body, make).await
+    let read = async |store: Store, id| match CategoryId::from_i64(id) {
+        Some(id) => store.category(id).await,
+        None => Ok(None),
+    };
+    make_once(&api, (&headers, &staff, "categories"), &body, make, read).await
 }
 
 /// Categories, the newest first, a page at a time.
@@ -207,12 +211,16 @@ pub(super) async fn add_product<K: LedgerClient, C: Clock>(
     Raw(body): Raw,
 ) -> Answer {
     let asked: ProductBody = json_from(&headers, &body)?;
-    let make = async {
+    let make = async |staff| {
         let ProductBody { title, subtitle, description, category_id: category, image_ids } = asked;
         let new = NewProduct { category, title, subtitle, description, image_ids };
         Ok(actions::add_product(&api, &staff, new).await?)
     };
-    once(&api, (&headers, &staff, "products"), &body, make).await
+    let read = async |store: Store, id| match ProductId::from_i64(id) {
+        Some(id) => store.product(id).await,
+        None => Ok(None),
+    };
+    make_once(&api, (&headers, &staff, "products"), &body, make, read).await
 }
 
 /// Products, the newest first, a page at a time.
@@ -331,12 +339,16 @@ pub(super) async fn add_sku<K: LedgerClient, C: Clock>(
     Raw(body): Raw,
 ) -> Answer {
     let asked: SkuBody = json_from(&headers, &body)?;
-    let make = async {
+    let make = async |staff| {
         let SkuBody { attributes, price_cents: price, stock } = asked;
         let new = NewSku { product, attributes, price, stock };
         Ok(actions::add_sku(&api, &staff, new).await?)
     };
-    once(&api, (&headers, &staff, &format!("products/{product}/skus")), &body, make).await
+    let read = async |store: Store, id| match SkuId::from_i64(id) {
+        Some(id) => store.sku(id).await,
+        None => Ok(None),
+    };
+    make_once(&api, (&headers, &staff, &format!("products/{product}/skus")), &body, make, read).await
 }
 
 /// SKUs, the newest first, a page at a time.
@@ -421,7 +433,7 @@ pub(super) async fn change_stock<K: LedgerClient, C: Clock>(
     let key = idempotency_key(&headers)?;
     let operation = operation_under(&api, &staff, ("stock", id.as_i64(), delta), key)?;
     let make = async { Ok(actions::change_stock(&api, &staff, (id, operation), (delta, &reason)).await?) };
-    once(&api, (&headers, &staff, &format!("skus/{id}/stock")), &body, make).await
+    repeat_once(&api, (&headers, &staff, &format!("skus/{id}/stock")), &body, make).await
 }
 
 /// Change a SKU; what is absent stays. `POST /skus/{id}/stock` changes its stock.

@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use super::{
     Api,
     refused::{Refused, invalid},
-    request::once,
+    request::repeat_once,
 };
 use crate::actions::Staff;
 
@@ -82,7 +82,7 @@ pub(super) async fn add<K: LedgerClient, C: Clock>(
         let id = room.add(picture.clone()).await.map_err(|error| Refused::from(&error))?;
         Ok(ImageBody { image_id: id.to_string(), url: api.images.url(id) })
     };
-    once(&api, (&headers, &staff, "images"), &picture, make).await
+    repeat_once(&api, (&headers, &staff, "images"), &picture, make).await
 }
 
 /// The one field of the form.

@@ -11,7 +11,7 @@ use foundation::{
 };
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
-use store::{Listed, Once, Page, StaffAccount};
+use store::{Listed, Once, Page, StaffAccount, Store, StoreError};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Api, refused::Refused};
@@ -38,7 +38,7 @@ impl<K: LedgerClient, C: Clock> FromRequestParts<Api<K, C>> for Staff {
         if role == Role::Viewer && !reads {
             return Err(forbidden());
         }
-        Ok(Self { id: account.id, username: account.username, role, address })
+        Ok(Self { id: account.id, username: account.username, role, address, claim: None })
     }
 }
 
@@ -184,22 +184,49 @@ fn version_of(tag: &str) -> Option<u64> {
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// Makes something with `make`, once for each `Idempotency-Key` of the same admin on the same path. Only
-/// what was made is kept: after a refusal the key may be used again.
-pub(super) async fn once<K: LedgerClient, C: Clock, T: Serialize>(
+/// what was made is kept: after a refusal the key may be used again. `make` acts for the person it gets, whose store notes what is
+/// made. Where the process ended before it could answer, `read` finds that by its id.
+pub(super) async fn make_once<K, C, T, M, R>(
     api: &Api<K, C>,
     (headers, staff, path): (&HeaderMap, &Staff, &str),
     body: &[u8],
-    make: impl Future<Output = Result<T, Refused>>,
-) -> Result<Response, Refused> {
+    make: impl FnOnce(Staff) -> M,
+    read: impl FnOnce(Store, i64) -> R,
+) -> Result<Response, Refused>
+where
+    K: LedgerClient,
+    C: Clock,
+    T: Serialize,
+    M: Future<Output = Result<T, Refused>>,
+    R: Future<Output = Result<Option<T>, StoreError>>,
+{
     let Some(key) = idempotency_key(headers)? else {
-        return Ok((StatusCode::CREATED, Json(make.await?)).into_response());
+        return Ok((StatusCode::CREATED, Json(make(staff.clone()).await?)).into_response());
     };
     let scope = format!("admin:{}:{path}", staff.id);
-    let made = async {
-        let made = serde_json::to_string(&make.await?).map_err(|error| Problem::internal(&error))?;
-        Ok::<_, Refused>((StatusCode::CREATED.as_u16(), made))
-    };
-    match api.store.once((&scope, key), &meaning(body), api.clock.now_ms(), made).await? {
+    let make = async |claim| created(&make(Staff { claim: Some(claim), ..staff.clone() }).await?);
+    let read = async |id| created(&read(api.store.clone(), id).await?.ok_or(Refusal::Unknown("row"))?);
+    answer(api.store.once((&scope, key), &meaning(body), api.clock.now_ms(), make, read).await?)
+}
+
+/// As [`make_once`], for work that has an id of its own under the key and changes nothing the second time.
+pub(super) async fn repeat_once<K: LedgerClient, C: Clock, T: Serialize>(
+    api: &Api<K, C>,
+    (headers, staff, path): (&HeaderMap, &Staff, &str),
+    body: &[u8],
+    work: impl Future<Output = Result<T, Refused>>,
+) -> Result<Response, Refused> {
+    let unclaimed = async |_, _| Ok(None);
+    make_once(api, (headers, staff, path), body, |_| work, unclaimed).await
+}
+
+fn created(made: &impl Serialize) -> Result<(u16, String), Refused> {
+    let made = serde_json::to_string(made).map_err(|error| Problem::internal(&error))?;
+    Ok((StatusCode::CREATED.as_u16(), made))
+}
+
+fn answer(once: Once) -> Result<Response, Refused> {
+    match once {
         Once::Answer { status, body, again } => {
             let status = StatusCode::from_u16(status).map_err(|error| Problem::internal(&error))?;
             let again = again.then_some([(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"))]);

@@ -19,7 +19,7 @@ use super::{
     Api,
     activities::{ActivityBody, CountersBody},
     refused::{Refused, invalid, not_found},
-    request::{ListBody, PageQuery, once, tagged},
+    request::{ListBody, PageQuery, repeat_once, tagged},
 };
 use crate::actions::{Staff, fields::STOCK_MAX, sales as actions};
 
@@ -128,7 +128,7 @@ pub(super) async fn restock<K: LedgerClient, C: Clock>(
         let status = if is_done { "done" } else { "pending" };
         Ok(RestockedBody { operation_id: operation, delta, status, counters: CountersBody::of(id, counters) })
     };
-    once(&api, (&headers, &staff, &format!("activities/{id}/restock")), &body, make).await
+    repeat_once(&api, (&headers, &staff, &format!("activities/{id}/restock")), &body, make).await
 }
 
 /// What staff may know of a user.

@@ -3,6 +3,7 @@ mod document;
 mod files;
 mod forms;
 mod images;
+mod keys;
 mod letters;
 mod money;
 mod office;

@@ -132,7 +132,8 @@ impl Visitor {
         }
         let csrf = csrf_of(cookie(&parts.headers, COOKIE).unwrap_or_default());
         let role = Role::parse(&account.role).unwrap_or(Role::Viewer);
-        let staff = Staff { id: account.id, username: account.username, role, address: client.0.to_string() };
+        let staff =
+            Staff { id: account.id, username: account.username, role, address: client.0.to_string(), claim: None };
         Ok(Some(Self { staff, session, csrf, lang, at, must_change_password, is_resuming: false }))
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     StoreError,
     accounts::audit_log::Actor,
     connect::{Backend, Pools, connect, sqlite_url},
+    idempotency::RequestClaim,
     server::Server,
 };
 
@@ -105,6 +106,8 @@ pub struct Store {
     pub(crate) settings: Settings,
     /// In whose name it writes, where that is somebody of the staff.
     pub(crate) actor: Option<Arc<Actor>>,
+    /// The request to which the first row belongs that a write makes.
+    pub(crate) claim: Option<Arc<RequestClaim>>,
 }
 
 impl Store {
@@ -122,7 +125,7 @@ impl Store {
     /// If it can't be reached or migrated, or is not set up as the mall needs it.
     pub async fn connect(url: &str, ids: Ids, settings: Settings) -> Result<Self, StoreError> {
         let pools = connect(url, &settings).await?;
-        Ok(Self { pools, ids, bell: Arc::default(), settings, actor: None })
+        Ok(Self { pools, ids, bell: Arc::default(), settings, actor: None, claim: None })
     }
 
     /// Whether other processes may use the database at the same time.

@@ -1,4 +1,7 @@
 //! First answers under an Idempotency-Key.
+//!
+//! A process may end after it has made something and before it has kept the answer. So the transaction that makes it also
+//! writes its id into the key's row, and the next request under the key is answered with what was made.
 
 use std::borrow::Cow;
 
@@ -34,12 +37,26 @@ pub enum Once {
     Differs,
 }
 
+/// The right to carry out the request under a key, until it is answered or has run for a minute.
+#[derive(Debug, Clone)]
+pub struct RequestClaim {
+    scope: String,
+    key: String,
+    /// In place of an answer, the row of a running request has the id of this run.
+    run: String,
+}
+
 #[derive(Debug, Clone)]
 enum Begun {
     First,
     Running,
     Differs,
-    Again { status: u16, body: String },
+    /// The row with this id is made, and nobody was answered yet.
+    Made(i64),
+    Again {
+        status: u16,
+        body: String,
+    },
 }
 
 /// Characters of a key that its column has room for.
@@ -54,41 +71,71 @@ pub(crate) fn stored_key(key: &str) -> Cow<'_, str> {
     Cow::Owned(digest.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}")))
 }
 
+impl RequestClaim {
+    /// Writes into the key's row that this request has made the row `made`.
+    pub(crate) async fn note_made(&self, tx: &mut Tx, made: i64) -> Result<(), StoreError> {
+        let sql = "UPDATE idempotency SET made_id = COALESCE(made_id, ?) \
+                   WHERE scope = ? AND request_key = ? AND status = 0 AND answer = ?";
+        let noted = sqlx::query(sql).bind(made).bind(&self.scope).bind(&self.key).bind(&self.run);
+        if noted.execute(&mut **tx).await?.rows_affected() == 0 {
+            let reason = "this request ran for so long that another one with its Idempotency-Key has begun";
+            return Err(StoreError::Unavailable(reason.to_owned()));
+        }
+        Ok(())
+    }
+}
+
 impl Store {
+    /// This store, in which the first row that a write makes belongs to the request with `claim`.
+    #[must_use]
+    pub fn making(&self, claim: RequestClaim) -> Self {
+        let mut store = self.clone();
+        store.claim = Some(claim.into());
+        store
+    }
+
     /// Carries a request out unless `key`, unique within `scope`, has been answered before. Answers from
     /// 500 on are not kept: the next request under the key is a first one.
     ///
+    /// `carry_out` makes something in [`Store::making`] with the claim that it gets. Where the process ended before the
+    /// answer was kept, `read` makes the answer from the id of what was made, however often that happens. Where work has an id of
+    /// its own under the key, and changes nothing the second time, `carry_out` needs no claim and runs again.
+    ///
     /// # Errors
     /// If the database fails.
-    pub async fn once<E: From<StoreError>>(
+    pub async fn once<E: From<StoreError>, C, R>(
         &self,
         (scope, key): (&str, &str),
         body: &[u8],
         now_ms: u64,
-        carry_out: impl Future<Output = Result<(u16, String), E>>,
-    ) -> Result<Once, E> {
-        let key = &*stored_key(key);
-        let hash = Sha256::digest(body);
-        // In place of an answer, the row of a running request has the id of this run.
+        carry_out: impl FnOnce(RequestClaim) -> C,
+        read: impl FnOnce(i64) -> R,
+    ) -> Result<Once, E>
+    where
+        C: Future<Output = Result<(u16, String), E>>,
+        R: Future<Output = Result<(u16, String), E>>,
+    {
         let run = self.next_id()?.to_string();
-        match self.begin_request(scope, key, &hash, &run, now_ms).await? {
-            Begun::First => {}
+        let claim = RequestClaim { scope: scope.to_owned(), key: stored_key(key).into_owned(), run };
+        let (carried_out, again) = match self.begin_request(&claim, &Sha256::digest(body), now_ms).await? {
+            Begun::First => (carry_out(claim.clone()).await, false),
+            Begun::Made(id) => (read(id).await, true),
             Begun::Running => return Ok(Once::Running),
             Begun::Differs => return Ok(Once::Differs),
             Begun::Again { status, body } => return Ok(Once::Answer { status, body, again: true }),
-        }
-        match carry_out.await {
+        };
+        match carried_out {
             Ok((status, body)) if status < 500 => {
-                self.keep_answer(scope, key, status, &body).await?;
-                Ok(Once::Answer { status, body, again: false })
+                let (status, body) = self.keep_answer(&claim, status, body).await?;
+                Ok(Once::Answer { status, body, again })
             }
             Ok((status, body)) => {
-                self.forget_request(scope, key, &run).await?;
-                Ok(Once::Answer { status, body, again: false })
+                self.forget_request(&claim).await?;
+                Ok(Once::Answer { status, body, again })
             }
             Err(error) => {
                 // Where this fails, too, the key is free after a minute; the first error says more.
-                if let Err(kept) = self.forget_request(scope, key, &run).await {
+                if let Err(kept) = self.forget_request(&claim).await {
                     tracing::warn!(scope, error = %kept, "a request that failed keeps its Idempotency-Key for a minute");
                 }
                 Err(error)
@@ -96,27 +143,21 @@ impl Store {
         }
     }
 
-    async fn begin_request(
-        &self,
-        scope: &str,
-        key: &str,
-        body_hash: &[u8],
-        run: &str,
-        now_ms: u64,
-    ) -> Result<Begun, StoreError> {
+    async fn begin_request(&self, claim: &RequestClaim, body_hash: &[u8], now_ms: u64) -> Result<Begun, StoreError> {
+        let RequestClaim { scope, key, run } = claim;
         let after_lost_commit = look_up(|mut tx: Tx, _: Begun| async move {
             let lock = "UPDATE idempotency SET status = status WHERE scope = ? AND request_key = ?";
             sqlx::query(lock).bind(scope).bind(key).execute(&mut *tx).await?;
             let row = sqlx::query("SELECT answer FROM idempotency WHERE scope = ? AND request_key = ?");
             let row = row.bind(scope).bind(key).fetch_optional(&mut *tx).await?;
             let answer = row.map(|row| row.try_get::<String, _>("answer")).transpose()?;
-            Ok(Found::from(answer.as_deref() == Some(run)))
+            Ok(Found::from(answer.as_ref() == Some(run)))
         });
         self.write(Write::BeginRequest, after_lost_commit, |tx| async {
             let mut tx = tx;
             // Old rows of other keys are the sweeper's.
             let sql = "DELETE FROM idempotency WHERE scope = ? AND request_key = ? \
-                       AND (created_at_ms <= ? OR (status = 0 AND created_at_ms <= ?))";
+                       AND (created_at_ms <= ? OR (status = 0 AND made_id IS NULL AND created_at_ms <= ?))";
             sqlx::query(sql)
                 .bind(scope)
                 .bind(key)
@@ -142,17 +183,13 @@ impl Store {
                     return Ok(Ending::Commit(tx, Begun::First));
                 }
             }
-            let row =
-                sqlx::query("SELECT body_hash, status, answer FROM idempotency WHERE scope = ? AND request_key = ?")
-                    .bind(scope)
-                    .bind(key)
-                    .fetch_one(&mut *tx)
-                    .await?;
+            let sql = "SELECT body_hash, status, answer, made_id FROM idempotency WHERE scope = ? AND request_key = ?";
+            let row = sqlx::query(sql).bind(scope).bind(key).fetch_one(&mut *tx).await?;
             let first_hash: Vec<u8> = row.try_get("body_hash")?;
             let status = count(&row, "status")?;
             let begun = match u16::try_from(status) {
                 _ if first_hash != body_hash => Begun::Differs,
-                Ok(0) | Err(_) => Begun::Running,
+                Ok(0) | Err(_) => row.try_get::<Option<i64>, _>("made_id")?.map_or(Begun::Running, Begun::Made),
                 Ok(status) => Begun::Again { status, body: row.try_get("answer")? },
             };
             Ok(Ending::RollBack(begun))
@@ -160,31 +197,42 @@ impl Store {
         .await
     }
 
-    async fn keep_answer(&self, scope: &str, key: &str, status: u16, answer: &str) -> Result<(), StoreError> {
-        self.write(Write::KeepAnswer, Repeat("it sets values"), |tx| async {
+    /// Keeps the answer of a request; where another one under the key has kept one first, that one counts.
+    async fn keep_answer(
+        &self,
+        claim: &RequestClaim,
+        status: u16,
+        answer: String,
+    ) -> Result<(u16, String), StoreError> {
+        let (RequestClaim { scope, key, run: _ }, answer) = (claim, &answer);
+        self.write(Write::KeepAnswer, Repeat("an answer that was kept stays"), |tx| async {
             let mut tx = tx;
-            sqlx::query("UPDATE idempotency SET status = ?, answer = ? WHERE scope = ? AND request_key = ?")
-                .bind(i64::from(status))
-                .bind(answer)
-                .bind(scope)
-                .bind(key)
-                .execute(&mut *tx)
-                .await?;
-            Ok(Ending::Commit(tx, ()))
+            let sql =
+                "UPDATE idempotency SET status = ?, answer = ? WHERE scope = ? AND request_key = ? AND status = 0";
+            let kept = sqlx::query(sql).bind(i64::from(status)).bind(answer).bind(scope).bind(key);
+            if kept.execute(&mut *tx).await?.rows_affected() > 0 {
+                return Ok(Ending::Commit(tx, (status, answer.clone())));
+            }
+            let sql = "SELECT status, answer FROM idempotency WHERE scope = ? AND request_key = ?";
+            let row = sqlx::query(sql).bind(scope).bind(key).fetch_optional(&mut *tx).await?;
+            let first =
+                row.map(|row| Ok::<_, StoreError>((count(&row, "status")?, row.try_get("answer")?))).transpose()?;
+            let first = first.and_then(|(status, answer)| Some((u16::try_from(status).ok()?, answer)));
+            // A row that is gone was kept for as long as an answer is.
+            Ok(Ending::RollBack(first.unwrap_or_else(|| (status, answer.clone()))))
         })
         .await
     }
 
-    async fn forget_request(&self, scope: &str, key: &str, run: &str) -> Result<(), StoreError> {
+    async fn forget_request(&self, claim: &RequestClaim) -> Result<(), StoreError> {
+        let RequestClaim { scope, key, run } = claim;
         let repeat = Repeat("the row has the id of this run, and a later request under the key has another one");
         self.write(Write::ForgetRequest, repeat, |tx| async {
             let mut tx = tx;
-            sqlx::query("DELETE FROM idempotency WHERE scope = ? AND request_key = ? AND status = 0 AND answer = ?")
-                .bind(scope)
-                .bind(key)
-                .bind(run)
-                .execute(&mut *tx)
-                .await?;
+            // What was made is answered by the next request.
+            let sql = "DELETE FROM idempotency \
+                       WHERE scope = ? AND request_key = ? AND status = 0 AND answer = ? AND made_id IS NULL";
+            sqlx::query(sql).bind(scope).bind(key).bind(run).execute(&mut *tx).await?;
             Ok(Ending::Commit(tx, ()))
         })
         .await

@@ -41,7 +41,7 @@ pub use catalogue::shelf::{Detail, Displayed, ShelfPage, Sort};
 pub use catalogue::skus::StockChanged;
 pub use db::{Ids, Settings, Store};
 pub use error::StoreError;
-pub use idempotency::Once;
+pub use idempotency::{Once, RequestClaim};
 pub use money::mock_trades::{MockStatus, MockTrade};
 pub use money::payments::{Arrived, Begun, Notice, Payment};
 pub use money::queries::{FIRST_QUERY_MS, OpenPayment};

@@ -276,27 +276,69 @@ async fn carries_out_once(place: &Place) {
     for _ in 0..20 {
         let (store, carried_out) = (store.clone(), carried_out.clone());
         running.spawn(async move {
-            let work = async {
+            let work = async |_| {
                 carried_out.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
                 Ok::<_, StoreError>((201, "made".to_owned()))
             };
-            store.once(("scope", "key"), b"body", conformance::NOW_MS, work).await.unwrap()
+            store.once(("scope", "key"), b"body", conformance::NOW_MS, work, nothing_made).await.unwrap()
         });
     }
     let answers = running.join_all().await;
     assert_eq!(carried_out.load(Ordering::SeqCst), 1);
     let first = Once::Answer { status: 201, body: "made".to_owned(), again: false };
     assert_eq!(answers.iter().filter(|answer| **answer == first).count(), 1);
-    let fails = async { Err::<(u16, String), _>(StoreError::Unavailable("down".to_owned())) };
-    assert!(store.once(("scope", "other"), b"", conformance::NOW_MS, fails).await.is_err());
-    let retried = store.once(
-        ("scope", "other"),
-        b"",
-        conformance::NOW_MS,
-        std::future::ready(Ok::<_, StoreError>((200, String::new()))),
-    );
-    assert!(matches!(retried.await.unwrap(), Once::Answer { again: false, .. }));
+    let fails = async |_| Err::<(u16, String), _>(StoreError::Unavailable("down".to_owned()));
+    assert!(store.once(("scope", "other"), b"", conformance::NOW_MS, fails, nothing_made).await.is_err());
+    let works = async |_| Ok::<_, StoreError>((200, String::new()));
+    let retried = store.once(("scope", "other"), b"", conformance::NOW_MS, works, nothing_made).await.unwrap();
+    assert!(matches!(retried, Once::Answer { again: false, .. }));
+    makes_once(&store).await;
+}
+
+async fn nothing_made(made: i64) -> Result<(u16, String), StoreError> {
+    panic!("{made} was made under a key that makes nothing")
+}
+
+/// A process that ends between its write and its answer, and one that is slower than a minute, make nothing twice.
+async fn makes_once(store: &Store) {
+    let category = |name: &str| NewCategory { parent: None, name: name.to_owned(), sort_order: 0 };
+    let add = async |claim, name| {
+        let added = store.making(claim).add_category(category(name), 1).await?;
+        Ok::<_, StoreError>(added.unwrap().category_id)
+    };
+    let answer = |id: contract::CategoryId| (201, id.to_string());
+    let read = async |made: i64| Ok((201, format!("read {made}")));
+    let name = ("scope", "ended");
+
+    let (sender, made) = tokio::sync::oneshot::channel();
+    let ends = async |claim| {
+        sender.send(add(claim, "ended").await.unwrap()).unwrap();
+        std::future::pending::<Result<(u16, String), StoreError>>().await
+    };
+    let unanswered = store.once(name, b"", conformance::NOW_MS, ends, read);
+    let made = tokio::select! {
+        _ = unanswered => unreachable!("the request is not answered"),
+        made = made => made.unwrap(),
+    };
+    for now_ms in [conformance::NOW_MS, conformance::NOW_MS + 3_600_000] {
+        let makes = async |claim| Ok(answer(add(claim, "twice").await?));
+        let next = store.once(name, b"", now_ms, makes, read).await.unwrap();
+        assert_eq!(next, Once::Answer { status: 201, body: format!("read {made}"), again: true });
+    }
+
+    let slow = async |claim| {
+        let makes = async |claim| Ok(answer(add(claim, "quick").await?));
+        let later = conformance::NOW_MS + 60_001;
+        let quick = store.once(("scope", "slow"), b"", later, makes, read).await.unwrap();
+        assert!(matches!(quick, Once::Answer { again: false, .. }), "{quick:?}");
+        Ok(answer(add(claim, "slow").await?))
+    };
+    let slow = store.once(("scope", "slow"), b"", conformance::NOW_MS, slow, read).await;
+    assert!(matches!(slow, Err(StoreError::Unavailable(_))), "{slow:?}");
+    let made = store.categories(Page { before: i64::MAX, limit: 10 }).await.unwrap().items;
+    let names: Vec<&str> = made.iter().map(|category| &*category.name).collect();
+    assert_eq!(names, ["quick", "ended"]);
 }
 
 /// Stock is carved out by guarded steps: of many at once, as many win as there is stock for.

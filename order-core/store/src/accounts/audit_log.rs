@@ -39,6 +39,11 @@ impl Change {
     pub(crate) const fn new(subject: &'static str, subject_id: i64, before: Value, after: Value) -> Self {
         Self { subject, subject_id, before, after }
     }
+
+    /// The id of the row, if it is new.
+    pub(crate) fn made(&self) -> Option<i64> {
+        self.before.is_null().then_some(self.subject_id)
+    }
 }
 
 /// An entry of the audit log.

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::{Tx, names::Write};
 use crate::{
     StoreError,
-    accounts::audit_log::write_entry,
+    accounts::audit_log::{Change, write_entry},
     connect::Backend,
     db::{Db, INSERT_ROWS_MAX, Store, lock_row},
 };
@@ -182,8 +182,11 @@ impl Store {
             let mut ending = statements(begin_write(self, write).await?).await?;
             let sends = match &mut ending {
                 Ending::Commit(tx, _) => {
+                    let change = tx.change.take();
+                    if let (Some(claim), Some(made)) = (&self.claim, change.as_ref().and_then(Change::made)) {
+                        claim.note_made(tx, made).await?;
+                    }
                     if let (Some(actor), Some(entry)) = (&self.actor, entry) {
-                        let change = tx.change.take();
                         write_entry(tx, entry, actor, (write, change)).await?;
                     }
                     self.write_outgoing(tx).await?

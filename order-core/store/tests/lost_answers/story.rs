@@ -337,8 +337,9 @@ impl Story {
 
     async fn request(&mut self, write: Write) -> String {
         let status = if write == Write::ForgetRequest { 500 } else { 200 };
-        let answer = async { Ok::<_, StoreError>((status, "answer".to_owned())) };
-        debug(self.store.once(("story", write.name()), b"body", NOW_MS, answer).await)
+        let answer = async |_| Ok::<_, StoreError>((status, "answer".to_owned()));
+        let read = async |made: i64| Ok((200, made.to_string()));
+        debug(self.store.once(("story", write.name()), b"body", NOW_MS, answer, read).await)
     }
 
     /// An order of two units.
