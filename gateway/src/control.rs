@@ -1,6 +1,6 @@
 //! The feed that every core follows: activities, the journal, order events.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
 use commit_log::{Consumer, Log, LogError, Partition, Record as LogRecord};
 use contract::{
@@ -13,7 +13,13 @@ use contract::{
 use foundation::{Clock, Readiness, SystemClock, ids::Lease};
 use gateway_core::{Control, PartReason};
 use ledger::confirmed::{CountedOrders, RecentHolds};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{
+        mpsc::{self, error::TrySendError},
+        watch,
+    },
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Records read at a time; one may hold [`contract::record::ENTRIES_MAX`] entries.
@@ -29,10 +35,15 @@ const READINESS_EVERY: Duration = Duration::from_millis(200);
 const TOPICS: [&str; 5] =
     [topic::ACTIVITIES, topic::ENTRY_RULES, topic::TOKEN_CUTS, topic::ORDERS, topic::ORDER_EVENTS];
 
+/// How long a core with a full mailbox may keep the others from the next message before the process is no longer ready.
+const HELD_UP_MAX: Duration = Duration::from_secs(2);
+
 /// Sends to every core, and reports the known activities to the relay.
 #[derive(Clone)]
 pub(crate) struct Broadcast {
     pub(crate) cores: Vec<mpsc::Sender<Control>>,
+    /// Where a core that takes no messages is reported.
+    pub(crate) readiness: Readiness,
     pub(crate) activities: watch::Sender<Arc<[ActivityId]>>,
     /// What each core remembers until it was read on the journal.
     pub(crate) recent: Arc<[Arc<RecentHolds>]>,
@@ -49,10 +60,32 @@ impl Broadcast {
                 is_new
             });
         }
-        for core in &self.cores {
-            // The core has ended.
-            drop(core.send(control.clone()).await);
+        // The cores that have room get it before a full one is waited for.
+        let full = |(index, core): (usize, &mpsc::Sender<Control>)| match core.try_send(control.clone()) {
+            // Closed: the core has ended.
+            Ok(()) | Err(TrySendError::Closed(_)) => None,
+            Err(TrySendError::Full(_)) => Some(index),
+        };
+        let full: Vec<usize> = self.cores.iter().enumerate().filter_map(full).collect();
+        for index in full {
+            self.send_to_full(index, control.clone()).await;
         }
+    }
+
+    /// Waits for room in the mailbox of a core. The other cores get no further message meanwhile, because what waits for the cores
+    /// would be without a bound otherwise.
+    async fn send_to_full(&self, index: usize, control: Control) {
+        let mut sending = pin!(self.cores[index].send(control));
+        if timeout(HELD_UP_MAX, &mut sending).await.is_ok() {
+            return;
+        }
+        let reason = format!("core {index} has taken no message for {HELD_UP_MAX:?}, and the others wait for it");
+        tracing::error!(%reason, "the gateway does not follow the log");
+        let part = self.readiness.part(&format!("gateway core {index}"), &reason);
+        // The core has ended.
+        drop(sending.await);
+        part.ready();
+        tracing::info!(core = index, "the gateway follows the log again");
     }
 }
 
@@ -212,12 +245,42 @@ mod tests {
         part.ready();
         let (sender, mut receiver) = mpsc::channel(1);
         let (activities, recent) = (watch::channel(Arc::from([])).0, Arc::from([]));
-        let cores = Broadcast { cores: vec![sender], activities, recent };
+        let cores = Broadcast { cores: vec![sender], readiness: readiness.clone(), activities, recent };
         let stop = CancellationToken::new();
         let passing = tokio::spawn(pass_readiness_on(readiness, sent, cores, stop.clone()));
         let told = tokio::time::timeout(Duration::from_secs(5), receiver.recv()).await;
         assert!(matches!(told, Ok(Some(Control::Readiness(now))) if now.reasons.is_empty()));
         stop.cancel();
         passing.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_core_that_takes_no_messages_is_named_and_keeps_no_message_from_the_others() {
+        let readiness = Readiness::default();
+        let ((stuck, mut stuck_in), (other, mut other_in)) = (mpsc::channel(1), mpsc::channel(4));
+        let (activities, recent) = (watch::channel(Arc::from([])).0, Arc::from([]));
+        let cores = Broadcast { cores: vec![stuck, other], readiness: readiness.clone(), activities, recent };
+        let sending = tokio::spawn(async move {
+            for _ in 0..2 {
+                cores.send(Control::CaughtUp).await;
+            }
+        });
+        for _ in 0..2 {
+            assert!(matches!(other_in.recv().await, Some(Control::CaughtUp)));
+        }
+        let patience = std::time::Instant::now() + 15 * HELD_UP_MAX;
+        let waiting = loop {
+            let waiting = readiness.waiting();
+            if !waiting.is_empty() || std::time::Instant::now() > patience {
+                break waiting;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert!(waiting[0].0 == "gateway core 0" && waiting[0].1.contains("the others wait"), "{waiting:?}");
+        for _ in 0..2 {
+            assert!(matches!(stuck_in.recv().await, Some(Control::CaughtUp)));
+        }
+        sending.await.unwrap();
+        assert!(readiness.waiting().is_empty());
     }
 }

@@ -153,7 +153,7 @@ impl Gateway {
         figures::register_unconfirmed(&deps.metrics, &recents);
         let (activities, known) = watch::channel(Arc::from([]));
         let recent = recents.iter().cloned().collect();
-        let cores = Broadcast { cores: controls, activities, recent };
+        let cores = Broadcast { cores: controls, readiness: deps.readiness.clone(), activities, recent };
         #[cfg(feature = "redis")]
         let redis_is_ready = match &deps.ledgers {
             Ledgers::Redis(_) => Some(deps.readiness.part("gateway", "Redis has not been checked yet")),
