@@ -12,7 +12,6 @@ use foundation::{
     Clock, Readiness,
     config::{LimitsConfig, ServerConfig, ShownSetting},
     metrics::Registry,
-    web::{Workers, count_requests, health_routes, serve_beside},
 };
 use images::Images;
 use ledger::LedgerClient;
@@ -20,6 +19,7 @@ use limits::{Limits, Windows, WrongTries};
 use store::{PASSWORD_BYTES_MAX, Passwords, Store};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use web::{Workers, count_requests, health_routes, serve_beside};
 
 use crate::{
     api::{Api, LIMITED, Role, router},

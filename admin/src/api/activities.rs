@@ -11,17 +11,15 @@ use contract::{
     openapi,
     stock::Counters,
 };
-use foundation::{
-    Clock,
-    web::{
-        Json, Path, Query, Raw, json_from,
-        openapi::{IdempotencyKey, IfMatch},
-    },
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{PRICE_CENTS_MAX, Sale, TITLE_CHARS_MAX};
 use utoipa::ToSchema;
+use web::{
+    Json, Path, Query, Raw, json_from,
+    openapi::{IdempotencyKey, IfMatch},
+};
 
 use super::{
     Api,

@@ -2,15 +2,13 @@
 
 use axum::{extract::State, http::StatusCode};
 use contract::{UserId, openapi};
-use foundation::{
-    Clock,
-    web::{Json, Problem, Query},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{AuditEntry, AuditQuery};
 use utoipa::{IntoParams, ToSchema};
+use web::{Json, Problem, Query};
 
 use super::{
     Api,

@@ -2,13 +2,7 @@
 
 use axum::{extract::State, http::HeaderMap, http::StatusCode, response::Response};
 use contract::{ActivityId, CategoryId, Cents, ProductId, SkuId, openapi};
-use foundation::{
-    Clock,
-    web::{
-        Json, Path, Query, Raw, idempotency_key, json_from,
-        openapi::{IdempotencyKey, IfMatch},
-    },
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{
@@ -18,6 +12,10 @@ use store::{
 use utoipa::{
     ToSchema,
     openapi::{ArrayBuilder, RefOr, Schema},
+};
+use web::{
+    Json, Path, Query, Raw, idempotency_key, json_from,
+    openapi::{IdempotencyKey, IfMatch},
 };
 
 use super::{

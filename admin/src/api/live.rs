@@ -11,15 +11,13 @@ use axum::{
     },
 };
 use contract::ActivityId;
-use foundation::{
-    Clock,
-    web::{Path, Problem},
-};
+use foundation::Clock;
 use futures_util::{StreamExt as _, stream};
 use ledger::LedgerClient;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
+use web::{Path, Problem};
 
 use super::{
     Api,

@@ -7,15 +7,13 @@ use axum::{
 };
 use contract::{ActivityId, Cents, OrderId, RefundId, SkuId, UserId, openapi};
 use domain::order_state::OrderState;
-use foundation::{
-    Clock,
-    web::{Json, Path, Problem, Query},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{Decision, OrderQuery, RegisteredUser, StaffOrder};
 use utoipa::{IntoParams, ToSchema};
+use web::{Json, Path, Problem, Query};
 
 use super::{
     Api,

@@ -3,14 +3,12 @@
 use axum::extract::State;
 use contract::{ActivityId, openapi};
 use domain::Parked;
-use foundation::{
-    Clock,
-    web::{Json, Path, Query},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::PARKED_REASON_CHARS_MAX;
 use utoipa::ToSchema;
+use web::{Json, Path, Query};
 
 use super::{
     Api,

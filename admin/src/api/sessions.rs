@@ -8,14 +8,12 @@ use axum::{
     response::IntoResponse,
 };
 use contract::UserId;
-use foundation::{
-    Clock,
-    web::{ClientAddress, Json, Problem},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{Claim, Realm, SignIn};
 use utoipa::ToSchema;
+use web::{ClientAddress, Json, Problem};
 
 use super::{Api, refused::Refused};
 

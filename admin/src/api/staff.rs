@@ -6,14 +6,12 @@ use axum::{
     response::Response,
 };
 use contract::{UserId, openapi};
-use foundation::{
-    Clock,
-    web::{Json, Path, Query, openapi::IfMatch},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::StaffAccount;
 use utoipa::ToSchema;
+use web::{Json, Path, Query, openapi::IfMatch};
 
 use super::{
     Api,

@@ -6,14 +6,12 @@ use axum::{
     response::Response,
 };
 use contract::{ActivityId, OperationId, UserId, activity::Entry, openapi};
-use foundation::{
-    Clock,
-    web::{Json, Path, Query, Raw, idempotency_key, json_from, openapi::IdempotencyKey},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{ENTRY_RULES_MAX, Sale};
 use utoipa::{IntoParams, ToSchema};
+use web::{Json, Path, Query, Raw, idempotency_key, json_from, openapi::IdempotencyKey};
 
 use super::{
     Api,

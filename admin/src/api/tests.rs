@@ -37,12 +37,13 @@ use contract::{
     topic,
 };
 use domain::SaleStore;
-use foundation::{Clock, config, rfc3339, web::harden};
+use foundation::{Clock, config, rfc3339};
 use limits::{LocalWindows, Windows, WrongTries};
 use serde_json::{Value, json};
 use store::{Ids, Passwords, Settings, Store};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use web::harden;
 
 use super::*;
 use crate::{

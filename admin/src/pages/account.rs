@@ -5,12 +5,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
-use foundation::{
-    Clock,
-    web::{ClientAddress, Path},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::html;
+use web::{ClientAddress, Path};
 
 use super::{
     form::{Errors, Fields, Shown, hidden},

@@ -9,10 +9,11 @@ use contract::{
     ActivityId,
     activity::{Activity, AnswerAfter, Door},
 };
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use store::Sale;
+use web::Path;
 
 use super::{
     form::{button, log_failure},

@@ -6,10 +6,11 @@ use axum::{
     response::Response,
 };
 use contract::CategoryId;
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use store::{Category, CategoryPatch, NewCategory, Page};
+use web::Path;
 
 use super::{
     form::{Errors, Fields, Posted, Shown, hidden, submit},

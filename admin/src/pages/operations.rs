@@ -6,12 +6,13 @@ use axum::{
     response::Response,
 };
 use contract::{ActivityId, RefundId};
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 use store::{AuditQuery, PARKED_REASON_CHARS_MAX, Page, Refund};
+use web::Path;
 
 use super::{
     catalogue::{CursorQuery, page_at},

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use axum::{extract::State, http::StatusCode, response::Response};
 use contract::{Cents, OrderId};
 use domain::order_state::OrderState;
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use store::{AuditQuery, Order, OrderHappening, Page, RefundOf};
+use web::Path;
 
 use super::{
     form::{Errors, Fields, Shown, hidden},

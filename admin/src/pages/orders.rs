@@ -7,11 +7,12 @@ use axum::{
 };
 use contract::{OrderId, UserId};
 use domain::order_state::{Fulfilment, OrderState};
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use serde::Deserialize;
 use store::{Decision, Order, OrderQuery, Refund, RegisteredUser, StaffOrder, UserQuery};
+use web::Path;
 
 use super::{
     catalogue::page_at,

@@ -5,11 +5,12 @@ use axum::{
     response::Response,
 };
 use contract::ProductId;
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use images::BYTES_MAX;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use store::{ALT_CHARS_MAX, Product, ProductPatch};
+use web::Path;
 
 use super::{
     form::{Errors, Fields, Posted, Upload, button, hidden},

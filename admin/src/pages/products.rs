@@ -6,11 +6,12 @@ use axum::{
     response::Response,
 };
 use contract::{Cents, ProductId, SkuId};
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use serde::Deserialize;
 use store::{NewProduct, NewSku, Page, Product, ProductPatch, ProductQuery, Sku, SkuPatch};
+use web::Path;
 
 use super::{
     bulk,

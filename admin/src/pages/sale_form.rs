@@ -9,11 +9,12 @@ use contract::{
     ActivityId, Cents, SkuId,
     activity::{AnswerAfter, Door},
 };
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::html;
 use serde::Deserialize;
 use store::{Page, Sale, Sku};
+use web::Path;
 
 use super::{
     form::{Errors, Fields, Posted, Shown, hidden, submit, submit_then},

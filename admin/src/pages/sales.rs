@@ -6,11 +6,12 @@ use axum::{
     response::Response,
 };
 use contract::{ActivityId, stock::Counters};
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use serde::Deserialize;
 use store::{Sale, SalePhase};
+use web::Path;
 
 use super::{
     catalogue::page_at,

@@ -8,11 +8,12 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
-use foundation::{Clock, random_hex, web::ClientAddress};
+use foundation::{Clock, random_hex};
 use ledger::LedgerClient;
 use maud::html;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use web::ClientAddress;
 
 use super::{
     form::Fields,

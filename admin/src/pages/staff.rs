@@ -6,10 +6,11 @@ use axum::{
     response::Response,
 };
 use contract::UserId;
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use store::{StaffAccount, StaffSession};
+use web::Path;
 
 use super::{
     catalogue::{CursorQuery, page_at},

@@ -6,10 +6,10 @@ use axum::{
     response::IntoResponse,
 };
 use contract::AddressId;
-use foundation::web::{Json, Path, Problem};
 use serde::Serialize;
 use store::{ADDRESSES_MAX, AddedAddress, Address, AddressFields};
 use utoipa::ToSchema;
+use web::{Json, Path, Problem};
 
 use super::{Api, Shopper, failed, location, no_store};
 

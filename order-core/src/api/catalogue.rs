@@ -8,11 +8,11 @@ use axum::{
     response::IntoResponse,
 };
 use contract::{CategoryId, Cents, ProductId, SkuId};
-use foundation::web::{Json, Path, Problem, Query};
 use images::Images;
 use serde::{Deserialize, Serialize};
 use store::{Attributes, Category, Detail, Displayed, ShelfPage, Sort};
 use utoipa::{IntoParams, ToSchema};
+use web::{Json, Path, Problem, Query};
 
 use super::{Api, failed, failed_shared, limit};
 

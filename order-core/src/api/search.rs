@@ -8,11 +8,11 @@ use axum::{
     response::IntoResponse,
 };
 use contract::{CategoryId, Cents, ProductId};
-use foundation::web::{Json, Problem, Query};
 use search::{Fragment, IndexError, SearchError, SearchRequest, Sort};
 use serde::{Deserialize, Serialize};
 use store::Displayed;
 use utoipa::{IntoParams, ToSchema};
+use web::{Json, Problem, Query};
 
 use super::{Api, failed, limit};
 use crate::search::SearchFailed;

@@ -10,10 +10,10 @@ use axum::{
 use contract::{
     SessionId, UserId, client_address::limit_key, device::DEVICE_MS, refresh::RANDOM_BYTES, token::ACCESS_S,
 };
-use foundation::web::{ClientAddress, Json, Path, Problem};
 use serde::{Deserialize, Serialize};
 use store::{Claim, Realm, SignIn, token_digest};
 use utoipa::ToSchema;
+use web::{ClientAddress, Json, Path, Problem};
 
 use super::{Api, Shopper, SignedIn, busy, failed};
 

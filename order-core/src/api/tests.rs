@@ -23,11 +23,12 @@ use contract::{
     stock::{Command, Ledger, Reservation},
 };
 use domain::SaleStore;
-use foundation::{Config, config, web::harden};
+use foundation::{Config, config};
 use limits::{LocalWindows, Windows};
 use serde_json::{Value, json};
 use store::{AddedSale, Attributes, Ids, NewCategory, NewProduct, NewSale, NewSku, Passwords, Settings, Store};
 use tower::ServiceExt;
+use web::harden;
 
 use super::*;
 use crate::MockPlatform;

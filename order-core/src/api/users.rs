@@ -2,10 +2,10 @@
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
 use contract::{UserId, client_address::limit_key};
-use foundation::web::{ClientAddress, Json, Problem};
 use serde::{Deserialize, Serialize};
 use store::{Checked, Claim, Lane, PASSWORD_BYTES_MAX, USERNAME_CHARS_MAX, User, normalize_password, token_digest};
 use utoipa::ToSchema;
+use web::{ClientAddress, Json, Problem};
 
 use super::{Api, Shopper, SignedIn, busy, failed, sessions::locked};
 

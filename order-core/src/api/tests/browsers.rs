@@ -138,7 +138,7 @@ async fn the_pages_are_served_with_their_headers() {
 #[tokio::test]
 async fn pages_of_named_origins_may_call() {
     use axum::middleware;
-    use foundation::web::{Origins, cors};
+    use web::{Origins, cors};
 
     let app = TestApp::new().await;
     let shop = "https://shop.example";
