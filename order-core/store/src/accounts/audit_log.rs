@@ -84,14 +84,6 @@ pub struct AuditQuery {
 }
 
 impl Store {
-    /// This store, whose writes are added to the audit log as changes by `actor`.
-    #[must_use]
-    pub fn acting(&self, actor: Actor) -> Self {
-        let mut store = self.clone();
-        store.actor = Some(actor.into());
-        store
-    }
-
     /// Adds an action to the audit log that writes nothing to the database itself, such as a command to a ledger.
     ///
     /// # Errors

@@ -1,27 +1,14 @@
-//! Lists for staff, with filters, the newest first.
+//! Flash sales for staff, with filters, the newest first, and those that run.
 
-use contract::{ActivityId, CategoryId, ProductId, SkuId};
+use contract::{ActivityId, ProductId, SkuId};
 use sqlx::QueryBuilder;
 
+use super::activities::sale_of;
 use crate::{
-    Product, RegisteredUser, Sale, StoreError,
-    accounts::users::{registered, username_key},
-    catalogue::products::product_of,
+    Sale, StoreError,
     db::{Db, Store, big, id},
     page::{Listed, Page},
-    sales::activities::sale_of,
 };
-
-/// Which products; what is absent does not restrict.
-#[derive(Debug, Clone, Default)]
-pub struct ProductQuery {
-    /// Of this category.
-    pub category: Option<CategoryId>,
-    /// On the shelf, or off it.
-    pub on_shelf: Option<bool>,
-    /// Whose title has this text in it.
-    pub title: Option<String>,
-}
 
 /// Where a published sale is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,41 +21,10 @@ pub enum SalePhase {
     Ended,
 }
 
-/// Which users; what is absent does not restrict.
-#[derive(Debug, Clone, Default)]
-pub struct UserQuery {
-    /// Whose name begins with this.
-    pub name: Option<String>,
-    /// Who are blocked, or are not.
-    pub blocked: Option<bool>,
-}
-
 /// Running sales that [`Store::running_sales_of`] names.
 const RUNNING_MAX: i64 = 20;
 
 impl Store {
-    /// Products.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn find_products(&self, which: &ProductQuery, page: Page) -> Result<Listed<Product>, StoreError> {
-        let mut query = QueryBuilder::<Db>::new("SELECT * FROM products WHERE id < ");
-        query.push_bind(page.before);
-        if let Some(category) = which.category {
-            query.push(" AND category_id = ").push_bind(category.as_i64());
-        }
-        if let Some(on_shelf) = which.on_shelf {
-            query.push(" AND on_shelf = ").push_bind(i64::from(on_shelf));
-        }
-        if let Some(title) = &which.title {
-            query.push(" AND title LIKE ").push_bind(format!("%{}%", literal(title))).push(" ESCAPE '!'");
-        }
-        query.push(" ORDER BY id DESC LIMIT ").push_bind(page.rows());
-        let rows = query.build().fetch_all(self.readers()).await?;
-        let rows = rows.iter().map(product_of).collect::<Result<_, _>>()?;
-        Ok(page.cut(rows, |product: &Product| product.product_id.as_i64()))
-    }
-
     /// Flash sales; with a phase, only those in it, and no drafts.
     ///
     /// # Errors
@@ -129,32 +85,7 @@ impl Store {
         let rows = query.fetch_all(self.readers()).await?;
         rows.iter().map(|row| id(row, "id", ActivityId::from_i64)).collect()
     }
-
-    /// Shoppers.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn find_users(&self, which: &UserQuery, page: Page) -> Result<Listed<RegisteredUser>, StoreError> {
-        let mut query = QueryBuilder::<Db>::new("SELECT * FROM users WHERE id < ");
-        query.push_bind(page.before);
-        if let Some(name) = &which.name {
-            let begins = format!("{}%", literal(&username_key(name)));
-            query.push(" AND username_key LIKE ").push_bind(begins).push(" ESCAPE '!'");
-        }
-        if let Some(blocked) = which.blocked {
-            query.push(" AND blocked = ").push_bind(i64::from(blocked));
-        }
-        query.push(" ORDER BY id DESC LIMIT ").push_bind(page.rows());
-        let rows = query.build().fetch_all(self.readers()).await?;
-        let rows = rows.iter().map(registered).collect::<Result<_, _>>()?;
-        Ok(page.cut(rows, |row: &RegisteredUser| row.user.id.as_i64()))
-    }
 }
 
 const SALES: &str = "SELECT a.*, CASE WHEN l.activity_id IS NULL THEN 0 ELSE 1 END AS ledger_open \
      FROM activities a LEFT JOIN ledgers l ON l.activity_id = a.id";
-
-/// A text that LIKE with `ESCAPE '!'` takes as it is.
-fn literal(text: &str) -> String {
-    text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
-}
