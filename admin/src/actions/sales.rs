@@ -348,7 +348,7 @@ async fn take<K: LedgerClient, C: Clock>(
     (operation, delta): (OperationId, i64),
 ) -> Result<bool, Refusal> {
     let asked = json!({ "restock": delta, "operation_id": operation });
-    api.store_of(staff).note_action(("activity", id.as_i64()), serde_json::Value::Null, asked).await?;
+    api.store_of(staff).accounts().note_action(("activity", id.as_i64()), serde_json::Value::Null, asked).await?;
     let command = LedgerCommand { activity: id, action: Action::Restock { operation, delta } };
     match api.ledgers.act(vec![command]).await?.first() {
         Some(Outcome::Done) => Ok(true),

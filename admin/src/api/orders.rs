@@ -280,7 +280,7 @@ pub(super) async fn users<K: LedgerClient, C: Clock>(
     staff: Staff,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    Ok(ListBody::of(api.store.users(query.page()?).await?, |user| UserBody::of(user, staff.role)))
+    Ok(ListBody::of(api.store.accounts().users(query.page()?).await?, |user| UserBody::of(user, staff.role)))
 }
 
 /// Block a shopper: signing in is refused, and all tokens become invalid.

@@ -463,7 +463,7 @@ async fn what_is_not_right_is_refused_and_never_a_fault() {
 /// A paid order of a new shopper; both ids.
 async fn paid_order(app: &TestApp) -> (UserId, OrderId) {
     let store = &app.store;
-    let user = store.add_user("ada", "hash", None, START_MS).await.unwrap().unwrap().id;
+    let user = store.accounts().add_user("ada", "hash", None, START_MS).await.unwrap().unwrap().id;
     let fields = store::AddressFields {
         recipient: "王小明".to_owned(),
         phone: "1".to_owned(),
@@ -471,7 +471,8 @@ async fn paid_order(app: &TestApp) -> (UserId, OrderId) {
         detail: "一号".to_owned(),
         is_default: true,
     };
-    let store::AddedAddress::Added(address) = store.add_address(user, &fields, START_MS).await.unwrap() else {
+    let store::AddedAddress::Added(address) = store.accounts().add_address(user, &fields, START_MS).await.unwrap()
+    else {
         panic!("no address");
     };
     let new = store::NewCategory { parent: None, name: "手机".to_owned(), sort_order: 0 };

@@ -45,7 +45,7 @@ async fn body<K: LedgerClient, C: Clock>(api: &Api<K, C>, visitor: &Visitor) -> 
     let letters_open = letters.iter().filter(|(_, decided)| decided.is_none()).count();
     let stuck = parked + refunds_parked + letters_open;
     let recent = if visitor.may(Role::Admin) {
-        api.store.audit_log(&AuditQuery::default(), first(5)).await?.items
+        api.store.accounts().audit_log(&AuditQuery::default(), first(5)).await?.items
     } else {
         Vec::new()
     };

@@ -235,7 +235,7 @@ pub(super) async fn audit_log<K: LedgerClient, C: Clock>(
         subject_id: text(&query.id).map(|id| store::cursor_number(&id).unwrap_or(-1)),
         ..AuditQuery::default()
     };
-    let listed = match api.store.audit_log(&which, page_at(&query.cursor)).await {
+    let listed = match api.store.accounts().audit_log(&which, page_at(&query.cursor)).await {
         Ok(listed) => listed,
         Err(error) => return failed(lang, &error.into()),
     };

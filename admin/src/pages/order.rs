@@ -37,7 +37,7 @@ pub(super) async fn timeline<K: LedgerClient, C: Clock>(
         history.into_iter().map(|event| (event.at_ms, happening(lang, &event.what), String::new())).collect();
     let which =
         AuditQuery { subject: Some("order".to_owned()), subject_id: Some(id.as_i64()), ..AuditQuery::default() };
-    let entries = api.store.audit_log(&which, Page { before: i64::MAX, limit: ENTRIES_MAX }).await?.items;
+    let entries = api.store.accounts().audit_log(&which, Page { before: i64::MAX, limit: ENTRIES_MAX }).await?.items;
     // The audit log names people, and is for admins alone.
     let name = |username: String| if visitor.may(Role::Admin) { username } else { String::new() };
     lines.extend(

@@ -378,7 +378,7 @@ pub(super) async fn users<K: LedgerClient, C: Clock>(
             _ => None,
         },
     };
-    let listed = match api.store.find_users(&which, page_at(&query.cursor)).await {
+    let listed = match api.store.accounts().find_users(&which, page_at(&query.cursor)).await {
         Ok(listed) => listed,
         Err(error) => return failed(lang, &error.into()),
     };
@@ -430,7 +430,7 @@ pub(super) async fn confirm_block<K: LedgerClient, C: Clock>(
     if let Some(refused) = visitor.refused_below(Role::Admin) {
         return refused;
     }
-    let user = match api.store.user(id).await {
+    let user = match api.store.accounts().user(id).await {
         Ok(Some(user)) => user,
         Ok(None) => return missing(&visitor),
         Err(error) => return failed(visitor.lang, &error.into()),

@@ -201,7 +201,7 @@ impl FromRequestParts<Api> for SignedIn {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let now_ms = api.now_ms();
         let Claims { subject: user, session, issued_at_s, .. } = web::bearer(&parts.headers, &api.tokens, now_ms)?;
-        if api.store.is_token_cut(user, (session, issued_at_s), now_ms).await.map_err(failed)? {
+        if api.store.accounts().is_token_cut(user, (session, issued_at_s), now_ms).await.map_err(failed)? {
             return Err(web::ended_token());
         }
         Ok(Self { user, session })

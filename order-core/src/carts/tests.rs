@@ -76,7 +76,7 @@ impl World {
     /// A new user with an address, and a request to order the user's cart.
     async fn buyer(&self, key: Option<&str>) -> CartOrder {
         let name = format!("user-{}", self.users.fetch_add(1, Ordering::Relaxed));
-        let user = self.store.add_user(&name, "hash", None, 0).await.unwrap().unwrap().id;
+        let user = self.store.accounts().add_user(&name, "hash", None, 0).await.unwrap().unwrap().id;
         let text = |text: &str| text.to_owned();
         let fields = AddressFields {
             recipient: text("王小明"),
@@ -85,7 +85,7 @@ impl World {
             detail: text("一号"),
             is_default: true,
         };
-        let AddedAddress::Added(address) = self.store.add_address(user, &fields, 0).await.unwrap() else {
+        let AddedAddress::Added(address) = self.store.accounts().add_address(user, &fields, 0).await.unwrap() else {
             panic!("no address");
         };
         CartOrder {

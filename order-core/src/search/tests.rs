@@ -161,7 +161,7 @@ async fn a_product_is_in_stock_until_its_last_unit_is_ordered_and_again_when_one
 /// An order of one unit.
 async fn support_order(store: &Store, sku: SkuId) -> contract::OrderId {
     let name = format!("buyer-{}", store.next_order().unwrap());
-    let user = store.add_user(&name, "hash", None, 1).await.unwrap().unwrap().id;
+    let user = store.accounts().add_user(&name, "hash", None, 1).await.unwrap().unwrap().id;
     let fields = store::AddressFields {
         recipient: "王".to_owned(),
         phone: "1".to_owned(),
@@ -169,7 +169,7 @@ async fn support_order(store: &Store, sku: SkuId) -> contract::OrderId {
         detail: "一号".to_owned(),
         is_default: false,
     };
-    let store::AddedAddress::Added(address) = store.add_address(user, &fields, 1).await.unwrap() else {
+    let store::AddedAddress::Added(address) = store.accounts().add_address(user, &fields, 1).await.unwrap() else {
         panic!("there is room for an address")
     };
     let goods = store::Goods::Items([(sku, 1)].into());

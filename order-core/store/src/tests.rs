@@ -353,11 +353,11 @@ async fn registers_once(place: &Place) {
     let mut running = tokio::task::JoinSet::new();
     for name in ["Ada", "ada", "ADA", "adA"] {
         let store = store.clone();
-        running.spawn(async move { store.add_user(name, "hash", None, 5).await.unwrap() });
+        running.spawn(async move { store.accounts().add_user(name, "hash", None, 5).await.unwrap() });
     }
     assert_eq!(running.join_all().await.iter().flatten().count(), 1);
-    assert!(store.credentials(Realm::Shoppers, "aDa").await.unwrap().is_some());
-    assert!(store.credentials(Realm::Shoppers, "ada ").await.unwrap().is_none());
+    assert!(store.accounts().credentials(Realm::Shoppers, "aDa").await.unwrap().is_some());
+    assert!(store.accounts().credentials(Realm::Shoppers, "ada ").await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -248,7 +248,7 @@ impl Shop {
 
 async fn goods(store: &Store) -> (AddressId, SkuId, UserId) {
     let text = |text: &str| text.to_owned();
-    let user = store.add_user("ada", "hash", None, 1).await.unwrap().unwrap().id;
+    let user = store.accounts().add_user("ada", "hash", None, 1).await.unwrap().unwrap().id;
     let fields = AddressFields {
         recipient: text("王小明"),
         phone: text("13800138000"),
@@ -256,7 +256,9 @@ async fn goods(store: &Store) -> (AddressId, SkuId, UserId) {
         detail: text("一号"),
         is_default: true,
     };
-    let AddedAddress::Added(address) = store.add_address(user, &fields, 1).await.unwrap() else { panic!("no address") };
+    let AddedAddress::Added(address) = store.accounts().add_address(user, &fields, 1).await.unwrap() else {
+        panic!("no address")
+    };
     let new = NewCategory { parent: None, name: text("c"), sort_order: 0 };
     let category = store.add_category(new, 1).await.unwrap().unwrap().category_id;
     let (title, subtitle, description) = (text("茶"), String::new(), String::new());

@@ -47,7 +47,7 @@ impl Shopping {
         app.store.shelve(product.product_id, true).await.unwrap();
         app.shelf.changed(product.product_id).await.unwrap();
         let hash = bcrypt::hash("correct horse", COST).unwrap();
-        let user = app.store.add_user("ada", &hash, None, START_MS).await.unwrap().unwrap().id;
+        let user = app.store.accounts().add_user("ada", &hash, None, START_MS).await.unwrap().unwrap().id;
         let token = TestApp::token(user.as_i64());
         Self { app, token, user, phones, product, black, white }
     }

@@ -5,7 +5,8 @@ use sqlx::QueryBuilder;
 use super::users::{registered, username_key};
 use crate::{
     RegisteredUser, StoreError,
-    db::{Db, Store, literal},
+    areas::Accounts,
+    db::{Db, literal},
     page::{Listed, Page},
 };
 
@@ -18,12 +19,12 @@ pub struct UserQuery {
     pub blocked: Option<bool>,
 }
 
-impl Store {
+impl Accounts<'_> {
     /// Shoppers.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn find_users(&self, which: &UserQuery, page: Page) -> Result<Listed<RegisteredUser>, StoreError> {
+    pub async fn find_users(self, which: &UserQuery, page: Page) -> Result<Listed<RegisteredUser>, StoreError> {
         let mut query = QueryBuilder::<Db>::new("SELECT * FROM users WHERE id < ");
         query.push_bind(page.before);
         if let Some(name) = &which.name {
@@ -34,7 +35,7 @@ impl Store {
             query.push(" AND blocked = ").push_bind(i64::from(blocked));
         }
         query.push(" ORDER BY id DESC LIMIT ").push_bind(page.rows());
-        let rows = query.build().fetch_all(self.readers()).await?;
+        let rows = query.build().fetch_all(self.store.readers()).await?;
         let rows = rows.iter().map(registered).collect::<Result<_, _>>()?;
         Ok(page.cut(rows, |row: &RegisteredUser| row.user.id.as_i64()))
     }

@@ -80,7 +80,7 @@ async fn changes(place: &Place) {
             Between::PriceUp => set_price(&store, 101).await,
             Between::PriceDown => set_price(&store, 99).await,
             Between::Unshelved => drop(store.shelve(product, false).await.unwrap()),
-            Between::Blocked => drop(store.block_user(ada.0, true, now_ms).await.unwrap()),
+            Between::Blocked => drop(store.accounts().block_user(ada.0, true, now_ms).await.unwrap()),
         }
         let before = stock(&store).await;
         let arrived = comes(&store, &payment, now_ms + 1).await;

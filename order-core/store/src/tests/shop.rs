@@ -36,8 +36,9 @@ fn fields(detail: &str, is_default: bool) -> AddressFields {
 pub(super) type Buyer = (UserId, AddressId);
 
 pub(super) async fn buyer(store: &Store, name: &str) -> Buyer {
-    let user = store.add_user(name, "hash", None, 1).await.unwrap().unwrap().id;
-    let AddedAddress::Added(address) = store.add_address(user, &fields("一号", true), 1).await.unwrap() else {
+    let user = store.accounts().add_user(name, "hash", None, 1).await.unwrap().unwrap().id;
+    let AddedAddress::Added(address) = store.accounts().add_address(user, &fields("一号", true), 1).await.unwrap()
+    else {
         panic!("no address");
     };
     (user, address.address_id)
@@ -299,21 +300,21 @@ async fn defaults(place: &Place) {
     let store = place.fresh().await;
     let (ada, bob) = (buyer(&store, "ada").await, buyer(&store, "bob").await);
     for at in 1..ADDRESSES_MAX {
-        let added = store.add_address(ada.0, &fields(&format!("{at} 号 🏠"), at % 2 == 0), 5).await.unwrap();
+        let added = store.accounts().add_address(ada.0, &fields(&format!("{at} 号 🏠"), at % 2 == 0), 5).await.unwrap();
         assert!(matches!(added, AddedAddress::Added(_)), "{added:?}");
     }
-    assert_eq!(store.add_address(ada.0, &fields("more", true), 5).await.unwrap(), AddedAddress::TooMany);
+    assert_eq!(store.accounts().add_address(ada.0, &fields("more", true), 5).await.unwrap(), AddedAddress::TooMany);
     let nobody = UserId::from_i64(99_999).unwrap();
-    assert_eq!(store.add_address(nobody, &fields("x", true), 5).await.unwrap(), AddedAddress::UnknownUser);
-    let all = store.addresses(ada.0).await.unwrap();
+    assert_eq!(store.accounts().add_address(nobody, &fields("x", true), 5).await.unwrap(), AddedAddress::UnknownUser);
+    let all = store.accounts().addresses(ada.0).await.unwrap();
     assert_eq!((all.len(), all.iter().filter(|address| address.fields.is_default).count()), (ADDRESSES_MAX, 1));
     assert!(all[0].fields.is_default);
     let last = all.last().unwrap().address_id;
-    let put = store.put_address(ada.0, last, &fields("moved", true)).await.unwrap().unwrap();
-    assert_eq!(store.addresses(ada.0).await.unwrap()[0], put);
-    assert_eq!(store.put_address(bob.0, last, &fields("stolen", true)).await.unwrap(), None);
-    assert!(store.addresses(bob.0).await.unwrap()[0].fields.is_default, "what is refused changes nothing");
-    assert!(!store.delete_address(bob.0, last).await.unwrap());
-    assert!(store.delete_address(ada.0, last).await.unwrap());
-    assert_eq!(store.address(ada.0, last).await.unwrap(), None);
+    let put = store.accounts().put_address(ada.0, last, &fields("moved", true)).await.unwrap().unwrap();
+    assert_eq!(store.accounts().addresses(ada.0).await.unwrap()[0], put);
+    assert_eq!(store.accounts().put_address(bob.0, last, &fields("stolen", true)).await.unwrap(), None);
+    assert!(store.accounts().addresses(bob.0).await.unwrap()[0].fields.is_default, "what is refused changes nothing");
+    assert!(!store.accounts().delete_address(bob.0, last).await.unwrap());
+    assert!(store.accounts().delete_address(ada.0, last).await.unwrap());
+    assert_eq!(store.accounts().address(ada.0, last).await.unwrap(), None);
 }

@@ -78,16 +78,16 @@ async fn a_write_that_cannot_be_looked_up_reports_it() {
     ] {
         proxy.arm_and_hold(write, fault);
         let error = if write == Write::AddUser {
-            store.add_user(&format!("{fault:?}"), "hash", None, 1).await.map(drop).unwrap_err()
+            store.accounts().add_user(&format!("{fault:?}"), "hash", None, 1).await.map(drop).unwrap_err()
         } else {
-            store.set_admin_password("root", "hash", 1).await.map(drop).unwrap_err()
+            store.accounts().set_admin_password("root", "hash", 1).await.map(drop).unwrap_err()
         };
         assert!(matches!(error, StoreError::OutcomeUnknown(_)), "{write:?} {fault:?}: {error}");
         assert_eq!((error.outlook(), proxy.problems()), (Outlook::WillPass, Vec::new()));
         proxy.release();
     }
-    assert!(store.credentials(Realm::Shoppers, "CutAfterCommit").await.unwrap().is_some());
-    assert!(store.credentials(Realm::Shoppers, "CutBeforeCommit").await.unwrap().is_none());
+    assert!(store.accounts().credentials(Realm::Shoppers, "CutAfterCommit").await.unwrap().is_some());
+    assert!(store.accounts().credentials(Realm::Shoppers, "CutBeforeCommit").await.unwrap().is_none());
 }
 
 /// A later write has hidden what a look-up could find: the write is neither repeated nor reported as done.

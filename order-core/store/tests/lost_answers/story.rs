@@ -194,63 +194,81 @@ impl Story {
         let (store, user) = (&self.store, self.user);
         match write {
             Write::AddUser => {
-                let added = store.add_user("Ada", "hash", Some("1"), NOW_MS).await.unwrap().unwrap();
+                let added = store.accounts().add_user("Ada", "hash", Some("1"), NOW_MS).await.unwrap().unwrap();
                 self.user = added.id;
                 format!("{added:?}")
             }
-            Write::SetPhone => debug(store.set_phone(user, Some("2")).await),
+            Write::SetPhone => debug(store.accounts().set_phone(user, Some("2")).await),
             Write::BlockUser => {
-                store.add_session(store.next_session().unwrap(), user, ("ends", "hash"), NOW_MS).await.unwrap();
-                debug(store.block_user(user, true, NOW_MS + 1).await)
+                store
+                    .accounts()
+                    .add_session(store.accounts().next_session().unwrap(), user, ("ends", "hash"), NOW_MS)
+                    .await
+                    .unwrap();
+                debug(store.accounts().block_user(user, true, NOW_MS + 1).await)
             }
-            Write::EnsureAdmin => debug(store.ensure_admin("root", ("hash", false), "owner", NOW_MS).await),
-            Write::SetAdminPassword => debug(store.set_admin_password("root", "other", NOW_MS).await),
+            Write::EnsureAdmin => debug(store.accounts().ensure_admin("root", ("hash", false), "owner", NOW_MS).await),
+            Write::SetAdminPassword => debug(store.accounts().set_admin_password("root", "other", NOW_MS).await),
             Write::RememberClient => {
                 let client = std::net::Ipv4Addr::LOCALHOST.into();
-                debug(store.remember_client(Realm::Shoppers, user, client, NOW_MS).await)
+                debug(store.accounts().remember_client(Realm::Shoppers, user, client, NOW_MS).await)
             }
             Write::AddSession => {
-                self.session = store.next_session().unwrap();
-                debug(store.add_session(self.session, user, ("first", "hash"), NOW_MS).await)
+                self.session = store.accounts().next_session().unwrap();
+                debug(store.accounts().add_session(self.session, user, ("first", "hash"), NOW_MS).await)
             }
             Write::RotateSession if way == Way::First => {
-                debug(store.rotate_session(self.session, ("first", "second"), NOW_MS).await)
+                debug(store.accounts().rotate_session(self.session, ("first", "second"), NOW_MS).await)
             }
             // A token that was replaced earlier ends the session.
-            Write::RotateSession => debug(store.rotate_session(self.session, ("zero", "third"), NOW_MS).await),
+            Write::RotateSession => {
+                debug(store.accounts().rotate_session(self.session, ("zero", "third"), NOW_MS).await)
+            }
             Write::EndSession => {
-                let session = store.next_session().unwrap();
-                store.add_session(session, user, ("one", "hash"), NOW_MS).await.unwrap();
-                debug(store.end_session(user, session, NOW_MS).await)
+                let session = store.accounts().next_session().unwrap();
+                store.accounts().add_session(session, user, ("one", "hash"), NOW_MS).await.unwrap();
+                debug(store.accounts().end_session(user, session, NOW_MS).await)
             }
             Write::EndSessions => {
-                store.add_session(store.next_session().unwrap(), user, ("other", "hash"), NOW_MS).await.unwrap();
-                debug(store.end_sessions(user, NOW_MS).await)
+                store
+                    .accounts()
+                    .add_session(store.accounts().next_session().unwrap(), user, ("other", "hash"), NOW_MS)
+                    .await
+                    .unwrap();
+                debug(store.accounts().end_sessions(user, NOW_MS).await)
             }
             Write::ChangePassword => {
-                let stays = store.next_session().unwrap();
-                store.add_session(stays, user, ("stays", "hash"), NOW_MS).await.unwrap();
-                store.add_session(store.next_session().unwrap(), user, ("goes", "hash"), NOW_MS).await.unwrap();
-                debug(store.change_password(user, ("hash", "changed"), Some(stays), NOW_MS).await)
+                let stays = store.accounts().next_session().unwrap();
+                store.accounts().add_session(stays, user, ("stays", "hash"), NOW_MS).await.unwrap();
+                store
+                    .accounts()
+                    .add_session(store.accounts().next_session().unwrap(), user, ("goes", "hash"), NOW_MS)
+                    .await
+                    .unwrap();
+                debug(store.accounts().change_password(user, ("hash", "changed"), Some(stays), NOW_MS).await)
             }
-            Write::AddResetLink => debug(store.add_reset_link(user, "link", NOW_MS).await),
-            Write::ResetPassword => debug(store.reset_password(user, ("link", "reset"), NOW_MS).await),
+            Write::AddResetLink => debug(store.accounts().add_reset_link(user, "link", NOW_MS).await),
+            Write::ResetPassword => debug(store.accounts().reset_password(user, ("link", "reset"), NOW_MS).await),
             Write::RemoveEnded if way == Way::First => {
-                store.add_session(store.next_session().unwrap(), user, ("ended", "reset"), NOW_MS).await.unwrap();
+                store
+                    .accounts()
+                    .add_session(store.accounts().next_session().unwrap(), user, ("ended", "reset"), NOW_MS)
+                    .await
+                    .unwrap();
                 debug(store.remove_ended(Ends::Sessions, NOW_MS + SESSION_MS).await)
             }
             Write::RemoveEnded => debug(store.remove_ended(Ends::KnownClients, NOW_MS + SESSION_MS).await),
             Write::AddAddress => {
-                let added = store.add_address(user, &fields("Ada", false), NOW_MS).await.unwrap();
+                let added = store.accounts().add_address(user, &fields("Ada", false), NOW_MS).await.unwrap();
                 let AddedAddress::Added(address) = &added else { panic!("{added:?}") };
                 self.address = address.address_id;
                 format!("{added:?}")
             }
-            Write::PutAddress => debug(store.put_address(user, self.address, &fields("Eva", true)).await),
+            Write::PutAddress => debug(store.accounts().put_address(user, self.address, &fields("Eva", true)).await),
             _ => {
-                let added = store.add_address(user, &fields("Bob", false), NOW_MS).await.unwrap();
+                let added = store.accounts().add_address(user, &fields("Bob", false), NOW_MS).await.unwrap();
                 let AddedAddress::Added(address) = added else { panic!("{added:?}") };
-                debug(store.delete_address(user, address.address_id).await)
+                debug(store.accounts().delete_address(user, address.address_id).await)
             }
         }
     }
@@ -259,30 +277,30 @@ impl Story {
         let (store, admin) = (&self.store, self.admin);
         match write {
             Write::AddAdmin => {
-                let added = store.add_admin("Eve", "hash", "operator", NOW_MS).await.unwrap().unwrap();
+                let added = store.accounts().add_admin("Eve", "hash", "operator", NOW_MS).await.unwrap().unwrap();
                 self.admin = added.id;
                 format!("{added:?}")
             }
             Write::AdmitAdmin => {
                 // Tokens of hours to come are refused.
                 let patch = StaffPatch::default();
-                store.patch_admin(admin, 1, patch, NOW_MS + 9_000_000).await.unwrap();
-                debug(store.admit_admin(admin, "hash", NOW_MS).await)
+                store.accounts().patch_admin(admin, 1, patch, NOW_MS + 9_000_000).await.unwrap();
+                debug(store.accounts().admit_admin(admin, "hash", NOW_MS).await)
             }
-            Write::AddAdminSession => {
-                debug(store.add_admin_session(admin, ("token", "::1"), ("hash", NOW_MS + 10_000), NOW_MS).await)
-            }
+            Write::AddAdminSession => debug(
+                store.accounts().add_admin_session(admin, ("token", "::1"), ("hash", NOW_MS + 10_000), NOW_MS).await,
+            ),
             Write::EndAdminSession => {
-                let sessions = store.admin_sessions(admin, 1, NOW_MS).await.unwrap();
-                debug(store.end_admin_session(admin, sessions[0].id).await)
+                let sessions = store.accounts().admin_sessions(admin, 1, NOW_MS).await.unwrap();
+                debug(store.accounts().end_admin_session(admin, sessions[0].id).await)
             }
             Write::PatchAdmin => {
                 let patch = StaffPatch { disabled: Some(true), ..StaffPatch::default() };
-                debug(store.patch_admin(admin, 2, patch, NOW_MS + 1).await)
+                debug(store.accounts().patch_admin(admin, 2, patch, NOW_MS + 1).await)
             }
             Write::NoteAction => {
                 let state = |units: u64| serde_json::json!({ "units": units });
-                debug(store.note_action(("activity", 1), state(2), state(1)).await)
+                debug(store.accounts().note_action(("activity", 1), state(2), state(1)).await)
             }
             Write::DropLetter => debug(store.drop_letter(3, "broken", NOW_MS).await),
             _ => {

@@ -67,7 +67,7 @@ impl Shop {
         let new = store::NewSku { product, attributes, price: Cents::new(100), stock: 1000 };
         store.add_sku(new, 1).await.unwrap().unwrap();
         store.shelve(product, true).await.unwrap();
-        let user = store.add_user("ada", "hash", None, 1).await.unwrap().unwrap().id;
+        let user = store.accounts().add_user("ada", "hash", None, 1).await.unwrap().unwrap().id;
         let fields = AddressFields {
             recipient: text("王小明"),
             phone: text("13800138000"),
@@ -75,7 +75,7 @@ impl Shop {
             detail: text("一号"),
             is_default: true,
         };
-        let AddedAddress::Added(address) = store.add_address(user, &fields, 1).await.unwrap() else {
+        let AddedAddress::Added(address) = store.accounts().add_address(user, &fields, 1).await.unwrap() else {
             panic!("no address");
         };
         Self { _directory: directory, store, user, address: address.address_id }
