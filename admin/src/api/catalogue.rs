@@ -120,7 +120,7 @@ pub(super) async fn categories<K: LedgerClient, C: Clock>(
     _: Staff,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    Ok(ListBody::of(api.store.categories(query.page()?).await?, |category| category))
+    Ok(ListBody::of(api.store.catalogue().categories(query.page()?).await?, |category| category))
 }
 
 /// A category.
@@ -135,7 +135,7 @@ pub(super) async fn category<K: LedgerClient, C: Clock>(
     _: Staff,
     Path(id): Path<CategoryId>,
 ) -> Answer {
-    let found = api.store.category(id).await?.ok_or_else(|| not_found("category"))?;
+    let found = api.store.catalogue().category(id).await?.ok_or_else(|| not_found("category"))?;
     ok(found.version, found)
 }
 
@@ -225,7 +225,7 @@ pub(super) async fn products<K: LedgerClient, C: Clock>(
     _: Staff,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    Ok(ListBody::of(api.store.products(query.page()?).await?, |product| product))
+    Ok(ListBody::of(api.store.catalogue().products(query.page()?).await?, |product| product))
 }
 
 /// A product.
@@ -240,7 +240,7 @@ pub(super) async fn product<K: LedgerClient, C: Clock>(
     _: Staff,
     Path(id): Path<ProductId>,
 ) -> Answer {
-    let found = api.store.product(id).await?.ok_or_else(|| not_found("product"))?;
+    let found = api.store.catalogue().product(id).await?.ok_or_else(|| not_found("product"))?;
     ok(found.version, found)
 }
 
@@ -349,7 +349,7 @@ pub(super) async fn skus<K: LedgerClient, C: Clock>(
     _: Staff,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    Ok(ListBody::of(api.store.skus(None, query.page()?).await?, |sku| sku))
+    Ok(ListBody::of(api.store.catalogue().skus(None, query.page()?).await?, |sku| sku))
 }
 
 /// The SKUs of a product, the newest first, a page at a time.
@@ -365,7 +365,7 @@ pub(super) async fn skus_of<K: LedgerClient, C: Clock>(
     Path(product): Path<ProductId>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    Ok(ListBody::of(api.store.skus(Some(product), query.page()?).await?, |sku| sku))
+    Ok(ListBody::of(api.store.catalogue().skus(Some(product), query.page()?).await?, |sku| sku))
 }
 
 /// A SKU.
@@ -380,7 +380,7 @@ pub(super) async fn sku<K: LedgerClient, C: Clock>(
     _: Staff,
     Path(id): Path<SkuId>,
 ) -> Answer {
-    let found = api.store.sku(id).await?.ok_or_else(|| not_found("SKU"))?;
+    let found = api.store.catalogue().sku(id).await?.ok_or_else(|| not_found("SKU"))?;
     ok(found.version, found)
 }
 

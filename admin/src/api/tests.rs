@@ -476,14 +476,14 @@ async fn paid_order(app: &TestApp) -> (UserId, OrderId) {
         panic!("no address");
     };
     let new = store::NewCategory { parent: None, name: "手机".to_owned(), sort_order: 0 };
-    let category = store.add_category(new, START_MS).await.unwrap().unwrap().category_id;
+    let category = store.catalogue().add_category(new, START_MS).await.unwrap().unwrap().category_id;
     let (title, subtitle, description) = ("北辰 X1".to_owned(), String::new(), String::new());
     let new = store::NewProduct { category, title, subtitle, description, image_ids: Vec::new() };
-    let product = store.add_product(new, START_MS).await.unwrap().unwrap().product_id;
-    store.shelve(product, true).await.unwrap();
+    let product = store.catalogue().add_product(new, START_MS).await.unwrap().unwrap().product_id;
+    store.catalogue().shelve(product, true).await.unwrap();
     let (attributes, price) = (store::Attributes::default(), contract::Cents::new(399_900));
     let new = store::NewSku { product, attributes, price, stock: 5 };
-    let sku = store.add_sku(new, START_MS).await.unwrap().unwrap().sku_id;
+    let sku = store.catalogue().add_sku(new, START_MS).await.unwrap().unwrap().sku_id;
     let goods = store::Goods::Items(std::collections::BTreeMap::from([(sku, 2)]));
     let new = store::NewOrder { user, address: address.address_id, goods, request: None, expected_total: None };
     let store::Placed::Placed(order) = store.place_order(&new, START_MS).await.unwrap() else { panic!("no order") };

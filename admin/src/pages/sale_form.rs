@@ -107,10 +107,11 @@ async fn sku_choices<K: LedgerClient, C: Clock>(
     api: &Api<K, C>,
     lang: super::text::Lang,
 ) -> Result<Vec<(String, String)>, Refusal> {
-    let skus = api.store.skus(None, Page { before: i64::MAX, limit: store::PAGE_MAX }).await?.items;
+    let skus = api.store.catalogue().skus(None, Page { before: i64::MAX, limit: store::PAGE_MAX }).await?.items;
     let mut choices = vec![(String::new(), lang.t("请选择", "Choose").to_owned())];
     for sku in skus {
-        let title = api.store.product(sku.product_id).await?.map(|product| product.title).unwrap_or_default();
+        let title =
+            api.store.catalogue().product(sku.product_id).await?.map(|product| product.title).unwrap_or_default();
         let stock = lang.t("库存", "stock");
         let label =
             format!("{title} ({}) · {} · {stock} {}", attributes_of(&sku), yuan(sku.price_cents.get()), sku.stock);
@@ -199,7 +200,7 @@ async fn read<K: LedgerClient, C: Clock>(
 ) -> Result<Result<SaleFields, Errors>, Refusal> {
     let (lang, mut errors) = (visitor.lang, Errors::default());
     let sku = match fields.get("sku_id").parse::<SkuId>() {
-        Ok(sku) => api.store.sku(sku).await?,
+        Ok(sku) => api.store.catalogue().sku(sku).await?,
         Err(_) => None,
     };
     let title = Some(fields.get("title").trim().to_owned()).filter(|title| !title.is_empty());

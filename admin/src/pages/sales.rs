@@ -209,7 +209,7 @@ async fn question<K: LedgerClient, C: Clock>(
     let lang = visitor.lang;
     let read = async {
         let Some(sale) = api.store.sale(id).await? else { return Ok(None) };
-        let sku = api.store.sku(sale.activity.sku).await?.map_or(0, |sku| sku.stock);
+        let sku = api.store.catalogue().sku(sale.activity.sku).await?.map_or(0, |sku| sku.stock);
         Ok::<_, Refusal>(Some((sku, counters(api, id).await, sale)))
     };
     let (in_sku, counters, sale) = match read.await {

@@ -8,9 +8,20 @@ pub struct Accounts<'a> {
     pub(crate) store: &'a Store,
 }
 
+/// Categories, products and SKUs: for staff, for shoppers, and for the search index.
+#[derive(Debug, Clone, Copy)]
+pub struct Catalogue<'a> {
+    pub(crate) store: &'a Store,
+}
+
 impl Store {
     /// Shoppers, admins, their sessions and addresses, and the audit log.
     pub const fn accounts(&self) -> Accounts<'_> {
         Accounts { store: self }
+    }
+
+    /// Categories, products and SKUs: for staff, for shoppers, and for the search index.
+    pub const fn catalogue(&self) -> Catalogue<'_> {
+        Catalogue { store: self }
     }
 }

@@ -317,7 +317,7 @@ async fn carves(place: &Place) {
     }
     let added = running.join_all().await;
     assert_eq!(added.iter().filter(|added| matches!(added, AddedSale::Added(_))).count(), 14);
-    assert_eq!(store.sku(activity(1, 0).sku).await.unwrap().unwrap().stock, 2);
+    assert_eq!(store.catalogue().sku(activity(1, 0).sku).await.unwrap().unwrap().stock, 2);
 }
 
 /// Of many changes of one version, one is made; the others hear of it.
@@ -333,12 +333,12 @@ async fn changes_once(place: &Place) {
     for price in 1..=20 {
         let store = store.clone();
         let patch = SkuPatch { price_cents: Some(contract::Cents::new(price)), attributes: None };
-        running.spawn(async move { store.patch_sku(sku, 1, patch).await.unwrap() });
+        running.spawn(async move { store.catalogue().patch_sku(sku, 1, patch).await.unwrap() });
     }
     let changed = running.join_all().await;
     let done: Vec<&Sku> =
         changed.iter().filter_map(|it| if let Changed::Done(sku) = it { Some(sku) } else { None }).collect();
-    assert_eq!(done, [&store.sku(sku).await.unwrap().unwrap()]);
+    assert_eq!(done, [&store.catalogue().sku(sku).await.unwrap().unwrap()]);
     assert_eq!(changed.iter().filter(|it| **it == Changed::VersionIs(2)).count(), 19);
 }
 

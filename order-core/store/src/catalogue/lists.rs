@@ -6,7 +6,8 @@ use sqlx::QueryBuilder;
 use super::products::product_of;
 use crate::{
     Product, StoreError,
-    db::{Db, Store, literal},
+    areas::Catalogue,
+    db::{Db, literal},
     page::{Listed, Page},
 };
 
@@ -21,12 +22,12 @@ pub struct ProductQuery {
     pub title: Option<String>,
 }
 
-impl Store {
+impl Catalogue<'_> {
     /// Products.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn find_products(&self, which: &ProductQuery, page: Page) -> Result<Listed<Product>, StoreError> {
+    pub async fn find_products(self, which: &ProductQuery, page: Page) -> Result<Listed<Product>, StoreError> {
         let mut query = QueryBuilder::<Db>::new("SELECT * FROM products WHERE id < ");
         query.push_bind(page.before);
         if let Some(category) = which.category {
@@ -39,7 +40,7 @@ impl Store {
             query.push(" AND title LIKE ").push_bind(format!("%{}%", literal(title))).push(" ESCAPE '!'");
         }
         query.push(" ORDER BY id DESC LIMIT ").push_bind(page.rows());
-        let rows = query.build().fetch_all(self.readers()).await?;
+        let rows = query.build().fetch_all(self.store.readers()).await?;
         let rows = rows.iter().map(product_of).collect::<Result<_, _>>()?;
         Ok(page.cut(rows, |product: &Product| product.product_id.as_i64()))
     }

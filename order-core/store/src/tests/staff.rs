@@ -20,12 +20,12 @@ fn category(name: &str) -> NewCategory {
 async fn logged(place: &Place) {
     let store = place.open().await;
     let staff = store.acting(actor(5));
-    store.add_category(category("nobody's"), 1).await.unwrap().unwrap();
-    let added = staff.add_category(category("phones"), 1).await.unwrap().unwrap();
+    store.catalogue().add_category(category("nobody's"), 1).await.unwrap().unwrap();
+    let added = staff.catalogue().add_category(category("phones"), 1).await.unwrap().unwrap();
     let patch = crate::CategoryPatch { name: Some("watches".to_owned()), sort_order: None };
-    staff.patch_category(added.category_id, 1, patch.clone()).await.unwrap();
+    staff.catalogue().patch_category(added.category_id, 1, patch.clone()).await.unwrap();
     // Refused: the version is an old one.
-    assert_eq!(staff.patch_category(added.category_id, 1, patch).await.unwrap(), Changed::VersionIs(2));
+    assert_eq!(staff.catalogue().patch_category(added.category_id, 1, patch).await.unwrap(), Changed::VersionIs(2));
 
     let listed = store.accounts().audit_log(&AuditQuery::default(), ALL).await.unwrap().items;
     let seen: Vec<_> = listed.iter().map(|entry| (&*entry.action, entry.subject_id)).collect();

@@ -50,7 +50,7 @@ async fn sale(store: &Store, open: bool) -> (ActivityId, Option<Ledger>) {
 }
 
 async fn units(store: &Store, id: ActivityId) -> (u64, u64) {
-    let sku = store.sku(activity(1, 100).sku).await.unwrap().unwrap().stock;
+    let sku = store.catalogue().sku(activity(1, 100).sku).await.unwrap().unwrap().stock;
     (sku, store.sale(id).await.unwrap().unwrap().stock)
 }
 

@@ -100,12 +100,12 @@ async fn a_write_that_later_writes_hide_reports_it() {
     let others = Story::begin(&url).await;
     others.count_ids_from(1_000);
     let new = NewCategory { parent: None, name: "phones".to_owned(), sort_order: 0 };
-    let category = store.add_category(new, 1).await.unwrap().unwrap().category_id;
+    let category = store.catalogue().add_category(new, 1).await.unwrap().unwrap().category_id;
     let sort_at = |place| CategoryPatch { name: None, sort_order: Some(place) };
     proxy.arm_and_hold(Write::PatchCategory, Fault::CutAfterCommit);
     let patching = tokio::spawn({
         let store = store.clone();
-        async move { store.patch_category(category, 1, sort_at(2)).await }
+        async move { store.catalogue().patch_category(category, 1, sort_at(2)).await }
     });
     let held = async {
         while !proxy.is_held() {
@@ -114,7 +114,7 @@ async fn a_write_that_later_writes_hide_reports_it() {
     };
     tokio::time::timeout(COMMIT_MAX, held).await.unwrap();
     // This waits for the transaction that is being committed.
-    let later = others.store.patch_category(category, 2, sort_at(3)).await.unwrap();
+    let later = others.store.catalogue().patch_category(category, 2, sort_at(3)).await.unwrap();
     assert!(matches!(later, Changed::Done(_)), "{later:?}");
     proxy.release();
     let error = patching.await.unwrap().unwrap_err();

@@ -315,40 +315,40 @@ impl Story {
         match write {
             Write::AddCategory => {
                 let new = NewCategory { parent: None, name: "c".to_owned(), sort_order: 0 };
-                let added = store.add_category(new, NOW_MS).await.unwrap().unwrap();
+                let added = store.catalogue().add_category(new, NOW_MS).await.unwrap().unwrap();
                 self.category = added.category_id;
                 format!("{added:?}")
             }
             Write::PatchCategory => {
                 let patch = CategoryPatch { name: Some("d".to_owned()), sort_order: Some(2) };
-                debug(store.patch_category(self.category, 1, patch).await)
+                debug(store.catalogue().patch_category(self.category, 1, patch).await)
             }
             Write::AddProduct => {
                 let [title, subtitle, description] = ["p", "s", "d"].map(str::to_owned);
                 let new = NewProduct { category: self.category, title, subtitle, description, image_ids: Vec::new() };
-                let added = store.add_product(new, NOW_MS).await.unwrap().unwrap();
+                let added = store.catalogue().add_product(new, NOW_MS).await.unwrap().unwrap();
                 self.product = added.product_id;
                 format!("{added:?}")
             }
             Write::PatchProduct => {
                 let patch = ProductPatch { title: Some("q".to_owned()), ..ProductPatch::default() };
-                debug(store.patch_product(self.product, 1, patch).await)
+                debug(store.catalogue().patch_product(self.product, 1, patch).await)
             }
-            Write::Shelve => debug(store.shelve(self.product, true).await),
+            Write::Shelve => debug(store.catalogue().shelve(self.product, true).await),
             Write::AddSku => {
                 let attributes = [("颜色".to_owned(), "黑".to_owned())].into();
                 let new = NewSku { product: self.product, attributes, price: Cents::new(500), stock: 100 };
-                let added = store.add_sku(new, NOW_MS).await.unwrap().unwrap();
+                let added = store.catalogue().add_sku(new, NOW_MS).await.unwrap().unwrap();
                 self.sku = added.sku_id;
                 format!("{added:?}")
             }
             Write::ChangeStock => {
                 let operation = id(OperationId::from_i64, 56);
-                debug(store.change_stock(self.sku, operation, (-3, "broken"), NOW_MS).await)
+                debug(store.catalogue().change_stock(self.sku, operation, (-3, "broken"), NOW_MS).await)
             }
             _ => {
                 let patch = SkuPatch { price_cents: Some(Cents::new(600)), ..SkuPatch::default() };
-                debug(store.patch_sku(self.sku, 1, patch).await)
+                debug(store.catalogue().patch_sku(self.sku, 1, patch).await)
             }
         }
     }

@@ -237,7 +237,7 @@ async fn units_that_a_sale_does_not_have_stop_that_sale_only() {
         sales.restart().await;
         sales.settle().await;
         assert_eq!((sales.parked(), sales.seq(&bad).await), (vec![], 2));
-        let sku = sales.store.sku(contract::SkuId::from_i64(7).unwrap()).await.unwrap().unwrap();
+        let sku = sales.store.catalogue().sku(contract::SkuId::from_i64(7).unwrap()).await.unwrap().unwrap();
         assert_eq!(sku.stock, 140);
     }
 }

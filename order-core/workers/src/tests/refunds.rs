@@ -53,7 +53,7 @@ impl Shop {
         let ids = Ids::new(move || Ok::<_, String>(last.fetch_add(1, std::sync::atomic::Ordering::Relaxed)));
         let store = Store::open(&directory.path().join("mall.db"), ids, Settings::new(PAY_WITHIN_MS)).await.unwrap();
         let new = store::NewCategory { parent: None, name: "c".to_owned(), sort_order: 0 };
-        let category = store.add_category(new, 1).await.unwrap().unwrap().category_id;
+        let category = store.catalogue().add_category(new, 1).await.unwrap().unwrap().category_id;
         let text = |text: &str| text.to_owned();
         let new = store::NewProduct {
             category,
@@ -62,11 +62,11 @@ impl Shop {
             description: text(""),
             image_ids: Vec::new(),
         };
-        let product = store.add_product(new, 1).await.unwrap().unwrap().product_id;
+        let product = store.catalogue().add_product(new, 1).await.unwrap().unwrap().product_id;
         let attributes = store::Attributes::default();
         let new = store::NewSku { product, attributes, price: Cents::new(100), stock: 1000 };
-        store.add_sku(new, 1).await.unwrap().unwrap();
-        store.shelve(product, true).await.unwrap();
+        store.catalogue().add_sku(new, 1).await.unwrap().unwrap();
+        store.catalogue().shelve(product, true).await.unwrap();
         let user = store.accounts().add_user("ada", "hash", None, 1).await.unwrap().unwrap().id;
         let fields = AddressFields {
             recipient: text("王小明"),
