@@ -116,7 +116,7 @@ impl Mall {
             pay_within_ms: None,
             is_draft: false,
         };
-        let AddedSale::Added(sale) = self.store.add_sale(new, now_ms).await.unwrap() else { panic!("no sale") };
+        let AddedSale::Added(sale) = self.store.sales().add_sale(new, now_ms).await.unwrap() else { panic!("no sale") };
         self.ledger.open(sale.activity.id, STOCK, rules).await.unwrap();
         sale.activity.id
     }
@@ -221,7 +221,7 @@ async fn a_parked_sale_is_a_warning() {
     }
     let metrics = mall.get("/metrics").await;
     assert!(metrics.contains("\nmall_parked_sales 1\n") && metrics.contains("\nmall_parked_entries 1\n"), "{metrics}");
-    assert!(mall.store.drop_parked(lost, "its ledger was never opened").await.unwrap().is_some());
+    assert!(mall.store.sales().drop_parked(lost, "its ledger was never opened").await.unwrap().is_some());
     while mall.get("/readyz").await.contains("parked") {
         assert!(began.elapsed() < Duration::from_secs(20), "it was dropped");
         tokio::time::sleep(Duration::from_millis(50)).await;

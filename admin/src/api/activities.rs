@@ -314,7 +314,7 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
     _: Staff,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    Ok(ListBody::of(api.store.sales(query.page()?).await?, ActivityBody::from))
+    Ok(ListBody::of(api.store.sales().all(query.page()?).await?, ActivityBody::from))
 }
 
 /// A flash sale.
@@ -329,7 +329,7 @@ pub(super) async fn one<K: LedgerClient, C: Clock>(
     _: Staff,
     Path(id): Path<ActivityId>,
 ) -> Result<Response, Refused> {
-    let sale = api.store.sale(id).await?.ok_or_else(|| not_found("activity"))?;
+    let sale = api.store.sales().sale(id).await?.ok_or_else(|| not_found("activity"))?;
     Ok(tagged(StatusCode::OK, sale.activity.version, ActivityBody::from(sale)))
 }
 
@@ -392,7 +392,7 @@ pub(super) async fn audit<K: LedgerClient, C: Clock>(
     _: Staff,
     Path(id): Path<ActivityId>,
 ) -> Result<Response, Refused> {
-    api.store.sale(id).await?.ok_or_else(|| not_found("activity"))?;
+    api.store.sales().sale(id).await?.ok_or_else(|| not_found("activity"))?;
     let audit = run_audit(id, (&api.store, &api.ledgers, &api.book, &api.clock)).await?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(audit)).into_response())
 }

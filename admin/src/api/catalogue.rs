@@ -305,7 +305,7 @@ pub(super) async fn unshelve<K: LedgerClient, C: Clock>(
     Path(id): Path<ProductId>,
 ) -> Answer {
     let product = actions::shelve(&api, &staff, id, false).await?;
-    let running_activities = api.store.running_sales_of(id, api.clock.now_ms()).await?;
+    let running_activities = api.store.sales().running_sales_of(id, api.clock.now_ms()).await?;
     ok(product.version, Unshelved { product, running_activities })
 }
 

@@ -85,7 +85,7 @@ pub(super) async fn live<K: LedgerClient, C: Clock>(
     _: Watcher,
     Path(id): Path<ActivityId>,
 ) -> Result<Response, Refused> {
-    api.store.sale(id).await?.ok_or_else(|| not_found("activity"))?;
+    api.store.sales().sale(id).await?.ok_or_else(|| not_found("activity"))?;
     let room = api.boards.stream().ok_or_else(|| {
         let detail = "too many boards are open; try again";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after_s(5)

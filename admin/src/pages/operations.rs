@@ -47,7 +47,7 @@ async fn show_parked<K: LedgerClient, C: Clock>(
     status: StatusCode,
 ) -> Response {
     let lang = visitor.lang;
-    let listed = match api.store.parked_page(page_at(cursor)).await {
+    let listed = match api.store.sales().parked_page(page_at(cursor)).await {
         Ok(listed) => listed,
         Err(error) => return failed(lang, &error.into()),
     };
@@ -188,7 +188,7 @@ pub(super) async fn retry_parked<K: LedgerClient, C: Clock>(
     Posted { visitor, .. }: Posted,
 ) -> Response {
     let retrying = async {
-        let parked = api.store_of(&visitor.staff).retry_soon(id, api.clock.now_ms()).await?;
+        let parked = api.store_of(&visitor.staff).sales().retry_soon(id, api.clock.now_ms()).await?;
         parked.ok_or(Refusal::Unknown("parked sale"))
     };
     decide(&api, &visitor, retrying).await
@@ -203,7 +203,7 @@ pub(super) async fn drop_parked<K: LedgerClient, C: Clock>(
     let dropping = async {
         let why = |_| Refusal::invalid("reason", visitor.lang.t("请写明原因。", "Say why."));
         named(reason, PARKED_REASON_CHARS_MAX, "reason").map_err(why)?;
-        api.store_of(&visitor.staff).drop_parked(id, reason).await?.ok_or(Refusal::Unknown("parked sale"))
+        api.store_of(&visitor.staff).sales().drop_parked(id, reason).await?.ok_or(Refusal::Unknown("parked sale"))
     };
     decide(&api, &visitor, dropping).await
 }

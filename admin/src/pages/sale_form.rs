@@ -56,7 +56,7 @@ pub(super) async fn new<K: LedgerClient, C: Clock>(
     }
     let starts_at_ms = (api.clock.now_ms() / HOUR_MS + 1) * HOUR_MS;
     let like = match query.like.parse::<ActivityId>() {
-        Ok(id) => match api.store.sale(id).await {
+        Ok(id) => match api.store.sales().sale(id).await {
             Ok(sale) => sale,
             Err(error) => return failed(visitor.lang, &error.into()),
         },
@@ -280,7 +280,7 @@ async fn check_against_shop<K: LedgerClient, C: Clock>(
         errors.add("per_user_limit", lang.t("不能超过活动数量。", "It can't be above the units of the sale."));
     }
     let own = if let Target::Existing(sale) = target { Some(sale.activity.id) } else { None };
-    let other = api.store.overlapping_sale(sku.sku_id, (starts_at_ms, ends_at_ms)).await?;
+    let other = api.store.sales().overlapping_sale(sku.sku_id, (starts_at_ms, ends_at_ms)).await?;
     if let Some(other) = other.filter(|other| Some(*other) != own) {
         let text = lang.t("同一规格在这段时间已有活动", "The SKU is in another sale at that time:");
         errors.add("starts_at", format!("{text} {other}"));
@@ -316,7 +316,7 @@ pub(super) async fn edit<K: LedgerClient, C: Clock>(
     if let Some(refused) = visitor.refused_below(Role::Operator) {
         return refused;
     }
-    match api.store.sale(id).await {
+    match api.store.sales().sale(id).await {
         Ok(Some(sale)) => {
             let fields = fields_of(&sale, (sale.activity.rules.starts_at_ms, sale.activity.rules.ends_at_ms));
             show(&api, &visitor, Target::Existing(&sale), (&fields, &Errors::default()), StatusCode::OK).await
@@ -331,7 +331,7 @@ pub(super) async fn patch<K: LedgerClient, C: Clock>(
     Path(id): Path<ActivityId>,
     Posted { visitor, fields }: Posted,
 ) -> Response {
-    let sale = match api.store.sale(id).await {
+    let sale = match api.store.sales().sale(id).await {
         Ok(Some(sale)) => sale,
         Ok(None) => return missing(&visitor),
         Err(error) => return failed(visitor.lang, &error.into()),

@@ -176,7 +176,7 @@ async fn add_sale(store: &Store, sku: &Sku, offer: Offer, now_ms: u64) -> Result
         pay_within_ms: None,
         is_draft: false,
     };
-    match store.add_sale(new, now_ms).await? {
+    match store.sales().add_sale(new, now_ms).await? {
         AddedSale::Added(sale) => Ok(sale.activity.id),
         AddedSale::UnknownSku | AddedSale::AboveShopPrice(_) | AddedSale::InsufficientStock(_) => {
             anyhow::bail!("a sale needs a SKU with its stock and at least its price")
@@ -238,8 +238,8 @@ mod tests {
         let products = store.catalogue().products(page).await.unwrap().items;
         assert_eq!(products.len(), 40);
         assert!(products.iter().all(|product| product.on_shelf && !product.image_ids.is_empty()));
-        let due = store.sales_to_open(NOW_MS, 0).await.unwrap();
+        let due = store.sales().sales_to_open(NOW_MS, 0).await.unwrap();
         assert!(due.contains(&examples.running) && due.contains(&examples.sold_out) && due.len() == 2, "{due:?}");
-        assert_eq!(store.sales(page).await.unwrap().items.len(), 3);
+        assert_eq!(store.sales().all(page).await.unwrap().items.len(), 3);
     }
 }

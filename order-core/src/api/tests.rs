@@ -211,7 +211,9 @@ impl TestApp {
             pay_within_ms: None,
             is_draft: false,
         };
-        let AddedSale::Added(sale) = self.store.add_sale(new, START_MS).await.unwrap() else { panic!("no sale") };
+        let AddedSale::Added(sale) = self.store.sales().add_sale(new, START_MS).await.unwrap() else {
+            panic!("no sale")
+        };
         let activity = sale.activity.id;
         let (mut ledger, opened) = Ledger::open(activity, 10, rules, START_MS);
         let mut journal = vec![opened];

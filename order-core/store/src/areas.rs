@@ -14,6 +14,12 @@ pub struct Catalogue<'a> {
     pub(crate) store: &'a Store,
 }
 
+/// Flash sales, and what the journal records about their ledgers.
+#[derive(Debug, Clone, Copy)]
+pub struct Sales<'a> {
+    pub(crate) store: &'a Store,
+}
+
 impl Store {
     /// Shoppers, admins, their sessions and addresses, and the audit log.
     pub const fn accounts(&self) -> Accounts<'_> {
@@ -23,5 +29,10 @@ impl Store {
     /// Categories, products and SKUs: for staff, for shoppers, and for the search index.
     pub const fn catalogue(&self) -> Catalogue<'_> {
         Catalogue { store: self }
+    }
+
+    /// Flash sales, and what the journal records about their ledgers.
+    pub const fn sales(&self) -> Sales<'_> {
+        Sales { store: self }
     }
 }

@@ -313,7 +313,7 @@ async fn carves(place: &Place) {
         let activity = activity(1, at);
         let contract::Activity { title, sku, price, rules, admission, .. } = activity;
         let new = NewSale { title, sku, price, stock: 7, rules, admission, pay_within_ms: None, is_draft: false };
-        running.spawn(async move { store.add_sale(new, 0).await.unwrap() });
+        running.spawn(async move { store.sales().add_sale(new, 0).await.unwrap() });
     }
     let added = running.join_all().await;
     assert_eq!(added.iter().filter(|added| matches!(added, AddedSale::Added(_))).count(), 14);

@@ -6,7 +6,8 @@ use sqlx::QueryBuilder;
 use super::activities::sale_of;
 use crate::{
     Sale, StoreError,
-    db::{Db, Store, big, id},
+    areas::Sales,
+    db::{Db, big, id},
     page::{Listed, Page},
 };
 
@@ -21,16 +22,16 @@ pub enum SalePhase {
     Ended,
 }
 
-/// Running sales that [`Store::running_sales_of`] names.
+/// Running sales that [`Sales::running_sales_of`] names.
 const RUNNING_MAX: i64 = 20;
 
-impl Store {
+impl Sales<'_> {
     /// Flash sales; with a phase, only those in it, and no drafts.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn find_sales(
-        &self,
+        self,
         phase: Option<SalePhase>,
         now_ms: u64,
         page: Page,
@@ -54,7 +55,7 @@ impl Store {
             query.push(" AND a.draft = 0");
         }
         query.push(" ORDER BY a.id DESC LIMIT ").push_bind(page.rows());
-        let rows = query.build().fetch_all(self.readers()).await?;
+        let rows = query.build().fetch_all(self.store.readers()).await?;
         let rows = rows.iter().map(sale_of).collect::<Result<_, _>>()?;
         Ok(page.cut(rows, |sale: &Sale| sale.activity.id.as_i64()))
     }
@@ -64,13 +65,14 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn overlapping_sale(
-        &self,
+        self,
         sku: SkuId,
         (from_ms, to_ms): (u64, u64),
     ) -> Result<Option<ActivityId>, StoreError> {
         let query =
             sqlx::query("SELECT id FROM activities WHERE sku_id = ? AND starts_at_ms < ? AND ends_at_ms > ? LIMIT 1");
-        let row = query.bind(sku.as_i64()).bind(big(to_ms)?).bind(big(from_ms)?).fetch_optional(self.readers()).await?;
+        let row =
+            query.bind(sku.as_i64()).bind(big(to_ms)?).bind(big(from_ms)?).fetch_optional(self.store.readers()).await?;
         row.map(|row| id(&row, "id", ActivityId::from_i64)).transpose()
     }
 
@@ -78,11 +80,11 @@ impl Store {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn running_sales_of(&self, product: ProductId, now_ms: u64) -> Result<Vec<ActivityId>, StoreError> {
+    pub async fn running_sales_of(self, product: ProductId, now_ms: u64) -> Result<Vec<ActivityId>, StoreError> {
         let sql = "SELECT a.id AS id FROM activities a JOIN skus s ON s.id = a.sku_id WHERE s.product_id = ? \
                    AND a.draft = 0 AND a.starts_at_ms <= ? AND a.ends_at_ms > ? ORDER BY a.id LIMIT ?";
         let query = sqlx::query(sql).bind(product.as_i64()).bind(big(now_ms)?).bind(big(now_ms)?).bind(RUNNING_MAX);
-        let rows = query.fetch_all(self.readers()).await?;
+        let rows = query.fetch_all(self.store.readers()).await?;
         rows.iter().map(|row| id(row, "id", ActivityId::from_i64)).collect()
     }
 }

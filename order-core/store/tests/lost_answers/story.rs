@@ -302,10 +302,10 @@ impl Story {
                 let state = |units: u64| serde_json::json!({ "units": units });
                 debug(store.accounts().note_action(("activity", 1), state(2), state(1)).await)
             }
-            Write::DropLetter => debug(store.drop_letter(3, "broken", NOW_MS).await),
+            Write::DropLetter => debug(store.sales().drop_letter(3, "broken", NOW_MS).await),
             _ => {
                 let record = Outgoing { topic: "t".to_owned(), key: b"k".to_vec(), value: b"v".to_vec() };
-                debug(store.replay_letter(3, record, NOW_MS).await)
+                debug(store.sales().replay_letter(3, record, NOW_MS).await)
             }
         }
     }
@@ -529,7 +529,7 @@ impl Story {
             pay_within_ms: None,
             is_draft: false,
         };
-        let added = self.store.add_sale(new, NOW_MS).await.unwrap();
+        let added = self.store.sales().add_sale(new, NOW_MS).await.unwrap();
         let AddedSale::Added(sale) = added else { panic!("{added:?}") };
         sale.activity.id
     }
@@ -544,22 +544,24 @@ impl Story {
             }
             Write::PatchSale => {
                 let patch = SalePatch { stock: Some(20), ..SalePatch::default() };
-                debug(store.patch_sale(activity, 1, patch, NOW_MS).await)
+                debug(store.sales().patch_sale(activity, 1, patch, NOW_MS).await)
             }
-            Write::PauseSale => debug(store.pause_sale(activity, true, NOW_MS).await),
-            Write::EndSale if way == Way::First => debug(store.end_sale(activity, RULES.starts_at_ms + 50).await),
+            Write::PauseSale => debug(store.sales().pause_sale(activity, true, NOW_MS).await),
+            Write::EndSale if way == Way::First => {
+                debug(store.sales().end_sale(activity, RULES.starts_at_ms + 50).await)
+            }
             // One whose ledger was never opened.
             Write::EndSale => {
                 let activity = self.added_sale("second").await;
-                debug(store.end_sale(activity, NOW_MS + 50).await)
+                debug(store.sales().end_sale(activity, NOW_MS + 50).await)
             }
             Write::RestockSale => {
                 let operation = id(OperationId::from_i64, 55);
-                debug(store.restock_sale(activity, operation, 5, RULES.starts_at_ms).await)
+                debug(store.sales().restock_sale(activity, operation, 5, RULES.starts_at_ms).await)
             }
-            Write::PublishAudit => debug(store.publish_audit(activity, true).await),
-            Write::SayEntry => debug(store.say_entry(activity, &[self.user], EntryWord::Blocked).await),
-            _ => debug(store.decide_opening(activity, NOW_MS).await),
+            Write::PublishAudit => debug(store.sales().publish_audit(activity, true).await),
+            Write::SayEntry => debug(store.sales().say_entry(activity, &[self.user], EntryWord::Blocked).await),
+            _ => debug(store.sales().decide_opening(activity, NOW_MS).await),
         }
     }
 
@@ -613,7 +615,7 @@ impl Story {
                 store.take_in(&waiting[1..], now_ms).await.unwrap();
                 String::new()
             }
-            (Write::DrawTerm, _) => debug(store.next_term(Term(7), Some(0)).await),
+            (Write::DrawTerm, _) => debug(store.sales().next_term(Term(7), Some(0)).await),
             (Write::MoveLease, _) => {
                 let to = LeaseRow { holder: 5, fencing_number: 1, ..LeaseRow::default() };
                 debug(store.move_lease(LeaseName::Refunder, LeaseRow::default(), to).await.map_err(StoreError::Sale))
@@ -627,8 +629,8 @@ impl Story {
             }
             (Write::Park, _) => debug(store.park(parked, "refused", &waiting[..1], (now_ms, now_ms + 5)).await),
             (Write::NoteFailedTry, _) => debug(store.note_failed_try(parked, "again", now_ms + 9).await),
-            (Write::RetrySoon, _) => debug(store.retry_soon(parked, now_ms).await),
-            (Write::DropParked, _) => debug(store.drop_parked(parked, "broken").await),
+            (Write::RetrySoon, _) => debug(store.sales().retry_soon(parked, now_ms).await),
+            (Write::DropParked, _) => debug(store.sales().drop_parked(parked, "broken").await),
             (Write::RetryParked, _) => {
                 store.retry_parked(parked, 10, now_ms).await.unwrap();
                 String::new()
