@@ -23,7 +23,7 @@ pub(crate) async fn ship<K: Sync, C: Clock>(
     line(carrier, SHIPMENT_CHARS_MAX, "carrier")?;
     line(tracking_no, SHIPMENT_CHARS_MAX, "tracking_no")?;
     let shipment = json!({ "carrier": carrier, "tracking_no": tracking_no }).to_string();
-    let moved = api.store_of(staff).ship(id, &shipment, api.clock.now_ms()).await?;
+    let moved = api.store_of(staff).orders().ship(id, &shipment, api.clock.now_ms()).await?;
     order_after(api, id, moved, "be sent").await
 }
 
@@ -52,7 +52,7 @@ pub(crate) async fn ask_refund<K: Sync, C: Clock>(
     (of, reason): (&RefundOf, &str),
 ) -> Result<(), Refusal> {
     line(reason, REFUND_REASON_CHARS_MAX, "reason")?;
-    let user = api.store.staff_order(id).await?.ok_or(Refusal::Unknown("order"))?.user;
+    let user = api.store.orders().staff_order(id).await?.ok_or(Refusal::Unknown("order"))?.user;
     match api.store_of(staff).ask_refund_of((user, id), of, reason, api.clock.now_ms()).await? {
         AskedRefund::Asked(_) => Ok(()),
         AskedRefund::Unknown => Err(Refusal::Unknown("order")),
@@ -90,7 +90,7 @@ async fn order_after<K: Sync, C: Clock>(
     verb: &str,
 ) -> Result<StaffOrder, Refusal> {
     match moved {
-        Moved::To(_) => api.store.staff_order(id).await?.ok_or(Refusal::Unknown("order")),
+        Moved::To(_) => api.store.orders().staff_order(id).await?.ok_or(Refusal::Unknown("order")),
         Moved::Unknown => Err(Refusal::Unknown("order")),
         Moved::NoAddress => Err(Refusal::NoAddress),
         Moved::OtherRefund(refund) => Err(Refusal::OtherRefund(refund)),

@@ -134,7 +134,7 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", detail).into());
     }
     let page = PageQuery { limit, cursor }.page()?;
-    Ok(ListBody::of(api.store.staff_orders(&OrderQuery { status, user: user_id }, page).await?, |order| {
+    Ok(ListBody::of(api.store.orders().staff_orders(&OrderQuery { status, user: user_id }, page).await?, |order| {
         OrderBody::of(order, staff.role)
     }))
 }
@@ -151,7 +151,7 @@ pub(super) async fn one<K: LedgerClient, C: Clock>(
     staff: Staff,
     Path(id): Path<OrderId>,
 ) -> Result<Response, Refused> {
-    let order = api.store.staff_order(id).await?.ok_or_else(|| not_found("order"))?;
+    let order = api.store.orders().staff_order(id).await?.ok_or_else(|| not_found("order"))?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(OrderBody::of(order, staff.role))).into_response())
 }
 

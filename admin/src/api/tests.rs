@@ -486,7 +486,9 @@ async fn paid_order(app: &TestApp) -> (UserId, OrderId) {
     let sku = store.catalogue().add_sku(new, START_MS).await.unwrap().unwrap().sku_id;
     let goods = store::Goods::Items(std::collections::BTreeMap::from([(sku, 2)]));
     let new = store::NewOrder { user, address: address.address_id, goods, request: None, expected_total: None };
-    let store::Placed::Placed(order) = store.place_order(&new, START_MS).await.unwrap() else { panic!("no order") };
+    let store::Placed::Placed(order) = store.orders().place_order(&new, START_MS).await.unwrap() else {
+        panic!("no order")
+    };
     let begun = store.begin_payment((user, order.id), "mock", START_MS).await.unwrap();
     let store::Begun::Begun(payment) = begun else { panic!("{begun:?}") };
     let (trade_no, amount) = ("T".to_owned(), payment.amount);

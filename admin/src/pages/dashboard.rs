@@ -32,7 +32,7 @@ async fn body<K: LedgerClient, C: Clock>(api: &Api<K, C>, visitor: &Visitor) -> 
     let coming = api.store.sales().find_sales(Some(SalePhase::Scheduled), now_ms, first(SALES_SHOWN)).await?.items;
     let waiting = async |status: &str| {
         let which = OrderQuery { status: Some(status.to_owned()), ..OrderQuery::default() };
-        let listed = api.store.staff_orders(&which, first(store::PAGE_MAX)).await?;
+        let listed = api.store.orders().staff_orders(&which, first(store::PAGE_MAX)).await?;
         let more = if listed.next.is_some() { "+" } else { "" };
         Ok::<_, Refusal>(format!("{}{more}", listed.items.len()))
     };

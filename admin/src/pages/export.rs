@@ -145,7 +145,7 @@ async fn order_lines<K: LedgerClient, C: Clock>(
     visitor: &Visitor,
     page: Page,
 ) -> Result<(String, Option<i64>), StoreError> {
-    let listed = api.store.staff_orders(which, page).await?;
+    let listed = api.store.orders().staff_orders(which, page).await?;
     let mut lines = String::new();
     for order in listed.items {
         let order = mask::order(order, visitor.staff.role).order;

@@ -32,7 +32,7 @@ pub(super) async fn timeline<K: LedgerClient, C: Clock>(
     id: OrderId,
 ) -> Result<Markup, Refusal> {
     let lang = visitor.lang;
-    let history = api.store.order_history(id).await?;
+    let history = api.store.orders().order_history(id).await?;
     let mut lines: Vec<(u64, String, String)> =
         history.into_iter().map(|event| (event.at_ms, happening(lang, &event.what), String::new())).collect();
     let which =
@@ -141,7 +141,7 @@ pub(super) async fn print<K: LedgerClient, C: Clock>(
     Path(id): Path<OrderId>,
 ) -> Response {
     let lang = visitor.lang;
-    let order = match api.store.staff_order(id).await {
+    let order = match api.store.orders().staff_order(id).await {
         Ok(Some(order)) => mask::order(order, visitor.staff.role).order,
         Ok(None) => return missing(&visitor),
         Err(error) => return failed(lang, &error.into()),

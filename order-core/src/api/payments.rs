@@ -117,7 +117,7 @@ pub(super) async fn begin(
         Begun::Unknown => return Err(Problem::not_found("you have no such order")),
         Begun::Refused(state) => return Err(invalid_transition(state, Happening::Pay)),
     };
-    let found = api.store.order(user, order).await.map_err(failed)?;
+    let found = api.store.orders().order(user, order).await.map_err(failed)?;
     let title = found.and_then(|order| order.lines.into_iter().next()).map_or_else(String::new, |line| line.title);
     let subject: String = title.chars().take(SUBJECT_CHARS_MAX).collect();
     let request = PageRequest {
@@ -165,7 +165,7 @@ pub(super) async fn check(
     Path(order): Path<OrderId>,
 ) -> Result<impl IntoResponse, Problem> {
     let unknown = || Problem::not_found("you have no such order");
-    api.store.order(user, order).await.map_err(failed)?.ok_or_else(unknown)?;
+    api.store.orders().order(user, order).await.map_err(failed)?.ok_or_else(unknown)?;
     let now_ms = api.now_ms();
     if api.payment_checks.take(&order.to_string(), now_ms).await.is_ok() {
         let inquiry = Inquiry::new(api.store.clone(), api.providers.clone());
@@ -173,7 +173,7 @@ pub(super) async fn check(
             inquiry.resolve(&open, false, now_ms).await.map_err(failed)?;
         }
     }
-    let order = api.store.order(user, order).await.map_err(failed)?;
+    let order = api.store.orders().order(user, order).await.map_err(failed)?;
     Ok((no_store(), Json(OrderBody::from(order.ok_or_else(unknown)?))))
 }
 

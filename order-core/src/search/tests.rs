@@ -160,7 +160,7 @@ async fn a_product_is_in_stock_until_its_last_unit_is_ordered_and_again_when_one
 
 /// An order of one unit.
 async fn support_order(store: &Store, sku: SkuId) -> contract::OrderId {
-    let name = format!("buyer-{}", store.next_order().unwrap());
+    let name = format!("buyer-{}", store.orders().next_order().unwrap());
     let user = store.accounts().add_user(&name, "hash", None, 1).await.unwrap().unwrap().id;
     let fields = store::AddressFields {
         recipient: "王".to_owned(),
@@ -174,7 +174,7 @@ async fn support_order(store: &Store, sku: SkuId) -> contract::OrderId {
     };
     let goods = store::Goods::Items([(sku, 1)].into());
     let new = store::NewOrder { user, address: address.address_id, goods, request: None, expected_total: None };
-    let placed = store.place_order(&new, 1).await.unwrap();
+    let placed = store.orders().place_order(&new, 1).await.unwrap();
     let store::Placed::Placed(order) = placed else { panic!("{placed:?}") };
     order.id
 }

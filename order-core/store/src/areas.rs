@@ -20,6 +20,12 @@ pub struct Sales<'a> {
     pub(crate) store: &'a Store,
 }
 
+/// Carts, and orders along their state machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Orders<'a> {
+    pub(crate) store: &'a Store,
+}
+
 impl Store {
     /// Shoppers, admins, their sessions and addresses, and the audit log.
     pub const fn accounts(&self) -> Accounts<'_> {
@@ -34,5 +40,10 @@ impl Store {
     /// Flash sales, and what the journal records about their ledgers.
     pub const fn sales(&self) -> Sales<'_> {
         Sales { store: self }
+    }
+
+    /// Carts, and orders along their state machine.
+    pub const fn orders(&self) -> Orders<'_> {
+        Orders { store: self }
     }
 }

@@ -142,7 +142,7 @@ impl Shop {
         let price = Cents::new(100);
         let goods = Goods::Items([(self.sku, u32::try_from(1 + random.below(3)).unwrap())].into());
         let new = NewOrder { user: self.user, address: self.address, goods, request: None, expected_total: None };
-        let placed = self.store.place_order(&new, self.clock.now_ms()).await.unwrap();
+        let placed = self.store.orders().place_order(&new, self.clock.now_ms()).await.unwrap();
         let Placed::Placed(order) = placed else { panic!("{placed:?}") };
         let is_due = |clock: &HandClock| clock.now_ms() >= order.expires_at_ms;
         for _ in 0..STEPS {
@@ -165,7 +165,11 @@ impl Shop {
                 9 if is_due(&self.clock) => self.deadline(order.id).await,
                 9 if random.below(8) == 0 => {
                     let close = Happening::Close;
-                    self.store.move_order(order.id, Some(self.user), close, self.clock.now_ms()).await.unwrap();
+                    self.store
+                        .orders()
+                        .move_order(order.id, Some(self.user), close, self.clock.now_ms())
+                        .await
+                        .unwrap();
                 }
                 10 => {
                     let of = if random.below(2) == 0 { RefundOf::Rest } else { RefundOf::Amount(price) };
@@ -200,7 +204,7 @@ impl Shop {
 
     async fn is_quiet(&self, order: OrderId) -> bool {
         let open = self.store.open_payments(&[order], 10).await.unwrap();
-        let order = self.store.order(self.user, order).await.unwrap().unwrap();
+        let order = self.store.orders().order(self.user, order).await.unwrap().unwrap();
         order.state != OrderState::PendingPayment
             && open.is_empty()
             && self.store.due_refunds(&METHODS, 10).await.unwrap().is_empty()
@@ -210,7 +214,7 @@ impl Shop {
     async fn check(&self, seeds: std::ops::Range<u64>) {
         let (mut orders, mut page) = (Vec::new(), Page { before: i64::MAX, limit: 100 });
         loop {
-            let listed = self.store.staff_orders(&OrderQuery::default(), page).await.unwrap();
+            let listed = self.store.orders().staff_orders(&OrderQuery::default(), page).await.unwrap();
             orders.extend(listed.items.into_iter().map(|order| order.order));
             let Some(next) = listed.next else { break };
             page.before = next;

@@ -297,7 +297,7 @@ async fn an_order_goes_its_way() {
     }
     let id: OrderId = order["order_id"].as_str().unwrap().parse().unwrap();
     for what in [Happening::Pay, Happening::Ship] {
-        shop.app.store.move_order(id, None, what, START_MS).await.unwrap();
+        shop.app.store.orders().move_order(id, None, what, START_MS).await.unwrap();
     }
     shop.refused("POST", &format!("{path}/cancel"), None, (409, "invalid_transition")).await;
     let (status, received) = shop.ask("POST", &format!("{path}/receipt"), None).await;

@@ -72,7 +72,7 @@ impl SaleStore for Store {
     }
 
     async fn mark_paid(&self, order: OrderId, now_ms: u64) -> Result<PaidOutcome, StoreError> {
-        Ok(match self.move_order(order, None, Happening::Pay, now_ms).await? {
+        Ok(match self.orders().move_order(order, None, Happening::Pay, now_ms).await? {
             Moved::To(_) => PaidOutcome::Paid,
             Moved::Refused(state) => PaidOutcome::Refused(state),
             Moved::Unknown | Moved::NoAddress | Moved::OtherRefund(_) => PaidOutcome::UnknownOrder,

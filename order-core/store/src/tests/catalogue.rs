@@ -104,5 +104,5 @@ async fn closes(place: &Place) {
     assert!(i64::try_from(took.as_secs()).unwrap() <= count / ORDERS_PER_SECOND_MIN, "{count} orders took {took:?}");
     assert_eq!(stock(&store).await, 99 + u64::try_from(count).unwrap());
     assert_eq!(store.close_unpaid(&all, 10).await.unwrap(), 0);
-    assert_eq!(store.order(ada.0, paid.id).await.unwrap().unwrap().state, OrderState::PendingPayment);
+    assert_eq!(store.orders().order(ada.0, paid.id).await.unwrap().unwrap().state, OrderState::PendingPayment);
 }

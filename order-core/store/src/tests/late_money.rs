@@ -71,7 +71,7 @@ async fn changes(place: &Place) {
         let (order, payment) = closed_unpaid(&store, ada).await;
         let now_ms = order.expires_at_ms;
         if between == Between::Cancelled {
-            store.move_order(order.id, Some(ada.0), Happening::Close, now_ms).await.unwrap();
+            store.orders().move_order(order.id, Some(ada.0), Happening::Close, now_ms).await.unwrap();
         } else {
             closes(&store, order.id, now_ms).await;
         }
@@ -91,7 +91,7 @@ async fn changes(place: &Place) {
             assert!(matches!(arrived, Arrived::GoesBack(_)), "{between:?}: {arrived:?}");
             assert_eq!(stock(&store).await, before, "{between:?}");
         }
-        assert_eq!(store.order(ada.0, order.id).await.unwrap().unwrap().state, OrderState::Closed);
+        assert_eq!(store.orders().order(ada.0, order.id).await.unwrap().unwrap().state, OrderState::Closed);
         set_price(&store, 100).await;
         store.catalogue().shelve(product, true).await.unwrap();
     }

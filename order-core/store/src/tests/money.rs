@@ -42,7 +42,7 @@ async fn arrived_by(store: &Store, payment: &Payment, method: &'static str, trad
 }
 
 async fn state(store: &Store, user: UserId, order: OrderId) -> OrderState {
-    store.order(user, order).await.unwrap().unwrap().state
+    store.orders().order(user, order).await.unwrap().unwrap().state
 }
 
 super::cases! {
@@ -125,7 +125,7 @@ async fn late(place: &Place) {
     assert_eq!(store.close_unpaid(&[order.id, other.id], order.expires_at_ms).await.unwrap(), 2);
     let Arrived::HeldAgain(held) = arrived(&store, &payment, "t1").await else { panic!("not held") };
     assert_eq!(state(&store, ada.0, order.id).await, OrderState::Closed);
-    let paid = store.order(ada.0, held).await.unwrap().unwrap();
+    let paid = store.orders().order(ada.0, held).await.unwrap().unwrap();
     assert_eq!((paid.state, &paid.lines), (OrderState::Bought(Fulfilment::Paid), &order.lines));
     assert_eq!((paid.total, stock(&store).await), (order.total, 40));
     assert_eq!(arrived(&store, &payment, "t1").await, Arrived::Again);

@@ -55,7 +55,7 @@ async fn refunds(store: &Store, (buyer, order): (Buyer, &Order), of: &RefundOf, 
 }
 
 async fn stands(store: &Store, buyer: Buyer, order: &Order) -> (OrderState, i64, u32) {
-    let order = store.order(buyer.0, order.id).await.unwrap().unwrap();
+    let order = store.orders().order(buyer.0, order.id).await.unwrap().unwrap();
     (order.state, order.refunded.get(), order.lines[0].refunded)
 }
 
@@ -81,7 +81,7 @@ async fn nothing_left(place: &Place) {
     let all_units_for_less = RefundOf::Lines(BTreeMap::from([(1, 2)]), Some(Cents::new(199)));
     assert_eq!(refunds(&store, (ada, &order), &all_units_for_less, true).await, Cents::new(199));
     assert_eq!(stands(&store, ada, &order).await, (PAID, 199, 2));
-    assert_eq!(store.ship(order.id, "{}", 11).await.unwrap(), Moved::Refused(PAID));
+    assert_eq!(store.orders().ship(order.id, "{}", 11).await.unwrap(), Moved::Refused(PAID));
 }
 
 async fn limits(place: &Place) {
@@ -105,7 +105,7 @@ async fn shipped(place: &Place) {
     let store = place.fresh().await;
     let ada = buyer(&store, "ada").await;
     let order = paid(&store, ada, 4).await;
-    store.ship(order.id, "{}", 8).await.unwrap();
+    store.orders().ship(order.id, "{}", 8).await.unwrap();
     refunds(&store, (ada, &order), &units(1), true).await;
     let shipped = OrderState::Bought(Fulfilment::Shipped);
     assert_eq!((stands(&store, ada, &order).await, stock(&store).await), ((shipped, 100, 1), 96));

@@ -36,12 +36,12 @@ async fn bound_decisions(place: &Place) {
         refund
     };
     let first = ask(&units(1), "one is broken").await;
-    let shown = store.staff_order(order.id).await.unwrap().unwrap().request.unwrap();
+    let shown = store.orders().staff_order(order.id).await.unwrap().unwrap().request.unwrap();
     assert_eq!((shown.id, shown.amount, shown.reason.as_str()), (first, Cents::new(100), "one is broken"));
     assert_eq!(shown.lines, BTreeMap::from([(1, 1)]));
     assert_eq!((shown.status.as_str(), shown.created_at_ms, shown.method.as_str()), ("requested", 8, "mock"));
     store.decide_refund_as((order.id, Some(first)), Decision::Refuse, 9).await.unwrap();
-    assert_eq!(store.staff_order(order.id).await.unwrap().unwrap().request, None);
+    assert_eq!(store.orders().staff_order(order.id).await.unwrap().unwrap().request, None);
 
     // A member of staff who still has the first request on the screen approves nothing.
     let second = ask(&RefundOf::Rest, "all of it").await;
@@ -74,7 +74,7 @@ async fn retries(place: &Place) {
     let again = store.due_refunds(&["mock"], 10).await.unwrap().remove(0);
     assert_eq!((again.refund, again.tries, again.next_try_at_ms), (due.refund, 0, 50));
     store.refund_done(&again, 51).await.unwrap();
-    assert_eq!(store.order(ada.0, order.id).await.unwrap().unwrap().state, OrderState::Refunded);
+    assert_eq!(store.orders().order(ada.0, order.id).await.unwrap().unwrap().state, OrderState::Refunded);
     assert_eq!(store.retry_refund(due.refund, 52).await.unwrap().unwrap().status, "done", "it stays done");
     assert_eq!(store.due_refunds(&["mock"], 10).await.unwrap(), []);
 }
@@ -92,7 +92,7 @@ async fn free_refunds(place: &Place) {
     assert_eq!(store.decide_refund(order.id, false, 9).await.unwrap(), Moved::To(paid));
     assert!(matches!(ask(&RefundOf::Rest).await, AskedRefund::Asked(_)));
     assert_eq!(store.decide_refund(order.id, true, 9).await.unwrap(), Moved::To(OrderState::Refunded));
-    assert_eq!(store.order(ada.0, order.id).await.unwrap().unwrap().state, OrderState::Refunded);
+    assert_eq!(store.orders().order(ada.0, order.id).await.unwrap().unwrap().state, OrderState::Refunded);
     assert_eq!((stock(&store).await, store.refunds_not_by(&[]).await.unwrap()), (100, 0));
 }
 
@@ -104,7 +104,7 @@ async fn free_bounds(place: &Place) {
         let query = sqlx::query("UPDATE skus SET price_cents = ? WHERE id = 7").bind(cents);
         query.execute(store.writers()).await.unwrap();
     };
-    let order = async |units| store.place_order(&asks(ada, units, None), 5).await.unwrap();
+    let order = async |units| store.orders().place_order(&asks(ada, units, None), 5).await.unwrap();
     price(0).await;
     let Placed::Placed(first) = order(6).await else { panic!("the first order is refused") };
     assert_eq!(order(5).await, Placed::TooManyUnpaidUnits(10));
@@ -113,6 +113,6 @@ async fn free_bounds(place: &Place) {
     price(100).await;
     assert!(matches!(order(1).await, Placed::Placed(_)), "what is paid for is not bounded by what was free");
     price(0).await;
-    store.ship(first.id, "{}", 6).await.unwrap();
+    store.orders().ship(first.id, "{}", 6).await.unwrap();
     assert!(matches!(order(1).await, Placed::Placed(_)), "an order that was sent makes room");
 }

@@ -367,7 +367,7 @@ impl Story {
     }
 
     async fn placed(&self, key: &str) -> OrderId {
-        let placed = self.store.place_order(&self.asked(key), NOW_MS).await.unwrap();
+        let placed = self.store.orders().place_order(&self.asked(key), NOW_MS).await.unwrap();
         let Placed::Placed(order) = placed else { panic!("{placed:?}") };
         order.id
     }
@@ -396,34 +396,36 @@ impl Story {
         let (store, user) = (&self.store, self.user);
         let line = CartLine { sku: self.sku, quantity: 2, price: Cents::new(600) };
         match write {
-            Write::AddToCart => debug(store.add_to_cart(user, line, NOW_MS + u64::from(way == Way::Second)).await),
-            Write::SetInCart => debug(store.set_in_cart(user, CartLine { quantity: 3, ..line }, NOW_MS).await),
-            Write::TakeFromCart => {
-                store.add_to_cart(user, line, NOW_MS).await.unwrap();
-                debug(store.take_from_cart(user, Some(&[self.sku])).await)
+            Write::AddToCart => {
+                debug(store.orders().add_to_cart(user, line, NOW_MS + u64::from(way == Way::Second)).await)
             }
-            Write::VoidClaim => debug(store.void_claim(user, id(OrderId::from_i64, 99), 0).await),
+            Write::SetInCart => debug(store.orders().set_in_cart(user, CartLine { quantity: 3, ..line }, NOW_MS).await),
+            Write::TakeFromCart => {
+                store.orders().add_to_cart(user, line, NOW_MS).await.unwrap();
+                debug(store.orders().take_from_cart(user, Some(&[self.sku])).await)
+            }
+            Write::VoidClaim => debug(store.orders().void_claim(user, id(OrderId::from_i64, 99), 0).await),
             Write::PlaceOrder if way == Way::Second => {
                 let asked = NewOrder { goods: Goods::Cart, ..self.asked("cart") };
-                debug(store.place_order(&asked, NOW_MS).await)
+                debug(store.orders().place_order(&asked, NOW_MS).await)
             }
             Write::PlaceOrder => {
-                let placed = store.place_order(&self.asked("items"), NOW_MS).await.unwrap();
+                let placed = store.orders().place_order(&self.asked("items"), NOW_MS).await.unwrap();
                 let Placed::Placed(order) = &placed else { panic!("{placed:?}") };
                 self.order = order.id;
                 format!("{placed:?}")
             }
             Write::MoveOrder => {
                 let order = self.placed("moved").await;
-                debug(store.move_order(order, Some(user), Happening::Close, NOW_MS + 3).await)
+                debug(store.orders().move_order(order, Some(user), Happening::Close, NOW_MS + 3).await)
             }
             Write::SetOrderAddress => {
                 let order = self.placed("addressed").await;
-                debug(store.set_order_address((user, order), self.address).await)
+                debug(store.orders().set_order_address((user, order), self.address).await)
             }
             Write::Ship => {
                 let order = self.paid("shipped").await;
-                debug(store.ship(order, "{}", NOW_MS + 3).await)
+                debug(store.orders().ship(order, "{}", NOW_MS + 3).await)
             }
             _ => {
                 let orders = [self.placed("late").await, self.placed("later").await];
@@ -637,7 +639,7 @@ impl Story {
             }
             (Write::RepeatCommands, _) => {
                 let order = id(OrderId::from_i64, 900_000 + self.activity.as_i64() * 10);
-                store.move_order(order, None, Happening::Close, now_ms).await.unwrap();
+                store.orders().move_order(order, None, Happening::Close, now_ms).await.unwrap();
                 let repeated = debug(store.repeat_commands(None).await);
                 // The repetition does not wait for a COMMIT that is still under way.
                 tokio::time::sleep(Duration::from_secs(1)).await;

@@ -123,7 +123,7 @@ impl Sales {
     }
 
     async fn has(&self, user: i64, id: i64) -> bool {
-        self.store.order(UserId::from_i64(user).unwrap(), order(id)).await.unwrap().is_some()
+        self.store.orders().order(UserId::from_i64(user).unwrap(), order(id)).await.unwrap().is_some()
     }
 
     async fn seq(&self, sale: &Sale) -> u64 {

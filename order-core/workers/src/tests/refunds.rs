@@ -87,7 +87,7 @@ impl Shop {
         let sku = SkuId::from_i64(1_000_002).unwrap();
         let goods = Goods::Items([(sku, units)].into());
         let new = NewOrder { user, address: self.address, goods, request: None, expected_total: None };
-        let placed = store.place_order(&new, now_ms).await.unwrap();
+        let placed = store.orders().place_order(&new, now_ms).await.unwrap();
         let Placed::Placed(order) = placed else { panic!("{placed:?}") };
         let begun = store.begin_payment((user, order.id), "mock", now_ms).await.unwrap();
         let Begun::Begun(payment) = begun else { panic!("{begun:?}") };
