@@ -98,7 +98,7 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     parts.log.create_topics(topics).await.context("topics")?;
 
     let OrderCore { store, log, ledgers, clock, .. } = &parts;
-    let waiting = store.refunds_not_by(&parts.providers.methods()).await.context("refunds")?;
+    let waiting = store.money().refunds_not_by(&parts.providers.methods()).await.context("refunds")?;
     if waiting > 0 {
         tracing::warn!(waiting, "approved refunds wait, because their payment method is off");
     }

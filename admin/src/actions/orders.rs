@@ -35,7 +35,7 @@ pub(crate) async fn decide_refund<K: Sync, C: Clock>(
     decision: Decision,
 ) -> Result<StaffOrder, Refusal> {
     let store = api.store_of(staff);
-    let moved = store.decide_refund_as((id, request), decision, api.clock.now_ms()).await?;
+    let moved = store.money().decide_refund_as((id, request), decision, api.clock.now_ms()).await?;
     let verb = match decision {
         Decision::Approve { .. } => "have its refund approved",
         Decision::Refuse => "have its refund refused",
@@ -53,7 +53,7 @@ pub(crate) async fn ask_refund<K: Sync, C: Clock>(
 ) -> Result<(), Refusal> {
     line(reason, REFUND_REASON_CHARS_MAX, "reason")?;
     let user = api.store.orders().staff_order(id).await?.ok_or(Refusal::Unknown("order"))?.user;
-    match api.store_of(staff).ask_refund_of((user, id), of, reason, api.clock.now_ms()).await? {
+    match api.store_of(staff).money().ask_refund_of((user, id), of, reason, api.clock.now_ms()).await? {
         AskedRefund::Asked(_) => Ok(()),
         AskedRefund::Unknown => Err(Refusal::Unknown("order")),
         AskedRefund::Refused(state) => {
@@ -75,7 +75,8 @@ pub(crate) async fn retry_refund<K: Sync, C: Clock>(
     staff: &Staff,
     id: RefundId,
 ) -> Result<Refund, Refusal> {
-    let refund = api.store_of(staff).retry_refund(id, api.clock.now_ms()).await?.ok_or(Refusal::Unknown("refund"))?;
+    let refund =
+        api.store_of(staff).money().retry_refund(id, api.clock.now_ms()).await?.ok_or(Refusal::Unknown("refund"))?;
     if refund.status != "approved" {
         return Err(Refusal::conflict(format!("a refund that is {} can't be tried again", refund.status)));
     }

@@ -105,7 +105,7 @@ pub(super) async fn list_refunds<K: LedgerClient, C: Clock>(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", detail).into());
     }
     let page = PageQuery { limit, cursor }.page()?;
-    Ok(ListBody::of(api.store.refunds(status.as_deref(), page).await?, RefundBody::from))
+    Ok(ListBody::of(api.store.money().refunds(status.as_deref(), page).await?, RefundBody::from))
 }
 
 /// Have a refund that is parked, or that waits for its next try, sent now. Its tries are counted from zero again.

@@ -489,11 +489,11 @@ async fn paid_order(app: &TestApp) -> (UserId, OrderId) {
     let store::Placed::Placed(order) = store.orders().place_order(&new, START_MS).await.unwrap() else {
         panic!("no order")
     };
-    let begun = store.begin_payment((user, order.id), "mock", START_MS).await.unwrap();
+    let begun = store.money().begin_payment((user, order.id), "mock", START_MS).await.unwrap();
     let store::Begun::Begun(payment) = begun else { panic!("{begun:?}") };
     let (trade_no, amount) = ("T".to_owned(), payment.amount);
     let notice = store::Notice { method: "mock", payment: payment.id, trade_no, amount };
-    assert_eq!(store.payment_arrived(&notice, START_MS).await.unwrap(), store::Arrived::Paid);
+    assert_eq!(store.money().payment_arrived(&notice, START_MS).await.unwrap(), store::Arrived::Paid);
     (user, order.id)
 }
 
@@ -534,12 +534,12 @@ async fn orders_are_sent_and_refunds_decided() {
     assert_eq!(decide("approve", &json!("1")).await.0, StatusCode::CONFLICT, "nobody has asked");
     assert_eq!(decide("approve", &json!("x")).await.0, StatusCode::UNPROCESSABLE_ENTITY);
     let part = store::RefundOf::Lines(std::collections::BTreeMap::from([(1, 1)]), None);
-    app.store.ask_refund_of((user, order), &part, "坏了", START_MS).await.unwrap();
+    app.store.money().ask_refund_of((user, order), &part, "坏了", START_MS).await.unwrap();
     let first = ask("GET", &path, None).await.1["refund"].clone();
     assert_eq!((&first["amount_cents"], &first["reason"]), (&json!(399_900), &json!("坏了")));
     assert_eq!(first["lines"], json!([{ "line_no": 1, "quantity": 1 }]));
     assert_eq!(decide("refuse", &first["refund_id"]).await.1["status"], "shipped");
-    app.store.ask_refund((user, order), "", START_MS).await.unwrap();
+    app.store.money().ask_refund((user, order), "", START_MS).await.unwrap();
     let (_, listed) = ask("GET", "/orders?status=refunding", None).await;
     let second = listed["items"][0]["refund"]["refund_id"].clone();
     let (status, stale) = decide("approve", &first["refund_id"]).await;

@@ -40,7 +40,7 @@ async fn body<K: LedgerClient, C: Clock>(api: &Api<K, C>, visitor: &Visitor) -> 
     let parked = api.store.sales().parked_page(first(store::PAGE_MAX)).await?.items;
     // A sale that was given up stays in the list, but needs no action.
     let parked = parked.iter().filter(|row| row.dropped.is_none()).count();
-    let refunds_parked = api.store.refunds(Some(PARKED_REFUND), first(store::PAGE_MAX)).await?.items.len();
+    let refunds_parked = api.store.money().refunds(Some(PARKED_REFUND), first(store::PAGE_MAX)).await?.items.len();
     let (letters, _) = letters::list(api, (i64::MAX, store::PAGE_MAX)).await?;
     let letters_open = letters.iter().filter(|(_, decided)| decided.is_none()).count();
     let stuck = parked + refunds_parked + letters_open;

@@ -55,10 +55,11 @@ async fn show_parked<K: LedgerClient, C: Clock>(
         Ok((letters, _)) => letters,
         Err(refusal) => return failed(lang, &refusal),
     };
-    let refunds = match api.store.refunds(Some(PARKED_REFUND), Page { before: i64::MAX, limit: REFUNDS_SHOWN }).await {
-        Ok(refunds) => refunds.items,
-        Err(error) => return failed(lang, &error.into()),
-    };
+    let refunds =
+        match api.store.money().refunds(Some(PARKED_REFUND), Page { before: i64::MAX, limit: REFUNDS_SHOWN }).await {
+            Ok(refunds) => refunds.items,
+            Err(error) => return failed(lang, &error.into()),
+        };
     let may = visitor.may(Role::Operator);
     let title = lang.t("运维", "Operations");
     let body = html! {

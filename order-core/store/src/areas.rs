@@ -26,6 +26,12 @@ pub struct Orders<'a> {
     pub(crate) store: &'a Store,
 }
 
+/// Payments, refunds, and the trades of the mock platform.
+#[derive(Debug, Clone, Copy)]
+pub struct Money<'a> {
+    pub(crate) store: &'a Store,
+}
+
 impl Store {
     /// Shoppers, admins, their sessions and addresses, and the audit log.
     pub const fn accounts(&self) -> Accounts<'_> {
@@ -45,5 +51,10 @@ impl Store {
     /// Carts, and orders along their state machine.
     pub const fn orders(&self) -> Orders<'_> {
         Orders { store: self }
+    }
+
+    /// Payments, refunds, and the trades of the mock platform.
+    pub const fn money(&self) -> Money<'_> {
+        Money { store: self }
     }
 }

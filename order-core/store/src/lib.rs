@@ -32,7 +32,7 @@ pub use accounts::resets::RESET_LINK_MS;
 pub use accounts::sessions::{GRACE_MS, Renewed, SESSION_MS, SESSIONS_MAX, Session, token_digest};
 pub use accounts::staff::{StaffAccount, StaffPatch, StaffSession};
 pub use accounts::users::{Credentials, Realm, RegisteredUser, USERNAME_CHARS_MAX, User};
-pub use areas::{Accounts, Catalogue, Orders, Sales};
+pub use areas::{Accounts, Catalogue, Money, Orders, Sales};
 pub use catalogue::lists::ProductQuery;
 pub use catalogue::products::{
     ALT_CHARS_MAX, ATTRIBUTES_MAX, Attributes, Category, CategoryPatch, DESCRIPTION_CHARS_MAX, IMAGES_MAX, ImageAlts,

@@ -91,7 +91,7 @@ impl Shop {
 
     /// The buyer goes to the platform's page, whose request is signed and read as the platform reads it.
     async fn opens_page(&self, order: OrderId, method: &str) {
-        let begun = self.store.begin_payment((self.user, order), method, self.clock.now_ms()).await.unwrap();
+        let begun = self.store.money().begin_payment((self.user, order), method, self.clock.now_ms()).await.unwrap();
         let Begun::Begun(payment) = begun else { return };
         let provider = self.providers.get(method).unwrap();
         let request = PageRequest {
@@ -114,7 +114,7 @@ impl Shop {
         match provider.app.read_notice(&body) {
             Ok(Told::Paid(paid)) => {
                 let notice = Notice { method, payment: paid.payment, trade_no: paid.trade_no, amount: paid.amount };
-                self.store.payment_arrived(&notice, self.clock.now_ms()).await.unwrap();
+                self.store.money().payment_arrived(&notice, self.clock.now_ms()).await.unwrap();
             }
             Ok(Told::Nothing) => {}
             Err(error) => panic!("a notice of the platform is refused: {error}"),
@@ -173,9 +173,13 @@ impl Shop {
                 }
                 10 => {
                     let of = if random.below(2) == 0 { RefundOf::Rest } else { RefundOf::Amount(price) };
-                    self.store.ask_refund_of((self.user, order.id), &of, "", self.clock.now_ms()).await.unwrap();
+                    self.store
+                        .money()
+                        .ask_refund_of((self.user, order.id), &of, "", self.clock.now_ms())
+                        .await
+                        .unwrap();
                     let decision = Decision::Approve { restock: true };
-                    self.store.decide_refund_as((order.id, None), decision, self.clock.now_ms()).await.unwrap();
+                    self.store.money().decide_refund_as((order.id, None), decision, self.clock.now_ms()).await.unwrap();
                 }
                 _ => self.sends_refunds().await,
             }
@@ -203,7 +207,7 @@ impl Shop {
     }
 
     async fn is_quiet(&self, order: OrderId) -> bool {
-        let open = self.store.open_payments(&[order], 10).await.unwrap();
+        let open = self.store.money().open_payments(&[order], 10).await.unwrap();
         let order = self.store.orders().order(self.user, order).await.unwrap().unwrap();
         order.state != OrderState::PendingPayment
             && open.is_empty()
@@ -221,7 +225,7 @@ impl Shop {
         }
         let (mut refunds, mut page) = (Vec::new(), Page { before: i64::MAX, limit: 100 });
         loop {
-            let listed = self.store.refunds(None, page).await.unwrap();
+            let listed = self.store.money().refunds(None, page).await.unwrap();
             refunds.extend(listed.items);
             let Some(next) = listed.next else { break };
             page.before = next;

@@ -127,7 +127,7 @@ impl Orders<'_> {
     async fn as_staff_sees(self, rows: &[DbRow]) -> Result<Vec<StaffOrder>, StoreError> {
         let orders = self.with_lines(rows).await?;
         let refunding = orders.iter().filter(|order| matches!(order.state, OrderState::Refunding(_)));
-        let mut requests = self.store.requests_of(refunding.map(|order| order.id)).await?;
+        let mut requests = self.store.money().requests_of(refunding.map(|order| order.id)).await?;
         let mut staff = |(row, order): (&DbRow, Order)| {
             let request = requests.remove(&order.id);
             Ok(StaffOrder { order, user: id(row, "user_id", UserId::from_i64)?, request })

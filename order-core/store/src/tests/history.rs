@@ -17,12 +17,12 @@ async fn history(place: &Place) {
     let store = place.fresh().await;
     let ada = buyer(&store, "ada").await;
     let order = place_one(&store, &asks(ada, 3, None)).await;
-    let begun = store.begin_payment((ada.0, order.id), "mock", 6).await.unwrap();
+    let begun = store.money().begin_payment((ada.0, order.id), "mock", 6).await.unwrap();
     let Begun::Begun(payment) = begun else { panic!("{begun:?}") };
     let trade_no = payment.id.to_string();
     let notice = Notice { method: "mock", payment: payment.id, trade_no, amount: payment.amount };
-    assert_eq!(store.payment_arrived(&notice, 7).await.unwrap(), Arrived::Paid);
-    store.ask_refund_of((ada.0, order.id), &RefundOf::Amount(Cents::new(50)), "", 8).await.unwrap();
+    assert_eq!(store.money().payment_arrived(&notice, 7).await.unwrap(), Arrived::Paid);
+    store.money().ask_refund_of((ada.0, order.id), &RefundOf::Amount(Cents::new(50)), "", 8).await.unwrap();
     let seen = store.orders().order_history(order.id).await.unwrap();
     let whole = Cents::new(300);
     let expect = [

@@ -31,7 +31,7 @@ enum Between {
 
 async fn closed_unpaid(store: &Store, buyer: Buyer) -> (Order, Payment) {
     let order = place_one(store, &asks(buyer, 2, None)).await;
-    let begun = store.begin_payment((buyer.0, order.id), "mock", 6).await.unwrap();
+    let begun = store.money().begin_payment((buyer.0, order.id), "mock", 6).await.unwrap();
     let Begun::Begun(payment) = begun else { panic!("{begun:?}") };
     (order, payment)
 }
@@ -39,7 +39,7 @@ async fn closed_unpaid(store: &Store, buyer: Buyer) -> (Order, Payment) {
 async fn comes(store: &Store, payment: &Payment, now_ms: u64) -> Arrived {
     let trade_no = format!("t{}", payment.id);
     let notice = Notice { method: "mock", payment: payment.id, trade_no, amount: payment.amount };
-    store.payment_arrived(&notice, now_ms).await.unwrap()
+    store.money().payment_arrived(&notice, now_ms).await.unwrap()
 }
 
 async fn set_price(store: &Store, cents: i64) {

@@ -375,7 +375,7 @@ impl Story {
     /// A payment of a new order, which waits for its money.
     async fn begun(&self, key: &str) -> (OrderId, PaymentId) {
         let order = self.placed(key).await;
-        let begun = self.store.begin_payment((self.user, order), "mock", NOW_MS + 1).await.unwrap();
+        let begun = self.store.money().begin_payment((self.user, order), "mock", NOW_MS + 1).await.unwrap();
         let Begun::Begun(payment) = begun else { panic!("{begun:?}") };
         (order, payment.id)
     }
@@ -388,7 +388,7 @@ impl Story {
     /// A new order that is paid.
     async fn paid(&self, key: &str) -> OrderId {
         let (order, payment) = self.begun(key).await;
-        self.store.payment_arrived(&Self::notice(payment), NOW_MS + 2).await.unwrap();
+        self.store.money().payment_arrived(&Self::notice(payment), NOW_MS + 2).await.unwrap();
         order
     }
 
@@ -438,60 +438,65 @@ impl Story {
         let (store, user, order) = (&self.store, self.user, self.order);
         match write {
             Write::BeginPayment => {
-                let begun = store.begin_payment((user, order), "mock", NOW_MS + 1).await.unwrap();
+                let begun = store.money().begin_payment((user, order), "mock", NOW_MS + 1).await.unwrap();
                 let Begun::Begun(payment) = &begun else { panic!("{begun:?}") };
                 self.payment = payment.id;
                 format!("{begun:?}")
             }
             Write::TakePayment if way == Way::First => {
-                debug(store.payment_arrived(&Self::notice(self.payment), NOW_MS + 2).await)
+                debug(store.money().payment_arrived(&Self::notice(self.payment), NOW_MS + 2).await)
             }
             // The order was closed, and is replaced.
             Write::TakePayment => {
                 let (order, payment) = self.begun("closed").await;
                 store.close_unpaid(&[order], NOW_MS + PAY_WITHIN_MS).await.unwrap();
-                debug(store.payment_arrived(&Self::notice(payment), NOW_MS + PAY_WITHIN_MS + 3).await)
+                debug(store.money().payment_arrived(&Self::notice(payment), NOW_MS + PAY_WITHIN_MS + 3).await)
             }
             Write::QueryLater | Write::TradeClosed => {
                 let (order, _) = self.begun(write.name()).await;
-                let open = self.store.open_payments(&[order], 1).await.unwrap().remove(0);
+                let open = self.store.money().open_payments(&[order], 1).await.unwrap().remove(0);
                 if write == Write::TradeClosed {
-                    return debug(self.store.trade_closed(open.payment).await);
+                    return debug(self.store.money().trade_closed(open.payment).await);
                 }
-                debug(self.store.query_later(&open, Some(NOW_MS + 9)).await)
+                debug(self.store.money().query_later(&open, Some(NOW_MS + 9)).await)
             }
             Write::AskSoon => {
                 let (_, payment) = self.begun("billed").await;
                 let row =
                     Billed { trade_no: "b".to_owned(), payment: Some(payment), amount: Cents::new(1200), refund: None };
-                debug(store.compare_bill("mock", &[row], (0, 0), NOW_MS + 9).await)
+                debug(store.money().compare_bill("mock", &[row], (0, 0), NOW_MS + 9).await)
             }
             Write::NoteUnmatched => {
                 let (method, trade_no) = ("mock".to_owned(), "lost".to_owned());
                 let (mismatch, amount) = (Mismatch::UnknownPayment, Cents::new(5));
                 debug(
-                    store.note_unmatched(&Found { method, trade_no, mismatch, subject_id: None, amount }, NOW_MS).await,
+                    store
+                        .money()
+                        .note_unmatched(&Found { method, trade_no, mismatch, subject_id: None, amount }, NOW_MS)
+                        .await,
                 )
             }
             Write::ResolveUnmatched => {
-                let listed = store.unmatched(None, Page { before: i64::MAX, limit: 1 }).await.unwrap();
-                debug(store.resolve_unmatched(listed.items[0].id, "found", NOW_MS).await)
+                let listed = store.money().unmatched(None, Page { before: i64::MAX, limit: 1 }).await.unwrap();
+                debug(store.money().resolve_unmatched(listed.items[0].id, "found", NOW_MS).await)
             }
             Write::OpenMockTrade | Write::CloseMockTrade => {
                 let [trade_no, notify_url] = ["open", "http://localhost"].map(str::to_owned);
                 let payment = id(PaymentId::from_i64, 7_777);
                 let trade = MockTrade { payment, trade_no, amount: Cents::new(1), notify_url, tries: 0 };
                 if write == Write::OpenMockTrade {
-                    return debug(store.open_mock_trade(&trade).await);
+                    return debug(store.money().open_mock_trade(&trade).await);
                 }
-                debug(store.close_mock_trade(payment).await)
+                debug(store.money().close_mock_trade(payment).await)
             }
-            Write::AskRefund => debug(store.ask_refund((user, order), "broken", NOW_MS + 3).await),
-            Write::DecideRefund if way == Way::First => debug(store.decide_refund(order, true, NOW_MS + 4).await),
+            Write::AskRefund => debug(store.money().ask_refund((user, order), "broken", NOW_MS + 3).await),
+            Write::DecideRefund if way == Way::First => {
+                debug(store.money().decide_refund(order, true, NOW_MS + 4).await)
+            }
             Write::DecideRefund => {
                 let order = self.paid("kept").await;
-                store.ask_refund((user, order), "late", NOW_MS + 3).await.unwrap();
-                debug(store.decide_refund(order, false, NOW_MS + 4).await)
+                store.money().ask_refund((user, order), "late", NOW_MS + 3).await.unwrap();
+                debug(store.money().decide_refund(order, false, NOW_MS + 4).await)
             }
             Write::RefundFailed => {
                 let due = store.due_refunds(&["mock"], 10).await.unwrap();
@@ -499,7 +504,7 @@ impl Story {
             }
             Write::RetryRefund => {
                 let due = store.due_refunds(&["mock"], 10).await.unwrap();
-                debug(store.retry_refund(due[0].refund, NOW_MS + 5).await)
+                debug(store.money().retry_refund(due[0].refund, NOW_MS + 5).await)
             }
             Write::RefundDone => {
                 let due = store.due_refunds(&["mock"], 10).await.unwrap();
@@ -509,12 +514,12 @@ impl Story {
                 let [trade_no, notify_url] = ["m", "http://localhost"].map(str::to_owned);
                 let trade =
                     MockTrade { payment: self.payment, trade_no, amount: Cents::new(1200), notify_url, tries: 0 };
-                debug(store.add_mock_trade(&trade, NOW_MS).await)
+                debug(store.money().add_mock_trade(&trade, NOW_MS).await)
             }
-            Write::MockTradeTold => debug(store.mock_trade_told(self.payment, Some(NOW_MS + 9)).await),
+            Write::MockTradeTold => debug(store.money().mock_trade_told(self.payment, Some(NOW_MS + 9)).await),
             _ => {
                 let refund = id(RefundId::from_i64, 77);
-                debug(store.refund_mock_trade((self.payment, refund), Cents::new(1200)).await)
+                debug(store.money().refund_mock_trade((self.payment, refund), Cents::new(1200)).await)
             }
         }
     }

@@ -89,13 +89,13 @@ impl Shop {
         let new = NewOrder { user, address: self.address, goods, request: None, expected_total: None };
         let placed = store.orders().place_order(&new, now_ms).await.unwrap();
         let Placed::Placed(order) = placed else { panic!("{placed:?}") };
-        let begun = store.begin_payment((user, order.id), "mock", now_ms).await.unwrap();
+        let begun = store.money().begin_payment((user, order.id), "mock", now_ms).await.unwrap();
         let Begun::Begun(payment) = begun else { panic!("{begun:?}") };
         let trade_no = payment.id.to_string();
         let notice = Notice { method: "mock", payment: payment.id, trade_no, amount: payment.amount };
-        assert_eq!(store.payment_arrived(&notice, now_ms).await.unwrap(), Arrived::Paid);
-        assert!(matches!(store.ask_refund((user, order.id), "", now_ms).await.unwrap(), AskedRefund::Asked(_)));
-        store.decide_refund(order.id, true, now_ms).await.unwrap();
+        assert_eq!(store.money().payment_arrived(&notice, now_ms).await.unwrap(), Arrived::Paid);
+        assert!(matches!(store.money().ask_refund((user, order.id), "", now_ms).await.unwrap(), AskedRefund::Asked(_)));
+        store.money().decide_refund(order.id, true, now_ms).await.unwrap();
     }
 }
 
