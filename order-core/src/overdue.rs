@@ -33,7 +33,8 @@ impl<C: Clock, B: BeforeClosing> Worker for Overdue<C, B> {
     async fn step(&mut self) -> Result<(), WorkerError> {
         let now_ms = self.clock.now_ms();
         let lost_ms = now_ms.saturating_sub(LOST_AFTER_MS);
-        let orders = self.store.overdue_orders(now_ms, lost_ms, BATCH_MAX).await.map_err(WorkerError::store)?;
+        let orders =
+            self.store.orders().overdue_orders(now_ms, lost_ms, BATCH_MAX).await.map_err(WorkerError::store)?;
         if orders.is_empty() {
             self.clock.sleep_until(now_ms + LOOK_EVERY_MS).await;
             return Ok(());

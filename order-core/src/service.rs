@@ -13,7 +13,6 @@ use foundation::{
     config::{LimitsConfig, ServerConfig},
     metrics::Registry,
     rfc3339,
-    web::{Workers, cors, count_requests, health_routes, serve_beside},
 };
 use images::Images;
 use ledger::LedgerClient;
@@ -21,6 +20,7 @@ use limits::{Limits, Windows, WrongTries};
 use store::{Passwords, Store};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use web::{Workers, cors, count_requests, health_routes, serve_beside};
 use workers::{Journal, Keeper, Lease, Led, PayBack as _, Refunder, Relay, Timeouts, Worker};
 
 use crate::{
@@ -98,7 +98,7 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     parts.log.create_topics(topics).await.context("topics")?;
 
     let OrderCore { store, log, ledgers, clock, .. } = &parts;
-    let waiting = store.refunds_not_by(&parts.providers.methods()).await.context("refunds")?;
+    let waiting = store.money().refunds_not_by(&parts.providers.methods()).await.context("refunds")?;
     if waiting > 0 {
         tracing::warn!(waiting, "approved refunds wait, because their payment method is off");
     }

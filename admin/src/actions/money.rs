@@ -31,5 +31,5 @@ pub(crate) async fn compare_bill<K: Sync, C: Clock>(
     };
     let rows: Vec<Billed> = rows.into_iter().map(billed).collect();
     let times_ms = (from_ms, from_ms.saturating_add(DAY_MS));
-    Ok(api.store_of(staff).compare_bill(method, &rows, times_ms, api.clock.now_ms()).await?)
+    Ok(api.store_of(staff).money().compare_bill(method, &rows, times_ms, api.clock.now_ms()).await?)
 }

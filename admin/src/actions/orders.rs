@@ -23,7 +23,7 @@ pub(crate) async fn ship<K: Sync, C: Clock>(
     line(carrier, SHIPMENT_CHARS_MAX, "carrier")?;
     line(tracking_no, SHIPMENT_CHARS_MAX, "tracking_no")?;
     let shipment = json!({ "carrier": carrier, "tracking_no": tracking_no }).to_string();
-    let moved = api.store_of(staff).ship(id, &shipment, api.clock.now_ms()).await?;
+    let moved = api.store_of(staff).orders().ship(id, &shipment, api.clock.now_ms()).await?;
     order_after(api, id, moved, "be sent").await
 }
 
@@ -35,7 +35,7 @@ pub(crate) async fn decide_refund<K: Sync, C: Clock>(
     decision: Decision,
 ) -> Result<StaffOrder, Refusal> {
     let store = api.store_of(staff);
-    let moved = store.decide_refund_as((id, request), decision, api.clock.now_ms()).await?;
+    let moved = store.money().decide_refund_as((id, request), decision, api.clock.now_ms()).await?;
     let verb = match decision {
         Decision::Approve { .. } => "have its refund approved",
         Decision::Refuse => "have its refund refused",
@@ -52,8 +52,8 @@ pub(crate) async fn ask_refund<K: Sync, C: Clock>(
     (of, reason): (&RefundOf, &str),
 ) -> Result<(), Refusal> {
     line(reason, REFUND_REASON_CHARS_MAX, "reason")?;
-    let user = api.store.staff_order(id).await?.ok_or(Refusal::Unknown("order"))?.user;
-    match api.store_of(staff).ask_refund_of((user, id), of, reason, api.clock.now_ms()).await? {
+    let user = api.store.orders().staff_order(id).await?.ok_or(Refusal::Unknown("order"))?.user;
+    match api.store_of(staff).money().ask_refund_of((user, id), of, reason, api.clock.now_ms()).await? {
         AskedRefund::Asked(_) => Ok(()),
         AskedRefund::Unknown => Err(Refusal::Unknown("order")),
         AskedRefund::Refused(state) => {
@@ -75,7 +75,8 @@ pub(crate) async fn retry_refund<K: Sync, C: Clock>(
     staff: &Staff,
     id: RefundId,
 ) -> Result<Refund, Refusal> {
-    let refund = api.store_of(staff).retry_refund(id, api.clock.now_ms()).await?.ok_or(Refusal::Unknown("refund"))?;
+    let refund =
+        api.store_of(staff).money().retry_refund(id, api.clock.now_ms()).await?.ok_or(Refusal::Unknown("refund"))?;
     if refund.status != "approved" {
         return Err(Refusal::conflict(format!("a refund that is {} can't be tried again", refund.status)));
     }
@@ -90,7 +91,7 @@ async fn order_after<K: Sync, C: Clock>(
     verb: &str,
 ) -> Result<StaffOrder, Refusal> {
     match moved {
-        Moved::To(_) => api.store.staff_order(id).await?.ok_or(Refusal::Unknown("order")),
+        Moved::To(_) => api.store.orders().staff_order(id).await?.ok_or(Refusal::Unknown("order")),
         Moved::Unknown => Err(Refusal::Unknown("order")),
         Moved::NoAddress => Err(Refusal::NoAddress),
         Moved::OtherRefund(refund) => Err(Refusal::OtherRefund(refund)),
@@ -105,7 +106,7 @@ pub(crate) async fn block<K: Sync, C: Clock>(
     id: UserId,
     blocked: bool,
 ) -> Result<RegisteredUser, Refusal> {
-    api.store_of(staff).block_user(id, blocked, api.clock.now_ms()).await?.ok_or(Refusal::Unknown("user"))
+    api.store_of(staff).accounts().block_user(id, blocked, api.clock.now_ms()).await?.ok_or(Refusal::Unknown("user"))
 }
 
 /// Random bytes of a link for a new password.
@@ -119,7 +120,7 @@ pub(crate) async fn reset_link<K: Sync, C: Clock>(
 ) -> Result<(String, u64), Refusal> {
     let token = random_hex(RESET_TOKEN_BYTES).map_err(|error| Refusal::Unavailable(error.to_string()))?;
     let now_ms = api.clock.now_ms();
-    if !api.store_of(staff).add_reset_link(id, &store::token_digest(&token), now_ms).await? {
+    if !api.store_of(staff).accounts().add_reset_link(id, &store::token_digest(&token), now_ms).await? {
         return Err(Refusal::Unknown("user"));
     }
     Ok((token, now_ms + store::RESET_LINK_MS))

@@ -7,15 +7,13 @@ use axum::{
 };
 use contract::{ActivityId, Cents, OrderId, RefundId, SkuId, UserId, openapi};
 use domain::order_state::OrderState;
-use foundation::{
-    Clock,
-    web::{Json, Path, Problem, Query},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{Decision, OrderQuery, RegisteredUser, StaffOrder};
 use utoipa::{IntoParams, ToSchema};
+use web::{Json, Path, Problem, Query};
 
 use super::{
     Api,
@@ -136,7 +134,7 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", detail).into());
     }
     let page = PageQuery { limit, cursor }.page()?;
-    Ok(ListBody::of(api.store.staff_orders(&OrderQuery { status, user: user_id }, page).await?, |order| {
+    Ok(ListBody::of(api.store.orders().staff_orders(&OrderQuery { status, user: user_id }, page).await?, |order| {
         OrderBody::of(order, staff.role)
     }))
 }
@@ -153,7 +151,7 @@ pub(super) async fn one<K: LedgerClient, C: Clock>(
     staff: Staff,
     Path(id): Path<OrderId>,
 ) -> Result<Response, Refused> {
-    let order = api.store.staff_order(id).await?.ok_or_else(|| not_found("order"))?;
+    let order = api.store.orders().staff_order(id).await?.ok_or_else(|| not_found("order"))?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(OrderBody::of(order, staff.role))).into_response())
 }
 
@@ -282,7 +280,7 @@ pub(super) async fn users<K: LedgerClient, C: Clock>(
     staff: Staff,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    Ok(ListBody::of(api.store.users(query.page()?).await?, |user| UserBody::of(user, staff.role)))
+    Ok(ListBody::of(api.store.accounts().users(query.page()?).await?, |user| UserBody::of(user, staff.role)))
 }
 
 /// Block a shopper: signing in is refused, and all tokens become invalid.

@@ -2,14 +2,12 @@
 
 use axum::{extract::State, http::StatusCode};
 use contract::{Cents, openapi};
-use foundation::{
-    Clock,
-    web::{Json, Path, Problem, Query, Raw},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{Compared, RESOLUTION_CHARS_MAX, Unmatched};
 use utoipa::{IntoParams, ToSchema};
+use web::{Json, Path, Problem, Query, Raw};
 
 use super::{
     Api,
@@ -83,7 +81,7 @@ pub(super) async fn list_unmatched<K: LedgerClient, C: Clock>(
 ) -> Result<Json<impl Serialize>, Refused> {
     let UnmatchedQuery { resolved, limit, cursor } = query;
     let page = PageQuery { limit, cursor }.page()?;
-    Ok(ListBody::of(api.store.unmatched(resolved, page).await?, UnmatchedBody::from))
+    Ok(ListBody::of(api.store.money().unmatched(resolved, page).await?, UnmatchedBody::from))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -109,7 +107,7 @@ pub(super) async fn resolve_unmatched<K: LedgerClient, C: Clock>(
     Json(asked): Json<ResolveBody>,
 ) -> Result<Json<impl Serialize>, Refused> {
     line(&asked.resolution, RESOLUTION_CHARS_MAX, "resolution")?;
-    let resolved = api.store_of(&staff).resolve_unmatched(id, &asked.resolution, api.clock.now_ms()).await?;
+    let resolved = api.store_of(&staff).money().resolve_unmatched(id, &asked.resolution, api.clock.now_ms()).await?;
     Ok(Json(UnmatchedBody::from(resolved.ok_or_else(|| not_found("unmatched money"))?)))
 }
 

@@ -2,14 +2,12 @@
 
 use axum::{extract::State, http::StatusCode};
 use contract::{Cents, OrderId, PaymentId, RefundId, openapi};
-use foundation::{
-    Clock,
-    web::{Json, Path, Problem, Query},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{REFUND_STATUSES, Refund};
 use utoipa::{IntoParams, ToSchema};
+use web::{Json, Path, Problem, Query};
 
 use super::{
     Api,
@@ -107,7 +105,7 @@ pub(super) async fn list_refunds<K: LedgerClient, C: Clock>(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", detail).into());
     }
     let page = PageQuery { limit, cursor }.page()?;
-    Ok(ListBody::of(api.store.refunds(status.as_deref(), page).await?, RefundBody::from))
+    Ok(ListBody::of(api.store.money().refunds(status.as_deref(), page).await?, RefundBody::from))
 }
 
 /// Have a refund that is parked, or that waits for its next try, sent now. Its tries are counted from zero again.

@@ -38,12 +38,13 @@ use contract::{
     topic,
 };
 use domain::SaleStore;
-use foundation::{Clock, config, rfc3339, web::harden};
+use foundation::{Clock, config, rfc3339};
 use limits::{LocalWindows, Windows, WrongTries};
 use serde_json::{Value, json};
 use store::{Ids, Passwords, Settings, Store};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use web::harden;
 
 use super::*;
 use crate::{
@@ -463,7 +464,7 @@ async fn what_is_not_right_is_refused_and_never_a_fault() {
 /// A paid order of a new shopper; both ids.
 async fn paid_order(app: &TestApp) -> (UserId, OrderId) {
     let store = &app.store;
-    let user = store.add_user("ada", "hash", None, START_MS).await.unwrap().unwrap().id;
+    let user = store.accounts().add_user("ada", "hash", None, START_MS).await.unwrap().unwrap().id;
     let fields = store::AddressFields {
         recipient: "王小明".to_owned(),
         phone: "1".to_owned(),
@@ -471,26 +472,29 @@ async fn paid_order(app: &TestApp) -> (UserId, OrderId) {
         detail: "一号".to_owned(),
         is_default: true,
     };
-    let store::AddedAddress::Added(address) = store.add_address(user, &fields, START_MS).await.unwrap() else {
+    let store::AddedAddress::Added(address) = store.accounts().add_address(user, &fields, START_MS).await.unwrap()
+    else {
         panic!("no address");
     };
     let new = store::NewCategory { parent: None, name: "手机".to_owned(), sort_order: 0 };
-    let category = store.add_category(new, START_MS).await.unwrap().unwrap().category_id;
+    let category = store.catalogue().add_category(new, START_MS).await.unwrap().unwrap().category_id;
     let (title, subtitle, description) = ("北辰 X1".to_owned(), String::new(), String::new());
     let new = store::NewProduct { category, title, subtitle, description, image_ids: Vec::new() };
-    let product = store.add_product(new, START_MS).await.unwrap().unwrap().product_id;
-    store.shelve(product, true).await.unwrap();
+    let product = store.catalogue().add_product(new, START_MS).await.unwrap().unwrap().product_id;
+    store.catalogue().shelve(product, true).await.unwrap();
     let (attributes, price) = (store::Attributes::default(), contract::Cents::new(399_900));
     let new = store::NewSku { product, attributes, price, stock: 5 };
-    let sku = store.add_sku(new, START_MS).await.unwrap().unwrap().sku_id;
+    let sku = store.catalogue().add_sku(new, START_MS).await.unwrap().unwrap().sku_id;
     let goods = store::Goods::Items(std::collections::BTreeMap::from([(sku, 2)]));
     let new = store::NewOrder { user, address: address.address_id, goods, request: None, expected_total: None };
-    let store::Placed::Placed(order) = store.place_order(&new, START_MS).await.unwrap() else { panic!("no order") };
-    let begun = store.begin_payment((user, order.id), "mock", START_MS).await.unwrap();
+    let store::Placed::Placed(order) = store.orders().place_order(&new, START_MS).await.unwrap() else {
+        panic!("no order")
+    };
+    let begun = store.money().begin_payment((user, order.id), "mock", START_MS).await.unwrap();
     let store::Begun::Begun(payment) = begun else { panic!("{begun:?}") };
     let (trade_no, amount) = ("T".to_owned(), payment.amount);
     let notice = store::Notice { method: "mock", payment: payment.id, trade_no, amount };
-    assert_eq!(store.payment_arrived(&notice, START_MS).await.unwrap(), store::Arrived::Paid);
+    assert_eq!(store.money().payment_arrived(&notice, START_MS).await.unwrap(), store::Arrived::Paid);
     (user, order.id)
 }
 
@@ -531,12 +535,12 @@ async fn orders_are_sent_and_refunds_decided() {
     assert_eq!(decide("approve", &json!("1")).await.0, StatusCode::CONFLICT, "nobody has asked");
     assert_eq!(decide("approve", &json!("x")).await.0, StatusCode::UNPROCESSABLE_ENTITY);
     let part = store::RefundOf::Lines(std::collections::BTreeMap::from([(1, 1)]), None);
-    app.store.ask_refund_of((user, order), &part, "坏了", START_MS).await.unwrap();
+    app.store.money().ask_refund_of((user, order), &part, "坏了", START_MS).await.unwrap();
     let first = ask("GET", &path, None).await.1["refund"].clone();
     assert_eq!((&first["amount_cents"], &first["reason"]), (&json!(399_900), &json!("坏了")));
     assert_eq!(first["lines"], json!([{ "line_no": 1, "quantity": 1 }]));
     assert_eq!(decide("refuse", &first["refund_id"]).await.1["status"], "shipped");
-    app.store.ask_refund((user, order), "", START_MS).await.unwrap();
+    app.store.money().ask_refund((user, order), "", START_MS).await.unwrap();
     let (_, listed) = ask("GET", "/orders?status=refunding", None).await;
     let second = listed["items"][0]["refund"]["refund_id"].clone();
     let (status, stale) = decide("approve", &first["refund_id"]).await;

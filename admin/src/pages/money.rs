@@ -5,11 +5,12 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use serde::Deserialize;
 use store::{Compared, RESOLUTION_CHARS_MAX, Unmatched};
+use web::Path;
 
 use super::{
     catalogue::page_at,
@@ -64,7 +65,7 @@ async fn render<K: LedgerClient, C: Clock>(
         "all" => None,
         _ => Some(false),
     };
-    let listed = match api.store.unmatched(resolved, page_at(&query.cursor)).await {
+    let listed = match api.store.money().unmatched(resolved, page_at(&query.cursor)).await {
         Ok(listed) => listed,
         Err(error) => return failed(lang, &error.into()),
     };
@@ -176,7 +177,8 @@ pub(super) async fn resolve<K: LedgerClient, C: Clock>(
     let resolving = async {
         let why = |_| Refusal::invalid("", visitor.lang.t("请写明去向。", "Say where the money belongs."));
         line(resolution, RESOLUTION_CHARS_MAX, "resolution").map_err(why)?;
-        let resolved = api.store_of(&visitor.staff).resolve_unmatched(id, resolution, api.clock.now_ms()).await?;
+        let resolved =
+            api.store_of(&visitor.staff).money().resolve_unmatched(id, resolution, api.clock.now_ms()).await?;
         resolved.ok_or(Refusal::Unknown("unmatched money"))
     };
     submit(&visitor, resolving, PATH, async |errors, status| {

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use axum::{extract::State, http::StatusCode, response::Response};
 use contract::{Cents, OrderId};
 use domain::order_state::OrderState;
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use store::{AuditQuery, Order, OrderHappening, Page, RefundOf};
+use web::Path;
 
 use super::{
     form::{Errors, Fields, Shown, hidden},
@@ -31,12 +32,12 @@ pub(super) async fn timeline<K: LedgerClient, C: Clock>(
     id: OrderId,
 ) -> Result<Markup, Refusal> {
     let lang = visitor.lang;
-    let history = api.store.order_history(id).await?;
+    let history = api.store.orders().order_history(id).await?;
     let mut lines: Vec<(u64, String, String)> =
         history.into_iter().map(|event| (event.at_ms, happening(lang, &event.what), String::new())).collect();
     let which =
         AuditQuery { subject: Some("order".to_owned()), subject_id: Some(id.as_i64()), ..AuditQuery::default() };
-    let entries = api.store.audit_log(&which, Page { before: i64::MAX, limit: ENTRIES_MAX }).await?.items;
+    let entries = api.store.accounts().audit_log(&which, Page { before: i64::MAX, limit: ENTRIES_MAX }).await?.items;
     // The audit log names people, and is for admins alone.
     let name = |username: String| if visitor.may(Role::Admin) { username } else { String::new() };
     lines.extend(
@@ -140,7 +141,7 @@ pub(super) async fn print<K: LedgerClient, C: Clock>(
     Path(id): Path<OrderId>,
 ) -> Response {
     let lang = visitor.lang;
-    let order = match api.store.staff_order(id).await {
+    let order = match api.store.orders().staff_order(id).await {
         Ok(Some(order)) => mask::order(order, visitor.staff.role).order,
         Ok(None) => return missing(&visitor),
         Err(error) => return failed(lang, &error.into()),

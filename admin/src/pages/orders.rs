@@ -7,11 +7,12 @@ use axum::{
 };
 use contract::{OrderId, UserId};
 use domain::order_state::{Fulfilment, OrderState};
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use serde::Deserialize;
 use store::{Decision, Order, OrderQuery, Refund, RegisteredUser, StaffOrder, UserQuery};
+use web::Path;
 
 use super::{
     catalogue::page_at,
@@ -84,7 +85,7 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
     if which.user.is_none() && !query.user.trim().is_empty() {
         errors.add("user", lang.t("用户编号是一串数字。", "A user's id is a number."));
     }
-    let listed = match api.store.staff_orders(&which, page_at(&query.cursor)).await {
+    let listed = match api.store.orders().staff_orders(&which, page_at(&query.cursor)).await {
         Ok(listed) => listed,
         Err(error) => return failed(lang, &error.into()),
     };
@@ -145,7 +146,7 @@ async fn show<K: LedgerClient, C: Clock>(
     status: StatusCode,
 ) -> Response {
     let lang = visitor.lang;
-    match api.store.staff_order(id).await {
+    match api.store.orders().staff_order(id).await {
         Ok(Some(order)) => {
             let title = format!("{} {id}", lang.t("订单", "Order"));
             let order = mask::order(order, visitor.staff.role);
@@ -308,7 +309,7 @@ pub(super) async fn confirm_refund<K: LedgerClient, C: Clock>(
     if let Some(refused) = visitor.refused_below(Role::Admin) {
         return refused;
     }
-    let (order, request) = match api.store.staff_order(id).await {
+    let (order, request) = match api.store.orders().staff_order(id).await {
         Ok(Some(StaffOrder { order, request, .. })) => (order, request),
         Ok(None) => return missing(&visitor),
         Err(error) => return failed(visitor.lang, &error.into()),
@@ -377,7 +378,7 @@ pub(super) async fn users<K: LedgerClient, C: Clock>(
             _ => None,
         },
     };
-    let listed = match api.store.find_users(&which, page_at(&query.cursor)).await {
+    let listed = match api.store.accounts().find_users(&which, page_at(&query.cursor)).await {
         Ok(listed) => listed,
         Err(error) => return failed(lang, &error.into()),
     };
@@ -429,7 +430,7 @@ pub(super) async fn confirm_block<K: LedgerClient, C: Clock>(
     if let Some(refused) = visitor.refused_below(Role::Admin) {
         return refused;
     }
-    let user = match api.store.user(id).await {
+    let user = match api.store.accounts().user(id).await {
         Ok(Some(user)) => user,
         Ok(None) => return missing(&visitor),
         Err(error) => return failed(visitor.lang, &error.into()),

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
 use contract::{Cents, ProductId, SkuId, UserId, openapi::whole};
-use foundation::web::{Json, Path, Problem};
 use serde::{Deserialize, Serialize};
 use store::{Attributes, CART_LINES_MAX, CART_UNITS_MAX, CartChange, CartLine, Offered};
 use utoipa::ToSchema;
+use web::{Json, Path, Problem};
 
 use super::{Api, Shopper, failed, no_store};
 
@@ -165,7 +165,7 @@ async fn priced(api: &Api, sku: SkuId, quantity: u32) -> Result<CartLine, Proble
     if !(1..=CART_UNITS_MAX).contains(&quantity) {
         return Err(Problem::invalid_body(format!("quantity is 1 to {CART_UNITS_MAX}")));
     }
-    let offered = api.store.offered(&[sku]).await.map_err(failed)?;
+    let offered = api.store.orders().offered(&[sku]).await.map_err(failed)?;
     let offered = offered.first().filter(|offered| offered.on_shelf);
     let offered = offered.ok_or_else(|| Problem::not_found("the shop does not sell this"))?;
     Ok(CartLine { sku, quantity, price: offered.price })
@@ -174,7 +174,7 @@ async fn priced(api: &Api, sku: SkuId, quantity: u32) -> Result<CartLine, Proble
 async fn body(api: &Api, user: UserId) -> Result<CartBody, Problem> {
     let lines = api.carts.lines(user).await.map_err(failed)?;
     let skus: Vec<SkuId> = lines.iter().map(|line| line.sku).collect();
-    let offered = api.store.offered(&skus).await.map_err(failed)?;
+    let offered = api.store.orders().offered(&skus).await.map_err(failed)?;
     let mut offered: BTreeMap<SkuId, Offered> = offered.into_iter().map(|offered| (offered.sku, offered)).collect();
     let mut total = Some(Cents::default());
     let mut items = Vec::with_capacity(lines.len());

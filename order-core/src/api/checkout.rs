@@ -9,12 +9,12 @@ use axum::{
 };
 use contract::{AddressId, Cents, OrderId, SkuId, openapi::whole};
 use domain::order_state::{Happening, OrderState};
-use foundation::web::{Json, Path, Problem, Raw, idempotency_key, json_from, meaning, openapi::IdempotencyKey};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use store::{AddressSet, CART_UNITS_MAX, Goods, Moved, NewOrder, ORDER_LINES_MAX, Placed};
 use utoipa::ToSchema;
+use web::{Json, Path, Problem, Raw, idempotency_key, json_from, meaning, openapi::IdempotencyKey};
 
 use super::{Api, Shopper, failed, location, no_store, orders::OrderBody};
 use crate::CartOrder;
@@ -85,7 +85,7 @@ pub(super) async fn place(
     let order = match (asked.items, asked.from_cart) {
         (Some(items), false) => {
             let goods = Goods::Items(lines(items.iter().map(|item| (item.sku_id, item.quantity)))?);
-            api.store.place_order(&NewOrder { user, address, goods, request, expected_total }, now_ms).await
+            api.store.orders().place_order(&NewOrder { user, address, goods, request, expected_total }, now_ms).await
         }
         (None, true) => api.carts.order(&CartOrder { user, address, request, expected_total }, now_ms).await,
         (Some(_), true) | (None, false) => {
@@ -213,7 +213,7 @@ pub(super) async fn set_address(
     Json(asked): Json<NewOrderAddress>,
 ) -> Result<impl IntoResponse, Problem> {
     let unknown = || Problem::not_found("you have no such order");
-    match api.store.set_order_address((user, order), asked.address_id).await.map_err(failed)? {
+    match api.store.orders().set_order_address((user, order), asked.address_id).await.map_err(failed)? {
         AddressSet::Done => {}
         AddressSet::Unknown => return Err(unknown()),
         AddressSet::UnknownAddress => {
@@ -226,7 +226,7 @@ pub(super) async fn set_address(
             return Err(problem.with("order_status", json!(state.as_str())));
         }
     }
-    let order = api.store.order(user, order).await.map_err(failed)?;
+    let order = api.store.orders().order(user, order).await.map_err(failed)?;
     Ok((no_store(), Json(OrderBody::from(order.ok_or_else(unknown)?))))
 }
 
@@ -236,12 +236,12 @@ async fn moved(
     what: Happening,
 ) -> Result<impl IntoResponse + use<>, Problem> {
     let unknown = || Problem::not_found("you have no such order");
-    match api.store.move_order(order, Some(user), what, api.now_ms()).await.map_err(failed)? {
+    match api.store.orders().move_order(order, Some(user), what, api.now_ms()).await.map_err(failed)? {
         Moved::To(_) => {}
         Moved::Unknown | Moved::NoAddress | Moved::OtherRefund(_) => return Err(unknown()),
         Moved::Refused(state) => return Err(invalid_transition(state, what)),
     }
-    let order = api.store.order(user, order).await.map_err(failed)?;
+    let order = api.store.orders().order(user, order).await.map_err(failed)?;
     Ok((no_store(), Json(OrderBody::from(order.ok_or_else(unknown)?))))
 }
 

@@ -7,11 +7,11 @@ use axum::{
 };
 use contract::{ActivityId, Cents, OrderId, SkuId, openapi};
 use domain::order_state::OrderState;
-use foundation::web::{Json, Path, Problem, Query};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{Order, OrderLine};
 use utoipa::{IntoParams, ToSchema};
+use web::{Json, Path, Problem, Query};
 
 use super::{Api, Shopper, failed, page};
 
@@ -121,7 +121,7 @@ pub(super) async fn list(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", detail));
     }
     let page = page(query.limit, query.cursor.as_deref())?;
-    let listed = api.store.orders(user, status, page).await.map_err(failed)?;
+    let listed = api.store.orders().of_user(user, status, page).await.map_err(failed)?;
     let items = listed.items.into_iter().map(OrderBody::from).collect();
     let body = OrdersBody { items, next_cursor: listed.next.map(|id| id.to_string()) };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)))
@@ -139,7 +139,7 @@ pub(super) async fn one(
     Shopper(user): Shopper,
     Path(order): Path<OrderId>,
 ) -> Result<impl IntoResponse, Problem> {
-    let found = api.store.order(user, order).await.map_err(failed)?;
+    let found = api.store.orders().order(user, order).await.map_err(failed)?;
     let order = found.ok_or_else(|| Problem::not_found("you have no such order"))?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(OrderBody::from(order))))
 }

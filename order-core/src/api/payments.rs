@@ -9,12 +9,12 @@ use axum::{
 };
 use contract::{Cents, OrderId, PaymentId, RefundId};
 use domain::order_state::Happening;
-use foundation::web::{Json, Path, Problem, Raw};
 use pay::{PageRequest, Told};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{Arrived, AskedRefund, Begun, Notice, ORDER_LINES_MAX, RefundOf};
 use utoipa::ToSchema;
+use web::{Json, Path, Problem, Raw};
 use workers::PayBack as _;
 
 use super::{Api, Shopper, checkout::invalid_transition, failed, no_store, orders::OrderBody};
@@ -112,12 +112,12 @@ pub(super) async fn begin(
 ) -> Result<impl IntoResponse, Problem> {
     let provider = api.providers.get(&asked.method).ok_or_else(|| not_offered(&api, &asked.method))?;
     let now_ms = api.now_ms();
-    let payment = match api.store.begin_payment((user, order), provider.method, now_ms).await.map_err(failed)? {
+    let payment = match api.store.money().begin_payment((user, order), provider.method, now_ms).await.map_err(failed)? {
         Begun::Begun(payment) => payment,
         Begun::Unknown => return Err(Problem::not_found("you have no such order")),
         Begun::Refused(state) => return Err(invalid_transition(state, Happening::Pay)),
     };
-    let found = api.store.order(user, order).await.map_err(failed)?;
+    let found = api.store.orders().order(user, order).await.map_err(failed)?;
     let title = found.and_then(|order| order.lines.into_iter().next()).map_or_else(String::new, |line| line.title);
     let subject: String = title.chars().take(SUBJECT_CHARS_MAX).collect();
     let request = PageRequest {
@@ -165,15 +165,15 @@ pub(super) async fn check(
     Path(order): Path<OrderId>,
 ) -> Result<impl IntoResponse, Problem> {
     let unknown = || Problem::not_found("you have no such order");
-    api.store.order(user, order).await.map_err(failed)?.ok_or_else(unknown)?;
+    api.store.orders().order(user, order).await.map_err(failed)?.ok_or_else(unknown)?;
     let now_ms = api.now_ms();
     if api.payment_checks.take(&order.to_string(), now_ms).await.is_ok() {
         let inquiry = Inquiry::new(api.store.clone(), api.providers.clone());
-        for open in api.store.open_payments(&[order], ASKED_ABOUT_MAX).await.map_err(failed)? {
+        for open in api.store.money().open_payments(&[order], ASKED_ABOUT_MAX).await.map_err(failed)? {
             inquiry.resolve(&open, false, now_ms).await.map_err(failed)?;
         }
     }
-    let order = api.store.order(user, order).await.map_err(failed)?;
+    let order = api.store.orders().order(user, order).await.map_err(failed)?;
     Ok((no_store(), Json(OrderBody::from(order.ok_or_else(unknown)?))))
 }
 
@@ -255,7 +255,7 @@ pub(super) async fn returned() -> impl IntoResponse {
 
 /// Whether the platform need not tell again.
 async fn arrived(api: &Api, notice: &Notice) -> bool {
-    match api.store.payment_arrived(notice, api.now_ms()).await {
+    match api.store.money().payment_arrived(notice, api.now_ms()).await {
         Ok(Arrived::Paid | Arrived::Again) => true,
         Ok(arrived @ (Arrived::HeldAgain(_) | Arrived::GoesBack(_))) => {
             tracing::warn!(payment = %notice.payment, ?arrived, "money came too late, or for an order that is paid");
@@ -309,7 +309,7 @@ pub(super) async fn refund(
     }
     let of = refund_of(&asked)?;
     let too_large = |detail: &str| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refund_too_large", detail);
-    match api.store.ask_refund_of((user, order), &of, &asked.reason, api.now_ms()).await.map_err(failed)? {
+    match api.store.money().ask_refund_of((user, order), &of, &asked.reason, api.now_ms()).await.map_err(failed)? {
         AskedRefund::Asked(refund) => {
             let body = RefundBody { refund_id: refund, status: "requested" };
             Ok((StatusCode::CREATED, no_store(), Json(body)))

@@ -48,7 +48,7 @@ impl Carts {
     /// If it can't be read.
     pub async fn lines(&self, user: UserId) -> Result<Vec<CartLine>, StoreError> {
         match self {
-            Self::Database(store) => store.cart(user).await,
+            Self::Database(store) => store.orders().cart(user).await,
             #[cfg(feature = "redis")]
             Self::Redis(carts) => carts.lines(user).await,
         }
@@ -60,7 +60,7 @@ impl Carts {
     /// If it can't be written.
     pub async fn add(&self, user: UserId, line: CartLine, now_ms: u64) -> Result<CartChange, StoreError> {
         match self {
-            Self::Database(store) => store.add_to_cart(user, line, now_ms).await,
+            Self::Database(store) => store.orders().add_to_cart(user, line, now_ms).await,
             #[cfg(feature = "redis")]
             Self::Redis(carts) => carts.add(user, line).await,
         }
@@ -72,7 +72,7 @@ impl Carts {
     /// If it can't be written.
     pub async fn set(&self, user: UserId, line: CartLine, now_ms: u64) -> Result<CartChange, StoreError> {
         match self {
-            Self::Database(store) => store.set_in_cart(user, line, now_ms).await,
+            Self::Database(store) => store.orders().set_in_cart(user, line, now_ms).await,
             #[cfg(feature = "redis")]
             Self::Redis(carts) => carts.set(user, line).await,
         }
@@ -84,7 +84,7 @@ impl Carts {
     /// If it can't be written.
     pub async fn take(&self, user: UserId, skus: Option<&[SkuId]>) -> Result<(), StoreError> {
         match self {
-            Self::Database(store) => store.take_from_cart(user, skus).await,
+            Self::Database(store) => store.orders().take_from_cart(user, skus).await,
             #[cfg(feature = "redis")]
             Self::Redis(carts) => carts.take(user, skus).await,
         }
@@ -97,7 +97,7 @@ impl Carts {
     /// If the carts or the database fail. The order may have been written then.
     pub async fn order(&self, order: &CartOrder, now_ms: u64) -> Result<Placed, StoreError> {
         match self {
-            Self::Database(store) => store.place_order(&order.of(Goods::Cart), now_ms).await,
+            Self::Database(store) => store.orders().place_order(&order.of(Goods::Cart), now_ms).await,
             #[cfg(feature = "redis")]
             Self::Redis(carts) => carts.order(order, now_ms).await,
         }

@@ -96,7 +96,7 @@ impl RedisCarts {
             lines.insert(sku, CartLine { sku, quantity, price });
         }
         if let Some(claim) = Claim::read(&claim, false)? {
-            if self.store.has_order(claim.order).await? {
+            if self.store.orders().has_order(claim.order).await? {
                 self.drop_claim(user, claim.order).await?;
             } else {
                 // Until they are ordered, its lines belong to the cart.
@@ -158,12 +158,12 @@ impl RedisCarts {
         let user = order.user;
         for _ in 0..ORDER_TRIES_MAX {
             // A repeated request finds its order by its key, independent of what is in the cart now.
-            if let Some(answered) = self.store.placed_before(user, order.request.as_ref()).await? {
+            if let Some(answered) = self.store.orders().placed_before(user, order.request.as_ref()).await? {
                 return Ok(answered);
             }
             let Some(claim) = self.claim(user).await? else {
                 // A duplicate of this request may have been faster.
-                let answered = self.store.placed_before(user, order.request.as_ref()).await?;
+                let answered = self.store.orders().placed_before(user, order.request.as_ref()).await?;
                 return Ok(answered.unwrap_or(Placed::CartEmpty));
             };
             if claim.has_more {
@@ -172,7 +172,7 @@ impl RedisCarts {
                 continue;
             }
             let (id, epoch) = (claim.order, claim.epoch);
-            let placed = self.store.place_order(&order.of(Goods::Claim(claim.into())), now_ms).await?;
+            let placed = self.store.orders().place_order(&order.of(Goods::Claim(claim.into())), now_ms).await?;
             let cleared = match &placed {
                 Placed::Placed(_) | Placed::ClaimOrdered => self.drop_claim(user, id).await,
                 Placed::ClaimVoid => self.restore(user, id).await,
@@ -202,8 +202,8 @@ impl RedisCarts {
     /// Claims everything in the cart, or returns the existing claim; `None` where the cart is empty.
     pub(super) async fn claim(&self, user: UserId) -> Result<Option<Claim>, StoreError> {
         // Read before the cart is moved. If the epoch ends in between, the new claim is void from the start.
-        let epoch = self.store.cart_epoch(user).await?;
-        let order = self.store.next_order()?;
+        let epoch = self.store.orders().cart_epoch(user).await?;
+        let order = self.store.orders().next_order()?;
         let mut call = CLAIM.prepare_invoke();
         call.key(&keys(user)[..]).arg(order.as_i64()).arg(epoch).arg(KEPT_S);
         let (has_more, claim): (bool, Hash<String>) = self.run(&call).await?;
@@ -224,7 +224,7 @@ impl RedisCarts {
 
     /// Voids a claim and puts it back into the cart, or drops it if its order is written.
     async fn give_up(&self, user: UserId, order: OrderId, epoch: u64) -> Result<(), StoreError> {
-        match self.store.void_claim(user, order, epoch).await? {
+        match self.store.orders().void_claim(user, order, epoch).await? {
             ClaimState::Ordered => self.drop_claim(user, order).await,
             ClaimState::Void | ClaimState::Open => self.restore(user, order).await,
         }

@@ -56,13 +56,13 @@ impl World {
             None => Carts::Database(store.clone()),
         };
         let new = NewCategory { parent: None, name: "c".to_owned(), sort_order: 0 };
-        let category = store.add_category(new, 0).await.unwrap().unwrap().category_id;
+        let category = store.catalogue().add_category(new, 0).await.unwrap().unwrap().category_id;
         let (subtitle, description) = (String::new(), String::new());
         let new = NewProduct { category, title: "p".to_owned(), subtitle, description, image_ids: Vec::new() };
-        let product = store.add_product(new, 0).await.unwrap().unwrap().product_id;
+        let product = store.catalogue().add_product(new, 0).await.unwrap().unwrap().product_id;
         let new = NewSku { product, attributes: Attributes::new(), price: PRICE, stock: STOCK };
-        let sku = store.add_sku(new, 0).await.unwrap().unwrap().sku_id;
-        store.shelve(product, true).await.unwrap();
+        let sku = store.catalogue().add_sku(new, 0).await.unwrap().unwrap().sku_id;
+        store.catalogue().shelve(product, true).await.unwrap();
         Self { store, carts, sku, users: AtomicI64::new(0), _directory: directory }
     }
 
@@ -76,7 +76,7 @@ impl World {
     /// A new user with an address, and a request to order the user's cart.
     async fn buyer(&self, key: Option<&str>) -> CartOrder {
         let name = format!("user-{}", self.users.fetch_add(1, Ordering::Relaxed));
-        let user = self.store.add_user(&name, "hash", None, 0).await.unwrap().unwrap().id;
+        let user = self.store.accounts().add_user(&name, "hash", None, 0).await.unwrap().unwrap().id;
         let text = |text: &str| text.to_owned();
         let fields = AddressFields {
             recipient: text("王小明"),
@@ -85,7 +85,7 @@ impl World {
             detail: text("一号"),
             is_default: true,
         };
-        let AddedAddress::Added(address) = self.store.add_address(user, &fields, 0).await.unwrap() else {
+        let AddedAddress::Added(address) = self.store.accounts().add_address(user, &fields, 0).await.unwrap() else {
             panic!("no address");
         };
         CartOrder {
@@ -109,18 +109,18 @@ impl World {
     }
 
     async fn orders(&self, buyer: &CartOrder) -> Vec<Order> {
-        self.store.orders(buyer.user, None, Page { before: i64::MAX, limit: 100 }).await.unwrap().items
+        self.store.orders().of_user(buyer.user, None, Page { before: i64::MAX, limit: 100 }).await.unwrap().items
     }
 
     async fn stock(&self) -> u64 {
-        self.store.sku(self.sku).await.unwrap().unwrap().stock
+        self.store.catalogue().sku(self.sku).await.unwrap().unwrap().stock
     }
 
     /// Waits for the transactions of dropped requests, by taking the locks that they take.
     async fn at_rest(&self, buyer: &CartOrder) {
         let (nobodys, no_epoch) = (OrderId::from_i64(i64::MAX).unwrap(), u64::MAX);
-        self.store.void_claim(buyer.user, nobodys, no_epoch).await.unwrap();
-        self.store.set_in_cart(buyer.user, line(self.sku, UNITS), NOW_MS).await.unwrap();
+        self.store.orders().void_claim(buyer.user, nobodys, no_epoch).await.unwrap();
+        self.store.orders().set_in_cart(buyer.user, line(self.sku, UNITS), NOW_MS).await.unwrap();
     }
 }
 
@@ -194,7 +194,7 @@ async fn a_claim_that_was_ordered_is_dropped_by_every_operation() {
         let buyer = world.buyer(None).await;
         world.fill(&buyer, units).await;
         let claim = carts.claim(buyer.user).await.unwrap().unwrap();
-        let placed = world.store.place_order(&buyer.of(Goods::Claim(claim.into())), NOW_MS).await.unwrap();
+        let placed = world.store.orders().place_order(&buyer.of(Goods::Claim(claim.into())), NOW_MS).await.unwrap();
         assert!(matches!(placed, Placed::Placed(_)), "{placed:?}");
         buyer
     };
@@ -239,11 +239,11 @@ async fn a_voided_claim_never_becomes_an_order() {
         assert_eq!(carts.claim(buyer.user).await.unwrap().unwrap(), late, "there is one claim");
         assert_eq!(carts.set(buyer.user, line(world.sku, 2)).await.unwrap(), CartChange::Done);
         let placing = |claim: &redis::Claim| buyer.of(Goods::Claim(claim.clone().into()));
-        assert_eq!(world.store.place_order(&placing(&late), NOW_MS).await.unwrap(), Placed::ClaimVoid);
+        assert_eq!(world.store.orders().place_order(&placing(&late), NOW_MS).await.unwrap(), Placed::ClaimVoid);
         assert_eq!(world.lines(&buyer).await, [line(world.sku, 2)]);
         let Placed::Placed(order) = world.order(&buyer).await else { panic!("no order") };
         assert_eq!(order.lines[0].quantity, 2);
-        assert_eq!(world.store.place_order(&placing(&late), NOW_MS).await.unwrap(), Placed::ClaimVoid);
+        assert_eq!(world.store.orders().place_order(&placing(&late), NOW_MS).await.unwrap(), Placed::ClaimVoid);
         assert_eq!((world.orders(&buyer).await.len(), world.lines(&buyer).await), (1, Vec::new()));
 
         // A claim is ordered and voided at the same time: one of the two happens.
@@ -252,8 +252,8 @@ async fn a_voided_claim_never_becomes_an_order() {
             world.fill(&buyer, 3).await;
             let claim = carts.claim(buyer.user).await.unwrap().unwrap();
             let new = buyer.of(Goods::Claim(claim.clone().into()));
-            let writing = world.store.place_order(&new, NOW_MS);
-            let voiding = world.store.void_claim(buyer.user, claim.order, claim.epoch);
+            let writing = world.store.orders().place_order(&new, NOW_MS);
+            let voiding = world.store.orders().void_claim(buyer.user, claim.order, claim.epoch);
             let (written, voided) = tokio::join!(writing, voiding);
             match (written.unwrap(), voided.unwrap()) {
                 (Placed::Placed(order), store::ClaimState::Ordered) => assert_eq!(order.id, claim.order),

@@ -11,14 +11,12 @@ use axum::{
     routing::{get, post},
 };
 use contract::{Cents, PaymentId, RefundId};
-use foundation::{
-    Clock,
-    web::{Json, Problem, Raw},
-};
+use foundation::Clock;
 use pay::{App, Form, KeyError, Signer, Verifier, cents, platform_answer, yuan};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{MockTrade, Store, StoreError};
+use web::{Json, Problem, Raw};
 
 use super::{
     faults::{DELAY_MS_MAX, FaultSwitches, Faults},
@@ -159,7 +157,11 @@ async fn page(State(shop): State<Shop>, RawQuery(query): RawQuery) -> Result<Res
     let asked = asked(&shop, query.as_bytes())?;
     let now_ms = (shop.now_ms)();
     if !asked.is_over(now_ms) {
-        shop.store.open_mock_trade(&asked.trade(now_ms)).await.map_err(|error| Problem::unavailable(&error, 1))?;
+        shop.store
+            .money()
+            .open_mock_trade(&asked.trade(now_ms))
+            .await
+            .map_err(|error| Problem::unavailable(&error, 1))?;
     }
     let text = PAGE
         .replace("@SUBJECT@", &escaped(&asked.subject))
@@ -181,9 +183,10 @@ async fn buyer_pays(State(shop): State<Shop>, Raw(body): Raw) -> Result<Response
     if asked.is_over(now_ms) {
         return Err(closed());
     }
-    let paid = shop.store.add_mock_trade(&asked.trade(now_ms), now_ms).await;
+    let paid = shop.store.money().add_mock_trade(&asked.trade(now_ms), now_ms).await;
     if !paid.map_err(|error| Problem::unavailable(&error, 1))? {
-        let trade = shop.store.mock_trade(asked.payment).await.map_err(|error| Problem::unavailable(&error, 1))?;
+        let trade =
+            shop.store.money().mock_trade(asked.payment).await.map_err(|error| Problem::unavailable(&error, 1))?;
         if trade.is_some_and(|trade| trade.status == "closed") {
             return Err(closed());
         }
@@ -251,7 +254,7 @@ fn failed(sub_code: &str) -> Value {
 }
 
 async fn query(shop: &Shop, biz: &ApiBiz) -> Result<Value, StoreError> {
-    let Some(trade) = shop.store.mock_trade(biz.out_trade_no).await? else {
+    let Some(trade) = shop.store.money().mock_trade(biz.out_trade_no).await? else {
         return Ok(failed("ACQ.TRADE_NOT_EXIST"));
     };
     let status = match trade.status.as_str() {
@@ -265,10 +268,10 @@ async fn query(shop: &Shop, biz: &ApiBiz) -> Result<Value, StoreError> {
 }
 
 async fn close(shop: &Shop, biz: &ApiBiz) -> Result<Value, StoreError> {
-    if shop.store.close_mock_trade(biz.out_trade_no).await? {
+    if shop.store.money().close_mock_trade(biz.out_trade_no).await? {
         return Ok(json!({ "code": "10000", "msg": "Success", "out_trade_no": biz.out_trade_no }));
     }
-    let is_known = shop.store.mock_trade(biz.out_trade_no).await?.is_some();
+    let is_known = shop.store.money().mock_trade(biz.out_trade_no).await?.is_some();
     Ok(failed(if is_known { "ACQ.TRADE_STATUS_ERROR" } else { "ACQ.TRADE_NOT_EXIST" }))
 }
 
@@ -276,7 +279,7 @@ async fn close(shop: &Shop, biz: &ApiBiz) -> Result<Value, StoreError> {
 async fn refund(shop: &Shop, biz: &ApiBiz) -> Result<Result<Value, StoreError>, Problem> {
     let refund = biz.out_request_no.ok_or_else(|| Problem::invalid_body("out_request_no"))?;
     let amount = cents(&biz.refund_amount).ok_or_else(|| Problem::invalid_body("refund_amount"))?;
-    let refunded = shop.store.refund_mock_trade((biz.out_trade_no, refund), amount).await;
+    let refunded = shop.store.money().refund_mock_trade((biz.out_trade_no, refund), amount).await;
     let answer = |refunded| {
         if refunded {
             let is_unmoved = shop.platform.0.faults.take(|faults| &mut faults.unmoved_refunds);
@@ -291,7 +294,7 @@ async fn refund(shop: &Shop, biz: &ApiBiz) -> Result<Result<Value, StoreError>, 
 
 async fn refund_query(shop: &Shop, biz: &ApiBiz) -> Result<Value, StoreError> {
     let sent = match biz.out_request_no {
-        Some(refund) => shop.store.mock_refund(refund).await?,
+        Some(refund) => shop.store.money().mock_refund(refund).await?,
         None => None,
     };
     Ok(match sent {

@@ -166,7 +166,7 @@ pub(crate) async fn note_unmatched(
     };
     let (method, trade_no) = (notice.method.to_owned(), notice.trade_no.clone());
     let subject_id = Some(notice.payment.as_i64());
-    store.note_unmatched(&Found { method, trade_no, mismatch, subject_id, amount: notice.amount }, now_ms).await
+    store.money().note_unmatched(&Found { method, trade_no, mismatch, subject_id, amount: notice.amount }, now_ms).await
 }
 
 impl PayBack for Providers {

@@ -30,7 +30,7 @@ impl<C: Clock> Worker for UnmatchedFigure<C> {
     const NAME: &'static str = "unmatched-figure";
 
     async fn step(&mut self) -> Result<(), WorkerError> {
-        let rows = self.store.unresolved_money().await.map_err(WorkerError::store)?;
+        let rows = self.store.money().unresolved_money().await.map_err(WorkerError::store)?;
         self.rows.set(i64::try_from(rows).unwrap_or(i64::MAX));
         self.clock.sleep_until(self.clock.now_ms() + COUNT_EVERY_MS).await;
         Ok(())

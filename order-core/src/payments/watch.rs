@@ -85,7 +85,7 @@ impl Inquiry {
         }
         let pause_ms = PAUSE_MS.saturating_mul(1 << open.queries.min(32)).min(PAUSE_MAX_MS);
         let next_ms = (open.queries < QUERIES_MAX).then(|| now_ms.saturating_add(pause_ms));
-        self.store.query_later(open, next_ms).await?;
+        self.store.money().query_later(open, next_ms).await?;
         Ok(Resolution::Open)
     }
 
@@ -124,7 +124,7 @@ impl Inquiry {
     }
 
     async fn closed(&self, open: &OpenPayment) -> Result<Resolution, StoreError> {
-        self.store.trade_closed(open.payment).await?;
+        self.store.money().trade_closed(open.payment).await?;
         Ok(Resolution::Closed)
     }
 
@@ -132,7 +132,7 @@ impl Inquiry {
         let Some(provider) = self.platforms.get(&open.method) else { return Ok(Resolution::Open) };
         let (payment, trade_no, amount) = (paid.payment, paid.trade_no, paid.amount);
         let notice = Notice { method: provider.method, payment, trade_no, amount };
-        Ok(match self.store.payment_arrived(&notice, now_ms).await? {
+        Ok(match self.store.money().payment_arrived(&notice, now_ms).await? {
             arrived @ (Arrived::Paid | Arrived::Again | Arrived::HeldAgain(_) | Arrived::GoesBack(_)) => {
                 tracing::info!(%payment, ?arrived, "the platform had money of which no notice has come");
                 Resolution::Paid
@@ -166,7 +166,7 @@ impl<C: Clock> PaymentWatch<C> {
     /// # Errors
     /// If the database fails.
     pub async fn look(&self) -> Result<bool, StoreError> {
-        let due = self.inquiry.store.due_queries(self.clock.now_ms(), BATCH_MAX).await?;
+        let due = self.inquiry.store.money().due_queries(self.clock.now_ms(), BATCH_MAX).await?;
         let is_any = !due.is_empty();
         self.resolve_all(due, false).await?;
         Ok(is_any)
@@ -191,7 +191,7 @@ impl<C: Clock> BeforeClosing for PaymentWatch<C> {
         if self.clock.now_ms() < self.silent_until_ms.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let open = self.inquiry.store.open_payments(orders, CLOSING_MAX).await.map_err(WorkerError::store)?;
+        let open = self.inquiry.store.money().open_payments(orders, CLOSING_MAX).await.map_err(WorkerError::store)?;
         if open.is_empty() {
             return Ok(());
         }

@@ -41,7 +41,8 @@ fn sources() -> BTreeMap<String, String> {
 fn each_name_belongs_to_one_call() {
     let mut calls: BTreeMap<String, usize> = BTreeMap::new();
     for (file, text) in sources().into_iter().filter(|(file, _)| !file.starts_with("tx")) {
-        let text: String = text.split_whitespace().collect();
+        // A handle of an area has the store as its field.
+        let text = text.split_whitespace().collect::<String>().replace("self.store.write(", "self.write(");
         for rest in text.split("self.write(Write::").skip(1) {
             *calls.entry(rest.chars().take_while(char::is_ascii_alphanumeric).collect()).or_default() += 1;
         }

@@ -91,7 +91,7 @@ impl Shop {
 
     /// The buyer goes to the platform's page, whose request is signed and read as the platform reads it.
     async fn opens_page(&self, order: OrderId, method: &str) {
-        let begun = self.store.begin_payment((self.user, order), method, self.clock.now_ms()).await.unwrap();
+        let begun = self.store.money().begin_payment((self.user, order), method, self.clock.now_ms()).await.unwrap();
         let Begun::Begun(payment) = begun else { return };
         let provider = self.providers.get(method).unwrap();
         let request = PageRequest {
@@ -114,7 +114,7 @@ impl Shop {
         match provider.app.read_notice(&body) {
             Ok(Told::Paid(paid)) => {
                 let notice = Notice { method, payment: paid.payment, trade_no: paid.trade_no, amount: paid.amount };
-                self.store.payment_arrived(&notice, self.clock.now_ms()).await.unwrap();
+                self.store.money().payment_arrived(&notice, self.clock.now_ms()).await.unwrap();
             }
             Ok(Told::Nothing) => {}
             Err(error) => panic!("a notice of the platform is refused: {error}"),
@@ -142,7 +142,7 @@ impl Shop {
         let price = Cents::new(100);
         let goods = Goods::Items([(self.sku, u32::try_from(1 + random.below(3)).unwrap())].into());
         let new = NewOrder { user: self.user, address: self.address, goods, request: None, expected_total: None };
-        let placed = self.store.place_order(&new, self.clock.now_ms()).await.unwrap();
+        let placed = self.store.orders().place_order(&new, self.clock.now_ms()).await.unwrap();
         let Placed::Placed(order) = placed else { panic!("{placed:?}") };
         let is_due = |clock: &HandClock| clock.now_ms() >= order.expires_at_ms;
         for _ in 0..STEPS {
@@ -165,13 +165,21 @@ impl Shop {
                 9 if is_due(&self.clock) => self.deadline(order.id).await,
                 9 if random.below(8) == 0 => {
                     let close = Happening::Close;
-                    self.store.move_order(order.id, Some(self.user), close, self.clock.now_ms()).await.unwrap();
+                    self.store
+                        .orders()
+                        .move_order(order.id, Some(self.user), close, self.clock.now_ms())
+                        .await
+                        .unwrap();
                 }
                 10 => {
                     let of = if random.below(2) == 0 { RefundOf::Rest } else { RefundOf::Amount(price) };
-                    self.store.ask_refund_of((self.user, order.id), &of, "", self.clock.now_ms()).await.unwrap();
+                    self.store
+                        .money()
+                        .ask_refund_of((self.user, order.id), &of, "", self.clock.now_ms())
+                        .await
+                        .unwrap();
                     let decision = Decision::Approve { restock: true };
-                    self.store.decide_refund_as((order.id, None), decision, self.clock.now_ms()).await.unwrap();
+                    self.store.money().decide_refund_as((order.id, None), decision, self.clock.now_ms()).await.unwrap();
                 }
                 _ => self.sends_refunds().await,
             }
@@ -199,8 +207,8 @@ impl Shop {
     }
 
     async fn is_quiet(&self, order: OrderId) -> bool {
-        let open = self.store.open_payments(&[order], 10).await.unwrap();
-        let order = self.store.order(self.user, order).await.unwrap().unwrap();
+        let open = self.store.money().open_payments(&[order], 10).await.unwrap();
+        let order = self.store.orders().order(self.user, order).await.unwrap().unwrap();
         order.state != OrderState::PendingPayment
             && open.is_empty()
             && self.store.due_refunds(&METHODS, 10).await.unwrap().is_empty()
@@ -210,14 +218,14 @@ impl Shop {
     async fn check(&self, seeds: std::ops::Range<u64>) {
         let (mut orders, mut page) = (Vec::new(), Page { before: i64::MAX, limit: 100 });
         loop {
-            let listed = self.store.staff_orders(&OrderQuery::default(), page).await.unwrap();
+            let listed = self.store.orders().staff_orders(&OrderQuery::default(), page).await.unwrap();
             orders.extend(listed.items.into_iter().map(|order| order.order));
             let Some(next) = listed.next else { break };
             page.before = next;
         }
         let (mut refunds, mut page) = (Vec::new(), Page { before: i64::MAX, limit: 100 });
         loop {
-            let listed = self.store.refunds(None, page).await.unwrap();
+            let listed = self.store.money().refunds(None, page).await.unwrap();
             refunds.extend(listed.items);
             let Some(next) = listed.next else { break };
             page.before = next;
@@ -242,13 +250,17 @@ impl Shop {
         assert_eq!(paid, bought + by_itself, "{seeds:?}: money in = orders paid + money that goes back by itself");
         assert_eq!(refunded, gone_back, "{seeds:?}: what the platform has sent is what the shop has noted");
         assert_eq!(self.platform().paid_twice(), 0, "{seeds:?}: an order keeps the money of one payment");
-        assert_eq!(self.store.sku(self.sku).await.unwrap().unwrap().stock, UNITS - units, "{seeds:?}: stock");
+        assert_eq!(
+            self.store.catalogue().sku(self.sku).await.unwrap().unwrap().stock,
+            UNITS - units,
+            "{seeds:?}: stock"
+        );
     }
 }
 
 async fn goods(store: &Store) -> (AddressId, SkuId, UserId) {
     let text = |text: &str| text.to_owned();
-    let user = store.add_user("ada", "hash", None, 1).await.unwrap().unwrap().id;
+    let user = store.accounts().add_user("ada", "hash", None, 1).await.unwrap().unwrap().id;
     let fields = AddressFields {
         recipient: text("王小明"),
         phone: text("13800138000"),
@@ -256,15 +268,17 @@ async fn goods(store: &Store) -> (AddressId, SkuId, UserId) {
         detail: text("一号"),
         is_default: true,
     };
-    let AddedAddress::Added(address) = store.add_address(user, &fields, 1).await.unwrap() else { panic!("no address") };
+    let AddedAddress::Added(address) = store.accounts().add_address(user, &fields, 1).await.unwrap() else {
+        panic!("no address")
+    };
     let new = NewCategory { parent: None, name: text("c"), sort_order: 0 };
-    let category = store.add_category(new, 1).await.unwrap().unwrap().category_id;
+    let category = store.catalogue().add_category(new, 1).await.unwrap().unwrap().category_id;
     let (title, subtitle, description) = (text("茶"), String::new(), String::new());
     let new = NewProduct { category, title, subtitle, description, image_ids: Vec::new() };
-    let product = store.add_product(new, 1).await.unwrap().unwrap().product_id;
-    store.shelve(product, true).await.unwrap();
+    let product = store.catalogue().add_product(new, 1).await.unwrap().unwrap().product_id;
+    store.catalogue().shelve(product, true).await.unwrap();
     let new = NewSku { product, attributes: Attributes::default(), price: Cents::new(100), stock: UNITS };
-    let sku = store.add_sku(new, 1).await.unwrap().unwrap().sku_id;
+    let sku = store.catalogue().add_sku(new, 1).await.unwrap().unwrap().sku_id;
     (address.address_id, sku, user)
 }
 

@@ -54,7 +54,7 @@ async fn take<K: Sync, C: Clock>(
         lines.insert(id, line);
         return Err(Problem::Repeats(line));
     }
-    let order = api.store.staff_order(id).await.map_err(Refusal::from)?.ok_or(Problem::UnknownOrder)?.order;
+    let order = api.store.orders().staff_order(id).await.map_err(Refusal::from)?.ok_or(Problem::UnknownOrder)?.order;
     let parcel = |name: &str| order.shipment.as_ref().and_then(|shipment| shipment[name].as_str());
     if parcel("carrier") == Some(carrier) && parcel("tracking_no") == Some(tracking_no) {
         return Ok(Effect::Nothing);

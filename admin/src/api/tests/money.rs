@@ -16,8 +16,8 @@ async fn the_bill_finds_money_that_fits_nothing() {
     let (user, order) = paid_order(&app).await;
     let (_, shown) = app.get(&format!("/orders/{order}")).await;
     assert_eq!(shown["status"], "paid");
-    app.store.ask_refund((user, order), "", START_MS).await.unwrap();
-    app.store.decide_refund(order, true, START_MS).await.unwrap();
+    app.store.money().ask_refund((user, order), "", START_MS).await.unwrap();
+    app.store.money().decide_refund(order, true, START_MS).await.unwrap();
     let due = app.store.due_refunds(&["mock"], 9).await.unwrap().remove(0);
     app.store.refund_done(&due, START_MS).await.unwrap();
     let (payment, refund) = (due.payment.to_string(), due.refund.to_string());

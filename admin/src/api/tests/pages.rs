@@ -59,7 +59,7 @@ impl<'a> Browser<'a> {
 /// An account whose owner has chosen the password.
 pub(super) async fn settled_account(app: &TestApp, username: &str, password: &str, role: &str) {
     let hash = app.api.passwords.hash(password).await.unwrap().unwrap();
-    assert!(app.store.ensure_admin(username, (&hash, false), role, START_MS).await.unwrap());
+    assert!(app.store.accounts().ensure_admin(username, (&hash, false), role, START_MS).await.unwrap());
 }
 
 pub(super) fn location(page: &Page) -> &str {
@@ -170,7 +170,7 @@ async fn a_refund_is_confirmed_with_its_amount_units_and_reason() {
     let app = TestApp::new().await;
     let (user, order) = paid_order(&app).await;
     let part = store::RefundOf::Lines(std::collections::BTreeMap::from([(1, 1)]), None);
-    let ask = async |of| app.store.ask_refund_of((user, order), of, "坏了一台", START_MS).await.unwrap();
+    let ask = async |of| app.store.money().ask_refund_of((user, order), of, "坏了一台", START_MS).await.unwrap();
     let store::AskedRefund::Asked(first) = ask(&part).await else { panic!("not asked") };
     let mut browser = Browser::new(&app);
     browser.sign_in("admin", PASSWORD).await;
@@ -183,7 +183,7 @@ async fn a_refund_is_confirmed_with_its_amount_units_and_reason() {
             assert!(body.contains(text), "{page}: {text}: {body}");
         }
     }
-    app.store.decide_refund(order, false, START_MS).await.unwrap();
+    app.store.money().decide_refund(order, false, START_MS).await.unwrap();
     assert!(matches!(ask(&store::RefundOf::Rest).await, store::AskedRefund::Asked(_)));
     assert_eq!(browser.ask("GET", &confirm, &[]).await.status, StatusCode::SEE_OTHER, "it is another request");
     let form = [("csrf", csrf.as_str()), ("decision", "approve"), ("refund", &first.to_string())];

@@ -92,7 +92,7 @@ async fn only_the_right_notice_pays() {
     assert_eq!(shop.told(with("trade_no", "T2")).await, "failure", "other money under the same name");
     assert_eq!(shop.status(&order).await, "paid");
     let page = store::Page { before: i64::MAX, limit: 100 };
-    let unmatched = shop.app.store.unmatched(Some(false), page).await.unwrap().items;
+    let unmatched = shop.app.store.money().unmatched(Some(false), page).await.unwrap().items;
     let reasons: Vec<&str> = unmatched.iter().rev().map(|row| row.reason.as_str()).collect();
     assert_eq!(reasons, ["wrong_amount", "unknown_payment", "other_trade"], "an admin sees it");
     let again = format!("/orders/{order}/payments");
@@ -150,7 +150,7 @@ async fn money_is_asked_back_once() {
     assert_eq!(shop.status(&order).await, "refunding");
     shop.refused("POST", &path, Some(json!({})), (409, "invalid_transition")).await;
     let id = order.parse().unwrap();
-    let moved = shop.app.store.decide_refund(id, true, START_MS).await.unwrap();
+    let moved = shop.app.store.money().decide_refund(id, true, START_MS).await.unwrap();
     assert!(matches!(moved, Moved::To(OrderState::Refunding(_))), "{moved:?}");
     let due = shop.app.store.due_refunds(&["mock"], 9).await.unwrap();
     assert_eq!((due.len(), due[0].trade_no.as_str()), (1, "T1"));

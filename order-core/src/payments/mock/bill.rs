@@ -5,10 +5,11 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use foundation::{rfc3339, web::Problem};
+use foundation::rfc3339;
 use pay::{BillRow, Form, write_bill};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use web::Problem;
 
 use super::Shop;
 
@@ -52,7 +53,7 @@ pub(super) async fn bill(State(shop): State<Shop>, Query(query): Query<BillQuery
     let day = day(&query.bill_date).filter(|_| verifier.accepts(&query.bill_date, &query.sign));
     let day = day.ok_or_else(refused)?;
     let prefix = query.bill_date.replace('-', "");
-    let moved = shop.store.mock_bill(&prefix, day).await.map_err(|error| Problem::unavailable(&error, 1))?;
+    let moved = shop.store.money().mock_bill(&prefix, day).await.map_err(|error| Problem::unavailable(&error, 1))?;
     let row = |moved: store::Billed| {
         let refund = moved.refund.map(|id| pay::BilledRefund { id });
         BillRow { trade_no: moved.trade_no, payment: moved.payment, amount: moved.amount, refund }

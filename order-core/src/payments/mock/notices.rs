@@ -40,11 +40,11 @@ impl<C: Clock> MockNotices<C> {
         let (now_ms, faults) = (self.clock.now_ms(), &self.platform.0.faults);
         if faults.take(|faults| &mut faults.lose_notices) {
             tracing::info!(payment = %trade.payment, "a notice is lost on request");
-            return self.store.mock_trade_told(trade.payment, None).await.map_err(WorkerError::store);
+            return self.store.money().mock_trade_told(trade.payment, None).await.map_err(WorkerError::store);
         }
         if faults.take(|faults| &mut faults.delay_notices) {
             let next_ms = now_ms.saturating_add(faults.now().delay_ms);
-            return self.store.mock_trade_told(trade.payment, Some(next_ms)).await.map_err(WorkerError::store);
+            return self.store.money().mock_trade_told(trade.payment, Some(next_ms)).await.map_err(WorkerError::store);
         }
         if self.overtaken.is_none() && faults.take(|faults| &mut faults.reorder_notices) {
             self.overtaken = Some((trade, now_ms + OVERTAKEN_AFTER_MS));
@@ -77,7 +77,7 @@ impl<C: Clock> MockNotices<C> {
             let (payment, tries) = (trade.payment, trade.tries);
             tracing::warn!(%payment, tries, ?answer, ?next_ms, "the shop has not heard of a mock payment");
         }
-        self.store.mock_trade_told(trade.payment, next_ms).await.map_err(WorkerError::store)
+        self.store.money().mock_trade_told(trade.payment, next_ms).await.map_err(WorkerError::store)
     }
 
     /// The shop's answer to a notice.
@@ -102,7 +102,8 @@ impl<C: Clock> Worker for MockNotices<C> {
     const NAME: &'static str = "mock-notices";
 
     async fn step(&mut self) -> Result<(), WorkerError> {
-        let due = self.store.due_mock_trades(self.clock.now_ms(), BATCH_MAX).await.map_err(WorkerError::store)?;
+        let due =
+            self.store.money().due_mock_trades(self.clock.now_ms(), BATCH_MAX).await.map_err(WorkerError::store)?;
         let waits = |trade: &MockTrade, overtaken: &Option<(MockTrade, u64)>| {
             overtaken.as_ref().is_some_and(|(waiting, _)| waiting.payment == trade.payment)
         };

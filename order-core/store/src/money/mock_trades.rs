@@ -5,7 +5,8 @@ use sqlx::Row;
 
 use crate::{
     StoreError,
-    db::{DbRow, Store, Tx, big, count, id, is_taken, lock_row},
+    areas::Money,
+    db::{DbRow, Tx, big, count, id, is_taken, lock_row},
     money::unmatched::Billed,
     tx::{Ending, Found, Repeat, Write, look_up},
 };
@@ -46,32 +47,33 @@ pub struct MockStatus {
     pub status: String,
 }
 
-impl Store {
+impl Money<'_> {
     /// A buyer opens the page: the trade waits for them, unless it was known before.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn open_mock_trade(&self, trade: &MockTrade) -> Result<(), StoreError> {
-        self.write(Write::OpenMockTrade, Repeat("a trade that is known is left alone"), |tx| async {
-            let mut tx = tx;
-            match insert(&mut tx, trade, WAITING, None).await {
-                Err(error) if is_taken(&error) => Ok(Ending::RollBack(())),
-                inserted => {
-                    inserted?;
-                    Ok(Ending::Commit(tx, ()))
+    pub async fn open_mock_trade(self, trade: &MockTrade) -> Result<(), StoreError> {
+        self.store
+            .write(Write::OpenMockTrade, Repeat("a trade that is known is left alone"), |tx| async {
+                let mut tx = tx;
+                match insert(&mut tx, trade, WAITING, None).await {
+                    Err(error) if is_taken(&error) => Ok(Ending::RollBack(())),
+                    inserted => {
+                        inserted?;
+                        Ok(Ending::Commit(tx, ()))
+                    }
                 }
-            }
-        })
-        .await
+            })
+            .await
     }
 
     /// A trade, if there is one.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn mock_trade(&self, payment: PaymentId) -> Result<Option<MockStatus>, StoreError> {
+    pub async fn mock_trade(self, payment: PaymentId) -> Result<Option<MockStatus>, StoreError> {
         let row = sqlx::query("SELECT trade_no, amount_cents, status FROM mock_trades WHERE payment_id = ?");
-        let row = row.bind(payment.as_i64()).fetch_optional(self.readers()).await?;
+        let row = row.bind(payment.as_i64()).fetch_optional(self.store.readers()).await?;
         let status = |row: DbRow| {
             let (trade_no, status) = (row.try_get("trade_no")?, row.try_get("status")?);
             Ok(MockStatus { trade_no, amount: Cents::new(row.try_get("amount_cents")?), status })
@@ -83,9 +85,9 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn mock_refund(&self, refund: RefundId) -> Result<Option<Cents>, StoreError> {
+    pub async fn mock_refund(self, refund: RefundId) -> Result<Option<Cents>, StoreError> {
         let row = sqlx::query("SELECT amount_cents FROM mock_refunds WHERE id = ?").bind(refund.as_i64());
-        let row = row.fetch_optional(self.readers()).await?;
+        let row = row.fetch_optional(self.store.readers()).await?;
         Ok(row.map(|row| row.try_get("amount_cents")).transpose()?.map(Cents::new))
     }
 
@@ -93,26 +95,28 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn close_mock_trade(&self, payment: PaymentId) -> Result<bool, StoreError> {
+    pub async fn close_mock_trade(self, payment: PaymentId) -> Result<bool, StoreError> {
         let repeat = Repeat("a trade that is closed stays closed");
-        self.write(Write::CloseMockTrade, repeat, |tx| async {
-            let mut tx = tx;
-            let query = sqlx::query("UPDATE mock_trades SET status = ? WHERE payment_id = ? AND status = ?");
-            let query = query.bind(CLOSED).bind(payment.as_i64()).bind(WAITING);
-            query.execute(&mut *tx).await?;
-            let row = sqlx::query("SELECT status FROM mock_trades WHERE payment_id = ?").bind(payment.as_i64());
-            let row = row.fetch_optional(&mut *tx).await?;
-            let is_closed = row.map(|row| row.try_get::<String, _>("status")).transpose()?.as_deref() == Some(CLOSED);
-            Ok(if is_closed { Ending::Commit(tx, true) } else { Ending::RollBack(false) })
-        })
-        .await
+        self.store
+            .write(Write::CloseMockTrade, repeat, |tx| async {
+                let mut tx = tx;
+                let query = sqlx::query("UPDATE mock_trades SET status = ? WHERE payment_id = ? AND status = ?");
+                let query = query.bind(CLOSED).bind(payment.as_i64()).bind(WAITING);
+                query.execute(&mut *tx).await?;
+                let row = sqlx::query("SELECT status FROM mock_trades WHERE payment_id = ?").bind(payment.as_i64());
+                let row = row.fetch_optional(&mut *tx).await?;
+                let is_closed =
+                    row.map(|row| row.try_get::<String, _>("status")).transpose()?.as_deref() == Some(CLOSED);
+                Ok(if is_closed { Ending::Commit(tx, true) } else { Ending::RollBack(false) })
+            })
+            .await
     }
 
     /// The buyer pays; `false` where that was so already, or the trade is closed.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn add_mock_trade(&self, trade: &MockTrade, now_ms: u64) -> Result<bool, StoreError> {
+    pub async fn add_mock_trade(self, trade: &MockTrade, now_ms: u64) -> Result<bool, StoreError> {
         // A payment has one trade, and each try to pay has a number of its own.
         let after_lost_commit = look_up(|mut tx: Tx, _: bool| async move {
             lock_row(&mut tx, LOCK, trade.payment.as_i64()).await?;
@@ -121,7 +125,7 @@ impl Store {
                 row.bind(trade.payment.as_i64()).bind(&trade.trade_no).bind(PAID).fetch_optional(&mut *tx).await?;
             Ok(Found::from(row.is_some()))
         });
-        self.write(Write::AddMockTrade, after_lost_commit, |tx| async {
+        self.store.write(Write::AddMockTrade, after_lost_commit, |tx| async {
             let mut tx = tx;
             let notify_at_ms = Some(big(now_ms)?);
             let query =
@@ -147,11 +151,11 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn due_mock_trades(&self, now_ms: u64, limit: u32) -> Result<Vec<MockTrade>, StoreError> {
+    pub async fn due_mock_trades(self, now_ms: u64, limit: u32) -> Result<Vec<MockTrade>, StoreError> {
         let rows = sqlx::query("SELECT * FROM mock_trades WHERE notify_at_ms <= ? ORDER BY notify_at_ms LIMIT ?")
             .bind(big(now_ms)?)
             .bind(i64::from(limit))
-            .fetch_all(self.readers())
+            .fetch_all(self.store.readers())
             .await?;
         let trade = |row: &DbRow| {
             Ok(MockTrade {
@@ -170,17 +174,17 @@ impl Store {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn mock_bill(&self, prefix: &str, (from_ms, to_ms): (u64, u64)) -> Result<Vec<Billed>, StoreError> {
+    pub async fn mock_bill(self, prefix: &str, (from_ms, to_ms): (u64, u64)) -> Result<Vec<Billed>, StoreError> {
         let sql = "SELECT payment_id, trade_no, amount_cents FROM mock_trades WHERE status IN (?, ?) AND trade_no LIKE ? \
                    ORDER BY payment_id LIMIT ?";
         let query = sqlx::query(sql).bind(PAID).bind(REFUNDED).bind(format!("{prefix}%")).bind(BILL_ROWS_MAX);
-        let mut rows = query.fetch_all(self.readers()).await?;
+        let mut rows = query.fetch_all(self.store.readers()).await?;
         let paid = rows.len();
         let sql = "SELECT r.id AS id, r.payment_id AS payment_id, r.amount_cents AS amount_cents, t.trade_no AS trade_no \
                    FROM mock_refunds r JOIN mock_trades t ON t.payment_id = r.payment_id WHERE r.id >= ? AND r.id < ? \
                    ORDER BY r.id LIMIT ?";
         let query = sqlx::query(sql).bind(first_at_ms(from_ms)).bind(first_at_ms(to_ms)).bind(BILL_ROWS_MAX);
-        rows.extend(query.fetch_all(self.readers()).await?);
+        rows.extend(query.fetch_all(self.store.readers()).await?);
         let billed = |(at, row): (usize, &DbRow)| {
             let refund = if at < paid { None } else { Some(Some(id(row, "id", RefundId::from_i64)?)) };
             let (trade_no, amount) = (row.try_get("trade_no")?, Cents::new(row.try_get("amount_cents")?));
@@ -193,7 +197,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn mock_trade_told(&self, payment: PaymentId, next_ms: Option<u64>) -> Result<(), StoreError> {
+    pub async fn mock_trade_told(self, payment: PaymentId, next_ms: Option<u64>) -> Result<(), StoreError> {
         let after_lost_commit = look_up(|mut tx: Tx, before: Option<u64>| async move {
             let Some(before) = before else { return Ok(Found::Nothing) };
             Ok(match tries(&mut tx, payment).await? {
@@ -202,7 +206,7 @@ impl Store {
                 _ => Found::Unclear,
             })
         });
-        let written = self.write(Write::MockTradeTold, after_lost_commit, |tx| async {
+        let written = self.store.write(Write::MockTradeTold, after_lost_commit, |tx| async {
             let mut tx = tx;
             let before = tries(&mut tx, payment).await?;
             sqlx::query("UPDATE mock_trades SET tries = tries + 1, notify_at_ms = ? WHERE payment_id = ?")
@@ -221,11 +225,11 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn refund_mock_trade(
-        &self,
+        self,
         (payment, refund): (PaymentId, RefundId),
         amount: Cents,
     ) -> Result<bool, StoreError> {
-        self.write(Write::RefundMockTrade, Repeat("the same refund may be repeated"), |tx| async {
+        self.store.write(Write::RefundMockTrade, Repeat("the same refund may be repeated"), |tx| async {
             let mut tx = tx;
             if !lock_row(&mut tx, LOCK, payment.as_i64()).await? {
                 return Ok(Ending::RollBack(false));

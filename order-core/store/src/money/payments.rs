@@ -5,9 +5,10 @@ use sqlx::Row;
 
 use crate::{
     StoreError,
+    areas::Money,
     catalogue::products::exists,
     catalogue::search::stock_moved,
-    db::{Store, Tx, big, count, id, is_taken, lock_row},
+    db::{Tx, big, count, id, is_taken, lock_row},
     money::queries::FIRST_QUERY_MS,
     money::refunds::{Purpose, send_back},
     orders::moves::{Standing, standing, step},
@@ -81,40 +82,41 @@ pub enum Arrived {
     OtherTrade,
 }
 
-impl Store {
+impl Money<'_> {
     /// Begins to pay for `user`'s order; a payment by the same method that waits already is the same payment.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn begin_payment(
-        &self,
+        self,
         (user, order): (UserId, OrderId),
         method: &str,
         now_ms: u64,
     ) -> Result<Begun, StoreError> {
-        let number = self.next_id()?;
-        self.write(Write::BeginPayment, NewRow { lock: LOCK, id: number }, |tx| async {
-            let mut tx = tx;
-            let standing = standing(&mut tx, order).await?.filter(|standing| standing.user == user);
-            let Some(standing) = standing else { return Ok(Ending::RollBack(Begun::Unknown)) };
-            let row = sqlx::query("SELECT total_cents, expires_at_ms FROM orders WHERE id = ?");
-            let row = row.bind(order.as_i64()).fetch_one(&mut *tx).await?;
-            let expires_at_ms = count(&row, "expires_at_ms")?;
-            if standing.state != OrderState::PendingPayment || expires_at_ms <= now_ms {
-                return Ok(Ending::RollBack(Begun::Refused(standing.state)));
-            }
-            let amount = Cents::new(row.try_get("total_cents")?);
-            let open = sqlx::query("SELECT id FROM payments WHERE order_id = ? AND method = ? AND status = ?");
-            let open = open.bind(order.as_i64()).bind(method).bind(OPEN).fetch_optional(&mut *tx).await?;
-            if let Some(open) = open {
-                return Ok(Ending::RollBack(Begun::Begun(Payment {
-                    id: id(&open, "id", PaymentId::from_i64)?,
-                    order,
-                    amount,
-                    expires_at_ms,
-                })));
-            }
-            sqlx::query(
+        let number = self.store.next_id()?;
+        self.store
+            .write(Write::BeginPayment, NewRow { lock: LOCK, id: number }, |tx| async {
+                let mut tx = tx;
+                let standing = standing(&mut tx, order).await?.filter(|standing| standing.user == user);
+                let Some(standing) = standing else { return Ok(Ending::RollBack(Begun::Unknown)) };
+                let row = sqlx::query("SELECT total_cents, expires_at_ms FROM orders WHERE id = ?");
+                let row = row.bind(order.as_i64()).fetch_one(&mut *tx).await?;
+                let expires_at_ms = count(&row, "expires_at_ms")?;
+                if standing.state != OrderState::PendingPayment || expires_at_ms <= now_ms {
+                    return Ok(Ending::RollBack(Begun::Refused(standing.state)));
+                }
+                let amount = Cents::new(row.try_get("total_cents")?);
+                let open = sqlx::query("SELECT id FROM payments WHERE order_id = ? AND method = ? AND status = ?");
+                let open = open.bind(order.as_i64()).bind(method).bind(OPEN).fetch_optional(&mut *tx).await?;
+                if let Some(open) = open {
+                    return Ok(Ending::RollBack(Begun::Begun(Payment {
+                        id: id(&open, "id", PaymentId::from_i64)?,
+                        order,
+                        amount,
+                        expires_at_ms,
+                    })));
+                }
+                sqlx::query(
                 "INSERT INTO payments (id, order_id, method, status, amount_cents, created_at_ms, next_query_at_ms) \
                  VALUES (?, ?, ?, ?, ?, ?, ?)",
             )
@@ -127,22 +129,22 @@ impl Store {
             .bind(big(now_ms.saturating_add(FIRST_QUERY_MS))?)
             .execute(&mut *tx)
             .await?;
-            let id = PaymentId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))?;
-            Ok(Ending::Commit(tx, Begun::Begun(Payment { id, order, amount, expires_at_ms })))
-        })
-        .await
+                let id = PaymentId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))?;
+                Ok(Ending::Commit(tx, Begun::Begun(Payment { id, order, amount, expires_at_ms })))
+            })
+            .await
     }
 
     /// Takes in that money has come: the order is paid, once.
     ///
     /// # Errors
     /// If the database fails. The notice must be repeated then.
-    pub async fn payment_arrived(&self, notice: &Notice, now_ms: u64) -> Result<Arrived, StoreError> {
+    pub async fn payment_arrived(self, notice: &Notice, now_ms: u64) -> Result<Arrived, StoreError> {
         // The id of the order, or of the refund, that late money becomes.
-        let new = self.next_id()?;
+        let new = self.store.next_id()?;
         let after_lost_commit = look_up(|tx, arrived| find_payment(tx, notice, arrived));
-        let taken = self.write(Write::TakePayment, after_lost_commit, |tx| {
-            take_payment(tx, notice, new, (self.settings.late_hold_ms, now_ms))
+        let taken = self.store.write(Write::TakePayment, after_lost_commit, |tx| {
+            take_payment(tx, notice, new, (self.store.settings.late_hold_ms, now_ms))
         });
         match taken.await {
             Err(StoreError::Database(error)) if is_taken(&error) => Ok(Arrived::OtherTrade),

@@ -6,7 +6,8 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, Store, Tx, big, count, id, push_in},
+    areas::Money,
+    db::{Db, DbRow, Tx, big, count, id, push_in},
     money::payments::{CLOSED, OPEN},
     tx::{Ending, Repeat, Write},
 };
@@ -32,12 +33,12 @@ pub struct OpenPayment {
 const SELECT: &str = "SELECT p.id AS id, p.order_id AS order_id, p.method AS method, p.queries AS queries, \
      o.status AS status, o.expires_at_ms AS expires_at_ms FROM payments p JOIN orders o ON o.id = p.order_id";
 
-impl Store {
+impl Money<'_> {
     /// Open payments of `orders`, at most `limit`.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn open_payments(&self, orders: &[OrderId], limit: u32) -> Result<Vec<OpenPayment>, StoreError> {
+    pub async fn open_payments(self, orders: &[OrderId], limit: u32) -> Result<Vec<OpenPayment>, StoreError> {
         if orders.is_empty() {
             return Ok(Vec::new());
         }
@@ -45,49 +46,51 @@ impl Store {
         query.push(" WHERE p.status = ").push_bind(OPEN).push(" AND p.order_id");
         push_in(&mut query, orders.iter().map(|order| order.as_i64()));
         query.push(" ORDER BY p.id LIMIT ").push_bind(i64::from(limit));
-        query.build().fetch_all(self.readers()).await?.iter().map(open_payment).collect()
+        query.build().fetch_all(self.store.readers()).await?.iter().map(open_payment).collect()
     }
 
     /// Open payments about which the platform is to be asked now, those that wait longest first.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn due_queries(&self, now_ms: u64, limit: u32) -> Result<Vec<OpenPayment>, StoreError> {
+    pub async fn due_queries(self, now_ms: u64, limit: u32) -> Result<Vec<OpenPayment>, StoreError> {
         let mut query = QueryBuilder::<Db>::new(SELECT);
         query.push(" WHERE p.next_query_at_ms <= ").push_bind(big(now_ms)?).push(" AND p.status = ").push_bind(OPEN);
         query.push(" ORDER BY p.next_query_at_ms, p.id LIMIT ").push_bind(i64::from(limit));
-        query.build().fetch_all(self.readers()).await?.iter().map(open_payment).collect()
+        query.build().fetch_all(self.store.readers()).await?.iter().map(open_payment).collect()
     }
 
     /// The platform was asked, and the payment is still open: it is asked again at `next_ms`, or never.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn query_later(&self, open: &OpenPayment, next_ms: Option<u64>) -> Result<(), StoreError> {
+    pub async fn query_later(self, open: &OpenPayment, next_ms: Option<u64>) -> Result<(), StoreError> {
         let next_ms = next_ms.map(big).transpose()?;
-        self.write(Write::QueryLater, Repeat("a question is known by its number"), |tx| async {
-            let mut tx = tx;
-            let sql = "UPDATE payments SET queries = queries + 1, next_query_at_ms = ? \
+        self.store
+            .write(Write::QueryLater, Repeat("a question is known by its number"), |tx| async {
+                let mut tx = tx;
+                let sql = "UPDATE payments SET queries = queries + 1, next_query_at_ms = ? \
                        WHERE id = ? AND status = ? AND queries = ?";
-            let query = sqlx::query(sql).bind(next_ms).bind(open.payment.as_i64()).bind(OPEN);
-            query.bind(big(open.queries)?).execute(&mut *tx).await?;
-            Ok(Ending::Commit(tx, ()))
-        })
-        .await
+                let query = sqlx::query(sql).bind(next_ms).bind(open.payment.as_i64()).bind(OPEN);
+                query.bind(big(open.queries)?).execute(&mut *tx).await?;
+                Ok(Ending::Commit(tx, ()))
+            })
+            .await
     }
 
     /// Nobody can pay this any more. Money that comes all the same is taken in as late money.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn trade_closed(&self, payment: PaymentId) -> Result<(), StoreError> {
-        self.write(Write::TradeClosed, Repeat("a payment that is closed stays closed"), |tx| async {
-            let mut tx = tx;
-            let sql = "UPDATE payments SET status = ?, next_query_at_ms = NULL WHERE id = ? AND status = ?";
-            sqlx::query(sql).bind(CLOSED).bind(payment.as_i64()).bind(OPEN).execute(&mut *tx).await?;
-            Ok(Ending::Commit(tx, ()))
-        })
-        .await
+    pub async fn trade_closed(self, payment: PaymentId) -> Result<(), StoreError> {
+        self.store
+            .write(Write::TradeClosed, Repeat("a payment that is closed stays closed"), |tx| async {
+                let mut tx = tx;
+                let sql = "UPDATE payments SET status = ?, next_query_at_ms = NULL WHERE id = ? AND status = ?";
+                sqlx::query(sql).bind(CLOSED).bind(payment.as_i64()).bind(OPEN).execute(&mut *tx).await?;
+                Ok(Ending::Commit(tx, ()))
+            })
+            .await
     }
 }
 

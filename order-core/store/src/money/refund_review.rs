@@ -10,7 +10,8 @@ use sqlx::{QueryBuilder, Row};
 use crate::{
     StoreError,
     accounts::audit_log::Change,
-    db::{Db, DbRow, Store, Tx, big, count, id, lock_row, push_in, quantity},
+    areas::Money,
+    db::{Db, DbRow, Tx, big, count, id, lock_row, push_in, quantity},
     money::{
         payments::SUCCEEDED,
         refunds::{APPROVED, PARKED, Purpose, REQUESTED, purpose_of},
@@ -53,19 +54,19 @@ pub struct Refund {
 const SELECT: &str = "SELECT r.*, p.method AS method FROM refunds r JOIN payments p ON p.id = r.payment_id";
 const LOCK: &str = "UPDATE refunds SET status = status WHERE id = ?";
 
-impl Store {
+impl Money<'_> {
     /// Refunds, the newest first, of one status where one is named.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn refunds(&self, status: Option<&str>, page: Page) -> Result<Listed<Refund>, StoreError> {
+    pub async fn refunds(self, status: Option<&str>, page: Page) -> Result<Listed<Refund>, StoreError> {
         let mut query = QueryBuilder::<Db>::new(SELECT);
         query.push(" WHERE r.id < ").push_bind(page.before);
         if let Some(status) = status {
             query.push(" AND r.status = ").push_bind(status.to_owned());
         }
         query.push(" ORDER BY r.id DESC LIMIT ").push_bind(page.rows());
-        let rows = query.build().fetch_all(self.readers()).await?;
+        let rows = query.build().fetch_all(self.store.readers()).await?;
         Ok(page.cut(self.with_units(&rows).await?, |refund| refund.id.as_i64()))
     }
 
@@ -73,10 +74,10 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn refund(&self, refund: RefundId) -> Result<Option<Refund>, StoreError> {
+    pub async fn refund(self, refund: RefundId) -> Result<Option<Refund>, StoreError> {
         let mut query = QueryBuilder::<Db>::new(SELECT);
         query.push(" WHERE r.id = ").push_bind(refund.as_i64());
-        let row = query.build().fetch_optional(self.readers()).await?;
+        let row = query.build().fetch_optional(self.store.readers()).await?;
         Ok(self.with_units(row.as_slice()).await?.pop())
     }
 
@@ -85,7 +86,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub(crate) async fn requests_of(
-        &self,
+        self,
         orders: impl IntoIterator<Item = OrderId>,
     ) -> Result<BTreeMap<OrderId, Refund>, StoreError> {
         let orders: Vec<i64> = orders.into_iter().map(OrderId::as_i64).collect();
@@ -96,7 +97,7 @@ impl Store {
         query.push(" WHERE r.status = ").push_bind(REQUESTED);
         query.push(" AND r.purpose = ").push_bind(Purpose::Order.as_str()).push(" AND r.order_id");
         push_in(&mut query, orders);
-        let rows = query.build().fetch_all(self.readers()).await?;
+        let rows = query.build().fetch_all(self.store.readers()).await?;
         Ok(self.with_units(&rows).await?.into_iter().map(|refund| (refund.order, refund)).collect())
     }
 
@@ -105,37 +106,38 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn retry_refund(&self, refund: RefundId, now_ms: u64) -> Result<Option<Refund>, StoreError> {
+    pub async fn retry_refund(self, refund: RefundId, now_ms: u64) -> Result<Option<Refund>, StoreError> {
         let next_try_at_ms = big(now_ms)?;
-        self.write(Write::RetryRefund, Repeat("it sets values"), |tx| async {
-            let mut tx = tx;
-            if !lock_row(&mut tx, LOCK, refund.as_i64()).await? {
-                return Ok(Ending::RollBack(()));
-            }
-            let row = sqlx::query("SELECT status, tries FROM refunds WHERE id = ?").bind(refund.as_i64());
-            let row = row.fetch_one(&mut *tx).await?;
-            let (status, tries): (&str, i64) = (row.try_get("status")?, row.try_get("tries")?);
-            if ![APPROVED, PARKED].contains(&status) {
-                return Ok(Ending::RollBack(()));
-            }
-            let before = json!({ "status": status, "tries": tries });
-            let query = sqlx::query("UPDATE refunds SET status = ?, tries = 0, next_try_at_ms = ? WHERE id = ?");
-            query.bind(APPROVED).bind(next_try_at_ms).bind(refund.as_i64()).execute(&mut *tx).await?;
-            tx.note(Change::new("refund", refund.as_i64(), before, json!({ "status": APPROVED, "tries": 0 })));
-            Ok(Ending::Commit(tx, ()))
-        })
-        .await?;
+        self.store
+            .write(Write::RetryRefund, Repeat("it sets values"), |tx| async {
+                let mut tx = tx;
+                if !lock_row(&mut tx, LOCK, refund.as_i64()).await? {
+                    return Ok(Ending::RollBack(()));
+                }
+                let row = sqlx::query("SELECT status, tries FROM refunds WHERE id = ?").bind(refund.as_i64());
+                let row = row.fetch_one(&mut *tx).await?;
+                let (status, tries): (&str, i64) = (row.try_get("status")?, row.try_get("tries")?);
+                if ![APPROVED, PARKED].contains(&status) {
+                    return Ok(Ending::RollBack(()));
+                }
+                let before = json!({ "status": status, "tries": tries });
+                let query = sqlx::query("UPDATE refunds SET status = ?, tries = 0, next_try_at_ms = ? WHERE id = ?");
+                query.bind(APPROVED).bind(next_try_at_ms).bind(refund.as_i64()).execute(&mut *tx).await?;
+                tx.note(Change::new("refund", refund.as_i64(), before, json!({ "status": APPROVED, "tries": 0 })));
+                Ok(Ending::Commit(tx, ()))
+            })
+            .await?;
         self.refund(refund).await
     }
 
-    async fn with_units(&self, rows: &[DbRow]) -> Result<Vec<Refund>, StoreError> {
+    async fn with_units(self, rows: &[DbRow]) -> Result<Vec<Refund>, StoreError> {
         let mut lines: BTreeMap<RefundId, BTreeMap<u32, u32>> = BTreeMap::new();
         if !rows.is_empty() {
             let ids: Vec<i64> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
             let mut query =
                 QueryBuilder::<Db>::new("SELECT refund_id, line_no, quantity FROM refund_lines WHERE refund_id");
             push_in(&mut query, ids);
-            for row in query.build().fetch_all(self.readers()).await? {
+            for row in query.build().fetch_all(self.store.readers()).await? {
                 let of = lines.entry(id(&row, "refund_id", RefundId::from_i64)?).or_default();
                 of.insert(quantity(&row, "line_no")?, quantity(&row, "quantity")?);
             }

@@ -9,6 +9,7 @@ use sqlx::{QueryBuilder, Row};
 use crate::{
     StoreError,
     accounts::audit_log::Change,
+    areas::Money,
     db::{Db, DbRow, Store, Tx, big, count, id, lock_row},
     money::parts::{Part, Wanted, order_refunded, wanted},
     money::payments::SUCCEEDED,
@@ -106,17 +107,12 @@ pub enum Decision {
     Refuse,
 }
 
-impl Store {
+impl Money<'_> {
     /// `user` wants the money for an order back, all that is left.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn ask_refund(
-        &self,
-        of: (UserId, OrderId),
-        reason: &str,
-        now_ms: u64,
-    ) -> Result<AskedRefund, StoreError> {
+    pub async fn ask_refund(self, of: (UserId, OrderId), reason: &str, now_ms: u64) -> Result<AskedRefund, StoreError> {
         self.ask_refund_of(of, &RefundOf::Rest, reason, now_ms).await
     }
 
@@ -125,49 +121,50 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn ask_refund_of(
-        &self,
+        self,
         (user, order): (UserId, OrderId),
         of: &RefundOf,
         reason: &str,
         now_ms: u64,
     ) -> Result<AskedRefund, StoreError> {
-        let number = self.next_id()?;
-        self.write(Write::AskRefund, NewRow { lock: LOCK, id: number }, |tx| async {
-            let mut tx = tx;
-            let standing = standing(&mut tx, order).await?.filter(|standing| standing.user == user);
-            let Some(standing) = standing else { return Ok(Ending::RollBack(AskedRefund::Unknown)) };
-            let Ok(to) = standing.state.apply(Happening::AskRefund) else {
-                return Ok(Ending::RollBack(AskedRefund::Refused(standing.state)));
-            };
-            pay_for_nothing(&mut tx, order, now_ms).await?;
-            let row = sqlx::query(
-                "SELECT p.id, p.amount_cents - o.refunded_cents AS left_cents FROM orders o \
+        let number = self.store.next_id()?;
+        self.store
+            .write(Write::AskRefund, NewRow { lock: LOCK, id: number }, |tx| async {
+                let mut tx = tx;
+                let standing = standing(&mut tx, order).await?.filter(|standing| standing.user == user);
+                let Some(standing) = standing else { return Ok(Ending::RollBack(AskedRefund::Unknown)) };
+                let Ok(to) = standing.state.apply(Happening::AskRefund) else {
+                    return Ok(Ending::RollBack(AskedRefund::Refused(standing.state)));
+                };
+                pay_for_nothing(&mut tx, order, now_ms).await?;
+                let row = sqlx::query(
+                    "SELECT p.id, p.amount_cents - o.refunded_cents AS left_cents FROM orders o \
                  JOIN payments p ON p.id = o.paid_by WHERE o.id = ? AND p.status = ?",
-            );
-            let row = row.bind(order.as_i64()).bind(SUCCEEDED).fetch_optional(&mut *tx).await?;
-            let Some(payment) = row else { return Ok(Ending::RollBack(AskedRefund::Refused(standing.state))) };
-            let left = Cents::new(payment.try_get("left_cents")?);
-            let payment = id(&payment, "id", PaymentId::from_i64)?;
-            let (amount, lines) = match wanted(&mut tx, order, of, left).await? {
-                Wanted::Money(amount, lines) => (amount, lines),
-                Wanted::Refused(refused) => return Ok(Ending::RollBack(refused)),
-            };
-            let new = NewRefund { order, payment, purpose: Purpose::Order, amount, status: REQUESTED, reason };
-            let Some(refund) = insert_refund(&mut tx, number, &new, now_ms).await? else {
-                return Ok(Ending::RollBack(AskedRefund::Refused(standing.state)));
-            };
-            for (line_no, quantity) in lines {
-                sqlx::query("INSERT INTO refund_lines (refund_id, line_no, quantity) VALUES (?, ?, ?)")
-                    .bind(number)
-                    .bind(i64::from(line_no))
-                    .bind(i64::from(quantity))
-                    .execute(&mut *tx)
-                    .await?;
-            }
-            step(&mut tx, &standing, to, now_ms).await?;
-            Ok(Ending::Commit(tx, AskedRefund::Asked(refund)))
-        })
-        .await
+                );
+                let row = row.bind(order.as_i64()).bind(SUCCEEDED).fetch_optional(&mut *tx).await?;
+                let Some(payment) = row else { return Ok(Ending::RollBack(AskedRefund::Refused(standing.state))) };
+                let left = Cents::new(payment.try_get("left_cents")?);
+                let payment = id(&payment, "id", PaymentId::from_i64)?;
+                let (amount, lines) = match wanted(&mut tx, order, of, left).await? {
+                    Wanted::Money(amount, lines) => (amount, lines),
+                    Wanted::Refused(refused) => return Ok(Ending::RollBack(refused)),
+                };
+                let new = NewRefund { order, payment, purpose: Purpose::Order, amount, status: REQUESTED, reason };
+                let Some(refund) = insert_refund(&mut tx, number, &new, now_ms).await? else {
+                    return Ok(Ending::RollBack(AskedRefund::Refused(standing.state)));
+                };
+                for (line_no, quantity) in lines {
+                    sqlx::query("INSERT INTO refund_lines (refund_id, line_no, quantity) VALUES (?, ?, ?)")
+                        .bind(number)
+                        .bind(i64::from(line_no))
+                        .bind(i64::from(quantity))
+                        .execute(&mut *tx)
+                        .await?;
+                }
+                step(&mut tx, &standing, to, now_ms).await?;
+                Ok(Ending::Commit(tx, AskedRefund::Asked(refund)))
+            })
+            .await
     }
 
     /// The shop gives the money for an order back, or does not. Given back, the order is refunded once its
@@ -175,18 +172,18 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn decide_refund(&self, order: OrderId, approve: bool, now_ms: u64) -> Result<Moved, StoreError> {
+    pub async fn decide_refund(self, order: OrderId, approve: bool, now_ms: u64) -> Result<Moved, StoreError> {
         let decision = if approve { Decision::Approve { restock: true } } else { Decision::Refuse };
         self.decide_refund_as((order, None), decision, now_ms).await
     }
 
-    /// [`Store::decide_refund`], with a choice of what happens to units that were not shipped. Where a request is
+    /// [`Money::decide_refund`], with a choice of what happens to units that were not shipped. Where a request is
     /// named, the decision is about this one and no other.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn decide_refund_as(
-        &self,
+        self,
         (order, request): (OrderId, Option<RefundId>),
         decision: Decision,
         now_ms: u64,
@@ -196,7 +193,7 @@ impl Store {
             Decision::Refuse => (false, false, REFUSED),
         };
         let after_lost_commit = look_up(|tx, decided: Result<Decided, Moved>| find_decision(tx, decision, decided));
-        let decided = self.write(Write::DecideRefund, after_lost_commit, |tx| async {
+        let decided = self.store.write(Write::DecideRefund, after_lost_commit, |tx| async {
             let mut tx = tx;
             let Some(standing) = standing(&mut tx, order).await? else {
                 return Ok(Ending::RollBack(Err(Moved::Unknown)));
@@ -237,7 +234,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn refunds_not_by(&self, methods: &[&str]) -> Result<u64, StoreError> {
+    pub async fn refunds_not_by(self, methods: &[&str]) -> Result<u64, StoreError> {
         let mut query = QueryBuilder::<Db>::new(
             "SELECT COUNT(*) AS refunds FROM refunds r JOIN payments p ON p.id = r.payment_id WHERE r.status = ",
         );
@@ -245,7 +242,7 @@ impl Store {
         if !methods.is_empty() {
             push_methods(&mut query, " AND p.method NOT IN (", methods);
         }
-        count(&query.build().fetch_one(self.readers()).await?, "refunds")
+        count(&query.build().fetch_one(self.store.readers()).await?, "refunds")
     }
 }
 

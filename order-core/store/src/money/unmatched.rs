@@ -7,7 +7,8 @@ use sqlx::{QueryBuilder, Row};
 use crate::{
     StoreError,
     accounts::audit_log::Change,
-    db::{Db, DbRow, Store, big, count, is_taken, lock_row},
+    areas::Money,
+    db::{Db, DbRow, big, count, is_taken, lock_row},
     money::{
         payments::{CLOSED, OPEN},
         refunds::DONE,
@@ -112,45 +113,46 @@ pub struct Compared {
 
 const LOCK: &str = "UPDATE unmatched_money SET reason = reason WHERE id = ?";
 
-impl Store {
+impl Money<'_> {
     /// Notes money that fits nothing, once.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn note_unmatched(&self, found: &Found, now_ms: u64) -> Result<(), StoreError> {
-        let id = self.next_id()?;
+    pub async fn note_unmatched(self, found: &Found, now_ms: u64) -> Result<(), StoreError> {
+        let id = self.store.next_id()?;
         let seen_at_ms = big(now_ms)?;
-        self.write(Write::NoteUnmatched, Repeat("money that is noted is left alone"), |tx| async {
-            let mut tx = tx;
-            let inserted = sqlx::query(
-                "INSERT INTO unmatched_money (id, method, trade_no, reason, subject_id, amount_cents, seen_at_ms) \
+        self.store
+            .write(Write::NoteUnmatched, Repeat("money that is noted is left alone"), |tx| async {
+                let mut tx = tx;
+                let inserted = sqlx::query(
+                    "INSERT INTO unmatched_money (id, method, trade_no, reason, subject_id, amount_cents, seen_at_ms) \
                  VALUES (?, ?, ?, ?, ?, ?, ?)",
-            )
-            .bind(id)
-            .bind(&found.method)
-            .bind(&found.trade_no)
-            .bind(found.mismatch.as_str())
-            .bind(found.subject_id.unwrap_or(0))
-            .bind(found.amount.get())
-            .bind(seen_at_ms)
-            .execute(&mut *tx)
-            .await;
-            match inserted {
-                Err(error) if is_taken(&error) => Ok(Ending::RollBack(())),
-                inserted => {
-                    inserted?;
-                    Ok(Ending::Commit(tx, ()))
+                )
+                .bind(id)
+                .bind(&found.method)
+                .bind(&found.trade_no)
+                .bind(found.mismatch.as_str())
+                .bind(found.subject_id.unwrap_or(0))
+                .bind(found.amount.get())
+                .bind(seen_at_ms)
+                .execute(&mut *tx)
+                .await;
+                match inserted {
+                    Err(error) if is_taken(&error) => Ok(Ending::RollBack(())),
+                    inserted => {
+                        inserted?;
+                        Ok(Ending::Commit(tx, ()))
+                    }
                 }
-            }
-        })
-        .await
+            })
+            .await
     }
 
     /// Money that fits nothing, the newest first; with `resolved`, only what is or is not resolved.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn unmatched(&self, resolved: Option<bool>, page: Page) -> Result<Listed<Unmatched>, StoreError> {
+    pub async fn unmatched(self, resolved: Option<bool>, page: Page) -> Result<Listed<Unmatched>, StoreError> {
         let mut query = QueryBuilder::<Db>::new("SELECT * FROM unmatched_money WHERE id < ");
         query.push_bind(page.before);
         match resolved {
@@ -159,7 +161,7 @@ impl Store {
             None => {}
         }
         query.push(" ORDER BY id DESC LIMIT ").push_bind(page.rows());
-        let rows = query.build().fetch_all(self.readers()).await?;
+        let rows = query.build().fetch_all(self.store.readers()).await?;
         let items = rows.iter().map(unmatched).collect::<Result<_, _>>()?;
         Ok(page.cut(items, |row: &Unmatched| row.id))
     }
@@ -168,9 +170,9 @@ impl Store {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn unresolved_money(&self) -> Result<u64, StoreError> {
+    pub async fn unresolved_money(self) -> Result<u64, StoreError> {
         let query = sqlx::query("SELECT COUNT(*) AS unresolved FROM unmatched_money WHERE resolved_at_ms IS NULL");
-        count(&query.fetch_one(self.readers()).await?, "unresolved")
+        count(&query.fetch_one(self.store.readers()).await?, "unresolved")
     }
 
     /// An admin says where the money belongs; the first word stays. `None` without such money.
@@ -178,30 +180,32 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn resolve_unmatched(
-        &self,
+        self,
         id: i64,
         resolution: &str,
         now_ms: u64,
     ) -> Result<Option<Unmatched>, StoreError> {
         let resolved_at_ms = big(now_ms)?;
-        self.write(Write::ResolveUnmatched, Repeat("the first word stays"), |tx| async {
-            let mut tx = tx;
-            if !lock_row(&mut tx, LOCK, id).await? {
-                return Ok(Ending::RollBack(None));
-            }
-            let row = sqlx::query("SELECT * FROM unmatched_money WHERE id = ?").bind(id).fetch_one(&mut *tx).await?;
-            let mut row = unmatched(&row)?;
-            if row.resolved_at_ms.is_some() {
-                return Ok(Ending::RollBack(Some(row)));
-            }
-            let sql = "UPDATE unmatched_money SET resolved_at_ms = ?, resolution = ? WHERE id = ?";
-            sqlx::query(sql).bind(resolved_at_ms).bind(resolution).bind(id).execute(&mut *tx).await?;
-            (row.resolved_at_ms, row.resolution) = (Some(now_ms), Some(resolution.to_owned()));
-            let before = json!({ "reason": row.reason, "amount_cents": row.amount });
-            tx.note(Change::new("unmatched_money", id, before, json!({ "resolution": resolution })));
-            Ok(Ending::Commit(tx, Some(row)))
-        })
-        .await
+        self.store
+            .write(Write::ResolveUnmatched, Repeat("the first word stays"), |tx| async {
+                let mut tx = tx;
+                if !lock_row(&mut tx, LOCK, id).await? {
+                    return Ok(Ending::RollBack(None));
+                }
+                let row =
+                    sqlx::query("SELECT * FROM unmatched_money WHERE id = ?").bind(id).fetch_one(&mut *tx).await?;
+                let mut row = unmatched(&row)?;
+                if row.resolved_at_ms.is_some() {
+                    return Ok(Ending::RollBack(Some(row)));
+                }
+                let sql = "UPDATE unmatched_money SET resolved_at_ms = ?, resolution = ? WHERE id = ?";
+                sqlx::query(sql).bind(resolved_at_ms).bind(resolution).bind(id).execute(&mut *tx).await?;
+                (row.resolved_at_ms, row.resolution) = (Some(now_ms), Some(resolution.to_owned()));
+                let before = json!({ "reason": row.reason, "amount_cents": row.amount });
+                tx.note(Change::new("unmatched_money", id, before, json!({ "resolution": resolution })));
+                Ok(Ending::Commit(tx, Some(row)))
+            })
+            .await
     }
 
     /// Compares the bill of `method` for the time from `from_ms` to `to_ms` with the shop's books. What fits nothing is
@@ -210,7 +214,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn compare_bill(
-        &self,
+        self,
         method: &str,
         rows: &[Billed],
         (from_ms, to_ms): (u64, u64),
@@ -249,7 +253,7 @@ impl Store {
         Ok(compared)
     }
 
-    async fn known(&self, method: &str, row: &Billed) -> Result<Known, StoreError> {
+    async fn known(self, method: &str, row: &Billed) -> Result<Known, StoreError> {
         if let Some(refund) = row.refund {
             let Some(refund) = refund else { return Ok(Known::Misfits(Mismatch::UnknownRefund)) };
             let Some(refund) = self.refund(refund).await? else { return Ok(Known::Misfits(Mismatch::UnknownRefund)) };
@@ -259,7 +263,7 @@ impl Store {
         let Some(payment) = row.payment else { return Ok(Known::Misfits(Mismatch::UnknownPayment)) };
         let query = "SELECT status, amount_cents, provider_trade_no FROM payments WHERE id = ? AND method = ?";
         let query = sqlx::query(query).bind(payment.as_i64()).bind(method);
-        let Some(found) = query.fetch_optional(self.readers()).await? else {
+        let Some(found) = query.fetch_optional(self.store.readers()).await? else {
             return Ok(Known::Misfits(Mismatch::UnknownPayment));
         };
         if found.try_get::<i64, _>("amount_cents")? != row.amount.get() {
@@ -275,14 +279,14 @@ impl Store {
 
     /// Payments that were taken in within this time: id, trade and amount.
     async fn taken_in(
-        &self,
+        self,
         method: &str,
         (from_ms, to_ms): (u64, u64),
     ) -> Result<Vec<(i64, String, Cents)>, StoreError> {
         let sql = "SELECT id, provider_trade_no, amount_cents FROM payments WHERE method = ? AND notified_at_ms >= ? \
                    AND notified_at_ms < ? AND provider_trade_no IS NOT NULL ORDER BY id";
         let query = sqlx::query(sql).bind(method).bind(big(from_ms)?).bind(big(to_ms)?);
-        let rows = query.fetch_all(self.readers()).await?;
+        let rows = query.fetch_all(self.store.readers()).await?;
         let row = |row: &DbRow| {
             let amount = Cents::new(row.try_get("amount_cents")?);
             Ok((row.try_get("id")?, row.try_get("provider_trade_no")?, amount))
@@ -291,9 +295,9 @@ impl Store {
     }
 
     /// Has the platform asked about a payment at once, also one whose trade it has called closed.
-    async fn ask_soon(&self, payment: PaymentId, now_ms: u64) -> Result<(), StoreError> {
+    async fn ask_soon(self, payment: PaymentId, now_ms: u64) -> Result<(), StoreError> {
         let next_ms = big(now_ms)?;
-        self.write(Write::AskSoon, Repeat("it sets values"), |tx| async {
+        self.store.write(Write::AskSoon, Repeat("it sets values"), |tx| async {
             let mut tx = tx;
             let sql =
                 "UPDATE payments SET status = ?, queries = 0, next_query_at_ms = ? WHERE id = ? AND status IN (?, ?)";

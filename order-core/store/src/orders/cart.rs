@@ -7,8 +7,9 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
+    areas::Orders,
     catalogue::products::{Attributes, from_json},
-    db::{Db, DbRow, Store, Tx, big, count, id, is_taken, push_in, quantity},
+    db::{Db, DbRow, Tx, big, count, id, is_taken, push_in, quantity},
     orders::shop_orders::ORDER_LINES_MAX,
     tx::{Ending, Found, Repeat, Write, look_up},
 };
@@ -63,16 +64,16 @@ pub struct Offered {
     pub on_shelf: bool,
 }
 
-impl Store {
+impl Orders<'_> {
     /// The lines of `user`'s cart, by SKU.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn cart(&self, user: UserId) -> Result<Vec<CartLine>, StoreError> {
+    pub async fn cart(self, user: UserId) -> Result<Vec<CartLine>, StoreError> {
         let rows =
             sqlx::query("SELECT sku_id, quantity, price_cents FROM cart_items WHERE user_id = ? ORDER BY sku_id")
                 .bind(user.as_i64())
-                .fetch_all(self.readers())
+                .fetch_all(self.store.readers())
                 .await?;
         let line = |row: &DbRow| {
             let (sku, price) = (id(row, "sku_id", SkuId::from_i64)?, Cents::new(row.try_get("price_cents")?));
@@ -85,7 +86,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn add_to_cart(&self, user: UserId, line: CartLine, now_ms: u64) -> Result<CartChange, StoreError> {
+    pub async fn add_to_cart(self, user: UserId, line: CartLine, now_ms: u64) -> Result<CartChange, StoreError> {
         for _ in 0..ADD_TRIES_MAX {
             match self.try_to_add(user, line, now_ms).await {
                 Ok(Some(change)) => return Ok(change),
@@ -98,11 +99,11 @@ impl Store {
     }
 
     /// `None` where somebody put the line there at the same time: it can be added to now.
-    async fn try_to_add(&self, user: UserId, line: CartLine, now_ms: u64) -> Result<Option<CartChange>, StoreError> {
+    async fn try_to_add(self, user: UserId, line: CartLine, now_ms: u64) -> Result<Option<CartChange>, StoreError> {
         let Some(room) = CART_UNITS_MAX.checked_sub(line.quantity) else { return Ok(Some(CartChange::TooManyUnits)) };
         let after_lost_commit =
             look_up(|tx, added: Result<Added, _>| find_added(tx, (user, line.sku), now_ms, added.ok()));
-        let added = self.write(Write::AddToCart, after_lost_commit, |tx| async {
+        let added = self.store.write(Write::AddToCart, after_lost_commit, |tx| async {
             let mut tx = tx;
             lock_cart(&mut tx, user).await?;
             let added = sqlx::query(
@@ -151,58 +152,60 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn set_in_cart(&self, user: UserId, line: CartLine, now_ms: u64) -> Result<CartChange, StoreError> {
-        self.write(Write::SetInCart, Repeat("it sets values"), |tx| async {
-            let mut tx = tx;
-            let set = sqlx::query(
-                "UPDATE cart_items SET quantity = ?, price_cents = ?, updated_at_ms = ? \
+    pub async fn set_in_cart(self, user: UserId, line: CartLine, now_ms: u64) -> Result<CartChange, StoreError> {
+        self.store
+            .write(Write::SetInCart, Repeat("it sets values"), |tx| async {
+                let mut tx = tx;
+                let set = sqlx::query(
+                    "UPDATE cart_items SET quantity = ?, price_cents = ?, updated_at_ms = ? \
                  WHERE user_id = ? AND sku_id = ?",
-            )
-            .bind(i64::from(line.quantity))
-            .bind(line.price.get())
-            .bind(big(now_ms)?)
-            .bind(user.as_i64())
-            .bind(line.sku.as_i64())
-            .execute(&mut *tx)
-            .await?;
-            let is_set = set.rows_affected() == 1;
-            Ok(Ending::Commit(tx, if is_set { CartChange::Done } else { CartChange::NoLine }))
-        })
-        .await
+                )
+                .bind(i64::from(line.quantity))
+                .bind(line.price.get())
+                .bind(big(now_ms)?)
+                .bind(user.as_i64())
+                .bind(line.sku.as_i64())
+                .execute(&mut *tx)
+                .await?;
+                let is_set = set.rows_affected() == 1;
+                Ok(Ending::Commit(tx, if is_set { CartChange::Done } else { CartChange::NoLine }))
+            })
+            .await
     }
 
     /// Takes SKUs out of `user`'s cart; all of them where none are named.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn take_from_cart(&self, user: UserId, skus: Option<&[SkuId]>) -> Result<(), StoreError> {
+    pub async fn take_from_cart(self, user: UserId, skus: Option<&[SkuId]>) -> Result<(), StoreError> {
         if skus.is_some_and(<[SkuId]>::is_empty) {
             return Ok(());
         }
-        self.write(Write::TakeFromCart, Repeat("lines are deleted once"), |tx| async {
-            let mut tx = tx;
-            let mut delete = QueryBuilder::<Db>::new("DELETE FROM cart_items WHERE user_id = ");
-            delete.push_bind(user.as_i64());
-            if let Some(skus) = skus {
-                delete.push(" AND sku_id");
-                push_in(&mut delete, skus.iter().map(|sku| sku.as_i64()));
-            }
-            delete.build().execute(&mut *tx).await?;
-            Ok(Ending::Commit(tx, ()))
-        })
-        .await
+        self.store
+            .write(Write::TakeFromCart, Repeat("lines are deleted once"), |tx| async {
+                let mut tx = tx;
+                let mut delete = QueryBuilder::<Db>::new("DELETE FROM cart_items WHERE user_id = ");
+                delete.push_bind(user.as_i64());
+                if let Some(skus) = skus {
+                    delete.push(" AND sku_id");
+                    push_in(&mut delete, skus.iter().map(|sku| sku.as_i64()));
+                }
+                delete.build().execute(&mut *tx).await?;
+                Ok(Ending::Commit(tx, ()))
+            })
+            .await
     }
 
     /// What the shop says of `skus` now; those that never were are missing.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn offered(&self, skus: &[SkuId]) -> Result<Vec<Offered>, StoreError> {
+    pub async fn offered(self, skus: &[SkuId]) -> Result<Vec<Offered>, StoreError> {
         if skus.is_empty() {
             return Ok(Vec::new());
         }
         let mut query = offered_query(skus);
-        let rows = query.build().fetch_all(self.readers()).await?;
+        let rows = query.build().fetch_all(self.store.readers()).await?;
         rows.iter().map(offered_of).collect()
     }
 }

@@ -11,7 +11,8 @@ use contract::{OrderId, SkuId, UserId};
 use crate::{
     StoreError,
     accounts::addresses::lock_user,
-    db::{Store, Tx, count},
+    areas::Orders,
+    db::{Tx, count},
     tx::{Ending, Repeat, Write},
 };
 
@@ -20,7 +21,7 @@ use crate::{
 pub struct CartClaim {
     /// The id of that order.
     pub order: OrderId,
-    /// [`Store::cart_epoch`], read before the lines were taken.
+    /// [`Orders::cart_epoch`], read before the lines were taken.
     pub epoch: u64,
     /// As [`crate::Goods::Items`].
     pub lines: BTreeMap<SkuId, u32>,
@@ -37,14 +38,14 @@ pub enum ClaimState {
     Void,
 }
 
-impl Store {
+impl Orders<'_> {
     /// The epoch of the next claim on `user`'s cart. Voiding a claim ends its epoch.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn cart_epoch(&self, user: UserId) -> Result<u64, StoreError> {
+    pub async fn cart_epoch(self, user: UserId) -> Result<u64, StoreError> {
         let row = sqlx::query("SELECT cart_epoch FROM users WHERE id = ?").bind(user.as_i64());
-        let row = row.fetch_optional(self.readers()).await?;
+        let row = row.fetch_optional(self.store.readers()).await?;
         // A valid token is enough to have a cart; its user may have no row.
         row.map_or(Ok(0), |row| count(&row, "cart_epoch"))
     }
@@ -53,29 +54,30 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn has_order(&self, order: OrderId) -> Result<bool, StoreError> {
+    pub async fn has_order(self, order: OrderId) -> Result<bool, StoreError> {
         let row = sqlx::query("SELECT id FROM orders WHERE id = ?").bind(order.as_i64());
-        Ok(row.fetch_optional(self.readers()).await?.is_some())
+        Ok(row.fetch_optional(self.store.readers()).await?.is_some())
     }
 
     /// Voids a claim unless its order is written. The state after that is never [`ClaimState::Open`].
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn void_claim(&self, user: UserId, order: OrderId, epoch: u64) -> Result<ClaimState, StoreError> {
+    pub async fn void_claim(self, user: UserId, order: OrderId, epoch: u64) -> Result<ClaimState, StoreError> {
         let repeat = Repeat("a claim whose epoch has ended is void already");
-        self.write(Write::VoidClaim, repeat, |tx| async {
-            let mut tx = tx;
-            let state = locked_state(&mut tx, user, order, epoch).await?;
-            if state != ClaimState::Open {
-                return Ok(Ending::RollBack(state));
-            }
-            // A user without a row has no address, so the claim's order can't be written at all.
-            let query = sqlx::query("UPDATE users SET cart_epoch = cart_epoch + 1 WHERE id = ?");
-            query.bind(user.as_i64()).execute(&mut *tx).await?;
-            Ok(Ending::Commit(tx, ClaimState::Void))
-        })
-        .await
+        self.store
+            .write(Write::VoidClaim, repeat, |tx| async {
+                let mut tx = tx;
+                let state = locked_state(&mut tx, user, order, epoch).await?;
+                if state != ClaimState::Open {
+                    return Ok(Ending::RollBack(state));
+                }
+                // A user without a row has no address, so the claim's order can't be written at all.
+                let query = sqlx::query("UPDATE users SET cart_epoch = cart_epoch + 1 WHERE id = ?");
+                query.bind(user.as_i64()).execute(&mut *tx).await?;
+                Ok(Ending::Commit(tx, ClaimState::Void))
+            })
+            .await
     }
 }
 

@@ -5,7 +5,8 @@ use sqlx::Row;
 
 use crate::{
     StoreError,
-    db::{DbRow, Store, count},
+    areas::Orders,
+    db::{DbRow, count},
     money::payments::SUCCEEDED,
 };
 
@@ -36,25 +37,25 @@ pub enum OrderHappening {
     Refund(Cents, String),
 }
 
-impl Store {
+impl Orders<'_> {
     /// The history of an order, the oldest first; empty where there is no such order.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn order_history(&self, order: OrderId) -> Result<Vec<OrderEvent>, StoreError> {
+    pub async fn order_history(self, order: OrderId) -> Result<Vec<OrderEvent>, StoreError> {
         let id = order.as_i64();
         let query = sqlx::query("SELECT created_at_ms, timed_out_at_ms FROM orders WHERE id = ?").bind(id);
-        let Some(row) = query.fetch_optional(self.readers()).await? else { return Ok(Vec::new()) };
+        let Some(row) = query.fetch_optional(self.store.readers()).await? else { return Ok(Vec::new()) };
         let mut events = vec![OrderEvent { at_ms: count(&row, "created_at_ms")?, what: OrderHappening::Ordered }];
         if row.try_get::<Option<i64>, _>("timed_out_at_ms")?.is_some() {
             events.push(OrderEvent { at_ms: count(&row, "timed_out_at_ms")?, what: OrderHappening::TimedOut });
         }
         let sql = "SELECT status, amount_cents, created_at_ms, notified_at_ms FROM payments WHERE order_id = ? ORDER BY id LIMIT ?";
-        for row in sqlx::query(sql).bind(id).bind(ROWS_MAX).fetch_all(self.readers()).await? {
+        for row in sqlx::query(sql).bind(id).bind(ROWS_MAX).fetch_all(self.store.readers()).await? {
             payment_events(&row, &mut events)?;
         }
         let sql = "SELECT status, amount_cents, created_at_ms FROM refunds WHERE order_id = ? ORDER BY id LIMIT ?";
-        for row in sqlx::query(sql).bind(id).bind(ROWS_MAX).fetch_all(self.readers()).await? {
+        for row in sqlx::query(sql).bind(id).bind(ROWS_MAX).fetch_all(self.store.readers()).await? {
             let what = OrderHappening::Refund(Cents::new(row.try_get("amount_cents")?), row.try_get("status")?);
             events.push(OrderEvent { at_ms: count(&row, "created_at_ms")?, what });
         }

@@ -8,8 +8,9 @@ use sqlx::Row as _;
 use crate::{
     StoreError,
     accounts::{addresses::address_of, audit_log::Change},
+    areas::Orders,
     catalogue::products::to_json,
-    db::{Store, Tx, big, count, id, id_or_none, lock_row},
+    db::{Tx, big, count, id, id_or_none, lock_row},
     money::queries::close_trades,
     orders::shop_orders::give_back_units,
     sales::sale_store::order_state,
@@ -71,20 +72,20 @@ impl Step {
     }
 }
 
-impl Store {
+impl Orders<'_> {
     /// Moves an order on, of `user` where one is named.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn move_order(
-        &self,
+        self,
         order: OrderId,
         user: Option<UserId>,
         what: Happening,
         now_ms: u64,
     ) -> Result<Moved, StoreError> {
         let after_lost_commit = look_up(|tx, stepped: Result<Step, Moved>| find_step(tx, stepped.ok()));
-        let stepped = self.write(Write::MoveOrder, after_lost_commit, |tx| async {
+        let stepped = self.store.write(Write::MoveOrder, after_lost_commit, |tx| async {
             let mut tx = tx;
             let Some(standing) = standing(&mut tx, order).await? else {
                 return Ok(Ending::RollBack(Err(Moved::Unknown)));
@@ -102,14 +103,14 @@ impl Store {
     }
 }
 
-impl Store {
+impl Orders<'_> {
     /// An order was sent; `shipment` holds the details, as JSON.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn ship(&self, order: OrderId, shipment: &str, now_ms: u64) -> Result<Moved, StoreError> {
+    pub async fn ship(self, order: OrderId, shipment: &str, now_ms: u64) -> Result<Moved, StoreError> {
         let after_lost_commit = look_up(|tx, stepped: Result<Step, Moved>| find_step(tx, stepped.ok()));
-        let stepped = self.write(Write::Ship, after_lost_commit, |tx| async {
+        let stepped = self.store.write(Write::Ship, after_lost_commit, |tx| async {
             let mut tx = tx;
             let Some(standing) = standing(&mut tx, order).await? else {
                 return Ok(Ending::RollBack(Err(Moved::Unknown)));
@@ -139,31 +140,32 @@ impl Store {
     }
 }
 
-impl Store {
+impl Orders<'_> {
     /// Has an order of `user` sent to one of their addresses, as it is now. Possible until the order is sent.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn set_order_address(
-        &self,
+        self,
         (user, order): (UserId, OrderId),
         address: AddressId,
     ) -> Result<AddressSet, StoreError> {
-        self.write(Write::SetOrderAddress, Repeat("it sets a value"), |tx| async {
-            let mut tx = tx;
-            let standing = standing(&mut tx, order).await?.filter(|standing| standing.user == user);
-            let Some(standing) = standing else { return Ok(Ending::RollBack(AddressSet::Unknown)) };
-            if !matches!(standing.state, OrderState::PendingPayment | OrderState::Bought(Fulfilment::Paid)) {
-                return Ok(Ending::RollBack(AddressSet::Refused(standing.state)));
-            }
-            let row = sqlx::query("SELECT * FROM addresses WHERE id = ? AND user_id = ?");
-            let row = row.bind(address.as_i64()).bind(user.as_i64()).fetch_optional(&mut *tx).await?;
-            let Some(row) = row else { return Ok(Ending::RollBack(AddressSet::UnknownAddress)) };
-            let query = sqlx::query("UPDATE orders SET address = ? WHERE id = ?");
-            query.bind(to_json(&address_of(&row)?.fields)?).bind(order.as_i64()).execute(&mut *tx).await?;
-            Ok(Ending::Commit(tx, AddressSet::Done))
-        })
-        .await
+        self.store
+            .write(Write::SetOrderAddress, Repeat("it sets a value"), |tx| async {
+                let mut tx = tx;
+                let standing = standing(&mut tx, order).await?.filter(|standing| standing.user == user);
+                let Some(standing) = standing else { return Ok(Ending::RollBack(AddressSet::Unknown)) };
+                if !matches!(standing.state, OrderState::PendingPayment | OrderState::Bought(Fulfilment::Paid)) {
+                    return Ok(Ending::RollBack(AddressSet::Refused(standing.state)));
+                }
+                let row = sqlx::query("SELECT * FROM addresses WHERE id = ? AND user_id = ?");
+                let row = row.bind(address.as_i64()).bind(user.as_i64()).fetch_optional(&mut *tx).await?;
+                let Some(row) = row else { return Ok(Ending::RollBack(AddressSet::UnknownAddress)) };
+                let query = sqlx::query("UPDATE orders SET address = ? WHERE id = ?");
+                query.bind(to_json(&address_of(&row)?.fields)?).bind(order.as_i64()).execute(&mut *tx).await?;
+                Ok(Ending::Commit(tx, AddressSet::Done))
+            })
+            .await
     }
 }
 

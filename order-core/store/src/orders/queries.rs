@@ -7,8 +7,9 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     Refund, StoreError,
+    areas::Orders,
     catalogue::products::from_json,
-    db::{Db, DbRow, Store, big, count, id, id_or_none, push_in, quantity},
+    db::{Db, DbRow, big, count, id, id_or_none, push_in, quantity},
     page::{Listed, Page},
     sales::sale_store::order_state,
 };
@@ -74,13 +75,13 @@ pub struct OrderQuery {
     pub user: Option<UserId>,
 }
 
-impl Store {
+impl Orders<'_> {
     /// Unpaid orders whose time is over at `now_ms`, the longest first, at most `max`. An order that waits as long as all
     /// others is closed by a record on the log; it is among them only if its time was over at `lost_ms`.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn overdue_orders(&self, now_ms: u64, lost_ms: u64, max: u32) -> Result<Vec<OrderId>, StoreError> {
+    pub async fn overdue_orders(self, now_ms: u64, lost_ms: u64, max: u32) -> Result<Vec<OrderId>, StoreError> {
         let rows = sqlx::query(
             "SELECT id FROM orders WHERE status = ? AND expires_at_ms <= ? \
              AND (expires_at_ms <= ? OR expires_at_ms - created_at_ms <> ?) ORDER BY expires_at_ms LIMIT ?",
@@ -88,9 +89,9 @@ impl Store {
         .bind(OrderState::PendingPayment.as_str())
         .bind(big(now_ms)?)
         .bind(big(lost_ms)?)
-        .bind(big(self.settings.pay_within_ms)?)
+        .bind(big(self.store.settings.pay_within_ms)?)
         .bind(i64::from(max))
-        .fetch_all(self.readers())
+        .fetch_all(self.store.readers())
         .await?;
         rows.iter().map(|row| id(row, "id", OrderId::from_i64)).collect()
     }
@@ -99,7 +100,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn staff_orders(&self, which: &OrderQuery, page: Page) -> Result<Listed<StaffOrder>, StoreError> {
+    pub async fn staff_orders(self, which: &OrderQuery, page: Page) -> Result<Listed<StaffOrder>, StoreError> {
         let mut query = QueryBuilder::<Db>::new("SELECT * FROM orders WHERE id < ");
         query.push_bind(page.before);
         if let Some(user) = which.user {
@@ -109,7 +110,7 @@ impl Store {
             query.push(" AND status = ").push_bind(status.clone());
         }
         query.push(" ORDER BY id DESC LIMIT ").push_bind(page.rows());
-        let rows = query.build().fetch_all(self.readers()).await?;
+        let rows = query.build().fetch_all(self.store.readers()).await?;
         Ok(page.cut(self.as_staff_sees(&rows).await?, |order| order.order.id.as_i64()))
     }
 
@@ -117,16 +118,16 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn staff_order(&self, order: OrderId) -> Result<Option<StaffOrder>, StoreError> {
+    pub async fn staff_order(self, order: OrderId) -> Result<Option<StaffOrder>, StoreError> {
         let query = sqlx::query("SELECT * FROM orders WHERE id = ?").bind(order.as_i64());
-        let row = query.fetch_optional(self.readers()).await?;
+        let row = query.fetch_optional(self.store.readers()).await?;
         Ok(self.as_staff_sees(row.as_slice()).await?.pop())
     }
 
-    async fn as_staff_sees(&self, rows: &[DbRow]) -> Result<Vec<StaffOrder>, StoreError> {
+    async fn as_staff_sees(self, rows: &[DbRow]) -> Result<Vec<StaffOrder>, StoreError> {
         let orders = self.with_lines(rows).await?;
         let refunding = orders.iter().filter(|order| matches!(order.state, OrderState::Refunding(_)));
-        let mut requests = self.requests_of(refunding.map(|order| order.id)).await?;
+        let mut requests = self.store.money().requests_of(refunding.map(|order| order.id)).await?;
         let mut staff = |(row, order): (&DbRow, Order)| {
             let request = requests.remove(&order.id);
             Ok(StaffOrder { order, user: id(row, "user_id", UserId::from_i64)?, request })
@@ -138,11 +139,11 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn order(&self, user: UserId, order: OrderId) -> Result<Option<Order>, StoreError> {
+    pub async fn order(self, user: UserId, order: OrderId) -> Result<Option<Order>, StoreError> {
         let row = sqlx::query("SELECT * FROM orders WHERE id = ? AND user_id = ?")
             .bind(order.as_i64())
             .bind(user.as_i64())
-            .fetch_optional(self.readers())
+            .fetch_optional(self.store.readers())
             .await?;
         let mut orders = self.with_lines(row.as_slice()).await?;
         Ok(orders.pop())
@@ -152,25 +153,25 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn orders(&self, user: UserId, status: Option<&str>, page: Page) -> Result<Listed<Order>, StoreError> {
+    pub async fn of_user(self, user: UserId, status: Option<&str>, page: Page) -> Result<Listed<Order>, StoreError> {
         let mut query = QueryBuilder::<Db>::new("SELECT * FROM orders WHERE user_id = ");
         query.push_bind(user.as_i64()).push(" AND id < ").push_bind(page.before);
         if let Some(status) = status {
             query.push(" AND status = ").push_bind(status.to_owned());
         }
         query.push(" ORDER BY id DESC LIMIT ").push_bind(page.rows());
-        let rows = query.build().fetch_all(self.readers()).await?;
+        let rows = query.build().fetch_all(self.store.readers()).await?;
         Ok(page.cut(self.with_lines(&rows).await?, |order| order.id.as_i64()))
     }
 
-    async fn with_lines(&self, rows: &[DbRow]) -> Result<Vec<Order>, StoreError> {
+    async fn with_lines(self, rows: &[DbRow]) -> Result<Vec<Order>, StoreError> {
         let mut lines: BTreeMap<OrderId, Vec<OrderLine>> = BTreeMap::new();
         if !rows.is_empty() {
             let ids: Vec<i64> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
             let mut query = QueryBuilder::<Db>::new("SELECT * FROM order_lines WHERE order_id");
             push_in(&mut query, ids);
             query.push(" ORDER BY order_id, line_no");
-            for row in query.build().fetch_all(self.readers()).await? {
+            for row in query.build().fetch_all(self.store.readers()).await? {
                 lines.entry(id(&row, "order_id", OrderId::from_i64)?).or_default().push(OrderLine {
                     sku: id(&row, "sku_id", SkuId::from_i64)?,
                     title: row.try_get("title")?,

@@ -8,9 +8,10 @@ use sqlx::{QueryBuilder, Row};
 use crate::{
     StoreError,
     accounts::{LOCK_USER, addresses::address_of},
+    areas::Orders,
     catalogue::products::to_json,
     catalogue::search::stock_moved,
-    db::{Db, Settings, Store, Tx, big, count, is_taken, lock_row, push_in},
+    db::{Db, Settings, Tx, big, count, is_taken, lock_row, push_in},
     idempotency::stored_key,
     orders::cart::{CART_UNITS_MAX, Offered, offered_of, offered_query, take_cart},
     orders::cart_claims::{CartClaim, ClaimState, claim_state},
@@ -89,7 +90,7 @@ pub enum Placed {
     TooManyUnpaidUnits(u32),
 }
 
-impl Store {
+impl Orders<'_> {
     /// Writes an order and takes its units, all of it or nothing. Prices are those of this moment.
     ///
     /// # Errors
@@ -97,7 +98,7 @@ impl Store {
     ///
     /// # Panics
     /// If the items or the claim are not as [`Goods`] says.
-    pub async fn place_order(&self, new: &NewOrder, now_ms: u64) -> Result<Placed, StoreError> {
+    pub async fn place_order(self, new: &NewOrder, now_ms: u64) -> Result<Placed, StoreError> {
         for _ in 0..CART_TRIES_MAX {
             let placed = self.place_once(new, now_ms).await?;
             if placed != Placed::CartChanged {
@@ -107,13 +108,13 @@ impl Store {
         Ok(Placed::CartChanged)
     }
 
-    async fn place_once(&self, new: &NewOrder, now_ms: u64) -> Result<Placed, StoreError> {
+    async fn place_once(self, new: &NewOrder, now_ms: u64) -> Result<Placed, StoreError> {
         if let Some(answered) = self.placed_before(new.user, new.request.as_ref()).await? {
             return Ok(answered);
         }
         let order = if let Goods::Claim(claim) = &new.goods { claim.order } else { self.next_order()? };
         let row = NewRow { lock: moves::LOCK, id: order.as_i64() };
-        let placed = self.write(Write::PlaceOrder, row, |tx| self.try_to_place(tx, order, new, now_ms));
+        let placed = self.store.write(Write::PlaceOrder, row, |tx| self.try_to_place(tx, order, new, now_ms));
         let refused = match placed.await {
             Ok(placed @ Placed::Placed(_)) => return Ok(placed),
             Err(StoreError::Database(error)) if is_taken(&error) => Err(StoreError::Database(error)),
@@ -132,14 +133,14 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn placed_before(
-        &self,
+        self,
         user: UserId,
         request: Option<&(String, [u8; 32])>,
     ) -> Result<Option<Placed>, StoreError> {
         let Some((key, body_hash)) = request else { return Ok(None) };
         let key = stored_key(key);
         let query = "SELECT body_hash, order_id FROM order_requests WHERE user_id = ? AND request_key = ?";
-        let row = sqlx::query(query).bind(user.as_i64()).bind(&*key).fetch_optional(self.readers()).await?;
+        let row = sqlx::query(query).bind(user.as_i64()).bind(&*key).fetch_optional(self.store.readers()).await?;
         let Some(row) = row else { return Ok(None) };
         let first_hash: Vec<u8> = row.try_get("body_hash")?;
         if first_hash != body_hash {
@@ -151,7 +152,7 @@ impl Store {
     }
 
     async fn try_to_place(
-        &self,
+        self,
         mut tx: Tx,
         order: OrderId,
         new: &NewOrder,
@@ -188,7 +189,7 @@ impl Store {
         if new.expected_total.is_some_and(|expected| expected != total) {
             return Ok(Ending::RollBack(Placed::PriceChanged(total)));
         }
-        let expires_at_ms = now_ms.saturating_add(self.settings.pay_within_ms);
+        let expires_at_ms = now_ms.saturating_add(self.store.settings.pay_within_ms);
         // There is nothing to be paid for.
         let is_free = total == Cents::default();
         if is_free && let Some(refused) = self.over_bounds(&mut tx, new.user, (&units, true)).await? {
@@ -208,7 +209,7 @@ impl Store {
             lines,
         };
         write_order(&mut tx, &placed, new).await?;
-        let deadline = Outgoing::deadline(self.settings.pay_within_ms, order, expires_at_ms);
+        let deadline = Outgoing::deadline(self.store.settings.pay_within_ms, order, expires_at_ms);
         tx.send((!is_free).then_some(deadline));
         tx.send([Outgoing::event(order, new.user, state, now_ms)]);
         Ok(Ending::Commit(tx, Placed::Placed(placed)))
@@ -217,12 +218,12 @@ impl Store {
     /// The refusal where the buyer has too much that is not paid or, of orders that cost nothing, not sent. Orders of
     /// flash sales have a limit of their own, and are paid for within their sale's time.
     async fn over_bounds(
-        &self,
+        self,
         tx: &mut Tx,
         user: UserId,
         (units, are_free): (&BTreeMap<SkuId, u32>, bool),
     ) -> Result<Option<Placed>, StoreError> {
-        let Settings { unpaid_max, unpaid_units_max, .. } = self.settings;
+        let Settings { unpaid_max, unpaid_units_max, .. } = self.store.settings;
         if unpaid_max == u32::MAX && unpaid_units_max == u32::MAX {
             return Ok(None);
         }
@@ -251,8 +252,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Ids`] where none can be made now.
-    pub fn next_order(&self) -> Result<OrderId, StoreError> {
-        let number = self.next_id()?;
+    pub fn next_order(self) -> Result<OrderId, StoreError> {
+        let number = self.store.next_id()?;
         OrderId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))
     }
 }

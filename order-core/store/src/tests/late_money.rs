@@ -31,7 +31,7 @@ enum Between {
 
 async fn closed_unpaid(store: &Store, buyer: Buyer) -> (Order, Payment) {
     let order = place_one(store, &asks(buyer, 2, None)).await;
-    let begun = store.begin_payment((buyer.0, order.id), "mock", 6).await.unwrap();
+    let begun = store.money().begin_payment((buyer.0, order.id), "mock", 6).await.unwrap();
     let Begun::Begun(payment) = begun else { panic!("{begun:?}") };
     (order, payment)
 }
@@ -39,14 +39,14 @@ async fn closed_unpaid(store: &Store, buyer: Buyer) -> (Order, Payment) {
 async fn comes(store: &Store, payment: &Payment, now_ms: u64) -> Arrived {
     let trade_no = format!("t{}", payment.id);
     let notice = Notice { method: "mock", payment: payment.id, trade_no, amount: payment.amount };
-    store.payment_arrived(&notice, now_ms).await.unwrap()
+    store.money().payment_arrived(&notice, now_ms).await.unwrap()
 }
 
 async fn set_price(store: &Store, cents: i64) {
     let sku = SkuId::from_i64(7).unwrap();
-    let version = store.sku(sku).await.unwrap().unwrap().version;
+    let version = store.catalogue().sku(sku).await.unwrap().unwrap().version;
     let patch = SkuPatch { price_cents: Some(Cents::new(cents)), ..SkuPatch::default() };
-    assert!(matches!(store.patch_sku(sku, version, patch).await.unwrap(), Changed::Done(_)));
+    assert!(matches!(store.catalogue().patch_sku(sku, version, patch).await.unwrap(), Changed::Done(_)));
 }
 
 async fn closes(store: &Store, order: OrderId, now_ms: u64) {
@@ -71,7 +71,7 @@ async fn changes(place: &Place) {
         let (order, payment) = closed_unpaid(&store, ada).await;
         let now_ms = order.expires_at_ms;
         if between == Between::Cancelled {
-            store.move_order(order.id, Some(ada.0), Happening::Close, now_ms).await.unwrap();
+            store.orders().move_order(order.id, Some(ada.0), Happening::Close, now_ms).await.unwrap();
         } else {
             closes(&store, order.id, now_ms).await;
         }
@@ -79,8 +79,8 @@ async fn changes(place: &Place) {
             Between::Nothing | Between::Cancelled => {}
             Between::PriceUp => set_price(&store, 101).await,
             Between::PriceDown => set_price(&store, 99).await,
-            Between::Unshelved => drop(store.shelve(product, false).await.unwrap()),
-            Between::Blocked => drop(store.block_user(ada.0, true, now_ms).await.unwrap()),
+            Between::Unshelved => drop(store.catalogue().shelve(product, false).await.unwrap()),
+            Between::Blocked => drop(store.accounts().block_user(ada.0, true, now_ms).await.unwrap()),
         }
         let before = stock(&store).await;
         let arrived = comes(&store, &payment, now_ms + 1).await;
@@ -91,9 +91,9 @@ async fn changes(place: &Place) {
             assert!(matches!(arrived, Arrived::GoesBack(_)), "{between:?}: {arrived:?}");
             assert_eq!(stock(&store).await, before, "{between:?}");
         }
-        assert_eq!(store.order(ada.0, order.id).await.unwrap().unwrap().state, OrderState::Closed);
+        assert_eq!(store.orders().order(ada.0, order.id).await.unwrap().unwrap().state, OrderState::Closed);
         set_price(&store, 100).await;
-        store.shelve(product, true).await.unwrap();
+        store.catalogue().shelve(product, true).await.unwrap();
     }
 }
 

@@ -24,7 +24,7 @@ async fn begun(store: &Store, buyer: Buyer, order: &Order) -> Payment {
 }
 
 async fn begun_by(store: &Store, buyer: Buyer, order: &Order, method: &str) -> Payment {
-    let begun = store.begin_payment((buyer.0, order.id), method, 6).await.unwrap();
+    let begun = store.money().begin_payment((buyer.0, order.id), method, 6).await.unwrap();
     let Begun::Begun(payment) = begun else { panic!("{begun:?}") };
     payment
 }
@@ -38,11 +38,11 @@ async fn arrived(store: &Store, payment: &Payment, trade_no: &str) -> Arrived {
 }
 
 async fn arrived_by(store: &Store, payment: &Payment, method: &'static str, trade_no: &str) -> Arrived {
-    store.payment_arrived(&Notice { method, ..notice(payment, trade_no) }, 7).await.unwrap()
+    store.money().payment_arrived(&Notice { method, ..notice(payment, trade_no) }, 7).await.unwrap()
 }
 
 async fn state(store: &Store, user: UserId, order: OrderId) -> OrderState {
-    store.order(user, order).await.unwrap().unwrap().state
+    store.orders().order(user, order).await.unwrap().unwrap().state
 }
 
 super::cases! {
@@ -69,14 +69,14 @@ async fn replays(place: &Place) {
     let mut telling = JoinSet::new();
     for _ in 0..100 {
         let (store, notice) = (store.clone(), notice(&payment, "t1"));
-        telling.spawn(async move { store.payment_arrived(&notice, 7).await.unwrap() });
+        telling.spawn(async move { store.money().payment_arrived(&notice, 7).await.unwrap() });
     }
     let answers = telling.join_all().await;
     assert_eq!(answers.iter().filter(|answer| **answer == Arrived::Paid).count(), 1);
     assert_eq!(answers.iter().filter(|answer| **answer == Arrived::Again).count(), 99);
     assert_eq!(state(&store, ada.0, order.id).await, OrderState::Bought(Fulfilment::Paid));
     assert_eq!(store.outbox(100).await.unwrap().len(), before + 1, "the log hears of it once");
-    let again = store.begin_payment((ada.0, order.id), "mock", 8).await.unwrap();
+    let again = store.money().begin_payment((ada.0, order.id), "mock", 8).await.unwrap();
     assert_eq!(again, Begun::Refused(OrderState::Bought(Fulfilment::Paid)));
 }
 
@@ -85,17 +85,17 @@ async fn misfits(place: &Place) {
     let (ada, bob) = (buyer(&store, "ada").await, buyer(&store, "bob").await);
     let (first, second) = (place_one(&store, &asks(ada, 1, None)).await, place_one(&store, &asks(ada, 1, None)).await);
     let (one, two) = (begun(&store, ada, &first).await, begun(&store, ada, &second).await);
-    assert_eq!(store.begin_payment((bob.0, first.id), "mock", 6).await.unwrap(), Begun::Unknown);
+    assert_eq!(store.money().begin_payment((bob.0, first.id), "mock", 6).await.unwrap(), Begun::Unknown);
     let cheap = Notice { amount: Cents::new(99), ..notice(&one, "t1") };
-    assert_eq!(store.payment_arrived(&cheap, 7).await.unwrap(), Arrived::WrongAmount);
+    assert_eq!(store.money().payment_arrived(&cheap, 7).await.unwrap(), Arrived::WrongAmount);
     let nobodys = Notice { payment: PaymentId::from_i64(1).unwrap(), ..notice(&one, "t1") };
-    assert_eq!(store.payment_arrived(&nobodys, 7).await.unwrap(), Arrived::Unknown);
+    assert_eq!(store.money().payment_arrived(&nobodys, 7).await.unwrap(), Arrived::Unknown);
     assert_eq!(state(&store, ada.0, first.id).await, OrderState::PendingPayment);
     assert_eq!(arrived(&store, &one, "t1").await, Arrived::Paid);
     assert_eq!(arrived(&store, &one, "t2").await, Arrived::OtherTrade, "the payment has its money");
     assert_eq!(arrived(&store, &two, "t1").await, Arrived::OtherTrade, "the money has its payment");
     assert_eq!(state(&store, ada.0, second.id).await, OrderState::PendingPayment);
-    assert_eq!(store.begin_payment((ada.0, second.id), "mock", second.expires_at_ms).await.unwrap(), {
+    assert_eq!(store.money().begin_payment((ada.0, second.id), "mock", second.expires_at_ms).await.unwrap(), {
         Begun::Refused(OrderState::PendingPayment)
     });
     // Paid twice by two ways: the second goes back.
@@ -112,7 +112,7 @@ async fn misfits(place: &Place) {
     // Without Alipay it is not due, and holds up no other refund.
     assert_eq!(store.due_refunds(&["mock"], 10).await.unwrap(), []);
     assert_eq!(store.due_refunds(&[], 10).await.unwrap(), []);
-    let not_by = async |methods: &[&str]| store.refunds_not_by(methods).await.unwrap();
+    let not_by = async |methods: &[&str]| store.money().refunds_not_by(methods).await.unwrap();
     assert_eq!((not_by(&METHODS).await, not_by(&["mock"]).await, not_by(&[]).await), (0, 1, 1));
 }
 
@@ -125,7 +125,7 @@ async fn late(place: &Place) {
     assert_eq!(store.close_unpaid(&[order.id, other.id], order.expires_at_ms).await.unwrap(), 2);
     let Arrived::HeldAgain(held) = arrived(&store, &payment, "t1").await else { panic!("not held") };
     assert_eq!(state(&store, ada.0, order.id).await, OrderState::Closed);
-    let paid = store.order(ada.0, held).await.unwrap().unwrap();
+    let paid = store.orders().order(ada.0, held).await.unwrap().unwrap();
     assert_eq!((paid.state, &paid.lines), (OrderState::Bought(Fulfilment::Paid), &order.lines));
     assert_eq!((paid.total, stock(&store).await), (order.total, 40));
     assert_eq!(arrived(&store, &payment, "t1").await, Arrived::Again);
@@ -146,7 +146,7 @@ async fn backs(place: &Place) {
     let store = place.fresh().await;
     let (ada, bob) = (buyer(&store, "ada").await, buyer(&store, "bob").await);
     let order = place_one(&store, &asks(ada, 10, None)).await;
-    let ask = async |user| store.ask_refund((user, order.id), "too big", 8).await.unwrap();
+    let ask = async |user| store.money().ask_refund((user, order.id), "too big", 8).await.unwrap();
     assert_eq!(ask(ada.0).await, AskedRefund::Refused(OrderState::PendingPayment));
     arrived(&store, &begun(&store, ada, &order).await, "t1").await;
     assert_eq!(ask(bob.0).await, AskedRefund::Unknown);
@@ -155,10 +155,14 @@ async fn backs(place: &Place) {
     assert_eq!(ask(ada.0).await, AskedRefund::Refused(refunding));
     assert_eq!(store.due_refunds(&METHODS, 10).await.unwrap(), [], "the shop has not decided");
     let back = Moved::To(OrderState::Bought(Fulfilment::Paid));
-    assert_eq!(store.decide_refund(order.id, false, 9).await.unwrap(), back);
+    assert_eq!(store.money().decide_refund(order.id, false, 9).await.unwrap(), back);
     assert!(matches!(ask(ada.0).await, AskedRefund::Asked(_)));
-    assert_eq!(store.decide_refund(order.id, true, 9).await.unwrap(), Moved::To(refunding));
-    assert_eq!(store.decide_refund(order.id, false, 9).await.unwrap(), Moved::Refused(refunding), "it is decided");
+    assert_eq!(store.money().decide_refund(order.id, true, 9).await.unwrap(), Moved::To(refunding));
+    assert_eq!(
+        store.money().decide_refund(order.id, false, 9).await.unwrap(),
+        Moved::Refused(refunding),
+        "it is decided"
+    );
     assert_eq!(state(&store, ada.0, order.id).await, refunding, "the money is on its way");
     let due = store.due_refunds(&METHODS, 10).await.unwrap();
     assert_eq!((due.len(), due[0].amount), (1, order.total));
@@ -166,7 +170,7 @@ async fn backs(place: &Place) {
     assert_eq!((state(&store, ada.0, order.id).await, stock(&store).await), (OrderState::Refunded, 100));
     store.refund_done(&due[0], 10).await.unwrap();
     assert_eq!(stock(&store).await, 100);
-    assert_eq!(store.decide_refund(order.id, true, 9).await.unwrap(), Moved::Refused(OrderState::Refunded));
+    assert_eq!(store.money().decide_refund(order.id, true, 9).await.unwrap(), Moved::Refused(OrderState::Refunded));
 }
 
 /// An order is paid twice. The second payment is refunded automatically and does not change the order. The buyer's
@@ -183,7 +187,7 @@ async fn own_refunds(place: &Place) {
         assert_eq!(arrived_by(&store, &own, own_method, &format!("own {round}")).await, Arrived::Paid);
         let came_twice = arrived_by(&store, &twice, other_method, &format!("twice {round}")).await;
         let Arrived::GoesBack(goes_back) = came_twice else { panic!("{came_twice:?}") };
-        let AskedRefund::Asked(asked) = store.ask_refund((ada.0, order.id), "too big", 8).await.unwrap() else {
+        let AskedRefund::Asked(asked) = store.money().ask_refund((ada.0, order.id), "too big", 8).await.unwrap() else {
             panic!("not asked");
         };
         let due = store.due_refunds(&METHODS, 10).await.unwrap();
@@ -192,7 +196,7 @@ async fn own_refunds(place: &Place) {
         let refunding = OrderState::Refunding(Fulfilment::Paid);
         assert_eq!(state(&store, ada.0, order.id).await, refunding, "its own payment is not refunded yet");
         assert_eq!(stock(&store).await, 90);
-        assert_eq!(store.decide_refund(order.id, true, 10).await.unwrap(), Moved::To(refunding));
+        assert_eq!(store.money().decide_refund(order.id, true, 10).await.unwrap(), Moved::To(refunding));
         let due = store.due_refunds(&METHODS, 10).await.unwrap();
         assert_eq!(due.iter().map(|due| (due.refund, due.payment)).collect::<Vec<_>>(), [(asked, own.id)]);
         store.refund_done(&due[0], 11).await.unwrap();
@@ -215,7 +219,7 @@ async fn replacements(place: &Place) {
         for (method, payment) in &payments {
             let notice = Notice { method, ..notice(payment, &format!("{round} {}", payment.id)) };
             let store = store.clone();
-            let come = async move { (notice.payment, store.payment_arrived(&notice, 7).await.unwrap()) };
+            let come = async move { (notice.payment, store.money().payment_arrived(&notice, 7).await.unwrap()) };
             if round % 2 == 0 {
                 coming.spawn(come);
             } else {
@@ -245,8 +249,8 @@ async fn replacements(place: &Place) {
         assert_eq!(state(&store, ada.0, order.id).await, OrderState::Closed);
         assert_eq!(state(&store, ada.0, *again).await, OrderState::Bought(Fulfilment::Paid));
         // A refund of the new order returns the payment that replaced the closed one.
-        assert!(matches!(store.ask_refund((ada.0, *again), "", 9).await.unwrap(), AskedRefund::Asked(_)));
-        store.decide_refund(*again, true, 9).await.unwrap();
+        assert!(matches!(store.money().ask_refund((ada.0, *again), "", 9).await.unwrap(), AskedRefund::Asked(_)));
+        store.money().decide_refund(*again, true, 9).await.unwrap();
         let due = store.due_refunds(&METHODS, 10).await.unwrap();
         assert_eq!(due.iter().map(|due| due.payment).collect::<Vec<_>>(), [replaced[0].0]);
         store.refund_done(&due[0], 10).await.unwrap();
@@ -266,7 +270,7 @@ async fn bounds(place: &Place) {
     );
     let query = query.bind(order.id.as_i64()).bind(payment.id.as_i64());
     query.execute(store.writers()).await.unwrap();
-    let ask = async || store.ask_refund((ada.0, order.id), "", 8).await.unwrap();
+    let ask = async || store.money().ask_refund((ada.0, order.id), "", 8).await.unwrap();
     let paid = OrderState::Bought(Fulfilment::Paid);
     assert_eq!(ask().await, AskedRefund::Refused(paid), "a cent is refunded already");
     assert_eq!(state(&store, ada.0, order.id).await, paid);
@@ -280,12 +284,12 @@ async fn mock_refunds(place: &Place) {
     let (amount, refund) = (Cents::new(200), |id| (payment, RefundId::from_i64(id).unwrap()));
     let (trade_no, notify_url) = ("t1".to_owned(), "http://shop".to_owned());
     let trade = MockTrade { payment, trade_no, amount, notify_url, tries: 0 };
-    assert!(!store.refund_mock_trade(refund(1), amount).await.unwrap(), "there is no trade yet");
-    assert!(store.add_mock_trade(&trade, 5).await.unwrap());
-    assert!(!store.refund_mock_trade(refund(1), Cents::new(201)).await.unwrap());
+    assert!(!store.money().refund_mock_trade(refund(1), amount).await.unwrap(), "there is no trade yet");
+    assert!(store.money().add_mock_trade(&trade, 5).await.unwrap());
+    assert!(!store.money().refund_mock_trade(refund(1), Cents::new(201)).await.unwrap());
     for _ in 0..3 {
-        assert!(store.refund_mock_trade(refund(1), amount).await.unwrap(), "the same refund again");
-        assert!(!store.refund_mock_trade(refund(2), amount).await.unwrap(), "a second refund");
+        assert!(store.money().refund_mock_trade(refund(1), amount).await.unwrap(), "the same refund again");
+        assert!(!store.money().refund_mock_trade(refund(2), amount).await.unwrap(), "a second refund");
     }
 }
 
@@ -375,8 +379,10 @@ async fn races(place: &Place) {
             let payment = begun(&store, ada, &order).await;
             let trade = format!("t{pair}");
             let (notice, orders) = (notice(&payment, &trade), [order.id]);
-            let (closing, paying) =
-                (store.close_unpaid(&orders, order.expires_at_ms), store.payment_arrived(&notice, order.expires_at_ms));
+            let (closing, paying) = (
+                store.close_unpaid(&orders, order.expires_at_ms),
+                store.money().payment_arrived(&notice, order.expires_at_ms),
+            );
             let (closed, arrived) = if pair % 2 == 0 {
                 tokio::join!(closing, paying)
             } else {
@@ -390,8 +396,11 @@ async fn races(place: &Place) {
             // What was bought goes off the books, so that the next pair finds stock.
             let bought = if let Arrived::HeldAgain(again) = arrived { again } else { order.id };
             if !matches!(arrived, Arrived::GoesBack(_)) {
-                assert!(matches!(store.ask_refund((ada.0, bought), "", 8).await.unwrap(), AskedRefund::Asked(_)));
-                store.decide_refund(bought, true, 8).await.unwrap();
+                assert!(matches!(
+                    store.money().ask_refund((ada.0, bought), "", 8).await.unwrap(),
+                    AskedRefund::Asked(_)
+                ));
+                store.money().decide_refund(bought, true, 8).await.unwrap();
                 let due = store.due_refunds(&METHODS, 1000).await.unwrap();
                 for due in due.iter().filter(|due| due.payment == payment.id) {
                     store.refund_done(due, 9).await.unwrap();

@@ -27,7 +27,7 @@ async fn unpaid_bounds(place: &Place) {
     let (ada, bob) = (buyer(&store, "ada").await, buyer(&store, "bob").await);
     let order = |who, units| {
         let (store, asked) = (store.clone(), asks(who, units, None));
-        async move { store.place_order(&asked, 5).await.unwrap() }
+        async move { store.orders().place_order(&asked, 5).await.unwrap() }
     };
     assert_eq!(order(ada, 11).await, Placed::TooManyUnpaidUnits(10));
     let Placed::Placed(first) = order(ada, 6).await else { panic!("the first order is refused") };
@@ -37,7 +37,7 @@ async fn unpaid_bounds(place: &Place) {
     assert_eq!(outcomes.iter().filter(|placed| matches!(placed, Placed::Placed(_))).count(), 1, "{outcomes:?}");
     assert_eq!(order(ada, 1).await, Placed::TooManyUnpaid(2));
     assert!(matches!(order(bob, 10).await, Placed::Placed(_)), "another buyer has limits of their own");
-    store.move_order(first.id, Some(ada.0), domain::order_state::Happening::Close, 5).await.unwrap();
+    store.orders().move_order(first.id, Some(ada.0), domain::order_state::Happening::Close, 5).await.unwrap();
     assert!(matches!(order(ada, 6).await, Placed::Placed(_)), "a cancelled order makes room");
 }
 
@@ -48,7 +48,7 @@ async fn free_orders(place: &Place) {
     let order = place_one(&store, &asks(ada, 2, None)).await;
     let paid = OrderState::Bought(Fulfilment::Paid);
     assert_eq!((order.total, order.state), (Cents::new(0), paid));
-    assert_eq!(store.order(ada.0, order.id).await.unwrap().unwrap().state, paid);
+    assert_eq!(store.orders().order(ada.0, order.id).await.unwrap().unwrap().state, paid);
     assert_eq!(store.close_unpaid(&[order.id], order.expires_at_ms).await.unwrap(), 0);
 }
 
@@ -65,12 +65,12 @@ async fn sale_prices(place: &Place) {
         pay_within_ms: None,
         is_draft: false,
     };
-    let refused = store.add_sale(new(101), 1).await.unwrap();
+    let refused = store.sales().add_sale(new(101), 1).await.unwrap();
     assert!(!matches!(refused, AddedSale::Added(_)), "{refused:?}");
-    let added = store.add_sale(new(100), 1).await.unwrap();
+    let added = store.sales().add_sale(new(100), 1).await.unwrap();
     let AddedSale::Added(sale) = added else { panic!("{added:?}") };
     let patch = SalePatch { price: Some(Cents::new(101)), ..SalePatch::default() };
-    let changed = store.patch_sale(sale.activity.id, 1, patch, 1).await.unwrap();
+    let changed = store.sales().patch_sale(sale.activity.id, 1, patch, 1).await.unwrap();
     assert!(!matches!(changed, Changed::Done(_)), "{changed:?}");
 }
 
@@ -89,15 +89,15 @@ async fn sale_addresses(place: &Place) {
     }
     store.take_in(&domain::Line::in_order(&journal), 5).await.unwrap();
     let [with, without] = orders;
-    let address = store.order(with.1, with.0).await.unwrap().unwrap().address;
+    let address = store.orders().order(with.1, with.0).await.unwrap().unwrap().address;
     assert_eq!(address.map(|address| address["detail"].clone()), Some("一号".into()));
-    assert_eq!(store.order(without.1, without.0).await.unwrap().unwrap().address, None, "no address is known");
+    assert_eq!(store.orders().order(without.1, without.0).await.unwrap().unwrap().address, None, "no address is known");
     for ((order, _), expect) in
         [(with, Moved::To(OrderState::Bought(Fulfilment::Shipped))), (without, Moved::NoAddress)]
     {
-        let paid = store.move_order(order, None, domain::order_state::Happening::Pay, 6).await.unwrap();
+        let paid = store.orders().move_order(order, None, domain::order_state::Happening::Pay, 6).await.unwrap();
         assert_eq!(paid, Moved::To(OrderState::Bought(Fulfilment::Paid)));
-        assert_eq!(store.ship(order, "{}", 7).await.unwrap(), expect, "nothing ships without an address");
+        assert_eq!(store.orders().ship(order, "{}", 7).await.unwrap(), expect, "nothing ships without an address");
     }
 }
 
@@ -110,9 +110,11 @@ async fn own_time_to_pay(place: &Place) {
         let (sku, price, rules, admission) = (like.sku, like.price, like.rules, like.admission);
         let new =
             NewSale { title: "s".to_owned(), sku, price, stock: 10, rules, admission, pay_within_ms, is_draft: false };
-        let AddedSale::Added(sale) = store.add_sale(new, 1).await.unwrap() else { panic!("the sale is refused") };
+        let AddedSale::Added(sale) = store.sales().add_sale(new, 1).await.unwrap() else {
+            panic!("the sale is refused")
+        };
         let id = sale.activity.id;
-        assert_eq!(store.sale(id).await.unwrap().unwrap().pay_within_ms, pay_within_ms);
+        assert_eq!(store.sales().sale(id).await.unwrap().unwrap().pay_within_ms, pay_within_ms);
         let (mut ledger, opened) = contract::stock::Ledger::open(id, 10, rules, NOW_MS);
         let mut journal = vec![opened];
         let order = contract::OrderId::from_i64(order).unwrap();
@@ -120,7 +122,7 @@ async fn own_time_to_pay(place: &Place) {
         let asked = contract::stock::Reservation { order, user, request: None, quantity: 1 };
         ledger.apply(contract::stock::Command::Reserve(asked), NOW_MS, &mut journal);
         store.take_in(&domain::Line::in_order(&journal), NOW_MS).await.unwrap();
-        let expires_at_ms = store.order(user, order).await.unwrap().unwrap().expires_at_ms;
+        let expires_at_ms = store.orders().order(user, order).await.unwrap().unwrap().expires_at_ms;
         assert_eq!(expires_at_ms, NOW_MS + pay_within_ms.unwrap_or(super::PAY_WITHIN_MS));
         orders.push((order, expires_at_ms));
     }
@@ -128,7 +130,7 @@ async fn own_time_to_pay(place: &Place) {
     let outbox = store.outbox(100).await.unwrap();
     let timeouts = contract::topic::timeouts(super::PAY_WITHIN_MS).name;
     assert_eq!(outbox.iter().filter(|row| row.topic == timeouts).count(), 1, "the usual deadline is on the log");
-    let overdue = async |now_ms, lost_ms| store.overdue_orders(now_ms, lost_ms, 10).await.unwrap();
+    let overdue = async |now_ms, lost_ms| store.orders().overdue_orders(now_ms, lost_ms, 10).await.unwrap();
     assert_eq!(overdue(own_due_ms - 1, 0).await, []);
     assert_eq!(overdue(own_due_ms, 0).await, [own]);
     let late_ms = own_due_ms.max(usual_due_ms);
@@ -150,7 +152,9 @@ async fn own_time_to_pay(place: &Place) {
         pay_within_ms: Some(5_000),
         is_draft: false,
     };
-    let AddedSale::Added(sale) = store.add_sale(new, 1).await.unwrap() else { panic!("the sale is refused") };
-    let Changed::Done(sale) = store.patch_sale(sale.activity.id, 1, patch, 0).await.unwrap() else { panic!("refused") };
+    let AddedSale::Added(sale) = store.sales().add_sale(new, 1).await.unwrap() else { panic!("the sale is refused") };
+    let Changed::Done(sale) = store.sales().patch_sale(sale.activity.id, 1, patch, 0).await.unwrap() else {
+        panic!("refused")
+    };
     assert_eq!((sale.pay_within_ms, sale.activity.version), (None, 2));
 }

@@ -27,11 +27,11 @@ const PAID: OrderState = OrderState::Bought(Fulfilment::Paid);
 /// A paid order of `units` at 100 cents.
 pub(super) async fn paid(store: &Store, buyer: Buyer, units: u32) -> Order {
     let order = place_one(store, &asks(buyer, units, None)).await;
-    let begun = store.begin_payment((buyer.0, order.id), "mock", 6).await.unwrap();
+    let begun = store.money().begin_payment((buyer.0, order.id), "mock", 6).await.unwrap();
     let Begun::Begun(payment) = begun else { panic!("{begun:?}") };
     let trade_no = payment.id.to_string();
     let notice = Notice { method: "mock", payment: payment.id, trade_no, amount: payment.amount };
-    assert_eq!(store.payment_arrived(&notice, 7).await.unwrap(), Arrived::Paid);
+    assert_eq!(store.money().payment_arrived(&notice, 7).await.unwrap(), Arrived::Paid);
     order
 }
 
@@ -41,11 +41,11 @@ pub(super) fn units(quantity: u32) -> RefundOf {
 
 /// Asks, approves and sends; what the platform was to send.
 async fn refunds(store: &Store, (buyer, order): (Buyer, &Order), of: &RefundOf, restock: bool) -> Cents {
-    let asked = store.ask_refund_of((buyer.0, order.id), of, "", 8).await.unwrap();
+    let asked = store.money().ask_refund_of((buyer.0, order.id), of, "", 8).await.unwrap();
     assert!(matches!(asked, AskedRefund::Asked(_)), "{asked:?}");
-    let second = store.ask_refund_of((buyer.0, order.id), of, "", 8).await.unwrap();
+    let second = store.money().ask_refund_of((buyer.0, order.id), of, "", 8).await.unwrap();
     assert!(matches!(second, AskedRefund::Refused(OrderState::Refunding(_))), "one request at a time: {second:?}");
-    store.decide_refund_as((order.id, None), Decision::Approve { restock }, 9).await.unwrap();
+    store.money().decide_refund_as((order.id, None), Decision::Approve { restock }, 9).await.unwrap();
     let due = store.due_refunds(&["mock"], 10).await.unwrap();
     assert_eq!(due.len(), 1);
     for _ in 0..2 {
@@ -55,7 +55,7 @@ async fn refunds(store: &Store, (buyer, order): (Buyer, &Order), of: &RefundOf, 
 }
 
 async fn stands(store: &Store, buyer: Buyer, order: &Order) -> (OrderState, i64, u32) {
-    let order = store.order(buyer.0, order.id).await.unwrap().unwrap();
+    let order = store.orders().order(buyer.0, order.id).await.unwrap().unwrap();
     (order.state, order.refunded.get(), order.lines[0].refunded)
 }
 
@@ -81,7 +81,7 @@ async fn nothing_left(place: &Place) {
     let all_units_for_less = RefundOf::Lines(BTreeMap::from([(1, 2)]), Some(Cents::new(199)));
     assert_eq!(refunds(&store, (ada, &order), &all_units_for_less, true).await, Cents::new(199));
     assert_eq!(stands(&store, ada, &order).await, (PAID, 199, 2));
-    assert_eq!(store.ship(order.id, "{}", 11).await.unwrap(), Moved::Refused(PAID));
+    assert_eq!(store.orders().ship(order.id, "{}", 11).await.unwrap(), Moved::Refused(PAID));
 }
 
 async fn limits(place: &Place) {
@@ -89,7 +89,7 @@ async fn limits(place: &Place) {
     let ada = buyer(&store, "ada").await;
     let order = paid(&store, ada, 4).await;
     refunds(&store, (ada, &order), &units(1), true).await;
-    let ask = async |of: RefundOf| store.ask_refund_of((ada.0, order.id), &of, "", 8).await.unwrap();
+    let ask = async |of: RefundOf| store.money().ask_refund_of((ada.0, order.id), &of, "", 8).await.unwrap();
     let of_line = |line_no, quantity, amount| RefundOf::Lines(BTreeMap::from([(line_no, quantity)]), amount);
     assert_eq!(ask(units(4)).await, AskedRefund::TooManyUnits { line_no: 1, left: 3 });
     assert_eq!(ask(units(0)).await, AskedRefund::TooManyUnits { line_no: 1, left: 3 });
@@ -105,7 +105,7 @@ async fn shipped(place: &Place) {
     let store = place.fresh().await;
     let ada = buyer(&store, "ada").await;
     let order = paid(&store, ada, 4).await;
-    store.ship(order.id, "{}", 8).await.unwrap();
+    store.orders().ship(order.id, "{}", 8).await.unwrap();
     refunds(&store, (ada, &order), &units(1), true).await;
     let shipped = OrderState::Bought(Fulfilment::Shipped);
     assert_eq!((stands(&store, ada, &order).await, stock(&store).await), ((shipped, 100, 1), 96));

@@ -31,26 +31,26 @@ async fn bound_decisions(place: &Place) {
     let ada = buyer(&store, "ada").await;
     let order = paid(&store, ada, 5).await;
     let ask = async |of: &RefundOf, reason: &str| {
-        let asked = store.ask_refund_of((ada.0, order.id), of, reason, 8).await.unwrap();
+        let asked = store.money().ask_refund_of((ada.0, order.id), of, reason, 8).await.unwrap();
         let AskedRefund::Asked(refund) = asked else { panic!("{asked:?}") };
         refund
     };
     let first = ask(&units(1), "one is broken").await;
-    let shown = store.staff_order(order.id).await.unwrap().unwrap().request.unwrap();
+    let shown = store.orders().staff_order(order.id).await.unwrap().unwrap().request.unwrap();
     assert_eq!((shown.id, shown.amount, shown.reason.as_str()), (first, Cents::new(100), "one is broken"));
     assert_eq!(shown.lines, BTreeMap::from([(1, 1)]));
     assert_eq!((shown.status.as_str(), shown.created_at_ms, shown.method.as_str()), ("requested", 8, "mock"));
-    store.decide_refund_as((order.id, Some(first)), Decision::Refuse, 9).await.unwrap();
-    assert_eq!(store.staff_order(order.id).await.unwrap().unwrap().request, None);
+    store.money().decide_refund_as((order.id, Some(first)), Decision::Refuse, 9).await.unwrap();
+    assert_eq!(store.orders().staff_order(order.id).await.unwrap().unwrap().request, None);
 
     // A member of staff who still has the first request on the screen approves nothing.
     let second = ask(&RefundOf::Rest, "all of it").await;
-    let stale = store.decide_refund_as((order.id, Some(first)), APPROVE, 10).await.unwrap();
+    let stale = store.money().decide_refund_as((order.id, Some(first)), APPROVE, 10).await.unwrap();
     assert_eq!(stale, Moved::OtherRefund(second));
     assert_eq!(store.due_refunds(&["mock"], 10).await.unwrap(), []);
     let refunding = Moved::To(OrderState::Refunding(Fulfilment::Paid));
-    assert_eq!(store.decide_refund_as((order.id, Some(second)), APPROVE, 10).await.unwrap(), refunding);
-    let listed = store.refunds(None, FIRST).await.unwrap().items;
+    assert_eq!(store.money().decide_refund_as((order.id, Some(second)), APPROVE, 10).await.unwrap(), refunding);
+    let listed = store.money().refunds(None, FIRST).await.unwrap().items;
     let listed: Vec<_> = listed.iter().map(|refund| (refund.id, refund.status.as_str())).collect();
     assert_eq!(listed, [(second, "approved"), (first, "refused")]);
 }
@@ -59,23 +59,23 @@ async fn retries(place: &Place) {
     let store = place.fresh().await;
     let ada = buyer(&store, "ada").await;
     let order = paid(&store, ada, 2).await;
-    store.ask_refund((ada.0, order.id), "", 8).await.unwrap();
-    assert_eq!(store.retry_refund(contract::RefundId::from_i64(1).unwrap(), 9).await.unwrap(), None);
-    store.decide_refund(order.id, true, 9).await.unwrap();
+    store.money().ask_refund((ada.0, order.id), "", 8).await.unwrap();
+    assert_eq!(store.money().retry_refund(contract::RefundId::from_i64(1).unwrap(), 9).await.unwrap(), None);
+    store.money().decide_refund(order.id, true, 9).await.unwrap();
     let due = store.due_refunds(&["mock"], 10).await.unwrap().remove(0);
     assert_eq!(store.parked_refunds().await.unwrap(), 0);
     store.refund_failed(&due, "no right to refund", None).await.unwrap();
     assert_eq!((store.parked_refunds().await.unwrap(), store.due_refunds(&["mock"], 10).await.unwrap().len()), (1, 0));
-    let parked = store.refunds(Some("parked"), FIRST).await.unwrap().items;
+    let parked = store.money().refunds(Some("parked"), FIRST).await.unwrap().items;
     assert_eq!((parked.len(), parked[0].tries, parked[0].last_error.as_deref()), (1, 1, Some("no right to refund")));
 
-    let retried = store.retry_refund(due.refund, 50).await.unwrap().unwrap();
+    let retried = store.money().retry_refund(due.refund, 50).await.unwrap().unwrap();
     assert_eq!((retried.status.as_str(), retried.tries, retried.next_try_at_ms), ("approved", 0, 50));
     let again = store.due_refunds(&["mock"], 10).await.unwrap().remove(0);
     assert_eq!((again.refund, again.tries, again.next_try_at_ms), (due.refund, 0, 50));
     store.refund_done(&again, 51).await.unwrap();
-    assert_eq!(store.order(ada.0, order.id).await.unwrap().unwrap().state, OrderState::Refunded);
-    assert_eq!(store.retry_refund(due.refund, 52).await.unwrap().unwrap().status, "done", "it stays done");
+    assert_eq!(store.orders().order(ada.0, order.id).await.unwrap().unwrap().state, OrderState::Refunded);
+    assert_eq!(store.money().retry_refund(due.refund, 52).await.unwrap().unwrap().status, "done", "it stays done");
     assert_eq!(store.due_refunds(&["mock"], 10).await.unwrap(), []);
 }
 
@@ -85,15 +85,15 @@ async fn free_refunds(place: &Place) {
     sqlx::query("UPDATE skus SET price_cents = 0 WHERE id = 7").execute(store.writers()).await.unwrap();
     let order = place_one(&store, &asks(ada, 3, None)).await;
     assert_eq!(stock(&store).await, 97);
-    let ask = async |of: &RefundOf| store.ask_refund_of((ada.0, order.id), of, "", 8).await.unwrap();
+    let ask = async |of: &RefundOf| store.money().ask_refund_of((ada.0, order.id), of, "", 8).await.unwrap();
     assert_eq!(ask(&units(1)).await, AskedRefund::TooMuch(Cents::new(0)), "only the whole order goes back");
     assert!(matches!(ask(&RefundOf::Rest).await, AskedRefund::Asked(_)));
     let paid = OrderState::Bought(Fulfilment::Paid);
-    assert_eq!(store.decide_refund(order.id, false, 9).await.unwrap(), Moved::To(paid));
+    assert_eq!(store.money().decide_refund(order.id, false, 9).await.unwrap(), Moved::To(paid));
     assert!(matches!(ask(&RefundOf::Rest).await, AskedRefund::Asked(_)));
-    assert_eq!(store.decide_refund(order.id, true, 9).await.unwrap(), Moved::To(OrderState::Refunded));
-    assert_eq!(store.order(ada.0, order.id).await.unwrap().unwrap().state, OrderState::Refunded);
-    assert_eq!((stock(&store).await, store.refunds_not_by(&[]).await.unwrap()), (100, 0));
+    assert_eq!(store.money().decide_refund(order.id, true, 9).await.unwrap(), Moved::To(OrderState::Refunded));
+    assert_eq!(store.orders().order(ada.0, order.id).await.unwrap().unwrap().state, OrderState::Refunded);
+    assert_eq!((stock(&store).await, store.money().refunds_not_by(&[]).await.unwrap()), (100, 0));
 }
 
 async fn free_bounds(place: &Place) {
@@ -104,7 +104,7 @@ async fn free_bounds(place: &Place) {
         let query = sqlx::query("UPDATE skus SET price_cents = ? WHERE id = 7").bind(cents);
         query.execute(store.writers()).await.unwrap();
     };
-    let order = async |units| store.place_order(&asks(ada, units, None), 5).await.unwrap();
+    let order = async |units| store.orders().place_order(&asks(ada, units, None), 5).await.unwrap();
     price(0).await;
     let Placed::Placed(first) = order(6).await else { panic!("the first order is refused") };
     assert_eq!(order(5).await, Placed::TooManyUnpaidUnits(10));
@@ -113,6 +113,6 @@ async fn free_bounds(place: &Place) {
     price(100).await;
     assert!(matches!(order(1).await, Placed::Placed(_)), "what is paid for is not bounded by what was free");
     price(0).await;
-    store.ship(first.id, "{}", 6).await.unwrap();
+    store.orders().ship(first.id, "{}", 6).await.unwrap();
     assert!(matches!(order(1).await, Placed::Placed(_)), "an order that was sent makes room");
 }

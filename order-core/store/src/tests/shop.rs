@@ -36,8 +36,9 @@ fn fields(detail: &str, is_default: bool) -> AddressFields {
 pub(super) type Buyer = (UserId, AddressId);
 
 pub(super) async fn buyer(store: &Store, name: &str) -> Buyer {
-    let user = store.add_user(name, "hash", None, 1).await.unwrap().unwrap().id;
-    let AddedAddress::Added(address) = store.add_address(user, &fields("一号", true), 1).await.unwrap() else {
+    let user = store.accounts().add_user(name, "hash", None, 1).await.unwrap().unwrap().id;
+    let AddedAddress::Added(address) = store.accounts().add_address(user, &fields("一号", true), 1).await.unwrap()
+    else {
         panic!("no address");
     };
     (user, address.address_id)
@@ -54,13 +55,13 @@ fn of_cart(buyer: Buyer, key: Option<&str>) -> NewOrder {
 }
 
 pub(super) async fn place_one(store: &Store, new: &NewOrder) -> Order {
-    let placed = store.place_order(new, 5).await.unwrap();
+    let placed = store.orders().place_order(new, 5).await.unwrap();
     let Placed::Placed(order) = placed else { panic!("{placed:?}") };
     order
 }
 
 pub(super) async fn stock(store: &Store) -> u64 {
-    store.sku(sku(SKU)).await.unwrap().unwrap().stock
+    store.catalogue().sku(sku(SKU)).await.unwrap().unwrap().stock
 }
 
 super::cases! {
@@ -81,14 +82,15 @@ async fn fight(place: &Place) {
     let mut running = JoinSet::new();
     for _ in 0..200 {
         let store = store.clone();
-        running.spawn(async move { store.place_order(&asks(ada, 1, None), 5).await.unwrap() });
+        running.spawn(async move { store.orders().place_order(&asks(ada, 1, None), 5).await.unwrap() });
     }
     let placed = running.join_all().await;
     assert_eq!(placed.iter().filter(|placed| matches!(placed, Placed::Placed(_))).count(), 100);
     let sold_out = Placed::InsufficientStock(vec![(sku(SKU), 0)]);
     assert_eq!(placed.iter().filter(|placed| **placed == sold_out).count(), 100);
     assert_eq!(stock(&store).await, 0);
-    let page = store.orders(ada.0, Some("pending_payment"), Page { before: i64::MAX, limit: 100 }).await.unwrap();
+    let page =
+        store.orders().of_user(ada.0, Some("pending_payment"), Page { before: i64::MAX, limit: 100 }).await.unwrap();
     assert_eq!((page.items.len(), page.next), (100, None));
     // The deadline and the creation of each order go to the log, and that the product is out of stock.
     assert_eq!(store.outbox(1000).await.unwrap().len(), 201);
@@ -100,7 +102,7 @@ async fn once_each(place: &Place) {
     let mut running = JoinSet::new();
     for _ in 0..20 {
         let store = store.clone();
-        running.spawn(async move { store.place_order(&asks(ada, 3, Some("k")), 5).await.unwrap() });
+        running.spawn(async move { store.orders().place_order(&asks(ada, 3, Some("k")), 5).await.unwrap() });
     }
     let placed = running.join_all().await;
     let first: Vec<&Order> = placed
@@ -110,7 +112,7 @@ async fn once_each(place: &Place) {
     let [first] = first[..] else { panic!("{} orders", first.len()) };
     assert_eq!(placed.iter().filter(|placed| **placed == Placed::Again(first.clone())).count(), 19);
     assert_eq!((first.total, first.lines[0].title.as_str()), (Cents::new(300), "p"));
-    assert_eq!(store.place_order(&asks(ada, 2, Some("k")), 5).await.unwrap(), Placed::KeyReused);
+    assert_eq!(store.orders().place_order(&asks(ada, 2, Some("k")), 5).await.unwrap(), Placed::KeyReused);
     assert_eq!(stock(&store).await, 97);
     let other = buyer(&store, "bob").await;
     place_under(&store, other, "k").await;
@@ -119,27 +121,37 @@ async fn once_each(place: &Place) {
 /// Keys are each user's own.
 async fn place_under(store: &Store, buyer: Buyer, key: &str) {
     let order = place_one(store, &asks(buyer, 1, Some(key))).await;
-    assert!(store.order(buyer.0, order.id).await.unwrap().is_some());
+    assert!(store.orders().order(buyer.0, order.id).await.unwrap().is_some());
 }
 
 async fn refusals(place: &Place) {
     let store = place.fresh().await;
     let (ada, bob) = (buyer(&store, "ada").await, buyer(&store, "bob").await);
     let theirs = asks((ada.0, bob.1), 1, None);
-    assert_eq!(store.place_order(&theirs, 5).await.unwrap(), Placed::UnknownAddress);
+    assert_eq!(store.orders().place_order(&theirs, 5).await.unwrap(), Placed::UnknownAddress);
     let goods = Goods::Items(BTreeMap::from([(sku(SKU), 1), (sku(99), 1)]));
     let unknown = NewOrder { goods, ..asks(ada, 1, None) };
-    assert_eq!(store.place_order(&unknown, 5).await.unwrap(), Placed::UnknownSkus(vec![sku(99)]));
+    assert_eq!(store.orders().place_order(&unknown, 5).await.unwrap(), Placed::UnknownSkus(vec![sku(99)]));
     let too_many = asks(ada, 101, None);
-    assert_eq!(store.place_order(&too_many, 5).await.unwrap(), Placed::InsufficientStock(vec![(sku(SKU), 100)]));
-    store.patch_sku(sku(SKU), 1, SkuPatch { attributes: None, price_cents: Some(Cents::new(i64::MAX)) }).await.unwrap();
-    assert_eq!(store.place_order(&asks(ada, 2, None), 5).await.unwrap(), Placed::TooDear);
-    store.shelve(contract::ProductId::from_i64(1).unwrap(), false).await.unwrap();
-    assert_eq!(store.place_order(&asks(ada, 1, None), 5).await.unwrap(), Placed::UnknownSkus(vec![sku(SKU)]));
+    assert_eq!(
+        store.orders().place_order(&too_many, 5).await.unwrap(),
+        Placed::InsufficientStock(vec![(sku(SKU), 100)])
+    );
+    store
+        .catalogue()
+        .patch_sku(sku(SKU), 1, SkuPatch { attributes: None, price_cents: Some(Cents::new(i64::MAX)) })
+        .await
+        .unwrap();
+    assert_eq!(store.orders().place_order(&asks(ada, 2, None), 5).await.unwrap(), Placed::TooDear);
+    store.catalogue().shelve(contract::ProductId::from_i64(1).unwrap(), false).await.unwrap();
+    assert_eq!(store.orders().place_order(&asks(ada, 1, None), 5).await.unwrap(), Placed::UnknownSkus(vec![sku(SKU)]));
     assert_eq!(stock(&store).await, 100);
     let rows = store.outbox(10).await.unwrap();
     assert!(rows.iter().all(|row| row.topic == contract::topic::CATALOGUE), "{rows:?}");
-    assert_eq!(store.move_order(OrderId::from_i64(1).unwrap(), None, Happening::Pay, 5).await.unwrap(), Moved::Unknown);
+    assert_eq!(
+        store.orders().move_order(OrderId::from_i64(1).unwrap(), None, Happening::Pay, 5).await.unwrap(),
+        Moved::Unknown
+    );
 }
 
 async fn returns(place: &Place) {
@@ -149,12 +161,13 @@ async fn returns(place: &Place) {
     let overdue = place_one(&store, &asks(ada, 7, None)).await;
     let paid = place_one(&store, &asks(ada, 11, None)).await;
     assert_eq!(stock(&store).await, 77);
-    let close = async |user, order: &Order| store.move_order(order.id, Some(user), Happening::Close, 6).await.unwrap();
+    let close =
+        async |user, order: &Order| store.orders().move_order(order.id, Some(user), Happening::Close, 6).await.unwrap();
     assert_eq!(close(bob.0, &cancelled).await, Moved::Unknown, "a stranger's");
     assert_eq!(close(ada.0, &cancelled).await, Moved::To(OrderState::Closed));
     assert_eq!(close(ada.0, &cancelled).await, Moved::Refused(OrderState::Closed));
     assert_eq!(stock(&store).await, 82);
-    let moved = store.move_order(paid.id, None, Happening::Pay, 6).await.unwrap();
+    let moved = store.orders().move_order(paid.id, None, Happening::Pay, 6).await.unwrap();
     assert_eq!(moved, Moved::To(OrderState::Bought(Fulfilment::Paid)));
     let all = [cancelled.id, overdue.id, paid.id];
     assert_eq!(store.close_unpaid(&all, overdue.expires_at_ms - 1).await.unwrap(), 0);
@@ -177,10 +190,10 @@ async fn walks(place: &Place) {
         (Happening::Refund, OrderState::Refunded),
     ];
     for (what, to) in walk {
-        assert_eq!(store.move_order(order, None, what, 6).await.unwrap(), Moved::To(to), "{what:?}");
-        assert_eq!(store.order(ada.0, order).await.unwrap().unwrap().state, to);
+        assert_eq!(store.orders().move_order(order, None, what, 6).await.unwrap(), Moved::To(to), "{what:?}");
+        assert_eq!(store.orders().order(ada.0, order).await.unwrap().unwrap().state, to);
     }
-    let refused = store.move_order(order, None, Happening::Pay, 6).await.unwrap();
+    let refused = store.orders().move_order(order, None, Happening::Pay, 6).await.unwrap();
     assert_eq!(refused, Moved::Refused(OrderState::Refunded));
     assert_eq!(stock(&store).await, 99, "it was sent, and does not come back by itself");
 }
@@ -191,36 +204,36 @@ async fn carts(place: &Place) {
     let mut running = JoinSet::new();
     for _ in 0..20 {
         let store = store.clone();
-        running.spawn(async move { store.add_to_cart(ada.0, line(SKU, 2), 5).await.unwrap() });
+        running.spawn(async move { store.orders().add_to_cart(ada.0, line(SKU, 2), 5).await.unwrap() });
     }
     assert!(running.join_all().await.iter().all(|change| *change == CartChange::Done));
-    assert_eq!(store.cart(ada.0).await.unwrap(), [line(SKU, 40)]);
-    let add = async |units| store.add_to_cart(ada.0, line(SKU, units), 5).await.unwrap();
+    assert_eq!(store.orders().cart(ada.0).await.unwrap(), [line(SKU, 40)]);
+    let add = async |units| store.orders().add_to_cart(ada.0, line(SKU, units), 5).await.unwrap();
     assert_eq!(add(CART_UNITS_MAX - 39).await, CartChange::TooManyUnits);
     assert_eq!(add(CART_UNITS_MAX - 40).await, CartChange::Done);
     assert_eq!(add(1).await, CartChange::TooManyUnits);
     assert_eq!(add(u32::MAX).await, CartChange::TooManyUnits);
-    assert_eq!(store.set_in_cart(ada.0, line(SKU, 3), 5).await.unwrap(), CartChange::Done);
-    assert_eq!(store.set_in_cart(ada.0, line(8, 3), 5).await.unwrap(), CartChange::NoLine);
-    assert_eq!(store.cart(ada.0).await.unwrap(), [line(SKU, 3)]);
+    assert_eq!(store.orders().set_in_cart(ada.0, line(SKU, 3), 5).await.unwrap(), CartChange::Done);
+    assert_eq!(store.orders().set_in_cart(ada.0, line(8, 3), 5).await.unwrap(), CartChange::NoLine);
+    assert_eq!(store.orders().cart(ada.0).await.unwrap(), [line(SKU, 3)]);
     let ordered = place_one(&store, &of_cart(ada, None)).await;
     assert_eq!((ordered.lines.len(), ordered.lines[0].quantity), (1, 3));
-    assert_eq!(store.cart(ada.0).await.unwrap(), []);
-    assert_eq!(store.place_order(&of_cart(ada, None), 5).await.unwrap(), Placed::CartEmpty);
+    assert_eq!(store.orders().cart(ada.0).await.unwrap(), []);
+    assert_eq!(store.orders().place_order(&of_cart(ada, None), 5).await.unwrap(), Placed::CartEmpty);
 
     let product = contract::ProductId::from_i64(1).unwrap();
     for _ in 0..=CART_LINES_MAX {
         let new = NewSku { product, attributes: Attributes::new(), price: Cents::new(1), stock: 1 };
-        let new = store.add_sku(new, 5).await.unwrap().unwrap().sku_id;
-        let change = store.add_to_cart(ada.0, CartLine { sku: new, ..line(SKU, 1) }, 5).await.unwrap();
-        let is_full = store.cart(ada.0).await.unwrap().len() == CART_LINES_MAX;
+        let new = store.catalogue().add_sku(new, 5).await.unwrap().unwrap().sku_id;
+        let change = store.orders().add_to_cart(ada.0, CartLine { sku: new, ..line(SKU, 1) }, 5).await.unwrap();
+        let is_full = store.orders().cart(ada.0).await.unwrap().len() == CART_LINES_MAX;
         assert!(change == CartChange::Done || is_full && change == CartChange::TooManyLines, "{change:?}");
     }
-    assert_eq!(store.cart(ada.0).await.unwrap().len(), CART_LINES_MAX);
-    store.take_from_cart(ada.0, Some(&[])).await.unwrap();
-    assert_eq!(store.cart(ada.0).await.unwrap().len(), CART_LINES_MAX);
-    store.take_from_cart(ada.0, None).await.unwrap();
-    assert_eq!(store.cart(ada.0).await.unwrap(), []);
+    assert_eq!(store.orders().cart(ada.0).await.unwrap().len(), CART_LINES_MAX);
+    store.orders().take_from_cart(ada.0, Some(&[])).await.unwrap();
+    assert_eq!(store.orders().cart(ada.0).await.unwrap().len(), CART_LINES_MAX);
+    store.orders().take_from_cart(ada.0, None).await.unwrap();
+    assert_eq!(store.orders().cart(ada.0).await.unwrap(), []);
 }
 
 /// Eight requests order a cart while another line is added to it. Every unit is in one order or in the cart.
@@ -233,18 +246,19 @@ async fn changing_carts(place: &Place) {
         price: Cents::new(1),
         stock: 100,
     };
-    let other = store.add_sku(other, 5).await.unwrap().unwrap().sku_id;
+    let other = store.catalogue().add_sku(other, 5).await.unwrap().unwrap().sku_id;
     for round in 0..5 {
-        store.add_to_cart(ada.0, line(SKU, 3), 5).await.unwrap();
+        store.orders().add_to_cart(ada.0, line(SKU, 3), 5).await.unwrap();
         let mut running = JoinSet::new();
         for _ in 0..8 {
             let store = store.clone();
-            running.spawn(async move { Some(store.place_order(&of_cart(ada, None), 5).await.unwrap()) });
+            running.spawn(async move { Some(store.orders().place_order(&of_cart(ada, None), 5).await.unwrap()) });
         }
         for _ in 0..4 {
             let store = store.clone();
             running.spawn(async move {
-                let added = store.add_to_cart(ada.0, CartLine { sku: other, ..line(SKU, 1) }, 5).await.unwrap();
+                let added =
+                    store.orders().add_to_cart(ada.0, CartLine { sku: other, ..line(SKU, 1) }, 5).await.unwrap();
                 assert_eq!(added, CartChange::Done);
                 None
             });
@@ -262,9 +276,9 @@ async fn changing_carts(place: &Place) {
         };
         assert_eq!(ordered(sku(SKU)), 3, "round {round}");
         assert_eq!(stock(&store).await, 100 - 3 * (round + 1));
-        let left: u32 = store.cart(ada.0).await.unwrap().iter().map(|line| line.quantity).sum();
+        let left: u32 = store.orders().cart(ada.0).await.unwrap().iter().map(|line| line.quantity).sum();
         assert_eq!(ordered(other) + left, 4, "round {round}");
-        store.take_from_cart(ada.0, None).await.unwrap();
+        store.orders().take_from_cart(ada.0, None).await.unwrap();
     }
 }
 
@@ -276,44 +290,44 @@ async fn crowded_carts(place: &Place) {
     let mut adds = Vec::new();
     for _ in 0..CART_LINES_MAX + 20 {
         let new = NewSku { product, attributes: Attributes::new(), price: Cents::new(1), stock: 1 };
-        let sku = store.add_sku(new, 5).await.unwrap().unwrap().sku_id;
+        let sku = store.catalogue().add_sku(new, 5).await.unwrap().unwrap().sku_id;
         adds.push(CartLine { sku, ..line(SKU, 1) });
     }
     let at_once = adds.split_off(CART_LINES_MAX - 1);
     for add in adds {
-        assert_eq!(store.add_to_cart(ada.0, add, 5).await.unwrap(), CartChange::Done);
+        assert_eq!(store.orders().add_to_cart(ada.0, add, 5).await.unwrap(), CartChange::Done);
     }
     let mut running = JoinSet::new();
     for add in at_once {
         let store = store.clone();
-        running.spawn(async move { store.add_to_cart(ada.0, add, 5).await.unwrap() });
+        running.spawn(async move { store.orders().add_to_cart(ada.0, add, 5).await.unwrap() });
     }
     let added = running.join_all().await;
     assert_eq!(added.iter().filter(|change| **change == CartChange::Done).count(), 1);
-    assert_eq!(store.cart(ada.0).await.unwrap().len(), CART_LINES_MAX);
+    assert_eq!(store.orders().cart(ada.0).await.unwrap().len(), CART_LINES_MAX);
     let order = place_one(&store, &of_cart(ada, None)).await;
-    assert_eq!((order.lines.len(), store.cart(ada.0).await.unwrap()), (CART_LINES_MAX, Vec::new()));
+    assert_eq!((order.lines.len(), store.orders().cart(ada.0).await.unwrap()), (CART_LINES_MAX, Vec::new()));
 }
 
 async fn defaults(place: &Place) {
     let store = place.fresh().await;
     let (ada, bob) = (buyer(&store, "ada").await, buyer(&store, "bob").await);
     for at in 1..ADDRESSES_MAX {
-        let added = store.add_address(ada.0, &fields(&format!("{at} 号 🏠"), at % 2 == 0), 5).await.unwrap();
+        let added = store.accounts().add_address(ada.0, &fields(&format!("{at} 号 🏠"), at % 2 == 0), 5).await.unwrap();
         assert!(matches!(added, AddedAddress::Added(_)), "{added:?}");
     }
-    assert_eq!(store.add_address(ada.0, &fields("more", true), 5).await.unwrap(), AddedAddress::TooMany);
+    assert_eq!(store.accounts().add_address(ada.0, &fields("more", true), 5).await.unwrap(), AddedAddress::TooMany);
     let nobody = UserId::from_i64(99_999).unwrap();
-    assert_eq!(store.add_address(nobody, &fields("x", true), 5).await.unwrap(), AddedAddress::UnknownUser);
-    let all = store.addresses(ada.0).await.unwrap();
+    assert_eq!(store.accounts().add_address(nobody, &fields("x", true), 5).await.unwrap(), AddedAddress::UnknownUser);
+    let all = store.accounts().addresses(ada.0).await.unwrap();
     assert_eq!((all.len(), all.iter().filter(|address| address.fields.is_default).count()), (ADDRESSES_MAX, 1));
     assert!(all[0].fields.is_default);
     let last = all.last().unwrap().address_id;
-    let put = store.put_address(ada.0, last, &fields("moved", true)).await.unwrap().unwrap();
-    assert_eq!(store.addresses(ada.0).await.unwrap()[0], put);
-    assert_eq!(store.put_address(bob.0, last, &fields("stolen", true)).await.unwrap(), None);
-    assert!(store.addresses(bob.0).await.unwrap()[0].fields.is_default, "what is refused changes nothing");
-    assert!(!store.delete_address(bob.0, last).await.unwrap());
-    assert!(store.delete_address(ada.0, last).await.unwrap());
-    assert_eq!(store.address(ada.0, last).await.unwrap(), None);
+    let put = store.accounts().put_address(ada.0, last, &fields("moved", true)).await.unwrap().unwrap();
+    assert_eq!(store.accounts().addresses(ada.0).await.unwrap()[0], put);
+    assert_eq!(store.accounts().put_address(bob.0, last, &fields("stolen", true)).await.unwrap(), None);
+    assert!(store.accounts().addresses(bob.0).await.unwrap()[0].fields.is_default, "what is refused changes nothing");
+    assert!(!store.accounts().delete_address(bob.0, last).await.unwrap());
+    assert!(store.accounts().delete_address(ada.0, last).await.unwrap());
+    assert_eq!(store.accounts().address(ada.0, last).await.unwrap(), None);
 }
