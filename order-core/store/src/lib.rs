@@ -65,5 +65,11 @@ pub use sales::terms::LedgerToOpen;
 pub use staff_lists::{ProductQuery, SalePhase, UserQuery};
 pub use tx::Write;
 
+/// Parts of writes, which benches measure apart from the whole.
+#[cfg(feature = "testing")]
+pub mod parts {
+    pub use crate::accounts::addresses::read_default_addresses;
+}
+
 #[cfg(test)]
 mod tests;
