@@ -40,7 +40,7 @@ impl<K: LedgerClient, C: Clock> LedgerClient for OpenOnce<K, C> {
         if !self.journal.is_read() && self.clock.now_ms() < self.since_ms.saturating_add(READ_MAX_MS) {
             return Err(LedgerUnavailable("the journal is not read yet".to_owned()));
         }
-        let sale = self.store.sale(activity).await.map_err(|error| LedgerUnavailable(error.to_string()))?;
+        let sale = self.store.sales().sale(activity).await.map_err(|error| LedgerUnavailable(error.to_string()))?;
         let was_open = self.journal.head_seq(activity) > 0 || sale.is_some_and(|sale| sale.ledger_open);
         if !was_open {
             return self.ledgers.open(activity, stock, rules).await;

@@ -43,7 +43,7 @@ pub async fn open<K: LedgerClient>(
     activity: ActivityId,
     now_ms: u64,
 ) -> Result<OpenOutcome, OpenError> {
-    let Sale { stock, activity: decided, .. } = match store.decide_opening(activity, now_ms).await? {
+    let Sale { stock, activity: decided, .. } = match store.sales().decide_opening(activity, now_ms).await? {
         Opening::Open(sale) => sale,
         Opening::Unknown => return Ok(OpenOutcome::Unknown),
         Opening::Over => return Ok(OpenOutcome::Over),
@@ -57,7 +57,7 @@ pub async fn open<K: LedgerClient>(
     };
     let counters = ledgers.open(activity, stock, decided.rules).await?;
     // The sale may have been ended after the decision, and the end may have reached the ledger before its opening.
-    let rules = store.sale(activity).await?.map_or(decided.rules, |sale| sale.activity.rules);
+    let rules = store.sales().sale(activity).await?.map_or(decided.rules, |sale| sale.activity.rules);
     if rules.ends_at_ms < decided.rules.ends_at_ms {
         return Ok(OpenOutcome::Open(end_open(ledgers, activity, rules).await?.unwrap_or(counters)));
     }

@@ -12,7 +12,6 @@ use foundation::{
     Clock, Readiness,
     config::{LimitsConfig, ServerConfig, ShownSetting},
     metrics::Registry,
-    web::{Workers, count_requests, health_routes, serve_beside},
 };
 use images::Images;
 use ledger::LedgerClient;
@@ -20,6 +19,7 @@ use limits::{Limits, Windows, WrongTries};
 use store::{PASSWORD_BYTES_MAX, Passwords, Store};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use web::{Workers, count_requests, health_routes, serve_beside};
 
 use crate::{
     api::{Api, LIMITED, Role, router},
@@ -80,12 +80,12 @@ pub async fn ensure_first_admin(
     (password, generated): (&str, bool),
     clock: &impl Clock,
 ) -> anyhow::Result<bool> {
-    if store.credentials(store::Realm::Admins, FIRST_ADMIN).await?.is_some() {
+    if store.accounts().credentials(store::Realm::Admins, FIRST_ADMIN).await?.is_some() {
         return Ok(false);
     }
     anyhow::ensure!(password.len() <= PASSWORD_BYTES_MAX, "the first admin's password is longer than 72 bytes");
     let hash = passwords.hash(password).await?.context("too many passwords are being hashed")?;
-    Ok(store.ensure_admin(FIRST_ADMIN, (&hash, generated), Role::Admin.as_str(), clock.now_ms()).await?)
+    Ok(store.accounts().ensure_admin(FIRST_ADMIN, (&hash, generated), Role::Admin.as_str(), clock.now_ms()).await?)
 }
 
 /// Warns where the user `admin` has another password than `configured`, which counts for the first start alone.
@@ -93,7 +93,7 @@ pub async fn ensure_first_admin(
 /// # Errors
 /// If the database or the hash fails.
 pub async fn warn_of_other_password(store: &Store, passwords: &Passwords, configured: &str) -> anyhow::Result<bool> {
-    let Some(found) = store.credentials(store::Realm::Admins, FIRST_ADMIN).await? else { return Ok(false) };
+    let Some(found) = store.accounts().credentials(store::Realm::Admins, FIRST_ADMIN).await? else { return Ok(false) };
     let differs = !passwords.is_hash_of(configured, &found.password_hash).await?;
     if differs {
         tracing::warn!(

@@ -39,10 +39,10 @@ impl<K: LedgerClient, C: Clock> Warmer<K, C> {
     /// The first [`OpenError`] of a sale, after all of them were tried.
     pub async fn step(&mut self) -> Result<(), OpenError> {
         let mut result = Ok(());
-        for activity in self.store.sales_to_open(self.clock.now_ms(), LEAD_MS).await? {
+        for activity in self.store.sales().sales_to_open(self.clock.now_ms(), LEAD_MS).await? {
             result = result.and(self.open(activity).await);
         }
-        for activity in self.store.sales_to_clear(self.clock.now_ms().saturating_sub(CLEAR_AFTER_MS)).await? {
+        for activity in self.store.sales().sales_to_clear(self.clock.now_ms().saturating_sub(CLEAR_AFTER_MS)).await? {
             result = result.and(self.clear(activity).await);
         }
         result?;
@@ -66,7 +66,7 @@ impl<K: LedgerClient, C: Clock> Warmer<K, C> {
         let Some(delta) = i64::try_from(counters.available).ok().filter(|units| *units > 0).map(|units| -units) else {
             return Ok(());
         };
-        let action = Action::Restock { operation: self.store.new_operation()?, delta };
+        let action = Action::Restock { operation: self.store.sales().new_operation()?, delta };
         let outcomes = self.ledgers.act(vec![LedgerCommand { activity, action }]).await?;
         if outcomes == [Outcome::Done] {
             tracing::info!(%activity, units = counters.available, "what was not sold is the SKU's again");

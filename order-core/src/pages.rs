@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use foundation::web::Problem;
+use web::Problem;
 
 /// The name of the assets has a hash in it, so a file under it never changes.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";

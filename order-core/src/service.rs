@@ -13,7 +13,6 @@ use foundation::{
     config::{LimitsConfig, ServerConfig},
     metrics::Registry,
     rfc3339,
-    web::{Workers, cors, count_requests, health_routes, serve_beside},
 };
 use images::Images;
 use ledger::LedgerClient;
@@ -21,6 +20,7 @@ use limits::{Limits, Windows, WrongTries};
 use store::{Passwords, Store};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use web::{Workers, cors, count_requests, health_routes, serve_beside};
 use workers::{Journal, Keeper, Lease, Led, PayBack as _, Refunder, Relay, Timeouts, Worker};
 
 use crate::{

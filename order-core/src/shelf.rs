@@ -79,7 +79,7 @@ impl Shelf {
         }
         let load = async {
             self.reads.fetch_add(1, Ordering::Relaxed);
-            Ok(self.store.detail(product).await?.map(Arc::new))
+            Ok(self.store.catalogue().detail(product).await?.map(Arc::new))
         };
         self.details.try_get_with(product, load).await
     }
@@ -89,7 +89,7 @@ impl Shelf {
     /// # Errors
     /// If the database fails.
     pub async fn product_of(&self, sku: SkuId) -> Result<Option<ProductId>, Arc<StoreError>> {
-        let load = async { Ok(self.store.sku(sku).await?.map(|sku| sku.product_id)) };
+        let load = async { Ok(self.store.catalogue().sku(sku).await?.map(|sku| sku.product_id)) };
         self.products.try_get_with(sku, load).await
     }
 
@@ -138,7 +138,7 @@ fn seed() -> [u8; 32] {
 async fn load(store: &Store) -> Result<Exist, StoreError> {
     let mut ids: Vec<ProductId> = Vec::new();
     loop {
-        let more = store.product_ids(ids.last().copied(), IDS_READ_MAX).await?;
+        let more = store.catalogue().product_ids(ids.last().copied(), IDS_READ_MAX).await?;
         if more.is_empty() {
             break;
         }

@@ -84,11 +84,11 @@ impl SnapshotSource for Snapshots {
 #[cfg(feature = "redis")]
 impl RecoverySource for Snapshots {
     fn opened(&self) -> impl Future<Output = Result<Vec<ActivityId>, String>> + Send {
-        self.ask(|store| async move { store.opened_sales().await })
+        self.ask(|store| async move { store.sales().opened_sales().await })
     }
 
     async fn to_open(&self) -> Result<Vec<Opening>, String> {
-        let found = self.ask(|store| async move { store.ledgers_to_open().await }).await?;
+        let found = self.ask(|store| async move { store.sales().ledgers_to_open().await }).await?;
         let opening =
             |found: store::LedgerToOpen| Opening { activity: found.activity, stock: found.stock, rules: found.rules };
         Ok(found.into_iter().map(opening).collect())
@@ -96,14 +96,14 @@ impl RecoverySource for Snapshots {
 
     fn next_term(&self, above: Term) -> impl Future<Output = Result<Term, String>> + Send {
         let lease = self.lease.as_ref().map(FencingNumber::get);
-        self.ask(move |store| async move { store.next_term(above, lease).await })
+        self.ask(move |store| async move { store.sales().next_term(above, lease).await })
     }
 
     fn decisions(&self, activity: ActivityId) -> impl Future<Output = Result<Vec<LedgerCommand>, String>> + Send {
-        self.ask(move |store| async move { store.decisions(activity).await })
+        self.ask(move |store| async move { store.sales().decisions(activity).await })
     }
 
     fn promises(&self, activity: ActivityId) -> impl Future<Output = Result<Vec<Promise>, String>> + Send {
-        self.ask(move |store| async move { store.promises(activity).await })
+        self.ask(move |store| async move { store.sales().promises(activity).await })
     }
 }

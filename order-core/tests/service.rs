@@ -98,12 +98,12 @@ impl Mall {
 
     async fn sale(&self) -> ActivityId {
         let new = NewCategory { parent: None, name: "数码".into(), sort_order: 0 };
-        let category = self.store.add_category(new, 0).await.unwrap().unwrap().category_id;
+        let category = self.store.catalogue().add_category(new, 0).await.unwrap().unwrap().category_id;
         let (subtitle, description) = (String::new(), String::new());
         let new = NewProduct { category, title: "手机".into(), subtitle, description, image_ids: vec![] };
-        let product = self.store.add_product(new, 0).await.unwrap().unwrap().product_id;
+        let product = self.store.catalogue().add_product(new, 0).await.unwrap().unwrap().product_id;
         let new = NewSku { product, attributes: Attributes::new(), price: Cents::new(500), stock: STOCK };
-        let sku = self.store.add_sku(new, 0).await.unwrap().unwrap().sku_id;
+        let sku = self.store.catalogue().add_sku(new, 0).await.unwrap().unwrap().sku_id;
         let now_ms = SystemClock.now_ms();
         let rules = Rules { per_user_limit: 2, starts_at_ms: now_ms - 1, ends_at_ms: now_ms + 60_000 };
         let new = NewSale {
@@ -116,7 +116,7 @@ impl Mall {
             pay_within_ms: None,
             is_draft: false,
         };
-        let AddedSale::Added(sale) = self.store.add_sale(new, now_ms).await.unwrap() else { panic!("no sale") };
+        let AddedSale::Added(sale) = self.store.sales().add_sale(new, now_ms).await.unwrap() else { panic!("no sale") };
         self.ledger.open(sale.activity.id, STOCK, rules).await.unwrap();
         sale.activity.id
     }
@@ -221,7 +221,7 @@ async fn a_parked_sale_is_a_warning() {
     }
     let metrics = mall.get("/metrics").await;
     assert!(metrics.contains("\nmall_parked_sales 1\n") && metrics.contains("\nmall_parked_entries 1\n"), "{metrics}");
-    assert!(mall.store.drop_parked(lost, "its ledger was never opened").await.unwrap().is_some());
+    assert!(mall.store.sales().drop_parked(lost, "its ledger was never opened").await.unwrap().is_some());
     while mall.get("/readyz").await.contains("parked") {
         assert!(began.elapsed() < Duration::from_secs(20), "it was dropped");
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -34,7 +34,7 @@ impl Accounts {
         {
             return Ok(account.clone());
         }
-        let account = store.admin(id).await?;
+        let account = store.accounts().admin(id).await?;
         let mut read = self.read();
         if read.len() >= REMEMBERED_MAX {
             read.clear();

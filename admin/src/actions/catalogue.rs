@@ -21,7 +21,7 @@ pub(crate) async fn add_category<K: Sync, C: Clock>(
     new: NewCategory,
 ) -> Result<Category, Refusal> {
     named(&new.name, NAME_CHARS_MAX, "name")?;
-    let added = api.store_of(staff).add_category(new, api.clock.now_ms()).await?;
+    let added = api.store_of(staff).catalogue().add_category(new, api.clock.now_ms()).await?;
     added.ok_or_else(|| Refusal::invalid("parent_id", "parent_id does not exist"))
 }
 
@@ -42,7 +42,7 @@ pub(crate) async fn move_category<K: Sync, C: Clock>(
     (patch, parent): (CategoryPatch, Option<Option<CategoryId>>),
 ) -> Result<Category, Refusal> {
     patch.name.as_deref().map_or(Ok(()), |name| named(name, NAME_CHARS_MAX, "name"))?;
-    changed(api.store_of(staff).move_category(id, version, (patch, parent)).await?, "category")
+    changed(api.store_of(staff).catalogue().move_category(id, version, (patch, parent)).await?, "category")
 }
 
 pub(crate) async fn add_product<K: Sync, C: Clock>(
@@ -54,7 +54,7 @@ pub(crate) async fn add_product<K: Sync, C: Clock>(
     short(&new.subtitle, TITLE_CHARS_MAX, "subtitle")?;
     short(&new.description, DESCRIPTION_CHARS_MAX, "description")?;
     pictured(api, &new.image_ids).await?;
-    let added = api.store_of(staff).add_product(new, api.clock.now_ms()).await?;
+    let added = api.store_of(staff).catalogue().add_product(new, api.clock.now_ms()).await?;
     added.ok_or_else(|| Refusal::invalid("category_id", "category_id does not exist"))
 }
 
@@ -69,7 +69,7 @@ pub(crate) async fn patch_product<K: Sync, C: Clock>(
     patch.description.as_deref().map_or(Ok(()), |text| short(text, DESCRIPTION_CHARS_MAX, "description"))?;
     pictured(api, patch.image_ids.as_deref().unwrap_or_default()).await?;
     described(patch.image_alts.as_ref())?;
-    changed(api.store_of(staff).patch_product(id, version, patch).await?, "product")
+    changed(api.store_of(staff).catalogue().patch_product(id, version, patch).await?, "product")
 }
 
 pub(crate) async fn shelve<K: Sync, C: Clock>(
@@ -78,7 +78,7 @@ pub(crate) async fn shelve<K: Sync, C: Clock>(
     id: ProductId,
     on_shelf: bool,
 ) -> Result<Product, Refusal> {
-    api.store_of(staff).shelve(id, on_shelf).await?.ok_or(Refusal::Unknown("product"))
+    api.store_of(staff).catalogue().shelve(id, on_shelf).await?.ok_or(Refusal::Unknown("product"))
 }
 
 pub(crate) async fn add_sku<K: Sync, C: Clock>(api: &Api<K, C>, staff: &Staff, new: NewSku) -> Result<Sku, Refusal> {
@@ -87,7 +87,7 @@ pub(crate) async fn add_sku<K: Sync, C: Clock>(api: &Api<K, C>, staff: &Staff, n
     if new.stock > STOCK_MAX {
         return Err(Refusal::invalid("stock", "stock is 0 to 1000000000"));
     }
-    let added = api.store_of(staff).add_sku(new, api.clock.now_ms()).await?;
+    let added = api.store_of(staff).catalogue().add_sku(new, api.clock.now_ms()).await?;
     added.ok_or(Refusal::Unknown("product"))
 }
 
@@ -99,7 +99,7 @@ pub(crate) async fn patch_sku<K: Sync, C: Clock>(
 ) -> Result<Sku, Refusal> {
     patch.attributes.as_ref().map_or(Ok(()), attributed)?;
     patch.price_cents.map_or(Ok(()), priced)?;
-    changed(api.store_of(staff).patch_sku(id, version, patch).await?, "SKU")
+    changed(api.store_of(staff).catalogue().patch_sku(id, version, patch).await?, "SKU")
 }
 
 /// Characters of the reason for a change of stock.
@@ -116,7 +116,7 @@ pub(crate) async fn change_stock<K: Sync, C: Clock>(
         return Err(Refusal::invalid("delta", "delta is -1000000000 to 1000000000 and not 0"));
     }
     line(reason, STOCK_REASON_CHARS_MAX, "reason")?;
-    match api.store_of(staff).change_stock(id, operation, (delta, reason), api.clock.now_ms()).await? {
+    match api.store_of(staff).catalogue().change_stock(id, operation, (delta, reason), api.clock.now_ms()).await? {
         StockChanged::Done(sku) => Ok(sku),
         StockChanged::Unknown => Err(Refusal::Unknown("SKU")),
         StockChanged::OutOfBounds(left) => Err(Refusal::sku_has(left)),

@@ -23,7 +23,7 @@ pub(crate) async fn list<K: Sync, C: Clock>(
     letters.truncate(limit);
     let next = if more { letters.last().map(|letter| letter.id) } else { None };
     let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
-    let decided = api.store.decided_letters(&ids).await?;
+    let decided = api.store.sales().decided_letters(&ids).await?;
     let of = |letter: &Letter| decided.iter().find(|one| one.letter == letter.id).cloned();
     Ok((letters.into_iter().map(|letter| (Arc::clone(&letter), of(&letter))).collect(), next))
 }
@@ -31,7 +31,7 @@ pub(crate) async fn list<K: Sync, C: Clock>(
 /// One letter.
 pub(crate) async fn one<K: Sync, C: Clock>(api: &Api<K, C>, id: i64) -> Result<Decided, Refusal> {
     let letter = api.letters.find(id).ok_or(Refusal::Unknown("dead letter"))?;
-    let decided = api.store.decided_letters(&[id]).await?.pop();
+    let decided = api.store.sales().decided_letters(&[id]).await?.pop();
     Ok((letter, decided))
 }
 
@@ -41,7 +41,7 @@ pub(crate) async fn replay<K: Sync, C: Clock>(api: &Api<K, C>, staff: &Staff, id
     let letter = api.letters.find(id).ok_or(Refusal::Unknown("dead letter"))?;
     let (topic, key, value) = (letter.letter.topic.clone(), letter.key.clone(), letter.letter.value.clone());
     let record = Outgoing { topic, key, value };
-    api.store_of(staff).replay_letter(id, record, api.clock.now_ms()).await?;
+    api.store_of(staff).sales().replay_letter(id, record, api.clock.now_ms()).await?;
     one(api, id).await
 }
 
@@ -57,6 +57,6 @@ pub(crate) async fn give_up<K: Sync, C: Clock>(
     if decided.is_some_and(|decided| decided.decision == store::REPLAYED) {
         return Err(Refusal::conflict("the letter was replayed"));
     }
-    api.store_of(staff).drop_letter(id, reason, api.clock.now_ms()).await?;
+    api.store_of(staff).sales().drop_letter(id, reason, api.clock.now_ms()).await?;
     one(api, id).await
 }

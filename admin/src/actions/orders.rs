@@ -105,7 +105,7 @@ pub(crate) async fn block<K: Sync, C: Clock>(
     id: UserId,
     blocked: bool,
 ) -> Result<RegisteredUser, Refusal> {
-    api.store_of(staff).block_user(id, blocked, api.clock.now_ms()).await?.ok_or(Refusal::Unknown("user"))
+    api.store_of(staff).accounts().block_user(id, blocked, api.clock.now_ms()).await?.ok_or(Refusal::Unknown("user"))
 }
 
 /// Random bytes of a link for a new password.
@@ -119,7 +119,7 @@ pub(crate) async fn reset_link<K: Sync, C: Clock>(
 ) -> Result<(String, u64), Refusal> {
     let token = random_hex(RESET_TOKEN_BYTES).map_err(|error| Refusal::Unavailable(error.to_string()))?;
     let now_ms = api.clock.now_ms();
-    if !api.store_of(staff).add_reset_link(id, &store::token_digest(&token), now_ms).await? {
+    if !api.store_of(staff).accounts().add_reset_link(id, &store::token_digest(&token), now_ms).await? {
         return Err(Refusal::Unknown("user"));
     }
     Ok((token, now_ms + store::RESET_LINK_MS))

@@ -134,7 +134,7 @@ pub(crate) async fn create<K: LedgerClient, C: Clock>(
     asked: SaleFields,
 ) -> Result<Sale, Refusal> {
     let now_ms = api.clock.now_ms();
-    let mut sale = match api.store_of(staff).add_sale(check(asked, now_ms)?, now_ms).await? {
+    let mut sale = match api.store_of(staff).sales().add_sale(check(asked, now_ms)?, now_ms).await? {
         AddedSale::Added(sale) => sale,
         AddedSale::UnknownSku => return Err(Refusal::invalid("sku_id", "sku_id does not exist")),
         AddedSale::InsufficientStock(left) => return Err(Refusal::sku_has(left)),
@@ -175,7 +175,7 @@ pub(crate) async fn patch<K: LedgerClient, C: Clock>(
     asked: SaleChanges,
 ) -> Result<Sale, Refusal> {
     check_changes(&asked)?;
-    let before = api.store.sale(id).await?.ok_or(Refusal::Unknown("activity"))?;
+    let before = api.store.sales().sale(id).await?.ok_or(Refusal::Unknown("activity"))?;
     let door = Some(door(before.activity.admission.door, asked.requires_ticket, asked.captcha)?);
     let SaleChanges { title, price, stock, per_user_limit, starts_at_ms, ends_at_ms, .. } = asked;
     let SaleChanges { invited_only, registered_before_ms, pay_within_ms, is_draft, answer_after, .. } = asked;
@@ -198,7 +198,7 @@ pub(crate) async fn patch<K: LedgerClient, C: Clock>(
         pay_within_ms,
         is_draft,
     };
-    let patched = api.store_of(staff).patch_sale(id, version, patch, now_ms + LEAD_MS).await?;
+    let patched = api.store_of(staff).sales().patch_sale(id, version, patch, now_ms + LEAD_MS).await?;
     let mut sale = changed(patched, "activity")?;
     if before.is_draft {
         open_if_due(api, &mut sale, now_ms).await;
@@ -227,7 +227,7 @@ pub(crate) async fn pause<K: LedgerClient, C: Clock>(
     id: ActivityId,
     paused: bool,
 ) -> Result<Sale, Refusal> {
-    steered(api.store_of(staff).pause_sale(id, paused, api.clock.now_ms()).await?)
+    steered(api.store_of(staff).sales().pause_sale(id, paused, api.clock.now_ms()).await?)
 }
 
 /// Ends a sale now; one that is over stays as it is.
@@ -236,7 +236,7 @@ pub(crate) async fn end<K: LedgerClient, C: Clock>(
     staff: &Staff,
     id: ActivityId,
 ) -> Result<Sale, Refusal> {
-    let ended = api.store_of(staff).end_sale(id, api.clock.now_ms()).await?;
+    let ended = api.store_of(staff).sales().end_sale(id, api.clock.now_ms()).await?;
     if let Steered::Done(sale) = &ended
         && let Err(error) = opening::end(&api.ledgers, sale).await
     {
@@ -280,7 +280,7 @@ pub(crate) fn operation_under<K, C: Clock>(
     (what, row, delta): (&str, i64, i64),
     key: Option<&str>,
 ) -> Result<OperationId, Refusal> {
-    let Some(key) = key else { return Ok(api.store.new_operation()?) };
+    let Some(key) = key else { return Ok(api.store.sales().new_operation()?) };
     let digest = Sha256::new()
         .chain_update(format!("mall {what} v2\0"))
         .chain_update(staff.id.as_i64().to_be_bytes())
@@ -303,7 +303,7 @@ pub(crate) async fn restock<K: LedgerClient, C: Clock>(
 ) -> Result<(bool, Counters), Refusal> {
     check_delta(delta)?;
     if api.ledgers.counters(id).await?.is_none() {
-        api.store.sale(id).await?.ok_or(Refusal::Unknown("activity"))?;
+        api.store.sales().sale(id).await?.ok_or(Refusal::Unknown("activity"))?;
         return Err(Refusal::conflict("its ledger is not open yet; change its stock instead"));
     }
     let is_done = match u64::try_from(delta) {
@@ -321,14 +321,14 @@ async fn add<K: LedgerClient, C: Clock>(
     id: ActivityId,
     (operation, units): (OperationId, u64),
 ) -> Result<bool, Refusal> {
-    match api.store_of(staff).restock_sale(id, operation, units, api.clock.now_ms()).await? {
+    match api.store_of(staff).sales().restock_sale(id, operation, units, api.clock.now_ms()).await? {
         Restocked::Sent => {}
         Restocked::Unknown => return Err(Refusal::Unknown("activity")),
         Restocked::Over => return Err(Refusal::conflict("the sale is over")),
         Restocked::InsufficientStock(left) => return Err(Refusal::sku_has(left)),
     }
     let shown = async {
-        while !api.store.is_restocked(id, operation).await? {
+        while !api.store.sales().is_restocked(id, operation).await? {
             tokio::time::sleep(RESTOCK_LOOK).await;
         }
         Ok(())
@@ -348,7 +348,7 @@ async fn take<K: LedgerClient, C: Clock>(
     (operation, delta): (OperationId, i64),
 ) -> Result<bool, Refusal> {
     let asked = json!({ "restock": delta, "operation_id": operation });
-    api.store_of(staff).note_action(("activity", id.as_i64()), serde_json::Value::Null, asked).await?;
+    api.store_of(staff).accounts().note_action(("activity", id.as_i64()), serde_json::Value::Null, asked).await?;
     let command = LedgerCommand { activity: id, action: Action::Restock { operation, delta } };
     match api.ledgers.act(vec![command]).await?.first() {
         Some(Outcome::Done) => Ok(true),

@@ -28,7 +28,8 @@ pub(crate) async fn add<K: Sync, C: Clock>(
 ) -> Result<StaffAccount, Refusal> {
     line(username, USERNAME_CHARS_MAX, "username")?;
     let hash = hash(api, password).await?;
-    let added = api.store_of(staff).add_admin(username.trim(), &hash, role.as_str(), api.clock.now_ms()).await?;
+    let added =
+        api.store_of(staff).accounts().add_admin(username.trim(), &hash, role.as_str(), api.clock.now_ms()).await?;
     added.ok_or(Refusal::NameTaken)
 }
 
@@ -46,7 +47,7 @@ pub(crate) async fn patch<K: Sync, C: Clock>(
     let role = asked.role.map(|role| role.as_str().to_owned());
     let must_change_password = staff.id != id;
     let patch = StaffPatch { role, disabled: asked.disabled, password_hash, must_change_password };
-    let changed = api.store_of(staff).patch_admin(id, version, patch, api.clock.now_ms()).await?;
+    let changed = api.store_of(staff).accounts().patch_admin(id, version, patch, api.clock.now_ms()).await?;
     api.accounts.forget(id);
     match changed {
         Changed::Done(account) => Ok(account),

@@ -11,17 +11,15 @@ use contract::{
     openapi,
     stock::Counters,
 };
-use foundation::{
-    Clock,
-    web::{
-        Json, Path, Query, Raw, json_from,
-        openapi::{IdempotencyKey, IfMatch},
-    },
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{PRICE_CENTS_MAX, Sale, Store, TITLE_CHARS_MAX};
 use utoipa::ToSchema;
+use web::{
+    Json, Path, Query, Raw, json_from,
+    openapi::{IdempotencyKey, IfMatch},
+};
 
 use super::{
     Api,
@@ -320,7 +318,7 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
     _: Staff,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    Ok(ListBody::of(api.store.sales(query.page()?).await?, ActivityBody::from))
+    Ok(ListBody::of(api.store.sales().all(query.page()?).await?, ActivityBody::from))
 }
 
 /// A flash sale.
@@ -335,7 +333,7 @@ pub(super) async fn one<K: LedgerClient, C: Clock>(
     _: Staff,
     Path(id): Path<ActivityId>,
 ) -> Result<Response, Refused> {
-    let sale = api.store.sale(id).await?.ok_or_else(|| not_found("activity"))?;
+    let sale = api.store.sales().sale(id).await?.ok_or_else(|| not_found("activity"))?;
     Ok(tagged(StatusCode::OK, sale.activity.version, ActivityBody::from(sale)))
 }
 
@@ -398,7 +396,7 @@ pub(super) async fn audit<K: LedgerClient, C: Clock>(
     _: Staff,
     Path(id): Path<ActivityId>,
 ) -> Result<Response, Refused> {
-    api.store.sale(id).await?.ok_or_else(|| not_found("activity"))?;
+    api.store.sales().sale(id).await?.ok_or_else(|| not_found("activity"))?;
     let audit = run_audit(id, (&api.store, &api.ledgers, &api.book, &api.clock)).await?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(audit)).into_response())
 }

@@ -2,15 +2,13 @@
 
 use axum::{extract::State, http::StatusCode};
 use contract::{UserId, openapi};
-use foundation::{
-    Clock,
-    web::{Json, Problem, Query},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{AuditEntry, AuditQuery};
 use utoipa::{IntoParams, ToSchema};
+use web::{Json, Problem, Query};
 
 use super::{
     Api,
@@ -106,7 +104,7 @@ pub(super) async fn audit_log<K: LedgerClient, C: Clock>(
     let page = PageQuery { limit, cursor }.page()?;
     let subject_id = subject_id.map(|text| store::cursor_number(&text).ok_or_else(no_id)).transpose()?;
     let which = AuditQuery { admin: admin_id, action, subject, subject_id, since_ms: since, until_ms: until };
-    Ok(ListBody::of(api.store.audit_log(&which, page).await?, EntryBody::from))
+    Ok(ListBody::of(api.store.accounts().audit_log(&which, page).await?, EntryBody::from))
 }
 
 fn no_id() -> Problem {

@@ -2,13 +2,7 @@
 
 use axum::{extract::State, http::HeaderMap, http::StatusCode, response::Response};
 use contract::{ActivityId, CategoryId, Cents, ProductId, SkuId, openapi};
-use foundation::{
-    Clock,
-    web::{
-        Json, Path, Query, Raw, idempotency_key, json_from,
-        openapi::{IdempotencyKey, IfMatch},
-    },
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{
@@ -18,6 +12,10 @@ use store::{
 use utoipa::{
     ToSchema,
     openapi::{ArrayBuilder, RefOr, Schema},
+};
+use web::{
+    Json, Path, Query, Raw, idempotency_key, json_from,
+    openapi::{IdempotencyKey, IfMatch},
 };
 
 use super::{
@@ -126,7 +124,7 @@ pub(super) async fn categories<K: LedgerClient, C: Clock>(
     _: Staff,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    Ok(ListBody::of(api.store.categories(query.page()?).await?, |category| category))
+    Ok(ListBody::of(api.store.catalogue().categories(query.page()?).await?, |category| category))
 }
 
 /// A category.
@@ -141,7 +139,7 @@ pub(super) async fn category<K: LedgerClient, C: Clock>(
     _: Staff,
     Path(id): Path<CategoryId>,
 ) -> Answer {
-    let found = api.store.category(id).await?.ok_or_else(|| not_found("category"))?;
+    let found = api.store.catalogue().category(id).await?.ok_or_else(|| not_found("category"))?;
     ok(found.version, found)
 }
 
@@ -235,7 +233,7 @@ pub(super) async fn products<K: LedgerClient, C: Clock>(
     _: Staff,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    Ok(ListBody::of(api.store.products(query.page()?).await?, |product| product))
+    Ok(ListBody::of(api.store.catalogue().products(query.page()?).await?, |product| product))
 }
 
 /// A product.
@@ -250,7 +248,7 @@ pub(super) async fn product<K: LedgerClient, C: Clock>(
     _: Staff,
     Path(id): Path<ProductId>,
 ) -> Answer {
-    let found = api.store.product(id).await?.ok_or_else(|| not_found("product"))?;
+    let found = api.store.catalogue().product(id).await?.ok_or_else(|| not_found("product"))?;
     ok(found.version, found)
 }
 
@@ -315,7 +313,7 @@ pub(super) async fn unshelve<K: LedgerClient, C: Clock>(
     Path(id): Path<ProductId>,
 ) -> Answer {
     let product = actions::shelve(&api, &staff, id, false).await?;
-    let running_activities = api.store.running_sales_of(id, api.clock.now_ms()).await?;
+    let running_activities = api.store.sales().running_sales_of(id, api.clock.now_ms()).await?;
     ok(product.version, Unshelved { product, running_activities })
 }
 
@@ -363,7 +361,7 @@ pub(super) async fn skus<K: LedgerClient, C: Clock>(
     _: Staff,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    Ok(ListBody::of(api.store.skus(None, query.page()?).await?, |sku| sku))
+    Ok(ListBody::of(api.store.catalogue().skus(None, query.page()?).await?, |sku| sku))
 }
 
 /// The SKUs of a product, the newest first, a page at a time.
@@ -379,7 +377,7 @@ pub(super) async fn skus_of<K: LedgerClient, C: Clock>(
     Path(product): Path<ProductId>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    Ok(ListBody::of(api.store.skus(Some(product), query.page()?).await?, |sku| sku))
+    Ok(ListBody::of(api.store.catalogue().skus(Some(product), query.page()?).await?, |sku| sku))
 }
 
 /// A SKU.
@@ -394,7 +392,7 @@ pub(super) async fn sku<K: LedgerClient, C: Clock>(
     _: Staff,
     Path(id): Path<SkuId>,
 ) -> Answer {
-    let found = api.store.sku(id).await?.ok_or_else(|| not_found("SKU"))?;
+    let found = api.store.catalogue().sku(id).await?.ok_or_else(|| not_found("SKU"))?;
     ok(found.version, found)
 }
 

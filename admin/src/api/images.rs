@@ -8,14 +8,12 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use foundation::{
-    Clock,
-    web::{Problem, openapi::IdempotencyKey},
-};
+use foundation::Clock;
 use images::{AddError, BYTES_MAX, NotTaken};
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use web::{Problem, openapi::IdempotencyKey};
 
 use super::{
     Api,

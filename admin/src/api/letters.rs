@@ -2,14 +2,12 @@
 
 use axum::extract::State;
 use contract::openapi;
-use foundation::{
-    Clock,
-    web::{Json, Path, Query},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{LETTER_REASON_CHARS_MAX, Listed};
 use utoipa::ToSchema;
+use web::{Json, Path, Query};
 
 use super::{
     Api,

@@ -11,15 +11,13 @@ use axum::{
     },
 };
 use contract::ActivityId;
-use foundation::{
-    Clock,
-    web::{Path, Problem},
-};
+use foundation::Clock;
 use futures_util::{StreamExt as _, stream};
 use ledger::LedgerClient;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
+use web::{Path, Problem};
 
 use super::{
     Api,
@@ -87,7 +85,7 @@ pub(super) async fn live<K: LedgerClient, C: Clock>(
     _: Watcher,
     Path(id): Path<ActivityId>,
 ) -> Result<Response, Refused> {
-    api.store.sale(id).await?.ok_or_else(|| not_found("activity"))?;
+    api.store.sales().sale(id).await?.ok_or_else(|| not_found("activity"))?;
     let room = api.boards.stream().ok_or_else(|| {
         let detail = "too many boards are open; try again";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after_s(5)

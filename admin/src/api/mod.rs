@@ -20,13 +20,14 @@ mod steer;
 mod tests;
 
 use axum::{Router, extract::DefaultBodyLimit};
-use foundation::{Clock, web::openapi};
+use foundation::Clock;
 use ledger::LedgerClient;
 use limits::Routes;
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouterExt},
     routes,
 };
+use web::openapi;
 
 pub use crate::actions::{Api, Role};
 

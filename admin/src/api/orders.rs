@@ -7,15 +7,13 @@ use axum::{
 };
 use contract::{ActivityId, Cents, OrderId, RefundId, SkuId, UserId, openapi};
 use domain::order_state::OrderState;
-use foundation::{
-    Clock,
-    web::{Json, Path, Problem, Query},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{Decision, OrderQuery, RegisteredUser, StaffOrder};
 use utoipa::{IntoParams, ToSchema};
+use web::{Json, Path, Problem, Query};
 
 use super::{
     Api,
@@ -282,7 +280,7 @@ pub(super) async fn users<K: LedgerClient, C: Clock>(
     staff: Staff,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    Ok(ListBody::of(api.store.users(query.page()?).await?, |user| UserBody::of(user, staff.role)))
+    Ok(ListBody::of(api.store.accounts().users(query.page()?).await?, |user| UserBody::of(user, staff.role)))
 }
 
 /// Block a shopper: signing in is refused, and all tokens become invalid.

@@ -3,14 +3,12 @@
 use axum::extract::State;
 use contract::{ActivityId, openapi};
 use domain::Parked;
-use foundation::{
-    Clock,
-    web::{Json, Path, Query},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::PARKED_REASON_CHARS_MAX;
 use utoipa::ToSchema;
+use web::{Json, Path, Query};
 
 use super::{
     Api,
@@ -75,7 +73,7 @@ pub(super) async fn list_parked<K: LedgerClient, C: Clock>(
     _: Staff,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    Ok(ListBody::of(api.store.parked_page(query.page()?).await?, ParkedBody::from))
+    Ok(ListBody::of(api.store.sales().parked_page(query.page()?).await?, ParkedBody::from))
 }
 
 /// Retry a parked sale within a second, also one that was dropped.
@@ -90,7 +88,7 @@ pub(super) async fn retry_parked<K: LedgerClient, C: Clock>(
     staff: Staff,
     Path(id): Path<ActivityId>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    found(api.store_of(&staff).retry_soon(id, api.clock.now_ms()).await?)
+    found(api.store_of(&staff).sales().retry_soon(id, api.clock.now_ms()).await?)
 }
 
 /// Drop a parked sale: it is no longer retried or reported. Its entries are kept, and a retry resumes it.
@@ -108,7 +106,7 @@ pub(super) async fn drop_parked<K: LedgerClient, C: Clock>(
     Json(asked): Json<DropBody>,
 ) -> Result<Json<impl Serialize>, Refused> {
     named(&asked.reason, PARKED_REASON_CHARS_MAX, "reason")?;
-    found(api.store_of(&staff).drop_parked(id, &asked.reason).await?)
+    found(api.store_of(&staff).sales().drop_parked(id, &asked.reason).await?)
 }
 
 fn found(parked: Option<Parked>) -> Result<Json<ParkedBody>, Refused> {

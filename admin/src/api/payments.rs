@@ -2,14 +2,12 @@
 
 use axum::{extract::State, http::StatusCode};
 use contract::{Cents, openapi};
-use foundation::{
-    Clock,
-    web::{Json, Path, Problem, Query, Raw},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{Compared, RESOLUTION_CHARS_MAX, Unmatched};
 use utoipa::{IntoParams, ToSchema};
+use web::{Json, Path, Problem, Query, Raw};
 
 use super::{
     Api,

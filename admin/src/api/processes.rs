@@ -7,14 +7,12 @@ use contract::{
     openapi,
     record::{LATENCY_BOUNDS_US, ProcessReport},
 };
-use foundation::{
-    Clock,
-    web::{Json, Query},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::Serialize;
 use store::Listed;
 use utoipa::ToSchema;
+use web::{Json, Query};
 
 use super::{
     Api,

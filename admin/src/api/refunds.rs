@@ -2,14 +2,12 @@
 
 use axum::{extract::State, http::StatusCode};
 use contract::{Cents, OrderId, PaymentId, RefundId, openapi};
-use foundation::{
-    Clock,
-    web::{Json, Path, Problem, Query},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{REFUND_STATUSES, Refund};
 use utoipa::{IntoParams, ToSchema};
+use web::{Json, Path, Problem, Query};
 
 use super::{
     Api,

@@ -4,9 +4,9 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use foundation::web::Problem;
 use serde_json::json;
 use store::StoreError;
+use web::Problem;
 
 use crate::{actions::Refusal, audit::AuditError};
 

@@ -5,14 +5,12 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use foundation::{
-    Clock,
-    web::{ClientAddress, Json, Problem, bearer, idempotency_key, meaning},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{Listed, Once, Page, StaffAccount, Store, StoreError};
 use utoipa::{IntoParams, ToSchema};
+use web::{ClientAddress, Json, Problem, bearer, idempotency_key, meaning};
 
 use super::{Api, refused::Refused};
 use crate::actions::{Refusal, Role, Staff};

@@ -8,14 +8,12 @@ use axum::{
     response::IntoResponse,
 };
 use contract::UserId;
-use foundation::{
-    Clock,
-    web::{ClientAddress, Json, Problem},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{Claim, Realm, SignIn};
 use utoipa::ToSchema;
+use web::{ClientAddress, Json, Problem};
 
 use super::{Api, refused::Refused};
 
@@ -57,7 +55,7 @@ pub(super) async fn sign_in<K: LedgerClient, C: Clock>(
     // The token is as old as the sign-in: what ends tokens while the password is being hashed ends this one, too.
     let now_ms = api.clock.now_ms();
     let Welcomed { account, role, proof } = check(&api, client, (&asked.username, &asked.password)).await?;
-    if !api.store.admit_admin(account, &proof, now_ms).await? {
+    if !api.store.accounts().admit_admin(account, &proof, now_ms).await? {
         return Err(wrong().into());
     }
     let access_token = api.tokens.sign(account, role.as_deref(), now_ms / 1000, ACCESS_S);
@@ -85,7 +83,7 @@ pub(crate) async fn check<K: LedgerClient, C: Clock>(
     let now_ms = api.clock.now_ms();
     let (username, password) = credentials;
     let claim = Claim { username, password, client, device: None };
-    let signed_in = api.store.sign_in(Realm::Admins, claim, (&api.passwords, &api.tries), now_ms).await;
+    let signed_in = api.store.accounts().sign_in(Realm::Admins, claim, (&api.passwords, &api.tries), now_ms).await;
     match signed_in? {
         SignIn::Welcome { account, role, proof } => Ok(Welcomed { account, role, proof }),
         SignIn::Wrong => Err(wrong().into()),

@@ -6,14 +6,12 @@ use axum::{
     response::Response,
 };
 use contract::{UserId, openapi};
-use foundation::{
-    Clock,
-    web::{Json, Path, Query, openapi::IfMatch},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::StaffAccount;
 use utoipa::ToSchema;
+use web::{Json, Path, Query, openapi::IfMatch};
 
 use super::{
     Api,
@@ -109,7 +107,7 @@ pub(super) async fn admins<K: LedgerClient, C: Clock>(
     _: AdminOnly,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    Ok(ListBody::of(api.store.admins(query.page()?).await?, AdminBody::from))
+    Ok(ListBody::of(api.store.accounts().admins(query.page()?).await?, AdminBody::from))
 }
 
 /// An account of staff.
@@ -124,7 +122,7 @@ pub(super) async fn admin<K: LedgerClient, C: Clock>(
     _: AdminOnly,
     Path(id): Path<UserId>,
 ) -> Result<Response, Refused> {
-    let account = api.store.admin(id).await?.ok_or_else(|| not_found("account"))?;
+    let account = api.store.accounts().admin(id).await?.ok_or_else(|| not_found("account"))?;
     Ok(tagged(StatusCode::OK, account.version, AdminBody::from(account)))
 }
 

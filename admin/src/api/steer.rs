@@ -6,14 +6,12 @@ use axum::{
     response::Response,
 };
 use contract::{ActivityId, OperationId, UserId, activity::Entry, openapi};
-use foundation::{
-    Clock,
-    web::{Json, Path, Query, Raw, idempotency_key, json_from, openapi::IdempotencyKey},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use store::{ENTRY_RULES_MAX, Sale};
 use utoipa::{IntoParams, ToSchema};
+use web::{Json, Path, Query, Raw, idempotency_key, json_from, openapi::IdempotencyKey};
 
 use super::{
     Api,
@@ -176,7 +174,7 @@ pub(super) async fn say_entry<K: LedgerClient, C: Clock>(
     if asked.user_ids.is_empty() || asked.user_ids.len() > ENTRY_RULES_MAX {
         return Err(invalid("user_ids are 1 to 1000"));
     }
-    if api.store_of(&staff).say_entry(id, &asked.user_ids, asked.entry.into()).await? {
+    if api.store_of(&staff).sales().say_entry(id, &asked.user_ids, asked.entry.into()).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(not_found("activity"))
@@ -216,7 +214,7 @@ pub(super) async fn entry_list<K: LedgerClient, C: Clock>(
     Query(query): Query<EntryQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
     let EntryQuery { entry, limit, cursor } = query;
-    api.store.sale(id).await?.ok_or_else(|| not_found("activity"))?;
-    let listed = api.store.entry_list(id, entry.into(), PageQuery { limit, cursor }.page()?).await?;
+    api.store.sales().sale(id).await?.ok_or_else(|| not_found("activity"))?;
+    let listed = api.store.sales().entry_list(id, entry.into(), PageQuery { limit, cursor }.page()?).await?;
     Ok(ListBody::of(listed, |user_id| ListedUser { user_id }))
 }

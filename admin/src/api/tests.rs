@@ -38,12 +38,13 @@ use contract::{
     topic,
 };
 use domain::SaleStore;
-use foundation::{Clock, config, rfc3339, web::harden};
+use foundation::{Clock, config, rfc3339};
 use limits::{LocalWindows, Windows, WrongTries};
 use serde_json::{Value, json};
 use store::{Ids, Passwords, Settings, Store};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use web::harden;
 
 use super::*;
 use crate::{
@@ -463,7 +464,7 @@ async fn what_is_not_right_is_refused_and_never_a_fault() {
 /// A paid order of a new shopper; both ids.
 async fn paid_order(app: &TestApp) -> (UserId, OrderId) {
     let store = &app.store;
-    let user = store.add_user("ada", "hash", None, START_MS).await.unwrap().unwrap().id;
+    let user = store.accounts().add_user("ada", "hash", None, START_MS).await.unwrap().unwrap().id;
     let fields = store::AddressFields {
         recipient: "王小明".to_owned(),
         phone: "1".to_owned(),
@@ -471,18 +472,19 @@ async fn paid_order(app: &TestApp) -> (UserId, OrderId) {
         detail: "一号".to_owned(),
         is_default: true,
     };
-    let store::AddedAddress::Added(address) = store.add_address(user, &fields, START_MS).await.unwrap() else {
+    let store::AddedAddress::Added(address) = store.accounts().add_address(user, &fields, START_MS).await.unwrap()
+    else {
         panic!("no address");
     };
     let new = store::NewCategory { parent: None, name: "手机".to_owned(), sort_order: 0 };
-    let category = store.add_category(new, START_MS).await.unwrap().unwrap().category_id;
+    let category = store.catalogue().add_category(new, START_MS).await.unwrap().unwrap().category_id;
     let (title, subtitle, description) = ("北辰 X1".to_owned(), String::new(), String::new());
     let new = store::NewProduct { category, title, subtitle, description, image_ids: Vec::new() };
-    let product = store.add_product(new, START_MS).await.unwrap().unwrap().product_id;
-    store.shelve(product, true).await.unwrap();
+    let product = store.catalogue().add_product(new, START_MS).await.unwrap().unwrap().product_id;
+    store.catalogue().shelve(product, true).await.unwrap();
     let (attributes, price) = (store::Attributes::default(), contract::Cents::new(399_900));
     let new = store::NewSku { product, attributes, price, stock: 5 };
-    let sku = store.add_sku(new, START_MS).await.unwrap().unwrap().sku_id;
+    let sku = store.catalogue().add_sku(new, START_MS).await.unwrap().unwrap().sku_id;
     let goods = store::Goods::Items(std::collections::BTreeMap::from([(sku, 2)]));
     let new = store::NewOrder { user, address: address.address_id, goods, request: None, expected_total: None };
     let store::Placed::Placed(order) = store.place_order(&new, START_MS).await.unwrap() else { panic!("no order") };

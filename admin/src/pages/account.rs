@@ -5,12 +5,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
-use foundation::{
-    Clock,
-    web::{ClientAddress, Path},
-};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::html;
+use web::{ClientAddress, Path};
 
 use super::{
     form::{Errors, Fields, Shown, hidden},
@@ -106,7 +104,7 @@ pub(super) async fn change_password<K: LedgerClient, C: Clock>(
 
 async fn replace<K: LedgerClient, C: Clock>(api: &Api<K, C>, visitor: &Visitor, password: &str) -> Result<(), Refusal> {
     let id = visitor.staff.id;
-    let account = api.store.admin(id).await?.ok_or(Refusal::Unknown("account"))?;
+    let account = api.store.accounts().admin(id).await?.ok_or(Refusal::Unknown("account"))?;
     let changes = AccountChanges { password: Some(password.to_owned()), ..AccountChanges::default() };
     patch(api, &visitor.staff, (id, account.version), changes).await.map(drop)
 }
@@ -120,7 +118,7 @@ pub(super) async fn end_session<K: LedgerClient, C: Clock>(
     if fields.get("csrf") != visitor.csrf {
         return refused(&visitor);
     }
-    match api.store_of(&visitor.staff).end_admin_session(visitor.staff.id, session).await {
+    match api.store_of(&visitor.staff).accounts().end_admin_session(visitor.staff.id, session).await {
         Ok(()) => Redirect::to(ACCOUNT).into_response(),
         Err(error) => failed(visitor.lang, &error.into()),
     }

@@ -5,7 +5,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use foundation::web::Problem;
+use web::Problem;
 
 const STYLE: &[u8] = include_bytes!("../../assets/admin.css");
 const BOARD: &[u8] = include_bytes!("../../assets/board.js");

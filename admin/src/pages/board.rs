@@ -9,10 +9,11 @@ use contract::{
     ActivityId,
     activity::{Activity, AnswerAfter, Door},
 };
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use store::Sale;
+use web::Path;
 
 use super::{
     form::{button, log_failure},
@@ -36,10 +37,10 @@ pub(super) async fn show<K: LedgerClient, C: Clock>(
     Path(id): Path<ActivityId>,
 ) -> Response {
     let read = async {
-        let Some(sale) = api.store.sale(id).await? else { return Ok(None) };
+        let Some(sale) = api.store.sales().sale(id).await? else { return Ok(None) };
         // The buttons must be there while the ledger does not answer.
         let last = watch(&api, id).await.ok().and_then(|mut ticks| ticks.pop());
-        Ok::<_, Refusal>(Some((api.store.is_audit_public(id).await?, last, sale)))
+        Ok::<_, Refusal>(Some((api.store.sales().is_audit_public(id).await?, last, sale)))
     };
     match read.await {
         Ok(Some((is_public, last, sale))) => {
@@ -227,10 +228,10 @@ pub(super) async fn public<K: LedgerClient, C: Clock>(
 ) -> Response {
     let lang = language_of(&headers);
     let read = async {
-        if !api.store.is_audit_public(id).await? {
+        if !api.store.sales().is_audit_public(id).await? {
             return Ok(None);
         }
-        let Some(sale) = api.store.sale(id).await? else { return Ok(None) };
+        let Some(sale) = api.store.sales().sale(id).await? else { return Ok(None) };
         Ok::<_, Refusal>(Some((watch(&api, id).await?.pop(), sale)))
     };
     match read.await {

@@ -131,13 +131,13 @@ async fn preview<K: LedgerClient, C: Clock>(
 ) -> Result<Vec<Change>, Refusal> {
     let mut changes = Vec::new();
     for id in fields.all("product").filter_map(|id| id.parse::<ProductId>().ok()) {
-        let Some(product) = api.store.product(id).await? else { continue };
+        let Some(product) = api.store.catalogue().product(id).await? else { continue };
         match work {
             Work::Shelf(on) if product.on_shelf != on => changes.push(shelf_change(lang, &product, on)),
             Work::Shelf(_) => {}
             Work::Price(_) | Work::Percent(_) => {
                 let page = Page { before: i64::MAX, limit: PAGE_MAX };
-                let listed = api.store.skus(Some(id), page).await?;
+                let listed = api.store.catalogue().skus(Some(id), page).await?;
                 if listed.next.is_some() {
                     let text = lang.t(
                         "商品的规格太多，请用 CSV 导入。",
@@ -248,7 +248,7 @@ async fn change<K: LedgerClient, C: Clock>(
             let patch = SkuPatch { attributes: None, price_cents: Some(price) };
             let patching = actions::patch_sku(api, &visitor.staff, (id, version), patch);
             let Err(refusal) = patching.await else { return Ok(()) };
-            match api.store.sku(id).await {
+            match api.store.catalogue().sku(id).await {
                 Ok(Some(sku)) if sku.price_cents == price => Ok(()),
                 Ok(_) | Err(_) => Err((format!("SKU {id}"), refusal)),
             }

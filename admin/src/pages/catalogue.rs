@@ -6,10 +6,11 @@ use axum::{
     response::Response,
 };
 use contract::CategoryId;
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use store::{Category, CategoryPatch, NewCategory, Page};
+use web::Path;
 
 use super::{
     form::{Errors, Fields, Posted, Shown, hidden, submit},
@@ -38,7 +39,7 @@ pub(super) async fn choices<K: LedgerClient, C: Clock>(
     api: &Api<K, C>,
     first: Option<&str>,
 ) -> Result<Vec<(String, String)>, Refusal> {
-    let listed = api.store.categories(Page { before: i64::MAX, limit: CHOICES_MAX }).await?.items;
+    let listed = api.store.catalogue().categories(Page { before: i64::MAX, limit: CHOICES_MAX }).await?.items;
     let first = first.map(|text| (String::new(), text.to_owned()));
     Ok(first.into_iter().chain(listed.into_iter().map(|row| (row.category_id.to_string(), row.name))).collect())
 }
@@ -60,7 +61,7 @@ async fn listed<K: LedgerClient, C: Clock>(
 ) -> Response {
     let lang = visitor.lang;
     let read = async {
-        let listed = api.store.categories(page_at(cursor)).await?;
+        let listed = api.store.catalogue().categories(page_at(cursor)).await?;
         Ok::<_, Refusal>((listed, choices(api, Some(lang.t("（顶级）", "(top level)"))).await?))
     };
     let (listed, parents) = match read.await {
@@ -148,7 +149,7 @@ pub(super) async fn category<K: LedgerClient, C: Clock>(
     visitor: Visitor,
     Path(id): Path<CategoryId>,
 ) -> Response {
-    match api.store.category(id).await {
+    match api.store.catalogue().category(id).await {
         Ok(Some(row)) => {
             let fields = fields_of(&row);
             let body = edit(&visitor, &row, (&fields, &Errors::default()));
@@ -165,7 +166,7 @@ pub(super) async fn patch_category<K: LedgerClient, C: Clock>(
     Posted { visitor, fields }: Posted,
 ) -> Response {
     let mut errors = Errors::default();
-    let show_again = async |errors: Errors, status| match api.store.category(id).await {
+    let show_again = async |errors: Errors, status| match api.store.catalogue().category(id).await {
         Ok(Some(row)) => page(&visitor, status, &row.name, &edit(&visitor, &row, (&fields, &errors))),
         Ok(None) => missing(&visitor),
         Err(error) => failed(visitor.lang, &error.into()),

@@ -28,8 +28,8 @@ pub(super) async fn show<K: LedgerClient, C: Clock>(State(api): State<Api<K, C>>
 async fn body<K: LedgerClient, C: Clock>(api: &Api<K, C>, visitor: &Visitor) -> Result<Markup, Refusal> {
     let (lang, now_ms) = (visitor.lang, api.clock.now_ms());
     let first = |limit| Page { before: i64::MAX, limit };
-    let running = api.store.find_sales(Some(SalePhase::Running), now_ms, first(SALES_SHOWN)).await?.items;
-    let coming = api.store.find_sales(Some(SalePhase::Scheduled), now_ms, first(SALES_SHOWN)).await?.items;
+    let running = api.store.sales().find_sales(Some(SalePhase::Running), now_ms, first(SALES_SHOWN)).await?.items;
+    let coming = api.store.sales().find_sales(Some(SalePhase::Scheduled), now_ms, first(SALES_SHOWN)).await?.items;
     let waiting = async |status: &str| {
         let which = OrderQuery { status: Some(status.to_owned()), ..OrderQuery::default() };
         let listed = api.store.staff_orders(&which, first(store::PAGE_MAX)).await?;
@@ -37,7 +37,7 @@ async fn body<K: LedgerClient, C: Clock>(api: &Api<K, C>, visitor: &Visitor) -> 
         Ok::<_, Refusal>(format!("{}{more}", listed.items.len()))
     };
     let (to_ship, refunds) = (waiting("paid").await?, waiting("refunding").await?);
-    let parked = api.store.parked_page(first(store::PAGE_MAX)).await?.items;
+    let parked = api.store.sales().parked_page(first(store::PAGE_MAX)).await?.items;
     // A sale that was given up stays in the list, but needs no action.
     let parked = parked.iter().filter(|row| row.dropped.is_none()).count();
     let refunds_parked = api.store.refunds(Some(PARKED_REFUND), first(store::PAGE_MAX)).await?.items.len();
@@ -45,7 +45,7 @@ async fn body<K: LedgerClient, C: Clock>(api: &Api<K, C>, visitor: &Visitor) -> 
     let letters_open = letters.iter().filter(|(_, decided)| decided.is_none()).count();
     let stuck = parked + refunds_parked + letters_open;
     let recent = if visitor.may(Role::Admin) {
-        api.store.audit_log(&AuditQuery::default(), first(5)).await?.items
+        api.store.accounts().audit_log(&AuditQuery::default(), first(5)).await?.items
     } else {
         Vec::new()
     };

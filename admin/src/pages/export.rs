@@ -69,7 +69,7 @@ pub(super) async fn products<K: LedgerClient, C: Clock>(
     Query(query): Query<products::ListQuery>,
 ) -> Response {
     let which = query.which();
-    let categories = match api.store.all_categories().await {
+    let categories = match api.store.catalogue().all_categories().await {
         Ok(categories) => categories,
         Err(error) => return failed(visitor.lang, &error.into()),
     };
@@ -87,7 +87,7 @@ async fn product_lines<K: LedgerClient, C: Clock>(
     categories: &[Category],
     page: Page,
 ) -> Result<(String, Option<i64>), StoreError> {
-    let listed = api.store.find_products(which, page).await?;
+    let listed = api.store.catalogue().find_products(which, page).await?;
     let mut lines = String::new();
     for product in listed.items {
         let category = categories.iter().find(|category| category.category_id == product.category_id);
@@ -99,7 +99,8 @@ async fn product_lines<K: LedgerClient, C: Clock>(
         let mut skus = VecDeque::new();
         let mut before = Some(i64::MAX);
         while let Some(from) = before {
-            let listed = api.store.skus(Some(product.product_id), Page { before: from, limit: PAGE_MAX }).await?;
+            let listed =
+                api.store.catalogue().skus(Some(product.product_id), Page { before: from, limit: PAGE_MAX }).await?;
             listed.items.into_iter().for_each(|sku| skus.push_front(sku));
             before = listed.next;
         }

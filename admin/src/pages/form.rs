@@ -7,9 +7,10 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
 };
-use foundation::{Clock, web::Raw};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
+use web::Raw;
 
 use super::{
     frame::{missing, refused, status_of},

@@ -5,11 +5,12 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use serde::Deserialize;
 use store::{Compared, RESOLUTION_CHARS_MAX, Unmatched};
+use web::Path;
 
 use super::{
     catalogue::page_at,

@@ -6,12 +6,13 @@ use axum::{
     response::Response,
 };
 use contract::{ActivityId, RefundId};
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 use store::{AuditQuery, PARKED_REASON_CHARS_MAX, Page, Refund};
+use web::Path;
 
 use super::{
     catalogue::{CursorQuery, page_at},
@@ -46,7 +47,7 @@ async fn show_parked<K: LedgerClient, C: Clock>(
     status: StatusCode,
 ) -> Response {
     let lang = visitor.lang;
-    let listed = match api.store.parked_page(page_at(cursor)).await {
+    let listed = match api.store.sales().parked_page(page_at(cursor)).await {
         Ok(listed) => listed,
         Err(error) => return failed(lang, &error.into()),
     };
@@ -187,7 +188,7 @@ pub(super) async fn retry_parked<K: LedgerClient, C: Clock>(
     Posted { visitor, .. }: Posted,
 ) -> Response {
     let retrying = async {
-        let parked = api.store_of(&visitor.staff).retry_soon(id, api.clock.now_ms()).await?;
+        let parked = api.store_of(&visitor.staff).sales().retry_soon(id, api.clock.now_ms()).await?;
         parked.ok_or(Refusal::Unknown("parked sale"))
     };
     decide(&api, &visitor, retrying).await
@@ -202,7 +203,7 @@ pub(super) async fn drop_parked<K: LedgerClient, C: Clock>(
     let dropping = async {
         let why = |_| Refusal::invalid("reason", visitor.lang.t("请写明原因。", "Say why."));
         named(reason, PARKED_REASON_CHARS_MAX, "reason").map_err(why)?;
-        api.store_of(&visitor.staff).drop_parked(id, reason).await?.ok_or(Refusal::Unknown("parked sale"))
+        api.store_of(&visitor.staff).sales().drop_parked(id, reason).await?.ok_or(Refusal::Unknown("parked sale"))
     };
     decide(&api, &visitor, dropping).await
 }
@@ -234,7 +235,7 @@ pub(super) async fn audit_log<K: LedgerClient, C: Clock>(
         subject_id: text(&query.id).map(|id| store::cursor_number(&id).unwrap_or(-1)),
         ..AuditQuery::default()
     };
-    let listed = match api.store.audit_log(&which, page_at(&query.cursor)).await {
+    let listed = match api.store.accounts().audit_log(&which, page_at(&query.cursor)).await {
         Ok(listed) => listed,
         Err(error) => return failed(lang, &error.into()),
     };

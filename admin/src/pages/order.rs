@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use axum::{extract::State, http::StatusCode, response::Response};
 use contract::{Cents, OrderId};
 use domain::order_state::OrderState;
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use store::{AuditQuery, Order, OrderHappening, Page, RefundOf};
+use web::Path;
 
 use super::{
     form::{Errors, Fields, Shown, hidden},
@@ -36,7 +37,7 @@ pub(super) async fn timeline<K: LedgerClient, C: Clock>(
         history.into_iter().map(|event| (event.at_ms, happening(lang, &event.what), String::new())).collect();
     let which =
         AuditQuery { subject: Some("order".to_owned()), subject_id: Some(id.as_i64()), ..AuditQuery::default() };
-    let entries = api.store.audit_log(&which, Page { before: i64::MAX, limit: ENTRIES_MAX }).await?.items;
+    let entries = api.store.accounts().audit_log(&which, Page { before: i64::MAX, limit: ENTRIES_MAX }).await?.items;
     // The audit log names people, and is for admins alone.
     let name = |username: String| if visitor.may(Role::Admin) { username } else { String::new() };
     lines.extend(

@@ -7,11 +7,12 @@ use axum::{
 };
 use contract::{OrderId, UserId};
 use domain::order_state::{Fulfilment, OrderState};
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use serde::Deserialize;
 use store::{Decision, Order, OrderQuery, Refund, RegisteredUser, StaffOrder, UserQuery};
+use web::Path;
 
 use super::{
     catalogue::page_at,
@@ -377,7 +378,7 @@ pub(super) async fn users<K: LedgerClient, C: Clock>(
             _ => None,
         },
     };
-    let listed = match api.store.find_users(&which, page_at(&query.cursor)).await {
+    let listed = match api.store.accounts().find_users(&which, page_at(&query.cursor)).await {
         Ok(listed) => listed,
         Err(error) => return failed(lang, &error.into()),
     };
@@ -429,7 +430,7 @@ pub(super) async fn confirm_block<K: LedgerClient, C: Clock>(
     if let Some(refused) = visitor.refused_below(Role::Admin) {
         return refused;
     }
-    let user = match api.store.user(id).await {
+    let user = match api.store.accounts().user(id).await {
         Ok(Some(user)) => user,
         Ok(None) => return missing(&visitor),
         Err(error) => return failed(visitor.lang, &error.into()),

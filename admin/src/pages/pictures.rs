@@ -5,11 +5,12 @@ use axum::{
     response::Response,
 };
 use contract::ProductId;
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use images::BYTES_MAX;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use store::{ALT_CHARS_MAX, Product, ProductPatch};
+use web::Path;
 
 use super::{
     form::{Errors, Fields, Posted, Upload, button, hidden},
@@ -101,7 +102,7 @@ pub(super) async fn add_picture<K: LedgerClient, C: Clock>(
             let id = room.add(picture.bytes).await.map_err(|error| Refusal::invalid("", error.to_string()))?;
             added.push(id.to_string());
         }
-        let product = api.store.product(id).await?.ok_or(Refusal::Unknown("product"))?;
+        let product = api.store.catalogue().product(id).await?.ok_or(Refusal::Unknown("product"))?;
         let image_ids = product.image_ids.into_iter().chain(added).collect();
         let patch = ProductPatch { image_ids: Some(image_ids), ..ProductPatch::default() };
         actions::patch_product(&api, &visitor.staff, (id, product.version), patch).await
@@ -145,7 +146,7 @@ pub(super) async fn describe_picture<K: LedgerClient, C: Clock>(
     Posted { visitor, fields }: Posted,
 ) -> Response {
     let describing = async {
-        let product = api.store.product(id).await?.ok_or(Refusal::Unknown("product"))?;
+        let product = api.store.catalogue().product(id).await?.ok_or(Refusal::Unknown("product"))?;
         let (image, text) = (fields.get("image"), fields.get("alt").trim());
         if !product.image_ids.iter().any(|known| known == image) {
             return Err(Refusal::Unknown("picture"));
@@ -173,7 +174,7 @@ async fn change_pictures<K: LedgerClient, C: Clock>(
     change: impl FnOnce(Vec<String>, usize) -> Vec<String>,
 ) -> Response {
     let changing = async {
-        let product = api.store.product(id).await?.ok_or(Refusal::Unknown("product"))?;
+        let product = api.store.catalogue().product(id).await?.ok_or(Refusal::Unknown("product"))?;
         let at = product.image_ids.iter().position(|image| image == fields.get("image"));
         let pictures = at.map(|at| change(product.image_ids, at)).ok_or(Refusal::Unknown("picture"))?;
         let patch = ProductPatch { image_ids: Some(pictures), ..ProductPatch::default() };

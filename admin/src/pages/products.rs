@@ -6,11 +6,12 @@ use axum::{
     response::Response,
 };
 use contract::{Cents, ProductId, SkuId};
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use serde::Deserialize;
 use store::{NewProduct, NewSku, Page, Product, ProductPatch, ProductQuery, Sku, SkuPatch};
+use web::Path;
 
 use super::{
     bulk,
@@ -57,7 +58,7 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
     let which = query.which();
     let read = async {
         let categories = choices(&api, Some(lang.t("全部分类", "All categories"))).await?;
-        Ok::<_, Refusal>((api.store.find_products(&which, page_at(&query.cursor)).await?, categories))
+        Ok::<_, Refusal>((api.store.catalogue().find_products(&which, page_at(&query.cursor)).await?, categories))
     };
     let (listed, categories) = match read.await {
         Ok(read) => read,
@@ -215,8 +216,8 @@ async fn shown<K: LedgerClient, C: Clock>(
     refused: Option<Refused<'_>>,
 ) -> Response {
     let read = async {
-        let Some(product) = api.store.product(id).await? else { return Ok(None) };
-        let skus = api.store.skus(Some(id), Page { before: i64::MAX, limit: store::PAGE_MAX }).await?.items;
+        let Some(product) = api.store.catalogue().product(id).await? else { return Ok(None) };
+        let skus = api.store.catalogue().skus(Some(id), Page { before: i64::MAX, limit: store::PAGE_MAX }).await?.items;
         Ok::<_, Refusal>(Some((product, skus, choices(api, None).await?)))
     };
     let (product, skus, categories) = match read.await {
@@ -376,7 +377,7 @@ pub(super) async fn patch_sku<K: LedgerClient, C: Clock>(
     Path(id): Path<SkuId>,
     Posted { visitor, fields }: Posted,
 ) -> Response {
-    let sku = match api.store.sku(id).await {
+    let sku = match api.store.catalogue().sku(id).await {
         Ok(Some(sku)) => sku,
         Ok(None) => return missing(&visitor),
         Err(error) => return failed(visitor.lang, &error.into()),

@@ -9,11 +9,12 @@ use contract::{
     ActivityId, Cents, SkuId,
     activity::{AnswerAfter, Door},
 };
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::html;
 use serde::Deserialize;
 use store::{Page, Sale, Sku};
+use web::Path;
 
 use super::{
     form::{Errors, Fields, Posted, Shown, hidden, submit, submit_then},
@@ -55,7 +56,7 @@ pub(super) async fn new<K: LedgerClient, C: Clock>(
     }
     let starts_at_ms = (api.clock.now_ms() / HOUR_MS + 1) * HOUR_MS;
     let like = match query.like.parse::<ActivityId>() {
-        Ok(id) => match api.store.sale(id).await {
+        Ok(id) => match api.store.sales().sale(id).await {
             Ok(sale) => sale,
             Err(error) => return failed(visitor.lang, &error.into()),
         },
@@ -106,10 +107,11 @@ async fn sku_choices<K: LedgerClient, C: Clock>(
     api: &Api<K, C>,
     lang: super::text::Lang,
 ) -> Result<Vec<(String, String)>, Refusal> {
-    let skus = api.store.skus(None, Page { before: i64::MAX, limit: store::PAGE_MAX }).await?.items;
+    let skus = api.store.catalogue().skus(None, Page { before: i64::MAX, limit: store::PAGE_MAX }).await?.items;
     let mut choices = vec![(String::new(), lang.t("请选择", "Choose").to_owned())];
     for sku in skus {
-        let title = api.store.product(sku.product_id).await?.map(|product| product.title).unwrap_or_default();
+        let title =
+            api.store.catalogue().product(sku.product_id).await?.map(|product| product.title).unwrap_or_default();
         let stock = lang.t("库存", "stock");
         let label =
             format!("{title} ({}) · {} · {stock} {}", attributes_of(&sku), yuan(sku.price_cents.get()), sku.stock);
@@ -198,7 +200,7 @@ async fn read<K: LedgerClient, C: Clock>(
 ) -> Result<Result<SaleFields, Errors>, Refusal> {
     let (lang, mut errors) = (visitor.lang, Errors::default());
     let sku = match fields.get("sku_id").parse::<SkuId>() {
-        Ok(sku) => api.store.sku(sku).await?,
+        Ok(sku) => api.store.catalogue().sku(sku).await?,
         Err(_) => None,
     };
     let title = Some(fields.get("title").trim().to_owned()).filter(|title| !title.is_empty());
@@ -278,7 +280,7 @@ async fn check_against_shop<K: LedgerClient, C: Clock>(
         errors.add("per_user_limit", lang.t("不能超过活动数量。", "It can't be above the units of the sale."));
     }
     let own = if let Target::Existing(sale) = target { Some(sale.activity.id) } else { None };
-    let other = api.store.overlapping_sale(sku.sku_id, (starts_at_ms, ends_at_ms)).await?;
+    let other = api.store.sales().overlapping_sale(sku.sku_id, (starts_at_ms, ends_at_ms)).await?;
     if let Some(other) = other.filter(|other| Some(*other) != own) {
         let text = lang.t("同一规格在这段时间已有活动", "The SKU is in another sale at that time:");
         errors.add("starts_at", format!("{text} {other}"));
@@ -314,7 +316,7 @@ pub(super) async fn edit<K: LedgerClient, C: Clock>(
     if let Some(refused) = visitor.refused_below(Role::Operator) {
         return refused;
     }
-    match api.store.sale(id).await {
+    match api.store.sales().sale(id).await {
         Ok(Some(sale)) => {
             let fields = fields_of(&sale, (sale.activity.rules.starts_at_ms, sale.activity.rules.ends_at_ms));
             show(&api, &visitor, Target::Existing(&sale), (&fields, &Errors::default()), StatusCode::OK).await
@@ -329,7 +331,7 @@ pub(super) async fn patch<K: LedgerClient, C: Clock>(
     Path(id): Path<ActivityId>,
     Posted { visitor, fields }: Posted,
 ) -> Response {
-    let sale = match api.store.sale(id).await {
+    let sale = match api.store.sales().sale(id).await {
         Ok(Some(sale)) => sale,
         Ok(None) => return missing(&visitor),
         Err(error) => return failed(visitor.lang, &error.into()),

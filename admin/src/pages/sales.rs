@@ -6,11 +6,12 @@ use axum::{
     response::Response,
 };
 use contract::{ActivityId, stock::Counters};
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use serde::Deserialize;
 use store::{Sale, SalePhase};
+use web::Path;
 
 use super::{
     catalogue::page_at,
@@ -60,7 +61,7 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
         "ended" => Some(SalePhase::Ended),
         _ => None,
     };
-    let listed = match api.store.find_sales(phase, now_ms, page_at(&query.cursor)).await {
+    let listed = match api.store.sales().find_sales(phase, now_ms, page_at(&query.cursor)).await {
         Ok(listed) => listed,
         Err(error) => return failed(lang, &error.into()),
     };
@@ -207,8 +208,8 @@ async fn question<K: LedgerClient, C: Clock>(
 ) -> Response {
     let lang = visitor.lang;
     let read = async {
-        let Some(sale) = api.store.sale(id).await? else { return Ok(None) };
-        let sku = api.store.sku(sale.activity.sku).await?.map_or(0, |sku| sku.stock);
+        let Some(sale) = api.store.sales().sale(id).await? else { return Ok(None) };
+        let sku = api.store.catalogue().sku(sale.activity.sku).await?.map_or(0, |sku| sku.stock);
         Ok::<_, Refusal>(Some((sku, counters(api, id).await, sale)))
     };
     let (in_sku, counters, sale) = match read.await {
@@ -272,7 +273,7 @@ async fn publish_draft<K: LedgerClient, C: Clock>(
     visitor: &Visitor,
     id: ActivityId,
 ) -> Result<(), Refusal> {
-    let sale = api.store.sale(id).await?.ok_or(Refusal::Unknown("sale"))?;
+    let sale = api.store.sales().sale(id).await?.ok_or(Refusal::Unknown("sale"))?;
     if !sale.is_draft {
         return Ok(());
     }
@@ -299,7 +300,7 @@ pub(super) async fn publish<K: LedgerClient, C: Clock>(
     Posted { visitor, fields }: Posted,
 ) -> Response {
     let publishing = async {
-        let is_known = api.store_of(&visitor.staff).publish_audit(id, fields.is_on("on")).await?;
+        let is_known = api.store_of(&visitor.staff).sales().publish_audit(id, fields.is_on("on")).await?;
         is_known.then_some(()).ok_or(Refusal::Unknown("sale"))
     };
     submit(&visitor, publishing, &format!("/admin/sales/{id}"), async |errors, status| note(&visitor, &errors, status))

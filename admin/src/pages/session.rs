@@ -8,11 +8,12 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
-use foundation::{Clock, random_hex, web::ClientAddress};
+use foundation::{Clock, random_hex};
 use ledger::LedgerClient;
 use maud::html;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use web::ClientAddress;
 
 use super::{
     form::Fields,
@@ -91,7 +92,7 @@ pub(crate) async fn find<K: LedgerClient, C: Clock>(
 ) -> Result<Option<(store::StaffAccount, i64)>, Refusal> {
     let Some(token) = cookie(headers, COOKIE) else { return Ok(None) };
     let now_ms = api.clock.now_ms();
-    let Some(session) = api.store.admin_session(&hash_of(token), now_ms).await? else { return Ok(None) };
+    let Some(session) = api.store.accounts().admin_session(&hash_of(token), now_ms).await? else { return Ok(None) };
     let account = api.accounts.find(&api.store, session.admin, now_ms).await?;
     Ok(account.filter(|account| !account.disabled).map(|account| (account, session.id)))
 }
@@ -291,7 +292,7 @@ pub(super) async fn begin<K: LedgerClient, C: Clock>(
     let token = random_hex(32).map_err(|error| Refusal::Fault(error.to_string()))?;
     let now_ms = api.clock.now_ms();
     let session = (&*hash_of(&token), address);
-    if !api.store.add_admin_session(*account, session, (proof, now_ms + SESSION_MS), now_ms).await? {
+    if !api.store.accounts().add_admin_session(*account, session, (proof, now_ms + SESSION_MS), now_ms).await? {
         return Ok(None);
     }
     let is_tls = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
@@ -310,7 +311,7 @@ pub(super) async fn sign_out<K: LedgerClient, C: Clock>(
     if fields.get("csrf") != visitor.csrf {
         return refused(&visitor);
     }
-    if let Err(error) = api.store.end_admin_session(visitor.staff.id, visitor.session).await {
+    if let Err(error) = api.store.accounts().end_admin_session(visitor.staff.id, visitor.session).await {
         return failed(visitor.lang, &error.into());
     }
     let cookie = format!("{COOKIE}=; Path=/admin; Max-Age=0; HttpOnly; SameSite=Strict");

@@ -6,10 +6,11 @@ use axum::{
     response::Response,
 };
 use contract::UserId;
-use foundation::{Clock, web::Path};
+use foundation::Clock;
 use ledger::LedgerClient;
 use maud::{Markup, html};
 use store::{StaffAccount, StaffSession};
+use web::Path;
 
 use super::{
     catalogue::{CursorQuery, page_at},
@@ -50,7 +51,7 @@ async fn show_staff<K: LedgerClient, C: Clock>(
         return refused;
     }
     let lang = visitor.lang;
-    let listed = match api.store.admins(page_at(cursor)).await {
+    let listed = match api.store.accounts().admins(page_at(cursor)).await {
         Ok(listed) => listed,
         Err(error) => return failed(lang, &error.into()),
     };
@@ -125,7 +126,7 @@ async fn show_account<K: LedgerClient, C: Clock>(
         return refused;
     }
     let read = async {
-        let Some(account) = api.store.admin(id).await? else { return Ok(None) };
+        let Some(account) = api.store.accounts().admin(id).await? else { return Ok(None) };
         Ok::<_, Refusal>(Some((account, sessions_of(api, id).await?)))
     };
     match read.await {
@@ -184,7 +185,7 @@ pub(super) async fn sessions_of<K: LedgerClient, C: Clock>(
     api: &Api<K, C>,
     id: UserId,
 ) -> Result<Vec<StaffSession>, Refusal> {
-    Ok(api.store.admin_sessions(id, SESSIONS_SHOWN, api.clock.now_ms()).await?)
+    Ok(api.store.accounts().admin_sessions(id, SESSIONS_SHOWN, api.clock.now_ms()).await?)
 }
 
 pub(super) async fn end_session<K: LedgerClient, C: Clock>(
@@ -195,7 +196,7 @@ pub(super) async fn end_session<K: LedgerClient, C: Clock>(
     if let Some(refused) = visitor.refused_below(Role::Admin) {
         return refused;
     }
-    let ending = async { api.store_of(&visitor.staff).end_admin_session(id, session).await };
+    let ending = async { api.store_of(&visitor.staff).accounts().end_admin_session(id, session).await };
     submit(&visitor, ending, &format!("/admin/staff/{id}"), async |errors, status| {
         show_account(&api, &visitor, id, (None, &errors), status).await
     })

@@ -97,14 +97,14 @@ const SOLD_OUT: Offer = Offer {
 
 /// Fills an empty mall; `None` where it was not empty.
 pub(crate) async fn fill(store: &Store, images: &Images, now_ms: u64) -> Result<Option<Examples>> {
-    if !store.categories(Page { before: i64::MAX, limit: 1 }).await?.items.is_empty() {
+    if !store.catalogue().categories(Page { before: i64::MAX, limit: 1 }).await?.items.is_empty() {
         return Ok(None);
     }
     let catalogue: Catalogue = serde_json::from_str(CATALOGUE).context("the example catalogue")?;
     let mut categories = Vec::new();
     for (order, name) in (0..).zip(&catalogue.categories) {
         let new = NewCategory { parent: None, name: name.clone(), sort_order: order };
-        categories.push(store.add_category(new, now_ms).await?.context("a category")?.category_id);
+        categories.push(store.catalogue().add_category(new, now_ms).await?.context("a category")?.category_id);
     }
     let mut first = Vec::new();
     // What is added last is listed first.
@@ -139,7 +139,7 @@ async fn add(
     }
     let (title, subtitle, description) = (item.title.clone(), item.subtitle.clone(), describe(&item.subtitle, about));
     let new = NewProduct { category, title, subtitle, description, image_ids };
-    let product = store.add_product(new, now_ms).await?.context("a product")?.product_id;
+    let product = store.catalogue().add_product(new, now_ms).await?.context("a product")?.product_id;
     let mut first = None;
     for (at, colour) in item.colours.iter().enumerate() {
         for (size, price) in &item.sizes {
@@ -147,10 +147,10 @@ async fn add(
                 Attributes::from([("颜色 / Colour".to_owned(), colour.clone()), (item.key.clone(), size.clone())]);
             let stock = if at > 0 && (index + at) % 5 == 0 { STOCK_LOW } else { STOCK };
             let new = NewSku { product, attributes, price: Cents::new(*price), stock };
-            first = first.or(store.add_sku(new, now_ms).await?);
+            first = first.or(store.catalogue().add_sku(new, now_ms).await?);
         }
     }
-    store.shelve(product, true).await?;
+    store.catalogue().shelve(product, true).await?;
     first.context("a SKU")
 }
 
@@ -176,7 +176,7 @@ async fn add_sale(store: &Store, sku: &Sku, offer: Offer, now_ms: u64) -> Result
         pay_within_ms: None,
         is_draft: false,
     };
-    match store.add_sale(new, now_ms).await? {
+    match store.sales().add_sale(new, now_ms).await? {
         AddedSale::Added(sale) => Ok(sale.activity.id),
         AddedSale::UnknownSku | AddedSale::AboveShopPrice(_) | AddedSale::InsufficientStock(_) => {
             anyhow::bail!("a sale needs a SKU with its stock and at least its price")
@@ -235,11 +235,11 @@ mod tests {
         assert!(fill(&store, &images, NOW_MS).await.unwrap().is_none());
 
         let page = Page { before: i64::MAX, limit: PAGE_MAX };
-        let products = store.products(page).await.unwrap().items;
+        let products = store.catalogue().products(page).await.unwrap().items;
         assert_eq!(products.len(), 40);
         assert!(products.iter().all(|product| product.on_shelf && !product.image_ids.is_empty()));
-        let due = store.sales_to_open(NOW_MS, 0).await.unwrap();
+        let due = store.sales().sales_to_open(NOW_MS, 0).await.unwrap();
         assert!(due.contains(&examples.running) && due.contains(&examples.sold_out) && due.len() == 2, "{due:?}");
-        assert_eq!(store.sales(page).await.unwrap().items.len(), 3);
+        assert_eq!(store.sales().all(page).await.unwrap().items.len(), 3);
     }
 }

@@ -12,7 +12,6 @@ use foundation::{
     config::{KafkaConfig, MockConfig, RedisConfig, SearchConfig},
     data_dir::{Secrets, random_hex},
     metrics::{Histogram, Registry, STAGE_HELP, stage},
-    web::Origins,
 };
 use gateway::Ledgers;
 use images::Images;
@@ -23,6 +22,7 @@ use limits::{LocalWindows, Windows};
 use order_core::{Browsers, MockPlatform, Providers, Search, ShopPages, Snapshots};
 use search::{Analyzer, Embedded, Synonyms, limits::SYNONYMS_BYTES_MAX};
 use store::{Ids, Settings, Store};
+use web::Origins;
 
 use std::sync::Arc;
 use workers::PayBack as _;

@@ -2,7 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use foundation::{config::MetricsListen, web::serve_metrics};
+use foundation::config::MetricsListen;
+use web::serve_metrics;
 
 use crate::{ground::Ground, role::Role};
 

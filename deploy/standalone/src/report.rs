@@ -3,8 +3,9 @@
 use anyhow::Result;
 use commit_log::{AnyLog, ProcessReporter};
 use contract::record::{ProcessReport, ProcessRole};
-use foundation::{Clock as _, SystemClock, process, web::report_requests};
+use foundation::{Clock as _, SystemClock, process};
 use tokio_util::sync::CancellationToken;
+use web::report_requests;
 
 use crate::ground::Ground;
 

@@ -53,7 +53,7 @@ pub(crate) async fn admin_password(config: &Config, username: &str) -> Result<()
     let passwords = Passwords::new(config.auth.bcrypt_cost)?;
     let hash = passwords.hash(password).await?.context("the password could not be hashed")?;
     let store = connect(config).await?;
-    let is_set = store.set_admin_password(username, &hash, SystemClock.now_ms()).await?;
+    let is_set = store.accounts().set_admin_password(username, &hash, SystemClock.now_ms()).await?;
     store.close().await;
     ensure!(is_set, "there is no admin {username:?}");
     say(&format!("the password of {username} is set"))

@@ -6,10 +6,10 @@ use axum::{
     response::IntoResponse,
 };
 use contract::AddressId;
-use foundation::web::{Json, Path, Problem};
 use serde::Serialize;
 use store::{ADDRESSES_MAX, AddedAddress, Address, AddressFields};
 use utoipa::ToSchema;
+use web::{Json, Path, Problem};
 
 use super::{Api, Shopper, failed, location, no_store};
 
@@ -25,7 +25,7 @@ struct Addresses {
     security(("shopper" = [])),
 )]
 pub(super) async fn list(State(api): State<Api>, Shopper(user): Shopper) -> Result<impl IntoResponse, Problem> {
-    let items = api.store.addresses(user).await.map_err(failed)?;
+    let items = api.store.accounts().addresses(user).await.map_err(failed)?;
     Ok((no_store(), Json(Addresses { items })))
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn one(
     Shopper(user): Shopper,
     Path(address): Path<AddressId>,
 ) -> Result<impl IntoResponse, Problem> {
-    let found = api.store.address(user, address).await.map_err(failed)?;
+    let found = api.store.accounts().address(user, address).await.map_err(failed)?;
     Ok((no_store(), Json(found.ok_or_else(unknown)?)))
 }
 
@@ -62,7 +62,7 @@ pub(super) async fn add(
     Json(fields): Json<AddressFields>,
 ) -> Result<impl IntoResponse, Problem> {
     check(&fields)?;
-    match api.store.add_address(user, &fields, api.now_ms()).await.map_err(failed)? {
+    match api.store.accounts().add_address(user, &fields, api.now_ms()).await.map_err(failed)? {
         AddedAddress::Added(address) => {
             let at: HeaderMap = location(&format!("/api/v1/addresses/{}", address.address_id));
             Ok((StatusCode::CREATED, at, Json(address)))
@@ -90,7 +90,7 @@ pub(super) async fn put(
     Json(fields): Json<AddressFields>,
 ) -> Result<impl IntoResponse, Problem> {
     check(&fields)?;
-    let put = api.store.put_address(user, address, &fields).await.map_err(failed)?;
+    let put = api.store.accounts().put_address(user, address, &fields).await.map_err(failed)?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(put.ok_or_else(unknown)?)))
 }
 
@@ -106,7 +106,7 @@ pub(super) async fn delete(
     Shopper(user): Shopper,
     Path(address): Path<AddressId>,
 ) -> Result<StatusCode, Problem> {
-    let deleted = api.store.delete_address(user, address).await.map_err(failed)?;
+    let deleted = api.store.accounts().delete_address(user, address).await.map_err(failed)?;
     if deleted { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
 use contract::{Cents, ProductId, SkuId, UserId, openapi::whole};
-use foundation::web::{Json, Path, Problem};
 use serde::{Deserialize, Serialize};
 use store::{Attributes, CART_LINES_MAX, CART_UNITS_MAX, CartChange, CartLine, Offered};
 use utoipa::ToSchema;
+use web::{Json, Path, Problem};
 
 use super::{Api, Shopper, failed, no_store};
 

@@ -8,11 +8,11 @@ use axum::{
     response::IntoResponse,
 };
 use contract::{CategoryId, Cents, ProductId, SkuId};
-use foundation::web::{Json, Path, Problem, Query};
 use images::Images;
 use serde::{Deserialize, Serialize};
 use store::{Attributes, Category, Detail, Displayed, ShelfPage, Sort};
 use utoipa::{IntoParams, ToSchema};
+use web::{Json, Path, Problem, Query};
 
 use super::{Api, failed, failed_shared, limit};
 
@@ -105,7 +105,7 @@ struct SkuBody<'a> {
     responses((status = 200, description = "The tree.", body = Tree)),
 )]
 pub(super) async fn categories(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
-    let all = api.store.all_categories().await.map_err(failed)?;
+    let all = api.store.catalogue().all_categories().await.map_err(failed)?;
     let mut children: BTreeMap<Option<CategoryId>, Vec<Category>> = BTreeMap::new();
     for category in all {
         children.entry(category.parent_id).or_default().push(category);
@@ -156,7 +156,7 @@ pub(super) async fn products(
     };
     // One row more than the page shows whether another page follows.
     let page = ShelfPage { categories, sort, after, limit: limit + 1 };
-    let mut items = api.store.shelf(&page).await.map_err(failed)?;
+    let mut items = api.store.catalogue().shelf(&page).await.map_err(failed)?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let next_cursor =
@@ -180,7 +180,7 @@ fn cursor(text: &str) -> Result<(Cents, ProductId), Problem> {
 
 /// The category and all below it; empty where there is no such category.
 async fn with_descendants(api: &Api, root: CategoryId) -> Result<Vec<CategoryId>, Problem> {
-    let all = api.store.all_categories().await.map_err(failed)?;
+    let all = api.store.catalogue().all_categories().await.map_err(failed)?;
     let mut found: Vec<CategoryId> =
         all.iter().map(|category| category.category_id).filter(|category| *category == root).collect();
     let mut at = 0;

@@ -9,12 +9,12 @@ use axum::{
 };
 use contract::{AddressId, Cents, OrderId, SkuId, openapi::whole};
 use domain::order_state::{Happening, OrderState};
-use foundation::web::{Json, Path, Problem, Raw, idempotency_key, json_from, meaning, openapi::IdempotencyKey};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use store::{AddressSet, CART_UNITS_MAX, Goods, Moved, NewOrder, ORDER_LINES_MAX, Placed};
 use utoipa::ToSchema;
+use web::{Json, Path, Problem, Raw, idempotency_key, json_from, meaning, openapi::IdempotencyKey};
 
 use super::{Api, Shopper, failed, location, no_store, orders::OrderBody};
 use crate::CartOrder;

@@ -6,8 +6,8 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use foundation::web::{Path, Problem};
 use images::{Found, ImageId, REDIRECT_FRESH};
+use web::{Path, Problem};
 
 use super::Api;
 

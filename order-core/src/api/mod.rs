@@ -27,13 +27,11 @@ use contract::{
     refresh::RefreshKey,
     token::{Audience, Claims, TokenKey},
 };
-use foundation::{
-    Clock,
-    web::{Origins, Problem, openapi},
-};
+use foundation::Clock;
 use limits::{Quota, Routes, Rule, Windows, WrongTries};
 use store::{Page, Passwords, Store, StoreError};
 use utoipa_axum::{router::OpenApiRouter, routes};
+use web::{Origins, Problem, openapi};
 
 use crate::{Carts, Providers, Search, Shelf};
 
@@ -202,10 +200,9 @@ impl FromRequestParts<Api> for SignedIn {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let now_ms = api.now_ms();
-        let Claims { subject: user, session, issued_at_s, .. } =
-            foundation::web::bearer(&parts.headers, &api.tokens, now_ms)?;
-        if api.store.is_token_cut(user, (session, issued_at_s), now_ms).await.map_err(failed)? {
-            return Err(foundation::web::ended_token());
+        let Claims { subject: user, session, issued_at_s, .. } = web::bearer(&parts.headers, &api.tokens, now_ms)?;
+        if api.store.accounts().is_token_cut(user, (session, issued_at_s), now_ms).await.map_err(failed)? {
+            return Err(web::ended_token());
         }
         Ok(Self { user, session })
     }

@@ -7,11 +7,11 @@ use axum::{
 };
 use contract::{ActivityId, Cents, OrderId, SkuId, openapi};
 use domain::order_state::OrderState;
-use foundation::web::{Json, Path, Problem, Query};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{Order, OrderLine};
 use utoipa::{IntoParams, ToSchema};
+use web::{Json, Path, Problem, Query};
 
 use super::{Api, Shopper, failed, page};
 

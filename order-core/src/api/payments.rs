@@ -9,12 +9,12 @@ use axum::{
 };
 use contract::{Cents, OrderId, PaymentId, RefundId};
 use domain::order_state::Happening;
-use foundation::web::{Json, Path, Problem, Raw};
 use pay::{PageRequest, Told};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{Arrived, AskedRefund, Begun, Notice, ORDER_LINES_MAX, RefundOf};
 use utoipa::ToSchema;
+use web::{Json, Path, Problem, Raw};
 use workers::PayBack as _;
 
 use super::{Api, Shopper, checkout::invalid_transition, failed, no_store, orders::OrderBody};

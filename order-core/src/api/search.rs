@@ -8,11 +8,11 @@ use axum::{
     response::IntoResponse,
 };
 use contract::{CategoryId, Cents, ProductId};
-use foundation::web::{Json, Problem, Query};
 use search::{Fragment, IndexError, SearchError, SearchRequest, Sort};
 use serde::{Deserialize, Serialize};
 use store::Displayed;
 use utoipa::{IntoParams, ToSchema};
+use web::{Json, Problem, Query};
 
 use super::{Api, failed, limit};
 use crate::search::SearchFailed;
@@ -177,7 +177,7 @@ pub(super) async fn products(
     };
     let page = api.search.search(request).await.map_err(problem)?;
     let ids: Vec<ProductId> = page.hits.iter().map(|hit| hit.product.id).collect();
-    let displayed = api.store.displayed(&ids).await.map_err(failed)?;
+    let displayed = api.store.catalogue().displayed(&ids).await.map_err(failed)?;
     let mut displayed: BTreeMap<ProductId, Displayed> =
         displayed.into_iter().map(|product| (product.product_id, product)).collect();
     // What has left the shelf a moment ago is left out.

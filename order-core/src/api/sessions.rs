@@ -10,10 +10,10 @@ use axum::{
 use contract::{
     SessionId, UserId, client_address::limit_key, device::DEVICE_MS, refresh::RANDOM_BYTES, token::ACCESS_S,
 };
-use foundation::web::{ClientAddress, Json, Path, Problem};
 use serde::{Deserialize, Serialize};
 use store::{Claim, Realm, SignIn, token_digest};
 use utoipa::ToSchema;
+use web::{ClientAddress, Json, Path, Problem};
 
 use super::{Api, Shopper, SignedIn, busy, failed};
 
@@ -80,7 +80,7 @@ pub(super) async fn sign_in(
     }
     let device = cookie(&headers, DEVICE_COOKIE).map(|text| (&api.devices, text));
     let claim = Claim { username: &asked.username, password: &asked.password, client, device };
-    let signed_in = api.store.sign_in(Realm::Shoppers, claim, (&api.passwords, &api.tries), now_ms).await;
+    let signed_in = api.store.accounts().sign_in(Realm::Shoppers, claim, (&api.passwords, &api.tries), now_ms).await;
     let (user, proof) = match signed_in.map_err(failed)? {
         SignIn::Welcome { account, role: _, proof } => (account, proof),
         SignIn::Wrong => return Err(wrong()),
@@ -88,9 +88,9 @@ pub(super) async fn sign_in(
         SignIn::Blocked => return Err(Problem::new(StatusCode::FORBIDDEN, "blocked", "the account is blocked")),
         SignIn::Busy => return Err(busy()),
     };
-    let session = api.store.next_session().map_err(failed)?;
+    let session = api.store.accounts().next_session().map_err(failed)?;
     let refresh_token = api.refresh.first(session, &random::<RANDOM_BYTES>()?);
-    let added = api.store.add_session(session, user, (&token_digest(&refresh_token), &proof), now_ms).await;
+    let added = api.store.accounts().add_session(session, user, (&token_digest(&refresh_token), &proof), now_ms).await;
     let expires_at_ms = added.map_err(failed)?.ok_or_else(wrong)?;
     let begun = Begun { user, session, expires_at_ms };
     let (mut headers, body) = tokens(&api, begun, (refresh_token, asked.cookie), now_ms);
@@ -146,8 +146,12 @@ pub(super) async fn refresh(
     // By session: many shoppers may share an address. What is refused here counts as well.
     let _taken = api.refreshes.take(&format!("{session}"), now_ms).await?;
     let new = api.refresh.successor(session, &old);
-    let renewed =
-        api.store.rotate_session(session, (&token_digest(&old), &token_digest(&new)), now_ms).await.map_err(failed)?;
+    let renewed = api
+        .store
+        .accounts()
+        .rotate_session(session, (&token_digest(&old), &token_digest(&new)), now_ms)
+        .await
+        .map_err(failed)?;
     let store::Renewed { user, expires_at_ms } = renewed.ok_or_else(invalid)?;
     Ok(tokens(&api, Begun { user, session, expires_at_ms }, (new, in_cookie), now_ms))
 }
@@ -158,7 +162,7 @@ async fn session_of(api: &Api, token: &str, client: IpAddr, now_ms: u64) -> Resu
         return Ok(Some(session));
     }
     let taken = api.invalid_refreshes.take(&format!("{:x}", limit_key(client)), now_ms).await?;
-    let session = api.store.session_of_token(&token_digest(token)).await.map_err(failed)?;
+    let session = api.store.accounts().session_of_token(&token_digest(token)).await.map_err(failed)?;
     if session.is_some() {
         api.invalid_refreshes.give_back(taken, now_ms).await;
     }
@@ -199,7 +203,7 @@ pub(super) async fn list(
     State(api): State<Api>,
     SignedIn { user, session: current }: SignedIn,
 ) -> Result<impl IntoResponse, Problem> {
-    let sessions = api.store.sessions(user, api.now_ms()).await.map_err(failed)?;
+    let sessions = api.store.accounts().sessions(user, api.now_ms()).await.map_err(failed)?;
     let item = |session: &store::Session| SessionBody {
         session_id: session.id,
         current: Some(session.id) == current,
@@ -224,7 +228,7 @@ pub(super) async fn end(
     Shopper(user): Shopper,
     Path(session): Path<SessionId>,
 ) -> Result<StatusCode, Problem> {
-    let ended = api.store.end_session(user, session, api.now_ms()).await.map_err(failed)?;
+    let ended = api.store.accounts().end_session(user, session, api.now_ms()).await.map_err(failed)?;
     if ended { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("you have no such session")) }
 }
 
@@ -240,7 +244,7 @@ pub(super) async fn sign_out(
     State(api): State<Api>,
     Shopper(user): Shopper,
 ) -> Result<(StatusCode, HeaderMap), Problem> {
-    api.store.end_sessions(user, api.now_ms()).await.map_err(failed)?;
+    api.store.accounts().end_sessions(user, api.now_ms()).await.map_err(failed)?;
     Ok((StatusCode::NO_CONTENT, set_cookie(&api, (COOKIE, ""), 0)))
 }
 

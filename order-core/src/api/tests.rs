@@ -23,11 +23,12 @@ use contract::{
     stock::{Command, Ledger, Reservation},
 };
 use domain::SaleStore;
-use foundation::{Config, config, web::harden};
+use foundation::{Config, config};
 use limits::{LocalWindows, Windows};
 use serde_json::{Value, json};
 use store::{AddedSale, Attributes, Ids, NewCategory, NewProduct, NewSale, NewSku, Passwords, Settings, Store};
 use tower::ServiceExt;
+use web::harden;
 
 use super::*;
 use crate::MockPlatform;
@@ -188,7 +189,7 @@ impl TestApp {
     /// Orders of users 1, 1 and 2 through the journal; their ids.
     async fn orders(&self) -> (ActivityId, [i64; 3]) {
         let new = NewCategory { parent: None, name: "数码".into(), sort_order: 0 };
-        let category = self.store.add_category(new, 0).await.unwrap().unwrap().category_id;
+        let category = self.store.catalogue().add_category(new, 0).await.unwrap().unwrap().category_id;
         let new = NewProduct {
             category,
             title: "手机".into(),
@@ -196,9 +197,9 @@ impl TestApp {
             description: String::new(),
             image_ids: vec![],
         };
-        let product = self.store.add_product(new, 0).await.unwrap().unwrap().product_id;
+        let product = self.store.catalogue().add_product(new, 0).await.unwrap().unwrap().product_id;
         let new = NewSku { product, attributes: Attributes::new(), price: contract::Cents::new(500), stock: 10 };
-        let sku = self.store.add_sku(new, 0).await.unwrap().unwrap().sku_id;
+        let sku = self.store.catalogue().add_sku(new, 0).await.unwrap().unwrap().sku_id;
         let rules = Rules { per_user_limit: 5, starts_at_ms: START_MS, ends_at_ms: START_MS + 1000 };
         let new = NewSale {
             title: "秒杀 🎉".into(),
@@ -210,7 +211,9 @@ impl TestApp {
             pay_within_ms: None,
             is_draft: false,
         };
-        let AddedSale::Added(sale) = self.store.add_sale(new, START_MS).await.unwrap() else { panic!("no sale") };
+        let AddedSale::Added(sale) = self.store.sales().add_sale(new, START_MS).await.unwrap() else {
+            panic!("no sale")
+        };
         let activity = sale.activity.id;
         let (mut ledger, opened) = Ledger::open(activity, 10, rules, START_MS);
         let mut journal = vec![opened];

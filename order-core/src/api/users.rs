@@ -2,10 +2,10 @@
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
 use contract::{UserId, client_address::limit_key};
-use foundation::web::{ClientAddress, Json, Problem};
 use serde::{Deserialize, Serialize};
 use store::{Checked, Claim, Lane, PASSWORD_BYTES_MAX, USERNAME_CHARS_MAX, User, normalize_password, token_digest};
 use utoipa::ToSchema;
+use web::{ClientAddress, Json, Problem};
 
 use super::{Api, Shopper, SignedIn, busy, failed, sessions::locked};
 
@@ -71,7 +71,7 @@ pub(super) async fn register(
     let added = async {
         let hash = api.passwords.hash_for(client, Lane::Registration, &asked.password).await.map_err(failed)?;
         let hash = hash.ok_or_else(busy)?;
-        api.store.add_user(&asked.username, &hash, asked.phone.as_deref(), now_ms).await.map_err(failed)
+        api.store.accounts().add_user(&asked.username, &hash, asked.phone.as_deref(), now_ms).await.map_err(failed)
     };
     let Some(user) = (match added.await {
         Ok(None) => None,
@@ -95,7 +95,7 @@ pub(super) async fn register(
     security(("shopper" = [])),
 )]
 pub(super) async fn me(State(api): State<Api>, Shopper(user): Shopper) -> Result<Json<impl Serialize>, Problem> {
-    let user = api.store.user(user).await.map_err(failed)?;
+    let user = api.store.accounts().user(user).await.map_err(failed)?;
     user.map(|user| Json(Registered::from(user)))
         .ok_or_else(|| Problem::not_found("the token's user is not registered"))
 }
@@ -132,7 +132,7 @@ pub(super) async fn change(
 ) -> Result<Json<impl Serialize>, Problem> {
     if let Some(phone) = &asked.phone {
         check_phone(phone.as_deref()).map_err(Problem::invalid_body)?;
-        api.store.set_phone(user, phone.as_deref()).await.map_err(failed)?;
+        api.store.accounts().set_phone(user, phone.as_deref()).await.map_err(failed)?;
     }
     me(State(api), Shopper(user)).await
 }
@@ -171,9 +171,9 @@ pub(super) async fn change_password(
     check_password(&asked.new_password).map_err(Problem::invalid_body)?;
     let now_ms = api.now_ms();
     let unknown = || Problem::not_found("the token's user is not registered");
-    let known = api.store.user(user).await.map_err(failed)?.ok_or_else(unknown)?;
+    let known = api.store.accounts().user(user).await.map_err(failed)?.ok_or_else(unknown)?;
     let claim = Claim { username: &known.username, password: &asked.old_password, client, device: None };
-    let checked = api.store.check_password(user, claim, (&api.passwords, &api.tries), now_ms).await;
+    let checked = api.store.accounts().check_password(user, claim, (&api.passwords, &api.tries), now_ms).await;
     let old_hash = match checked.map_err(failed)? {
         Checked::Right(hash) => hash,
         Checked::Wrong => {
@@ -184,7 +184,7 @@ pub(super) async fn change_password(
     };
     let hash = api.passwords.hash_for(limit_key(client), Lane::SignIn, &asked.new_password).await.map_err(failed)?;
     let hashes = (&*old_hash, &*hash.ok_or_else(busy)?);
-    if api.store.change_password(user, hashes, session, api.now_ms()).await.map_err(failed)? {
+    if api.store.accounts().change_password(user, hashes, session, api.now_ms()).await.map_err(failed)? {
         return Ok(StatusCode::NO_CONTENT);
     }
     Err(Problem::new(StatusCode::CONFLICT, "conflict", "the password was changed meanwhile"))
@@ -219,10 +219,10 @@ pub(super) async fn reset_password(
     check_password(&asked.new_password).map_err(Problem::invalid_body)?;
     let invalid = || Problem::new(StatusCode::FORBIDDEN, "invalid_link", "the link was used or has expired");
     let token_hash = token_digest(&asked.token);
-    let user = api.store.reset_link(&token_hash, api.now_ms()).await.map_err(failed)?.ok_or_else(invalid)?;
+    let user = api.store.accounts().reset_link(&token_hash, api.now_ms()).await.map_err(failed)?.ok_or_else(invalid)?;
     let hash = api.passwords.hash_for(limit_key(client), Lane::SignIn, &asked.new_password).await.map_err(failed)?;
     let hash = hash.ok_or_else(busy)?;
-    let reset = api.store.reset_password(user, (&token_hash, &hash), api.now_ms()).await.map_err(failed)?;
+    let reset = api.store.accounts().reset_password(user, (&token_hash, &hash), api.now_ms()).await.map_err(failed)?;
     if reset { Ok(StatusCode::NO_CONTENT) } else { Err(invalid()) }
 }
 

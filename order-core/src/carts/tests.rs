@@ -56,13 +56,13 @@ impl World {
             None => Carts::Database(store.clone()),
         };
         let new = NewCategory { parent: None, name: "c".to_owned(), sort_order: 0 };
-        let category = store.add_category(new, 0).await.unwrap().unwrap().category_id;
+        let category = store.catalogue().add_category(new, 0).await.unwrap().unwrap().category_id;
         let (subtitle, description) = (String::new(), String::new());
         let new = NewProduct { category, title: "p".to_owned(), subtitle, description, image_ids: Vec::new() };
-        let product = store.add_product(new, 0).await.unwrap().unwrap().product_id;
+        let product = store.catalogue().add_product(new, 0).await.unwrap().unwrap().product_id;
         let new = NewSku { product, attributes: Attributes::new(), price: PRICE, stock: STOCK };
-        let sku = store.add_sku(new, 0).await.unwrap().unwrap().sku_id;
-        store.shelve(product, true).await.unwrap();
+        let sku = store.catalogue().add_sku(new, 0).await.unwrap().unwrap().sku_id;
+        store.catalogue().shelve(product, true).await.unwrap();
         Self { store, carts, sku, users: AtomicI64::new(0), _directory: directory }
     }
 
@@ -76,7 +76,7 @@ impl World {
     /// A new user with an address, and a request to order the user's cart.
     async fn buyer(&self, key: Option<&str>) -> CartOrder {
         let name = format!("user-{}", self.users.fetch_add(1, Ordering::Relaxed));
-        let user = self.store.add_user(&name, "hash", None, 0).await.unwrap().unwrap().id;
+        let user = self.store.accounts().add_user(&name, "hash", None, 0).await.unwrap().unwrap().id;
         let text = |text: &str| text.to_owned();
         let fields = AddressFields {
             recipient: text("王小明"),
@@ -85,7 +85,7 @@ impl World {
             detail: text("一号"),
             is_default: true,
         };
-        let AddedAddress::Added(address) = self.store.add_address(user, &fields, 0).await.unwrap() else {
+        let AddedAddress::Added(address) = self.store.accounts().add_address(user, &fields, 0).await.unwrap() else {
             panic!("no address");
         };
         CartOrder {
@@ -113,7 +113,7 @@ impl World {
     }
 
     async fn stock(&self) -> u64 {
-        self.store.sku(self.sku).await.unwrap().unwrap().stock
+        self.store.catalogue().sku(self.sku).await.unwrap().unwrap().stock
     }
 
     /// Waits for the transactions of dropped requests, by taking the locks that they take.

@@ -11,14 +11,12 @@ use axum::{
     routing::{get, post},
 };
 use contract::{Cents, PaymentId, RefundId};
-use foundation::{
-    Clock,
-    web::{Json, Problem, Raw},
-};
+use foundation::Clock;
 use pay::{App, Form, KeyError, Signer, Verifier, cents, platform_answer, yuan};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{MockTrade, Store, StoreError};
+use web::{Json, Problem, Raw};
 
 use super::{
     faults::{DELAY_MS_MAX, FaultSwitches, Faults},

@@ -72,7 +72,7 @@ async fn build<L: Log>(
     verify: bool,
     progress: watch::Sender<Progress>,
 ) -> Result<RebuildResult, WorkerError> {
-    let total = store.product_count().await.map_err(WorkerError::store)?;
+    let total = store.catalogue().product_count().await.map_err(WorkerError::store)?;
     let sold = sold(&store, now_ms).await?;
     let follower = Follower::at(&log, ends(&log).await?).await?;
     let index = SecondIndex::begin(&search).await?;

@@ -33,7 +33,7 @@ pub(super) async fn feed(store: &Store, pages: mpsc::Sender<Option<Vec<Change>>>
     let rows = u32::try_from(SEARCH_ENTRIES_MAX).unwrap_or(u32::MAX);
     let mut after = None;
     loop {
-        let ids = store.product_ids(after, rows).await.map_err(WorkerError::store)?;
+        let ids = store.catalogue().product_ids(after, rows).await.map_err(WorkerError::store)?;
         let page = match ids.last() {
             None => None,
             Some(last) => {
@@ -61,7 +61,7 @@ pub(super) async fn documents(
 ) -> Result<Documents, WorkerError> {
     let mut documents = Documents::default();
     for products in products.chunks(SEARCH_ENTRIES_MAX) {
-        match store.search_entries(products).await.map_err(SaleError::from) {
+        match store.catalogue().search_entries(products).await.map_err(SaleError::from) {
             Ok(entries) => documents.changes.extend(entries.into_iter().map(change)),
             // One product that can't be read does not hold up the others.
             Err(error) if error.outlook() == Outlook::WillNotPass => {
@@ -80,7 +80,7 @@ pub(super) async fn documents(
 
 async fn one_by_one(store: &Store, products: &[ProductId], documents: &mut Documents) -> Result<(), WorkerError> {
     for product in products {
-        match store.search_entries(&[*product]).await.map_err(SaleError::from) {
+        match store.catalogue().search_entries(&[*product]).await.map_err(SaleError::from) {
             Ok(entries) => documents.changes.extend(entries.into_iter().map(change)),
             Err(error) if error.outlook() == Outlook::WillNotPass => {
                 documents.unreadable.push((*product, error.to_string()));
@@ -93,7 +93,7 @@ async fn one_by_one(store: &Store, products: &[ProductId], documents: &mut Docum
 
 /// Units of each product that were sold lately, as of `now_ms`.
 pub(super) async fn sold(store: &Store, now_ms: u64) -> Result<Sold, WorkerError> {
-    store.units_sold(now_ms.saturating_sub(SALES_MS)).await.map_err(WorkerError::store)
+    store.catalogue().units_sold(now_ms.saturating_sub(SALES_MS)).await.map_err(WorkerError::store)
 }
 
 /// Every product of the index. What it says of their sales is not known, so no count of theirs is right.

@@ -89,7 +89,7 @@ impl Mall {
 
     async fn category(&self, name: &str) -> CategoryId {
         let new = NewCategory { parent: None, name: name.to_owned(), sort_order: 0 };
-        self.store.add_category(new, 1).await.unwrap().unwrap().category_id
+        self.store.catalogue().add_category(new, 1).await.unwrap().unwrap().category_id
     }
 
     async fn product(&self, category: CategoryId, title: &str, stock: u64) -> (ProductId, SkuId) {
@@ -100,11 +100,11 @@ impl Mall {
             description: String::new(),
             image_ids: Vec::new(),
         };
-        let product = self.store.add_product(new, 1).await.unwrap().unwrap().product_id;
+        let product = self.store.catalogue().add_product(new, 1).await.unwrap().unwrap().product_id;
         let attributes = Attributes::from([("颜色".to_owned(), "黑".to_owned())]);
         let new = NewSku { product, attributes, price: Cents::new(999), stock };
-        let sku = self.store.add_sku(new, 1).await.unwrap().unwrap().sku_id;
-        self.store.shelve(product, true).await.unwrap();
+        let sku = self.store.catalogue().add_sku(new, 1).await.unwrap().unwrap().sku_id;
+        self.store.catalogue().shelve(product, true).await.unwrap();
         (product, sku)
     }
 }
@@ -120,17 +120,17 @@ async fn the_index_follows_every_change_of_a_document() {
     assert_eq!(mall.found("黑").await, [product], "by an attribute");
 
     let patch = CategoryPatch { name: Some("平板".to_owned()), ..CategoryPatch::default() };
-    assert!(matches!(mall.store.patch_category(category, 1, patch).await.unwrap(), Changed::Done(_)));
+    assert!(matches!(mall.store.catalogue().patch_category(category, 1, patch).await.unwrap(), Changed::Done(_)));
     mall.settle().await;
     assert_eq!((mall.found("手机").await, mall.found("平板").await), (vec![], vec![product]));
 
     let patch = SkuPatch { price_cents: Some(Cents::new(500)), ..SkuPatch::default() };
-    assert!(matches!(mall.store.patch_sku(sku, 1, patch).await.unwrap(), Changed::Done(_)));
+    assert!(matches!(mall.store.catalogue().patch_sku(sku, 1, patch).await.unwrap(), Changed::Done(_)));
     mall.settle().await;
     let cheap = SearchRequest { max_price_cents: Some(Cents::new(500)), ..SearchRequest::new("旗舰") };
     assert_eq!(mall.search.search(cheap).await.unwrap().total, 1);
 
-    mall.store.shelve(product, false).await.unwrap();
+    mall.store.catalogue().shelve(product, false).await.unwrap();
     mall.settle().await;
     assert_eq!(mall.found("旗舰").await, []);
 }
@@ -143,7 +143,7 @@ async fn a_product_is_in_stock_until_its_last_unit_is_ordered_and_again_when_one
     mall.settle().await;
     let in_stock = || SearchRequest { in_stock: Some(true), ..SearchRequest::new("旗舰") };
     assert_eq!(mall.search.search(in_stock()).await.unwrap().total, 1);
-    let version = async |mall: &Mall| mall.store.search_entries(&[product]).await.unwrap()[0].version;
+    let version = async |mall: &Mall| mall.store.catalogue().search_entries(&[product]).await.unwrap()[0].version;
     let before = version(&mall).await;
 
     let first = support_order(&mall.store, sku).await;
@@ -161,7 +161,7 @@ async fn a_product_is_in_stock_until_its_last_unit_is_ordered_and_again_when_one
 /// An order of one unit.
 async fn support_order(store: &Store, sku: SkuId) -> contract::OrderId {
     let name = format!("buyer-{}", store.next_order().unwrap());
-    let user = store.add_user(&name, "hash", None, 1).await.unwrap().unwrap().id;
+    let user = store.accounts().add_user(&name, "hash", None, 1).await.unwrap().unwrap().id;
     let fields = store::AddressFields {
         recipient: "王".to_owned(),
         phone: "1".to_owned(),
@@ -169,7 +169,7 @@ async fn support_order(store: &Store, sku: SkuId) -> contract::OrderId {
         detail: "一号".to_owned(),
         is_default: false,
     };
-    let store::AddedAddress::Added(address) = store.add_address(user, &fields, 1).await.unwrap() else {
+    let store::AddedAddress::Added(address) = store.accounts().add_address(user, &fields, 1).await.unwrap() else {
         panic!("there is room for an address")
     };
     let goods = store::Goods::Items([(sku, 1)].into());
@@ -194,7 +194,7 @@ async fn a_restart_goes_on_where_the_index_is_and_another_log_has_it_built_again
 
     // A log that was lost knows nothing of what the index has seen; the database does.
     let mut mall = mall.restarted(Some(MemoryLog::with_topics(60_000).await)).await;
-    mall.store.shelve(first, false).await.unwrap();
+    mall.store.catalogue().shelve(first, false).await.unwrap();
     mall.settle().await;
     assert_eq!(mall.found("旗舰").await, [second]);
 }
@@ -415,7 +415,7 @@ async fn a_rebuild_that_is_asked_for_loses_no_change() {
         search.orders.send(order).await.unwrap();
         // Some of it is in the old index only, and some was read for the new one before it was changed.
         for (at, product) in products.iter().enumerate().take(60) {
-            store.shelve(*product, (round + at) % 3 != 0).await.unwrap();
+            store.catalogue().shelve(*product, (round + at) % 3 != 0).await.unwrap();
         }
         let rebuilt = answer.await.unwrap().unwrap();
         assert!(rebuilt.is_in_place, "{rebuilt:?}");

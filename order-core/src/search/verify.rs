@@ -104,7 +104,7 @@ pub(super) async fn compare_all(
 /// One pass over everything.
 async fn pass(index: &mut impl Compared, store: &Store, progress: &ProgressSender) -> Result<Pass, WorkerError> {
     let (pages, receiver) = mpsc::channel(PAGES_AHEAD);
-    let total = store.product_count().await.map_err(WorkerError::store)?;
+    let total = store.catalogue().product_count().await.map_err(WorkerError::store)?;
     let progress: watch::Sender<Progress> = progress.clone();
     let comparing = index.read(move |read| compare(receiver, read, total, &progress));
     let (fed, compared) = tokio::join!(feed(store, pages), comparing);

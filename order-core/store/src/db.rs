@@ -128,6 +128,14 @@ impl Store {
         Ok(Self { pools, ids, bell: Arc::default(), settings, actor: None, claim: None })
     }
 
+    /// This store, whose writes are added to the audit log as changes by `actor`.
+    #[must_use]
+    pub fn acting(&self, actor: Actor) -> Self {
+        let mut store = self.clone();
+        store.actor = Some(actor.into());
+        store
+    }
+
     /// Whether other processes may use the database at the same time.
     pub fn is_shared(&self) -> bool {
         self.pools.backend == Backend::MySql
@@ -250,4 +258,9 @@ pub(crate) async fn lock_row(tx: &mut Tx, sql: &'static str, id: i64) -> Result<
 /// Whether the database refused a row because another one has its key.
 pub(crate) fn is_taken(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+/// A text that LIKE with `ESCAPE '!'` takes as it is.
+pub(crate) fn literal(text: &str) -> String {
+    text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
 }

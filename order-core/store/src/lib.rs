@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod areas;
 mod catalogue;
 mod connect;
 mod db;
@@ -17,7 +18,6 @@ mod page;
 mod removal;
 mod sales;
 mod server;
-mod staff_lists;
 mod tx;
 
 pub use accounts::addresses::{
@@ -26,11 +26,14 @@ pub use accounts::addresses::{
 };
 pub use accounts::audit_log::{Actor, AuditEntry, AuditQuery};
 pub use accounts::hash_queue::Lane;
+pub use accounts::lists::UserQuery;
 pub use accounts::passwords::{Checked, Claim, PASSWORD_BYTES_MAX, Passwords, SignIn, normalize_password};
 pub use accounts::resets::RESET_LINK_MS;
 pub use accounts::sessions::{GRACE_MS, Renewed, SESSION_MS, SESSIONS_MAX, Session, token_digest};
 pub use accounts::staff::{StaffAccount, StaffPatch, StaffSession};
 pub use accounts::users::{Credentials, Realm, RegisteredUser, USERNAME_CHARS_MAX, User};
+pub use areas::{Accounts, Catalogue, Sales};
+pub use catalogue::lists::ProductQuery;
 pub use catalogue::products::{
     ALT_CHARS_MAX, ATTRIBUTES_MAX, Attributes, Category, CategoryPatch, DESCRIPTION_CHARS_MAX, IMAGES_MAX, ImageAlts,
     NAME_CHARS_MAX, NewCategory, NewProduct, NewSku, PRICE_CENTS_MAX, Product, ProductPatch, Sku, SkuPatch,
@@ -59,10 +62,10 @@ pub use removal::{Ends, REMOVED_MAX};
 pub use sales::activities::{AddedSale, NewSale, Sale, SalePatch};
 pub use sales::admission::{ENTRY_RULES_MAX, Restocked, Steered};
 pub use sales::letters::{DecidedLetter, LETTER_REASON_CHARS_MAX, REPLAYED};
+pub use sales::lists::SalePhase;
 pub use sales::opening::Opening;
 pub use sales::parked::PARKED_REASON_CHARS_MAX;
 pub use sales::terms::LedgerToOpen;
-pub use staff_lists::{ProductQuery, SalePhase, UserQuery};
 pub use tx::Write;
 
 /// Parts of writes, which benches measure apart from the whole.

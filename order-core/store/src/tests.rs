@@ -355,11 +355,11 @@ async fn carves(place: &Place) {
         let activity = activity(1, at);
         let contract::Activity { title, sku, price, rules, admission, .. } = activity;
         let new = NewSale { title, sku, price, stock: 7, rules, admission, pay_within_ms: None, is_draft: false };
-        running.spawn(async move { store.add_sale(new, 0).await.unwrap() });
+        running.spawn(async move { store.sales().add_sale(new, 0).await.unwrap() });
     }
     let added = running.join_all().await;
     assert_eq!(added.iter().filter(|added| matches!(added, AddedSale::Added(_))).count(), 14);
-    assert_eq!(store.sku(activity(1, 0).sku).await.unwrap().unwrap().stock, 2);
+    assert_eq!(store.catalogue().sku(activity(1, 0).sku).await.unwrap().unwrap().stock, 2);
 }
 
 /// Of many changes of one version, one is made; the others hear of it.
@@ -375,12 +375,12 @@ async fn changes_once(place: &Place) {
     for price in 1..=20 {
         let store = store.clone();
         let patch = SkuPatch { price_cents: Some(contract::Cents::new(price)), attributes: None };
-        running.spawn(async move { store.patch_sku(sku, 1, patch).await.unwrap() });
+        running.spawn(async move { store.catalogue().patch_sku(sku, 1, patch).await.unwrap() });
     }
     let changed = running.join_all().await;
     let done: Vec<&Sku> =
         changed.iter().filter_map(|it| if let Changed::Done(sku) = it { Some(sku) } else { None }).collect();
-    assert_eq!(done, [&store.sku(sku).await.unwrap().unwrap()]);
+    assert_eq!(done, [&store.catalogue().sku(sku).await.unwrap().unwrap()]);
     assert_eq!(changed.iter().filter(|it| **it == Changed::VersionIs(2)).count(), 19);
 }
 
@@ -395,11 +395,11 @@ async fn registers_once(place: &Place) {
     let mut running = tokio::task::JoinSet::new();
     for name in ["Ada", "ada", "ADA", "adA"] {
         let store = store.clone();
-        running.spawn(async move { store.add_user(name, "hash", None, 5).await.unwrap() });
+        running.spawn(async move { store.accounts().add_user(name, "hash", None, 5).await.unwrap() });
     }
     assert_eq!(running.join_all().await.iter().flatten().count(), 1);
-    assert!(store.credentials(Realm::Shoppers, "aDa").await.unwrap().is_some());
-    assert!(store.credentials(Realm::Shoppers, "ada ").await.unwrap().is_none());
+    assert!(store.accounts().credentials(Realm::Shoppers, "aDa").await.unwrap().is_some());
+    assert!(store.accounts().credentials(Realm::Shoppers, "ada ").await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -242,13 +242,17 @@ impl Shop {
         assert_eq!(paid, bought + by_itself, "{seeds:?}: money in = orders paid + money that goes back by itself");
         assert_eq!(refunded, gone_back, "{seeds:?}: what the platform has sent is what the shop has noted");
         assert_eq!(self.platform().paid_twice(), 0, "{seeds:?}: an order keeps the money of one payment");
-        assert_eq!(self.store.sku(self.sku).await.unwrap().unwrap().stock, UNITS - units, "{seeds:?}: stock");
+        assert_eq!(
+            self.store.catalogue().sku(self.sku).await.unwrap().unwrap().stock,
+            UNITS - units,
+            "{seeds:?}: stock"
+        );
     }
 }
 
 async fn goods(store: &Store) -> (AddressId, SkuId, UserId) {
     let text = |text: &str| text.to_owned();
-    let user = store.add_user("ada", "hash", None, 1).await.unwrap().unwrap().id;
+    let user = store.accounts().add_user("ada", "hash", None, 1).await.unwrap().unwrap().id;
     let fields = AddressFields {
         recipient: text("王小明"),
         phone: text("13800138000"),
@@ -256,15 +260,17 @@ async fn goods(store: &Store) -> (AddressId, SkuId, UserId) {
         detail: text("一号"),
         is_default: true,
     };
-    let AddedAddress::Added(address) = store.add_address(user, &fields, 1).await.unwrap() else { panic!("no address") };
+    let AddedAddress::Added(address) = store.accounts().add_address(user, &fields, 1).await.unwrap() else {
+        panic!("no address")
+    };
     let new = NewCategory { parent: None, name: text("c"), sort_order: 0 };
-    let category = store.add_category(new, 1).await.unwrap().unwrap().category_id;
+    let category = store.catalogue().add_category(new, 1).await.unwrap().unwrap().category_id;
     let (title, subtitle, description) = (text("茶"), String::new(), String::new());
     let new = NewProduct { category, title, subtitle, description, image_ids: Vec::new() };
-    let product = store.add_product(new, 1).await.unwrap().unwrap().product_id;
-    store.shelve(product, true).await.unwrap();
+    let product = store.catalogue().add_product(new, 1).await.unwrap().unwrap().product_id;
+    store.catalogue().shelve(product, true).await.unwrap();
     let new = NewSku { product, attributes: Attributes::default(), price: Cents::new(100), stock: UNITS };
-    let sku = store.add_sku(new, 1).await.unwrap().unwrap().sku_id;
+    let sku = store.catalogue().add_sku(new, 1).await.unwrap().unwrap().sku_id;
     (address.address_id, sku, user)
 }
 

@@ -23,8 +23,8 @@ use foundation::{
     Clock,
     config::LimitsConfig,
     metrics::{Counter, Registry},
-    web::{ClientAddress, Problem, bearer},
 };
+use web::{ClientAddress, Problem, bearer};
 
 use crate::{Away, Rule, Taken, Windows};
 
@@ -97,7 +97,7 @@ impl Limits {
         }
     }
 
-    /// Limits `router`, which [`foundation::web::harden`] is around.
+    /// Limits `router`, which [`web::harden`] is around.
     pub fn limit(self, router: Router) -> Router {
         router.layer(middleware::from_fn(move |request: Request, next: Next| {
             let limits = self.clone();

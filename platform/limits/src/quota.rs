@@ -1,7 +1,7 @@
 //! What handlers count by themselves, because the layer can't know of it.
 
 use axum::http::StatusCode;
-use foundation::web::Problem;
+use web::Problem;
 
 use crate::{Rule, Stamp, Windows, layer::Skips};
 

@@ -15,10 +15,11 @@ use contract::{
     UserId,
     token::{Audience, TokenKey},
 };
-use foundation::{Clock, SystemClock, config, metrics::Registry, redis::Connection, web::harden};
+use foundation::{Clock, SystemClock, config, metrics::Registry, redis::Connection};
 use limits::{Limits, LocalWindows, RedisWindows, Routes, Windows};
 use serde_json::Value;
 use tower::ServiceExt;
+use web::harden;
 
 const ROUTES: Routes = Routes { sign_in: &["/sessions"], free: &["/notify"] };
 

@@ -18,8 +18,6 @@ pub mod spans;
 mod testing;
 #[cfg(feature = "tls")]
 pub mod tls;
-#[cfg(feature = "web")]
-pub mod web;
 
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, Secret};

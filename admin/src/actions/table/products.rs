@@ -70,7 +70,7 @@ pub(crate) async fn run<K: Sync, C: Clock>(
     table: &Table,
     mode: Mode,
 ) -> Result<Vec<Report>, Refusal> {
-    let categories = api.store.all_categories().await?;
+    let categories = api.store.catalogue().all_categories().await?;
     let deadline_ms = deadline_ms(api);
     let (mut known, mut reports) = (BTreeMap::new(), Vec::with_capacity(table.rows.len()));
     for row in &table.rows {
@@ -216,8 +216,8 @@ async fn carry_out<K: Sync, C: Clock>(
 async fn find<K: Sync, C: Clock>(api: &Api<K, C>, item: &Item) -> Result<Option<(Product, Vec<Sku>)>, Problem> {
     let product = match item.sku {
         Some(id) => {
-            let sku = api.store.sku(id).await.map_err(Refusal::from)?.ok_or(Problem::UnknownSku)?;
-            api.store.product(sku.product_id).await.map_err(Refusal::from)?
+            let sku = api.store.catalogue().sku(id).await.map_err(Refusal::from)?.ok_or(Problem::UnknownSku)?;
+            api.store.catalogue().product(sku.product_id).await.map_err(Refusal::from)?
         }
         None => titled(api, item).await?,
     };
@@ -225,7 +225,7 @@ async fn find<K: Sync, C: Clock>(api: &Api<K, C>, item: &Item) -> Result<Option<
     let (mut skus, mut before) = (Vec::new(), Some(i64::MAX));
     while let Some(from) = before {
         let page = Page { before: from, limit: PAGE_MAX };
-        let listed = api.store.skus(Some(product.product_id), page).await.map_err(Refusal::from)?;
+        let listed = api.store.catalogue().skus(Some(product.product_id), page).await.map_err(Refusal::from)?;
         skus.extend(listed.items);
         before = listed.next;
     }
@@ -237,7 +237,7 @@ async fn titled<K: Sync, C: Clock>(api: &Api<K, C>, item: &Item) -> Result<Optio
     let mut before = Some(i64::MAX);
     while let Some(from) = before {
         // Titles that contain this one are found as well.
-        let listed = api.store.find_products(&which, Page { before: from, limit: PAGE_MAX }).await?;
+        let listed = api.store.catalogue().find_products(&which, Page { before: from, limit: PAGE_MAX }).await?;
         if let Some(product) = listed.items.into_iter().find(|product| product.title == item.title) {
             return Ok(Some(product));
         }

@@ -89,7 +89,7 @@ async fn products_are_imported_after_a_dry_run_and_only_once() {
     for reason in ["price: an amount such as 199.00", "There is no such category: Nothing"] {
         assert!(checked.contains(reason), "{reason}");
     }
-    let count = async || app.store.product_count().await.unwrap();
+    let count = async || app.store.catalogue().product_count().await.unwrap();
     assert_eq!(count().await, 0, "a dry run changes nothing");
     let (status, done) = sender.carry_out(PRODUCTS, &checked).await;
     assert_eq!((status, figures(&done)), (StatusCode::OK, [198, 0, 2]), "{done}");

@@ -59,7 +59,7 @@ impl<'a> Browser<'a> {
 /// An account whose owner has chosen the password.
 pub(super) async fn settled_account(app: &TestApp, username: &str, password: &str, role: &str) {
     let hash = app.api.passwords.hash(password).await.unwrap().unwrap();
-    assert!(app.store.ensure_admin(username, (&hash, false), role, START_MS).await.unwrap());
+    assert!(app.store.accounts().ensure_admin(username, (&hash, false), role, START_MS).await.unwrap());
 }
 
 pub(super) fn location(page: &Page) -> &str {

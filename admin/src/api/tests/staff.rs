@@ -80,10 +80,10 @@ async fn accounts_are_created_changed_and_disabled() {
 #[tokio::test]
 async fn an_account_that_is_disabled_elsewhere_is_refused_soon() {
     let app = TestApp::new().await;
-    app.store.add_admin("eve", "hash", "admin", START_MS).await.unwrap().unwrap();
+    app.store.accounts().add_admin("eve", "hash", "admin", START_MS).await.unwrap().unwrap();
     assert_eq!(app.get("/categories").await.0, StatusCode::OK);
     let patch = store::StaffPatch { disabled: Some(true), ..store::StaffPatch::default() };
-    app.store.patch_admin(UserId::from_i64(1).unwrap(), 1, patch, START_MS + 1).await.unwrap();
+    app.store.accounts().patch_admin(UserId::from_i64(1).unwrap(), 1, patch, START_MS + 1).await.unwrap();
     app.clock.advance(5_000);
     assert_eq!(app.get("/categories").await.0, StatusCode::UNAUTHORIZED);
 }
@@ -121,7 +121,7 @@ async fn the_audit_log_has_who_what_and_whence() {
 async fn viewers_see_masked_people() {
     let app = TestApp::new().await;
     let (user, order) = paid_order(&app).await;
-    app.store.set_phone(user, Some("13800138000")).await.unwrap();
+    app.store.accounts().set_phone(user, Some("13800138000")).await.unwrap();
     for (role, phone, recipient) in [("viewer", "138****8000", "王**"), ("operator", "13800138000", "王小明")] {
         let (_, users) = as_role(&app, role, "GET", "/users", Value::Null).await;
         assert_eq!(users["items"][0]["phone"], phone, "{role}");

@@ -303,7 +303,7 @@ async fn a_link_sets_a_new_password_once() {
     };
     let link = async |token: &str| {
         let now_ms = foundation::Clock::now_ms(&app.clock);
-        assert!(app.store.add_reset_link(user, &store::token_digest(token), now_ms).await.unwrap());
+        assert!(app.store.accounts().add_reset_link(user, &store::token_digest(token), now_ms).await.unwrap());
     };
     assert_eq!(reset("first", "a better horse").await.1["code"], "invalid_link");
     link("first").await;
@@ -330,7 +330,7 @@ async fn a_password_is_the_same_however_it_is_composed() {
     app.session("ada", composed).await;
     // An account of an earlier version has the hash of what was sent.
     let hash = bcrypt::hash(decomposed, COST).unwrap();
-    app.store.add_user("eva", &hash, None, START_MS).await.unwrap();
+    app.store.accounts().add_user("eva", &hash, None, START_MS).await.unwrap();
     app.session("eva", decomposed).await;
     // 72 bytes are counted in the form that is hashed.
     let long = "\u{fdfa}".repeat(8);
@@ -361,10 +361,10 @@ async fn what_ends_a_session_ends_its_access_tokens() {
     let third = app.session("ada", "correct horse").await;
     assert!(app.is_good(&third.access).await);
     app.clock.advance(1_000);
-    app.store.block_user(user, true, foundation::Clock::now_ms(&app.clock)).await.unwrap();
+    app.store.accounts().block_user(user, true, foundation::Clock::now_ms(&app.clock)).await.unwrap();
     let (status, _) = app.send("POST", "/api/v1/orders", Some(&third.access), Some("{}")).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED, "a blocked shopper orders nothing");
-    app.store.block_user(user, false, foundation::Clock::now_ms(&app.clock)).await.unwrap();
+    app.store.accounts().block_user(user, false, foundation::Clock::now_ms(&app.clock)).await.unwrap();
     assert!(!app.is_good(&third.access).await);
 }
 
@@ -372,18 +372,18 @@ async fn what_ends_a_session_ends_its_access_tokens() {
 #[tokio::test]
 async fn a_sign_in_that_is_under_way_does_not_outlive_a_cut() {
     let app = TestApp::new().await;
-    let user = app.store.add_user("ada", "hash", None, START_MS).await.unwrap().unwrap().id;
+    let user = app.store.accounts().add_user("ada", "hash", None, START_MS).await.unwrap().unwrap().id;
     let begins = async |proof: &str, at_ms: u64| {
-        let session = app.store.next_session().unwrap();
-        app.store.add_session(session, user, (&format!("{session}"), proof), at_ms).await.unwrap().is_some()
+        let session = app.store.accounts().next_session().unwrap();
+        app.store.accounts().add_session(session, user, (&format!("{session}"), proof), at_ms).await.unwrap().is_some()
     };
     assert!(begins("hash", START_MS).await);
-    assert!(app.store.change_password(user, ("hash", "other"), None, START_MS + 2).await.unwrap());
+    assert!(app.store.accounts().change_password(user, ("hash", "other"), None, START_MS + 2).await.unwrap());
     assert!(!begins("hash", START_MS + 1).await, "the old password was checked");
     assert!(!begins("hash", START_MS + 9_000_000).await, "by a process whose clock is ahead");
     // The clock of the process that changed the password may be hours ahead of the one at which the user signs in.
     assert!(begins("other", START_MS - 9_000_000).await);
-    app.store.block_user(user, true, START_MS + 4).await.unwrap();
+    app.store.accounts().block_user(user, true, START_MS + 4).await.unwrap();
     assert!(!begins("other", START_MS + 5).await, "the user is blocked");
 }
 
@@ -391,30 +391,33 @@ async fn a_sign_in_that_is_under_way_does_not_outlive_a_cut() {
 #[tokio::test]
 async fn all_sessions_end_whatever_clock_cut_them_before() {
     let app = TestApp::new().await;
-    let user = app.store.add_user("ada", "hash", None, START_MS).await.unwrap().unwrap().id;
-    app.store.end_sessions(user, START_MS + 9_000_000).await.unwrap();
-    let session = app.store.next_session().unwrap();
-    app.store.add_session(session, user, ("token", "hash"), START_MS).await.unwrap().unwrap();
+    let user = app.store.accounts().add_user("ada", "hash", None, START_MS).await.unwrap().unwrap().id;
+    app.store.accounts().end_sessions(user, START_MS + 9_000_000).await.unwrap();
+    let session = app.store.accounts().next_session().unwrap();
+    app.store.accounts().add_session(session, user, ("token", "hash"), START_MS).await.unwrap().unwrap();
     let cuts = app.store.outbox(100).await.unwrap().len();
-    app.store.end_sessions(user, START_MS + 1).await.unwrap();
-    assert_eq!(app.store.sessions(user, START_MS).await.unwrap(), []);
+    app.store.accounts().end_sessions(user, START_MS + 1).await.unwrap();
+    assert_eq!(app.store.accounts().sessions(user, START_MS).await.unwrap(), []);
     assert_eq!(app.store.outbox(100).await.unwrap().len(), cuts + 1, "the gateways hear of it");
     let signed_s = START_MS / 1000 + 5;
-    assert!(!app.store.is_token_cut(user, (None, signed_s), START_MS + 5_000).await.unwrap(), "signed after it");
+    assert!(
+        !app.store.accounts().is_token_cut(user, (None, signed_s), START_MS + 5_000).await.unwrap(),
+        "signed after it"
+    );
 }
 
 #[tokio::test]
 async fn a_session_that_gives_way_ends_its_tokens() {
     let app = TestApp::new().await;
-    let user = app.store.add_user("ada", "hash", None, START_MS).await.unwrap().unwrap().id;
+    let user = app.store.accounts().add_user("ada", "hash", None, START_MS).await.unwrap().unwrap().id;
     for at in 0..store::SESSIONS_MAX {
-        let session = app.store.next_session().unwrap();
-        app.store.add_session(session, user, (&format!("{at}"), "hash"), START_MS).await.unwrap();
+        let session = app.store.accounts().next_session().unwrap();
+        app.store.accounts().add_session(session, user, (&format!("{at}"), "hash"), START_MS).await.unwrap();
     }
     let before = app.store.outbox(100).await.unwrap().len();
-    let session = app.store.next_session().unwrap();
-    app.store.add_session(session, user, ("one more", "hash"), START_MS).await.unwrap();
-    assert_eq!(app.store.sessions(user, START_MS).await.unwrap().len(), store::SESSIONS_MAX);
+    let session = app.store.accounts().next_session().unwrap();
+    app.store.accounts().add_session(session, user, ("one more", "hash"), START_MS).await.unwrap();
+    assert_eq!(app.store.accounts().sessions(user, START_MS).await.unwrap().len(), store::SESSIONS_MAX);
     assert_eq!(app.store.outbox(100).await.unwrap().len(), before + 1, "the gateways hear of the oldest one");
 }
 
@@ -423,11 +426,11 @@ async fn rows_that_cannot_matter_any_more_are_removed_a_few_at_a_time() {
     let app = TestApp::new().await;
     let mut users = Vec::new();
     for name in ["ada", "eva"] {
-        users.push(app.store.add_user(name, "hash", None, START_MS).await.unwrap().unwrap().id);
+        users.push(app.store.accounts().add_user(name, "hash", None, START_MS).await.unwrap().unwrap().id);
     }
     for at in 0..3 * store::SESSIONS_MAX {
-        let session = app.store.next_session().unwrap();
-        app.store.add_session(session, users[at % 2], (&format!("{at}"), "hash"), START_MS).await.unwrap();
+        let session = app.store.accounts().next_session().unwrap();
+        app.store.accounts().add_session(session, users[at % 2], (&format!("{at}"), "hash"), START_MS).await.unwrap();
     }
     let now_ms = START_MS + store::SESSION_MS;
     let mut removed = Vec::new();

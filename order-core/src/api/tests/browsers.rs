@@ -94,10 +94,10 @@ async fn a_browser_keeps_its_refresh_token_in_a_cookie_that_only_the_shop_can_us
 async fn a_sku_leads_to_its_product() {
     let app = TestApp::new().await;
     app.orders().await;
-    let sku = app.store.skus(None, Page { before: i64::MAX, limit: 1 }).await.unwrap().items.remove(0);
+    let sku = app.store.catalogue().skus(None, Page { before: i64::MAX, limit: 1 }).await.unwrap().items.remove(0);
     let path = format!("/api/v1/skus/{}", sku.sku_id);
     assert_eq!(app.send("GET", &path, None, None).await.0, StatusCode::NOT_FOUND, "it is not on the shelf");
-    app.store.shelve(sku.product_id, true).await.unwrap();
+    app.store.catalogue().shelve(sku.product_id, true).await.unwrap();
     app.shelf.changed(sku.product_id).await.unwrap();
     let (status, product) = app.send("GET", &path, None, None).await;
     assert_eq!(status, StatusCode::OK);
@@ -138,7 +138,7 @@ async fn the_pages_are_served_with_their_headers() {
 #[tokio::test]
 async fn pages_of_named_origins_may_call() {
     use axum::middleware;
-    use foundation::web::{Origins, cors};
+    use web::{Origins, cors};
 
     let app = TestApp::new().await;
     let shop = "https://shop.example";

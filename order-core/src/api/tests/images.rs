@@ -59,7 +59,7 @@ async fn products_have_the_addresses_of_their_pictures() {
     let app = TestApp::new().await;
     let id = app.images.room().unwrap().add(GIF.to_vec()).await.unwrap().to_string();
     let new = NewCategory { parent: None, name: "数码".into(), sort_order: 0 };
-    let category = app.store.add_category(new, 0).await.unwrap().unwrap().category_id;
+    let category = app.store.catalogue().add_category(new, 0).await.unwrap().unwrap().category_id;
     let new = NewProduct {
         category,
         title: "手机".into(),
@@ -67,10 +67,10 @@ async fn products_have_the_addresses_of_their_pictures() {
         description: String::new(),
         image_ids: vec![id.clone(), "of another time".into()],
     };
-    let product = app.store.add_product(new, 0).await.unwrap().unwrap().product_id;
+    let product = app.store.catalogue().add_product(new, 0).await.unwrap().unwrap().product_id;
     let new = NewSku { product, attributes: Attributes::new(), price: contract::Cents::new(500), stock: 10 };
-    app.store.add_sku(new, 0).await.unwrap().unwrap();
-    app.store.shelve(product, true).await.unwrap().unwrap();
+    app.store.catalogue().add_sku(new, 0).await.unwrap().unwrap();
+    app.store.catalogue().shelve(product, true).await.unwrap().unwrap();
     let urls = json!([format!("http://shop/images/{id}")]);
     let (_, listed) = app.send("GET", "/api/v1/products", None, None).await;
     assert_eq!((&listed["items"][0]["image_urls"], &listed["items"][0]["title"]), (&urls, &json!("手机")));

@@ -25,7 +25,7 @@ impl Shopping {
     pub(super) async fn at(app: TestApp) -> Self {
         let category = async |parent, name: &str| {
             let new = NewCategory { parent, name: name.to_owned(), sort_order: 0 };
-            app.store.add_category(new, START_MS).await.unwrap().unwrap()
+            app.store.catalogue().add_category(new, START_MS).await.unwrap().unwrap()
         };
         let digital = category(None, "数码").await;
         let phones = category(Some(digital.category_id), "手机").await;
@@ -37,17 +37,17 @@ impl Shopping {
             description: "'; DROP TABLE orders; --".to_owned(),
             image_ids: Vec::new(),
         };
-        let product = app.store.add_product(new, START_MS).await.unwrap().unwrap();
+        let product = app.store.catalogue().add_product(new, START_MS).await.unwrap().unwrap();
         let sku = async |colour: &str, price| {
             let attributes = Attributes::from([("颜色".to_owned(), colour.to_owned())]);
             let new = NewSku { product: product.product_id, attributes, price: Cents::new(price), stock: 10 };
-            app.store.add_sku(new, START_MS).await.unwrap().unwrap()
+            app.store.catalogue().add_sku(new, START_MS).await.unwrap().unwrap()
         };
         let (black, white) = (sku("黑", 399_900).await, sku("白", 419_900).await);
-        app.store.shelve(product.product_id, true).await.unwrap();
+        app.store.catalogue().shelve(product.product_id, true).await.unwrap();
         app.shelf.changed(product.product_id).await.unwrap();
         let hash = bcrypt::hash("correct horse", COST).unwrap();
-        let user = app.store.add_user("ada", &hash, None, START_MS).await.unwrap().unwrap().id;
+        let user = app.store.accounts().add_user("ada", &hash, None, START_MS).await.unwrap().unwrap().id;
         let token = TestApp::token(user.as_i64());
         Self { app, token, user, phones, product, black, white }
     }
@@ -126,7 +126,7 @@ async fn what_there_is_to_buy_is_found() {
     for query in ["?sort=best", "?limit=0", "?limit=101", "?cursor=x", "?category_id=-1", "?page=2"] {
         shop.refused("GET", &format!("/products{query}"), None, (422, "invalid_query")).await;
     }
-    shop.app.store.shelve(shop.product.product_id, false).await.unwrap();
+    shop.app.store.catalogue().shelve(shop.product.product_id, false).await.unwrap();
     shop.app.shelf.changed(shop.product.product_id).await.unwrap();
     shop.refused("GET", &format!("/products/{}", shop.product.product_id), None, (404, "not_found")).await;
     assert_eq!(shop.get("/products").await["items"], json!([]));
@@ -143,10 +143,10 @@ async fn pages_follow_each_other_in_every_order() {
             description: String::new(),
             image_ids: Vec::new(),
         };
-        let product = shop.app.store.add_product(new, START_MS).await.unwrap().unwrap().product_id;
+        let product = shop.app.store.catalogue().add_product(new, START_MS).await.unwrap().unwrap().product_id;
         let new = NewSku { product, attributes: Attributes::new(), price: Cents::new(price), stock: 0 };
-        shop.app.store.add_sku(new, START_MS).await.unwrap();
-        shop.app.store.shelve(product, true).await.unwrap();
+        shop.app.store.catalogue().add_sku(new, START_MS).await.unwrap();
+        shop.app.store.catalogue().shelve(product, true).await.unwrap();
     }
     for sort in ["newest", "price_asc", "price_desc"] {
         let whole = shop.get(&format!("/products?sort={sort}")).await["items"].as_array().unwrap().clone();
@@ -255,7 +255,7 @@ async fn a_cart_tells_what_has_changed() {
     assert_eq!((status, &cart["total_cents"]), (StatusCode::OK, &json!(2 * 399_900 + 419_900)));
     assert_eq!(cart["items"][0]["state"], "ok");
     let patch = SkuPatch { attributes: None, price_cents: Some(Cents::new(1)) };
-    shop.app.store.patch_sku(shop.black.sku_id, 1, patch).await.unwrap();
+    shop.app.store.catalogue().patch_sku(shop.black.sku_id, 1, patch).await.unwrap();
     let cart = shop.get("/cart").await;
     let line = &cart["items"][0];
     assert_eq!((&line["state"], &line["price_was_cents"]), (&json!("price_changed"), &json!(399_900)));
@@ -263,11 +263,11 @@ async fn a_cart_tells_what_has_changed() {
     let (_, cart) = shop.ask("PUT", &path, Some(json!({ "quantity": 11 }))).await;
     assert_eq!(cart["items"][0]["state"], "insufficient_stock");
     assert_eq!(cart["total_cents"], 419_900);
-    shop.app.store.shelve(shop.product.product_id, false).await.unwrap();
+    shop.app.store.catalogue().shelve(shop.product.product_id, false).await.unwrap();
     let cart = shop.get("/cart").await;
     assert_eq!((&cart["items"][1]["state"], &cart["total_cents"]), (&json!("gone"), &json!(0)));
     assert_eq!(add(shop.black.sku_id, 1).await.0, StatusCode::NOT_FOUND);
-    shop.app.store.shelve(shop.product.product_id, true).await.unwrap();
+    shop.app.store.catalogue().shelve(shop.product.product_id, true).await.unwrap();
     assert_eq!(add(shop.black.sku_id, 999).await.1["code"], "too_many_units");
     for quantity in [0, 1000, 1 << 63] {
         assert_eq!(add(shop.black.sku_id, quantity).await.1["code"], "invalid_body", "{quantity}");

@@ -73,7 +73,7 @@ impl Shopping {
     }
 
     async fn stock(&self, sku: SkuId) -> u64 {
-        self.app.store.sku(sku).await.unwrap().unwrap().stock
+        self.app.store.catalogue().sku(sku).await.unwrap().unwrap().stock
     }
 }
 

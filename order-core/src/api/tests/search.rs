@@ -6,7 +6,7 @@ use super::*;
 /// A product of the shop that is also in the index, without the worker.
 async fn listed(app: &TestApp, title: &str) -> ProductId {
     let category = NewCategory { parent: None, name: "手机".to_owned(), sort_order: 0 };
-    let category = app.store.add_category(category, 1).await.unwrap().unwrap().category_id;
+    let category = app.store.catalogue().add_category(category, 1).await.unwrap().unwrap().category_id;
     let new = NewProduct {
         category,
         title: title.to_owned(),
@@ -14,10 +14,10 @@ async fn listed(app: &TestApp, title: &str) -> ProductId {
         description: String::new(),
         image_ids: Vec::new(),
     };
-    let product = app.store.add_product(new, 1).await.unwrap().unwrap().product_id;
+    let product = app.store.catalogue().add_product(new, 1).await.unwrap().unwrap().product_id;
     let new = NewSku { product, attributes: Attributes::default(), price: Cents::new(500), stock: 1 };
-    app.store.add_sku(new, 1).await.unwrap().unwrap();
-    app.store.shelve(product, true).await.unwrap();
+    app.store.catalogue().add_sku(new, 1).await.unwrap().unwrap();
+    app.store.catalogue().shelve(product, true).await.unwrap();
     product
 }
 

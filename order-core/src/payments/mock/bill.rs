@@ -5,10 +5,11 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use foundation::{rfc3339, web::Problem};
+use foundation::rfc3339;
 use pay::{BillRow, Form, write_bill};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use web::Problem;
 
 use super::Shop;
 

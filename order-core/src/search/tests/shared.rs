@@ -119,7 +119,7 @@ async fn a_rebuild_by_another_process_loses_no_change() {
             rebuild((&second.log, &second.store, &second.search), second.clock.now_ms(), round % 2 == 0, progress());
         let changing = async {
             for (at, product) in products.iter().enumerate() {
-                first.store.shelve(*product, (round + at) % 3 != 0).await.unwrap();
+                first.store.catalogue().shelve(*product, (round + at) % 3 != 0).await.unwrap();
                 first.settle().await;
             }
         };
@@ -167,7 +167,7 @@ impl verify::Compared for Leaving<'_> {
     }
 
     async fn catch_up(&mut self) -> Result<(), workers::WorkerError> {
-        self.mall.store.shelve(self.product, false).await.unwrap();
+        self.mall.store.catalogue().shelve(self.product, false).await.unwrap();
         self.mall.settle().await;
         Ok(())
     }
@@ -181,7 +181,7 @@ async fn the_products_that_were_compared_are_those_of_the_last_look() {
     let (product, sku) = mall.product(category, "旗舰", 1).await;
     mall.settle().await;
     let patch = SkuPatch { price_cents: Some(Cents::new(500)), ..SkuPatch::default() };
-    assert!(matches!(mall.store.patch_sku(sku, 1, patch).await.unwrap(), Changed::Done(_)));
+    assert!(matches!(mall.store.catalogue().patch_sku(sku, 1, patch).await.unwrap(), Changed::Done(_)));
     let store = mall.store.clone();
     let mut leaving = Leaving { mall: &mut mall, product };
     let compared = verify::compare_all(&mut leaving, &store, &progress()).await.unwrap();
@@ -222,8 +222,8 @@ async fn a_product_that_no_index_can_hold_is_put_aside() {
     let lengthen = sqlx::query("UPDATE products SET title = ? WHERE id = ?").bind("长".repeat(1_001));
     lengthen.bind(long.as_i64()).execute(&pool).await.unwrap();
     for product in [damaged, long] {
-        mall.store.shelve(product, false).await.unwrap();
-        mall.store.shelve(product, true).await.unwrap();
+        mall.store.catalogue().shelve(product, false).await.unwrap();
+        mall.store.catalogue().shelve(product, true).await.unwrap();
     }
     let (sound, _) = mall.product(category, "好 旗舰", 1).await;
     mall.settle().await;

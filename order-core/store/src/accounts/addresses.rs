@@ -13,8 +13,9 @@ use utoipa::{
 use crate::{
     StoreError,
     accounts::LOCK_USER,
+    areas::Accounts,
     catalogue::products::to_json,
-    db::{Db, DbRow, Store, Tx, big, count, id, lock_row, push_in},
+    db::{Db, DbRow, Tx, big, count, id, lock_row, push_in},
     tx::{Ending, Found, NewRow, Repeat, Write, look_up},
 };
 
@@ -91,60 +92,61 @@ pub enum AddedAddress {
     TooMany,
 }
 
-impl Store {
+impl Accounts<'_> {
     /// Writes an address of `user`.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn add_address(
-        &self,
+        self,
         user: UserId,
         fields: &AddressFields,
         now_ms: u64,
     ) -> Result<AddedAddress, StoreError> {
-        let new = self.next_id()?;
+        let new = self.store.next_id()?;
         let address_id = AddressId::from_i64(new).ok_or_else(|| StoreError::Ids(new.to_string()))?;
-        self.write(Write::AddAddress, NewRow { lock: LOCK, id: new }, |tx| async {
-            let mut tx = tx;
-            if !lock_user(&mut tx, user).await? {
-                return Ok(Ending::RollBack(AddedAddress::UnknownUser));
-            }
-            let row = sqlx::query("SELECT COUNT(*) AS addresses FROM addresses WHERE user_id = ?");
-            let row = row.bind(user.as_i64()).fetch_one(&mut *tx).await?;
-            if count(&row, "addresses")? >= ADDRESSES_MAX as u64 {
-                return Ok(Ending::RollBack(AddedAddress::TooMany));
-            }
-            if fields.is_default {
-                unset_default(&mut tx, user).await?;
-            }
-            sqlx::query(
-                "INSERT INTO addresses (id, user_id, recipient, phone, region, detail, is_default, created_at_ms) \
+        self.store
+            .write(Write::AddAddress, NewRow { lock: LOCK, id: new }, |tx| async {
+                let mut tx = tx;
+                if !lock_user(&mut tx, user).await? {
+                    return Ok(Ending::RollBack(AddedAddress::UnknownUser));
+                }
+                let row = sqlx::query("SELECT COUNT(*) AS addresses FROM addresses WHERE user_id = ?");
+                let row = row.bind(user.as_i64()).fetch_one(&mut *tx).await?;
+                if count(&row, "addresses")? >= ADDRESSES_MAX as u64 {
+                    return Ok(Ending::RollBack(AddedAddress::TooMany));
+                }
+                if fields.is_default {
+                    unset_default(&mut tx, user).await?;
+                }
+                sqlx::query(
+                    "INSERT INTO addresses (id, user_id, recipient, phone, region, detail, is_default, created_at_ms) \
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            )
-            .bind(new)
-            .bind(user.as_i64())
-            .bind(&fields.recipient)
-            .bind(&fields.phone)
-            .bind(&fields.region)
-            .bind(&fields.detail)
-            .bind(i64::from(fields.is_default))
-            .bind(big(now_ms)?)
-            .execute(&mut *tx)
-            .await?;
-            let fields = fields.clone();
-            Ok(Ending::Commit(tx, AddedAddress::Added(Address { address_id, fields, created_at: now_ms })))
-        })
-        .await
+                )
+                .bind(new)
+                .bind(user.as_i64())
+                .bind(&fields.recipient)
+                .bind(&fields.phone)
+                .bind(&fields.region)
+                .bind(&fields.detail)
+                .bind(i64::from(fields.is_default))
+                .bind(big(now_ms)?)
+                .execute(&mut *tx)
+                .await?;
+                let fields = fields.clone();
+                Ok(Ending::Commit(tx, AddedAddress::Added(Address { address_id, fields, created_at: now_ms })))
+            })
+            .await
     }
 
     /// The addresses of `user`, the default first, then the newest.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn addresses(&self, user: UserId) -> Result<Vec<Address>, StoreError> {
+    pub async fn addresses(self, user: UserId) -> Result<Vec<Address>, StoreError> {
         let rows = sqlx::query("SELECT * FROM addresses WHERE user_id = ? ORDER BY is_default DESC, id DESC")
             .bind(user.as_i64())
-            .fetch_all(self.readers())
+            .fetch_all(self.store.readers())
             .await?;
         rows.iter().map(address_of).collect()
     }
@@ -153,9 +155,9 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn address(&self, user: UserId, address: AddressId) -> Result<Option<Address>, StoreError> {
+    pub async fn address(self, user: UserId, address: AddressId) -> Result<Option<Address>, StoreError> {
         let query = sqlx::query("SELECT * FROM addresses WHERE id = ? AND user_id = ?");
-        let row = query.bind(address.as_i64()).bind(user.as_i64()).fetch_optional(self.readers()).await?;
+        let row = query.bind(address.as_i64()).bind(user.as_i64()).fetch_optional(self.store.readers()).await?;
         row.as_ref().map(address_of).transpose()
     }
 
@@ -164,33 +166,34 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn put_address(
-        &self,
+        self,
         user: UserId,
         address: AddressId,
         fields: &AddressFields,
     ) -> Result<Option<Address>, StoreError> {
-        self.write(Write::PutAddress, Repeat("it sets values"), |tx| async {
-            let mut tx = tx;
-            lock_user(&mut tx, user).await?;
-            if fields.is_default {
-                unset_default(&mut tx, user).await?;
-            }
-            let put = sqlx::query(
-                "UPDATE addresses SET recipient = ?, phone = ?, region = ?, detail = ?, is_default = ? \
+        self.store
+            .write(Write::PutAddress, Repeat("it sets values"), |tx| async {
+                let mut tx = tx;
+                lock_user(&mut tx, user).await?;
+                if fields.is_default {
+                    unset_default(&mut tx, user).await?;
+                }
+                let put = sqlx::query(
+                    "UPDATE addresses SET recipient = ?, phone = ?, region = ?, detail = ?, is_default = ? \
                  WHERE id = ? AND user_id = ?",
-            )
-            .bind(&fields.recipient)
-            .bind(&fields.phone)
-            .bind(&fields.region)
-            .bind(&fields.detail)
-            .bind(i64::from(fields.is_default))
-            .bind(address.as_i64())
-            .bind(user.as_i64())
-            .execute(&mut *tx)
+                )
+                .bind(&fields.recipient)
+                .bind(&fields.phone)
+                .bind(&fields.region)
+                .bind(&fields.detail)
+                .bind(i64::from(fields.is_default))
+                .bind(address.as_i64())
+                .bind(user.as_i64())
+                .execute(&mut *tx)
+                .await?;
+                Ok(if put.rows_affected() == 1 { Ending::Commit(tx, ()) } else { Ending::RollBack(()) })
+            })
             .await?;
-            Ok(if put.rows_affected() == 1 { Ending::Commit(tx, ()) } else { Ending::RollBack(()) })
-        })
-        .await?;
         self.address(user, address).await
     }
 
@@ -198,19 +201,20 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn delete_address(&self, user: UserId, address: AddressId) -> Result<bool, StoreError> {
+    pub async fn delete_address(self, user: UserId, address: AddressId) -> Result<bool, StoreError> {
         // An id is used once, so an address that is gone was deleted.
         let after_lost_commit =
             look_up(
                 |mut tx: Tx, _: bool| async move { Ok(Found::from(!lock_row(&mut tx, LOCK, address.as_i64()).await?)) },
             );
-        self.write(Write::DeleteAddress, after_lost_commit, |tx| async {
-            let mut tx = tx;
-            let query = sqlx::query("DELETE FROM addresses WHERE id = ? AND user_id = ?");
-            let deleted = query.bind(address.as_i64()).bind(user.as_i64()).execute(&mut *tx).await?;
-            Ok(if deleted.rows_affected() == 1 { Ending::Commit(tx, true) } else { Ending::RollBack(false) })
-        })
-        .await
+        self.store
+            .write(Write::DeleteAddress, after_lost_commit, |tx| async {
+                let mut tx = tx;
+                let query = sqlx::query("DELETE FROM addresses WHERE id = ? AND user_id = ?");
+                let deleted = query.bind(address.as_i64()).bind(user.as_i64()).execute(&mut *tx).await?;
+                Ok(if deleted.rows_affected() == 1 { Ending::Commit(tx, true) } else { Ending::RollBack(false) })
+            })
+            .await
     }
 }
 

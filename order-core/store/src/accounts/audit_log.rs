@@ -7,7 +7,8 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, Store, Tx, big, count, id, is_taken},
+    areas::Accounts,
+    db::{Db, DbRow, Tx, big, count, id, is_taken},
     page::{Listed, Page},
     tx::{Ending, Repeat, Write},
 };
@@ -88,15 +89,7 @@ pub struct AuditQuery {
     pub until_ms: Option<u64>,
 }
 
-impl Store {
-    /// This store, whose writes are added to the audit log as changes by `actor`.
-    #[must_use]
-    pub fn acting(&self, actor: Actor) -> Self {
-        let mut store = self.clone();
-        store.actor = Some(actor.into());
-        store
-    }
-
+impl Accounts<'_> {
     /// Adds an action to the audit log that writes nothing to the database itself, such as a command to a ledger.
     ///
     /// # Errors
@@ -105,26 +98,27 @@ impl Store {
     /// # Panics
     /// If the store acts for nobody.
     pub async fn note_action(
-        &self,
+        self,
         (subject, subject_id): (&'static str, i64),
         before: Value,
         after: Value,
     ) -> Result<(), StoreError> {
-        assert!(self.actor.is_some(), "an action of nobody");
+        assert!(self.store.actor.is_some(), "an action of nobody");
         let (before, after) = (&before, &after);
-        self.write(Write::NoteAction, Repeat("an entry that exists is left alone"), |tx| async {
-            let mut tx = tx;
-            tx.note(Change::new(subject, subject_id, before.clone(), after.clone()));
-            Ok(Ending::Commit(tx, ()))
-        })
-        .await
+        self.store
+            .write(Write::NoteAction, Repeat("an entry that exists is left alone"), |tx| async {
+                let mut tx = tx;
+                tx.note(Change::new(subject, subject_id, before.clone(), after.clone()));
+                Ok(Ending::Commit(tx, ()))
+            })
+            .await
     }
 
     /// Entries of the audit log, the newest first.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn audit_log(&self, which: &AuditQuery, page: Page) -> Result<Listed<AuditEntry>, StoreError> {
+    pub async fn audit_log(self, which: &AuditQuery, page: Page) -> Result<Listed<AuditEntry>, StoreError> {
         let mut query = QueryBuilder::<Db>::new("SELECT * FROM audit_log WHERE id < ");
         query.push_bind(page.before);
         if let Some(admin) = which.admin {
@@ -146,7 +140,7 @@ impl Store {
             query.push(" AND at_ms < ").push_bind(big(until_ms)?);
         }
         query.push(" ORDER BY id DESC LIMIT ").push_bind(page.rows());
-        let rows = query.build().fetch_all(self.readers()).await?;
+        let rows = query.build().fetch_all(self.store.readers()).await?;
         let items = rows.iter().map(entry).collect::<Result<_, _>>()?;
         Ok(page.cut(items, |entry: &AuditEntry| entry.id))
     }

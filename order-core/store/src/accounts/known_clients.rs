@@ -9,7 +9,8 @@ use sqlx::Row;
 use crate::{
     StoreError,
     accounts::users::Realm,
-    db::{Store, big, count, is_taken},
+    areas::Accounts,
+    db::{big, count, is_taken},
     tx::{Ending, Repeat, Write},
 };
 
@@ -35,10 +36,10 @@ fn digest(account: UserId, client: IpAddr) -> String {
     hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-impl Store {
+impl Accounts<'_> {
     /// Whether `account` has signed in from the address of `client` lately.
     pub(crate) async fn is_known_client(
-        &self,
+        self,
         realm: Realm,
         account: UserId,
         client: IpAddr,
@@ -46,7 +47,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let sql = "SELECT 1 FROM known_clients WHERE realm = ? AND account_id = ? AND client = ? AND seen_at_ms > ?";
         let query = sqlx::query(sql).bind(realm.as_str()).bind(account.as_i64()).bind(digest(account, client));
-        let row = query.bind(big(now_ms.saturating_sub(KNOWN_MS))?).fetch_optional(self.readers()).await?;
+        let row = query.bind(big(now_ms.saturating_sub(KNOWN_MS))?).fetch_optional(self.store.readers()).await?;
         Ok(row.is_some())
     }
 
@@ -55,7 +56,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn remember_client(
-        &self,
+        self,
         realm: Realm,
         account: UserId,
         client: IpAddr,
@@ -64,7 +65,7 @@ impl Store {
         let client = digest(account, client);
         let sql = "SELECT client, seen_at_ms FROM known_clients WHERE realm = ? AND account_id = ? \
                    ORDER BY seen_at_ms DESC, client";
-        let rows = sqlx::query(sql).bind(realm.as_str()).bind(account.as_i64()).fetch_all(self.readers()).await?;
+        let rows = sqlx::query(sql).bind(realm.as_str()).bind(account.as_i64()).fetch_all(self.store.readers()).await?;
         let mut kept = 0;
         let mut goes = vec![client.clone()];
         for row in rows {
@@ -77,24 +78,26 @@ impl Store {
                 goes.push(other);
             }
         }
-        self.write(Write::RememberClient, Repeat("an address that is known already is left alone"), |tx| async {
-            let mut tx = tx;
-            for client in &goes {
-                let sql = "DELETE FROM known_clients WHERE realm = ? AND account_id = ? AND client = ?";
-                let query = sqlx::query(sql).bind(realm.as_str()).bind(account.as_i64()).bind(client);
-                query.execute(&mut *tx).await?;
-            }
-            let sql = "INSERT INTO known_clients (realm, account_id, client, seen_at_ms) VALUES (?, ?, ?, ?)";
-            let query = sqlx::query(sql).bind(realm.as_str()).bind(account.as_i64()).bind(&client).bind(big(now_ms)?);
-            match query.execute(&mut *tx).await {
-                // Another sign-in from there was quicker.
-                Err(error) if is_taken(&error) => Ok(Ending::RollBack(())),
-                inserted => {
-                    inserted?;
-                    Ok(Ending::Commit(tx, ()))
+        self.store
+            .write(Write::RememberClient, Repeat("an address that is known already is left alone"), |tx| async {
+                let mut tx = tx;
+                for client in &goes {
+                    let sql = "DELETE FROM known_clients WHERE realm = ? AND account_id = ? AND client = ?";
+                    let query = sqlx::query(sql).bind(realm.as_str()).bind(account.as_i64()).bind(client);
+                    query.execute(&mut *tx).await?;
                 }
-            }
-        })
-        .await
+                let sql = "INSERT INTO known_clients (realm, account_id, client, seen_at_ms) VALUES (?, ?, ?, ?)";
+                let query =
+                    sqlx::query(sql).bind(realm.as_str()).bind(account.as_i64()).bind(&client).bind(big(now_ms)?);
+                match query.execute(&mut *tx).await {
+                    // Another sign-in from there was quicker.
+                    Err(error) if is_taken(&error) => Ok(Ending::RollBack(())),
+                    inserted => {
+                        inserted?;
+                        Ok(Ending::Commit(tx, ()))
+                    }
+                }
+            })
+            .await
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod addresses;
 pub(crate) mod audit_log;
 pub(crate) mod hash_queue;
 pub(crate) mod known_clients;
+pub(crate) mod lists;
 pub(crate) mod passwords;
 pub(crate) mod resets;
 pub(crate) mod sessions;

@@ -12,7 +12,7 @@ use crate::{
         hash_queue::{HashQueue, Lane, Place},
         users::{Realm, USERNAME_CHARS_MAX},
     },
-    db::Store,
+    areas::Accounts,
 };
 
 /// bcrypt reads no more of a password than this.
@@ -155,13 +155,13 @@ async fn run<T: Send + 'static>(place: Place, hash: impl FnOnce() -> T + Send + 
     hashed.await.map_err(|error| StoreError::Unavailable(error.to_string()))
 }
 
-impl Store {
+impl Accounts<'_> {
     /// Signs in. A name without an account takes as long and is answered as a wrong password is.
     ///
     /// # Errors
     /// If the database or the hash fails.
     pub async fn sign_in(
-        &self,
+        self,
         realm: Realm,
         claim: Claim<'_>,
         (passwords, tries): (&Passwords, &WrongTries),
@@ -203,7 +203,7 @@ impl Store {
     /// # Errors
     /// If the database or the hash fails.
     pub async fn check_password(
-        &self,
+        self,
         user: UserId,
         claim: Claim<'_>,
         (passwords, tries): (&Passwords, &WrongTries),
@@ -228,7 +228,7 @@ impl Store {
         }
     }
 
-    async fn knows(&self, realm: Realm, account: UserId, claim: &Claim<'_>, now_ms: u64) -> Result<Known, StoreError> {
+    async fn knows(self, realm: Realm, account: UserId, claim: &Claim<'_>, now_ms: u64) -> Result<Known, StoreError> {
         if let Some(number) = claim.device.and_then(|(key, text)| key.open(text, account, now_ms)) {
             return Ok(Known::ByDevice(number));
         }

@@ -14,8 +14,9 @@ use sqlx::Row;
 use crate::{
     StoreError,
     accounts::LOCK_USER,
+    areas::Accounts,
     catalogue::products::exists,
-    db::{DbRow, Store, Tx, big, count, id, lock_row},
+    db::{DbRow, Tx, big, count, id, lock_row},
     tx::{Ending, Found, NewRow, Repeat, Write, look_up},
 };
 
@@ -60,13 +61,13 @@ fn end(created_at_ms: u64, now_ms: u64) -> u64 {
     now_ms.saturating_add(UNUSED_MS).min(created_at_ms.saturating_add(SESSION_MS))
 }
 
-impl Store {
+impl Accounts<'_> {
     /// The id of a session that is to begin.
     ///
     /// # Errors
     /// [`StoreError::Ids`] where none can be made now.
-    pub fn next_session(&self) -> Result<SessionId, StoreError> {
-        let id = self.next_id()?;
+    pub fn next_session(self) -> Result<SessionId, StoreError> {
+        let id = self.store.next_id()?;
         SessionId::from_i64(id).ok_or_else(|| StoreError::Ids(format!("{id}")))
     }
 
@@ -78,7 +79,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn add_session(
-        &self,
+        self,
         session: SessionId,
         user: UserId,
         (token_hash, proof): (&str, &str),
@@ -86,45 +87,46 @@ impl Store {
     ) -> Result<Option<u64>, StoreError> {
         let expires_at_ms = end(now_ms, now_ms);
         let new_row = NewRow { lock: LOCK_SESSION, id: session.as_i64() };
-        self.write(Write::AddSession, new_row, |tx| async {
-            let mut tx = tx;
-            lock_row(&mut tx, LOCK_USER, user.as_i64()).await?;
-            let row = sqlx::query("SELECT blocked, password_hash FROM users WHERE id = ?").bind(user.as_i64());
-            let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(Ending::RollBack(None)) };
-            if count(&row, "blocked")? != 0 || row.try_get::<&str, _>("password_hash")? != proof {
-                return Ok(Ending::RollBack(None));
-            }
-            let sql = "DELETE FROM sessions WHERE user_id = ? AND expires_at_ms <= ?";
-            sqlx::query(sql).bind(user.as_i64()).bind(big(now_ms)?).execute(&mut *tx).await?;
-            let sql = "SELECT id FROM sessions WHERE user_id = ? ORDER BY id DESC";
-            let rows = sqlx::query(sql).bind(user.as_i64()).fetch_all(&mut *tx).await?;
-            for row in rows.iter().skip(SESSIONS_MAX - 1) {
-                end_one(&mut tx, user, id(row, "id", SessionId::from_i64)?, now_ms).await?;
-            }
-            sqlx::query(
-                "INSERT INTO sessions (id, user_id, token_hash, expires_at_ms, created_at_ms, rotated_at_ms) \
+        self.store
+            .write(Write::AddSession, new_row, |tx| async {
+                let mut tx = tx;
+                lock_row(&mut tx, LOCK_USER, user.as_i64()).await?;
+                let row = sqlx::query("SELECT blocked, password_hash FROM users WHERE id = ?").bind(user.as_i64());
+                let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(Ending::RollBack(None)) };
+                if count(&row, "blocked")? != 0 || row.try_get::<&str, _>("password_hash")? != proof {
+                    return Ok(Ending::RollBack(None));
+                }
+                let sql = "DELETE FROM sessions WHERE user_id = ? AND expires_at_ms <= ?";
+                sqlx::query(sql).bind(user.as_i64()).bind(big(now_ms)?).execute(&mut *tx).await?;
+                let sql = "SELECT id FROM sessions WHERE user_id = ? ORDER BY id DESC";
+                let rows = sqlx::query(sql).bind(user.as_i64()).fetch_all(&mut *tx).await?;
+                for row in rows.iter().skip(SESSIONS_MAX - 1) {
+                    end_one(&mut tx, user, id(row, "id", SessionId::from_i64)?, now_ms).await?;
+                }
+                sqlx::query(
+                    "INSERT INTO sessions (id, user_id, token_hash, expires_at_ms, created_at_ms, rotated_at_ms) \
                  VALUES (?, ?, ?, ?, ?, ?)",
-            )
-            .bind(session.as_i64())
-            .bind(user.as_i64())
-            .bind(token_hash)
-            .bind(big(expires_at_ms)?)
-            .bind(big(now_ms)?)
-            .bind(big(now_ms)?)
-            .execute(&mut *tx)
-            .await?;
-            Ok(Ending::Commit(tx, Some(expires_at_ms)))
-        })
-        .await
+                )
+                .bind(session.as_i64())
+                .bind(user.as_i64())
+                .bind(token_hash)
+                .bind(big(expires_at_ms)?)
+                .bind(big(now_ms)?)
+                .bind(big(now_ms)?)
+                .execute(&mut *tx)
+                .await?;
+                Ok(Ending::Commit(tx, Some(expires_at_ms)))
+            })
+            .await
     }
 
     /// The session of a token that does not name it, as those of earlier versions.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn session_of_token(&self, token_hash: &str) -> Result<Option<SessionId>, StoreError> {
+    pub async fn session_of_token(self, token_hash: &str) -> Result<Option<SessionId>, StoreError> {
         let sql = "SELECT id FROM sessions WHERE token_hash = ? OR previous_hash = ?";
-        let row = sqlx::query(sql).bind(token_hash).bind(token_hash).fetch_optional(self.readers()).await?;
+        let row = sqlx::query(sql).bind(token_hash).bind(token_hash).fetch_optional(self.store.readers()).await?;
         row.map(|row| id(&row, "id", SessionId::from_i64)).transpose()
     }
 
@@ -134,14 +136,14 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn rotate_session(
-        &self,
+        self,
         session: SessionId,
         (old_hash, new_hash): (&str, &str),
         now_ms: u64,
     ) -> Result<Option<Renewed>, StoreError> {
         // The second time finds the token replaced a moment ago.
         let repeat = Repeat("a token that was just replaced is answered with the same successor");
-        self.write(Write::RotateSession, repeat, |tx| async {
+        self.store.write(Write::RotateSession, repeat, |tx| async {
             let mut tx = tx;
             if !lock_row(&mut tx, LOCK_SESSION, session.as_i64()).await? {
                 return Ok(Ending::RollBack(None));
@@ -177,10 +179,10 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn sessions(&self, user: UserId, now_ms: u64) -> Result<Vec<Session>, StoreError> {
+    pub async fn sessions(self, user: UserId, now_ms: u64) -> Result<Vec<Session>, StoreError> {
         let sql = "SELECT id, created_at_ms, rotated_at_ms, expires_at_ms FROM sessions \
                    WHERE user_id = ? AND expires_at_ms > ? ORDER BY id DESC";
-        let rows = sqlx::query(sql).bind(user.as_i64()).bind(big(now_ms)?).fetch_all(self.readers()).await?;
+        let rows = sqlx::query(sql).bind(user.as_i64()).bind(big(now_ms)?).fetch_all(self.store.readers()).await?;
         let session = |row: &DbRow| {
             let created_at_ms = count(row, "created_at_ms")?;
             Ok(Session {
@@ -197,45 +199,48 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn end_session(&self, user: UserId, session: SessionId, now_ms: u64) -> Result<bool, StoreError> {
+    pub async fn end_session(self, user: UserId, session: SessionId, now_ms: u64) -> Result<bool, StoreError> {
         let after_lost_commit = look_up(|mut tx: Tx, _: bool| async move {
             let is_there = lock_row(&mut tx, LOCK_SESSION, session.as_i64()).await?;
             Ok(Found::from(!is_there))
         });
-        self.write(Write::EndSession, after_lost_commit, |tx| async {
-            let mut tx = tx;
-            let has_ended = end_one(&mut tx, user, session, now_ms).await?;
-            Ok(if has_ended { Ending::Commit(tx, true) } else { Ending::RollBack(false) })
-        })
-        .await
+        self.store
+            .write(Write::EndSession, after_lost_commit, |tx| async {
+                let mut tx = tx;
+                let has_ended = end_one(&mut tx, user, session, now_ms).await?;
+                Ok(if has_ended { Ending::Commit(tx, true) } else { Ending::RollBack(false) })
+            })
+            .await
     }
 
     /// Ends every session of `user`, and all access tokens that were given out.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn end_sessions(&self, user: UserId, now_ms: u64) -> Result<(), StoreError> {
-        self.write(Write::EndSessions, Repeat("sessions end once"), |tx| async {
-            let mut tx = tx;
-            lock_row(&mut tx, LOCK_USER, user.as_i64()).await?;
-            let row = sqlx::query("SELECT tokens_cut_at_ms FROM users WHERE id = ?").bind(user.as_i64());
-            let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(Ending::RollBack(())) };
-            let known_ms = count(&row, "tokens_cut_at_ms")?;
-            if known_ms == now_ms && !exists(&mut tx, "SELECT 1 FROM sessions WHERE user_id = ?", user.as_i64()).await?
-            {
-                // This very cut is committed.
-                return Ok(Ending::RollBack(()));
-            }
-            // A cut may come from a process whose clock is ahead. One that is only a little ahead counts; one that is far
-            // ahead is replaced, or no token without a session would be good until then.
-            let is_far_ahead = known_ms > now_ms.saturating_add(CUT_LEEWAY_MS);
-            let at_ms = if is_far_ahead { now_ms } else { known_ms.max(now_ms) };
-            let sql = "UPDATE users SET tokens_cut_at_ms = ? WHERE id = ?";
-            sqlx::query(sql).bind(big(at_ms)?).bind(user.as_i64()).execute(&mut *tx).await?;
-            cut_tokens(&mut tx, user, None, now_ms).await?;
-            Ok(Ending::Commit(tx, ()))
-        })
-        .await
+    pub async fn end_sessions(self, user: UserId, now_ms: u64) -> Result<(), StoreError> {
+        self.store
+            .write(Write::EndSessions, Repeat("sessions end once"), |tx| async {
+                let mut tx = tx;
+                lock_row(&mut tx, LOCK_USER, user.as_i64()).await?;
+                let row = sqlx::query("SELECT tokens_cut_at_ms FROM users WHERE id = ?").bind(user.as_i64());
+                let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(Ending::RollBack(())) };
+                let known_ms = count(&row, "tokens_cut_at_ms")?;
+                if known_ms == now_ms
+                    && !exists(&mut tx, "SELECT 1 FROM sessions WHERE user_id = ?", user.as_i64()).await?
+                {
+                    // This very cut is committed.
+                    return Ok(Ending::RollBack(()));
+                }
+                // A cut may come from a process whose clock is ahead. One that is only a little ahead counts; one that is far
+                // ahead is replaced, or no token without a session would be good until then.
+                let is_far_ahead = known_ms > now_ms.saturating_add(CUT_LEEWAY_MS);
+                let at_ms = if is_far_ahead { now_ms } else { known_ms.max(now_ms) };
+                let sql = "UPDATE users SET tokens_cut_at_ms = ? WHERE id = ?";
+                sqlx::query(sql).bind(big(at_ms)?).bind(user.as_i64()).execute(&mut *tx).await?;
+                cut_tokens(&mut tx, user, None, now_ms).await?;
+                Ok(Ending::Commit(tx, ()))
+            })
+            .await
     }
 
     /// Whether an access token of `user` is good no more, although it has not expired: its session has ended, its
@@ -244,7 +249,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn is_token_cut(
-        &self,
+        self,
         user: UserId,
         (session, issued_at_s): (Option<SessionId>, u64),
         now_ms: u64,
@@ -252,7 +257,7 @@ impl Store {
         let sql = "SELECT u.blocked, u.tokens_cut_at_ms, (SELECT COUNT(*) FROM sessions s WHERE s.id = ? \
                    AND s.user_id = u.id AND s.expires_at_ms > ?) AS sessions FROM users u WHERE u.id = ?";
         let query = sqlx::query(sql).bind(session.map_or(0, SessionId::as_i64)).bind(big(now_ms)?).bind(user.as_i64());
-        let Some(row) = query.fetch_optional(self.readers()).await? else {
+        let Some(row) = query.fetch_optional(self.store.readers()).await? else {
             // A token that a load test has signed needs no user, and no session has another one than its own.
             return Ok(session.is_some());
         };

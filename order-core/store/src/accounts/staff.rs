@@ -10,7 +10,8 @@ use crate::{
         audit_log::Change,
         users::{LOCK_ADMIN, username_key},
     },
-    db::{DbRow, Store, Tx, big, count, id, is_taken, lock_row},
+    areas::Accounts,
+    db::{DbRow, Tx, big, count, id, is_taken, lock_row},
     page::{Changed, Listed, Page, find_change},
     tx::{Ending, NewRow, Repeat, Write, look_up},
 };
@@ -67,54 +68,55 @@ pub struct StaffSession {
     pub expires_at_ms: u64,
 }
 
-impl Store {
+impl Accounts<'_> {
     /// Creates an account of staff, whose owner must change the password; `None` where the name is taken.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn add_admin(
-        &self,
+        self,
         username: &str,
         password_hash: &str,
         role: &str,
         now_ms: u64,
     ) -> Result<Option<StaffAccount>, StoreError> {
-        let number = self.next_id()?;
+        let number = self.store.next_id()?;
         let id = UserId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))?;
         let created_at_ms = big(now_ms)?;
-        self.write(Write::AddAdmin, NewRow { lock: LOCK_ADMIN, id: number }, |tx| async {
-            let mut tx = tx;
-            let username = username_key(username);
-            let inserted = sqlx::query(
-                "INSERT INTO admins (id, username, password_hash, role, failed_sign_ins, locked_until_ms, \
+        self.store
+            .write(Write::AddAdmin, NewRow { lock: LOCK_ADMIN, id: number }, |tx| async {
+                let mut tx = tx;
+                let username = username_key(username);
+                let inserted = sqlx::query(
+                    "INSERT INTO admins (id, username, password_hash, role, failed_sign_ins, locked_until_ms, \
                  created_at_ms, disabled, tokens_from_ms, version, must_change_password) \
                  VALUES (?, ?, ?, ?, 0, 0, ?, 0, 0, 1, 1)",
-            )
-            .bind(number)
-            .bind(&username)
-            .bind(password_hash)
-            .bind(role)
-            .bind(created_at_ms)
-            .execute(&mut *tx)
-            .await;
-            match inserted {
-                Err(error) if is_taken(&error) => return Ok(Ending::RollBack(None)),
-                inserted => inserted?,
-            };
-            let account = StaffAccount {
-                id,
-                username,
-                role: role.to_owned(),
-                disabled: false,
-                must_change_password: true,
-                tokens_from_ms: 0,
-                version: 1,
-                created_at_ms: now_ms,
-            };
-            tx.note(Change::new("admin", number, Value::Null, shown(&account)));
-            Ok(Ending::Commit(tx, Some(account)))
-        })
-        .await
+                )
+                .bind(number)
+                .bind(&username)
+                .bind(password_hash)
+                .bind(role)
+                .bind(created_at_ms)
+                .execute(&mut *tx)
+                .await;
+                match inserted {
+                    Err(error) if is_taken(&error) => return Ok(Ending::RollBack(None)),
+                    inserted => inserted?,
+                };
+                let account = StaffAccount {
+                    id,
+                    username,
+                    role: role.to_owned(),
+                    disabled: false,
+                    must_change_password: true,
+                    tokens_from_ms: 0,
+                    version: 1,
+                    created_at_ms: now_ms,
+                };
+                tx.note(Change::new("admin", number, Value::Null, shown(&account)));
+                Ok(Ending::Commit(tx, Some(account)))
+            })
+            .await
     }
 
     /// Changes an account of staff that has `version`, and ends its sessions and tokens. The last enabled account of
@@ -123,7 +125,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn patch_admin(
-        &self,
+        self,
         admin: UserId,
         version: u64,
         patch: StaffPatch,
@@ -134,76 +136,77 @@ impl Store {
             Ok(find_change(&changed, version, now, |row| row.version, StaffAccount::eq))
         });
         let patch = &patch;
-        self.write(Write::PatchAdmin, after_lost_commit, |tx| async {
-            let mut tx = tx;
-            // One row of all admins is locked first, so that two who disable each other can't both succeed.
-            lock_row(&mut tx, "UPDATE admins SET role = role WHERE id > ?", 0).await?;
-            let Some(before) = locked(&mut tx, admin).await? else { return Ok(Ending::RollBack(Changed::Unknown)) };
-            if before.version != version {
-                return Ok(Ending::RollBack(Changed::VersionIs(before.version)));
-            }
-            let account = StaffAccount {
-                role: patch.role.clone().unwrap_or_else(|| before.role.clone()),
-                disabled: patch.disabled.unwrap_or(before.disabled),
-                must_change_password: match patch.password_hash {
-                    Some(_) => patch.must_change_password,
-                    None => before.must_change_password,
-                },
-                tokens_from_ms: now_ms,
-                version: version + 1,
-                ..before.clone()
-            };
-            let governs = |account: &StaffAccount| account.role == ADMIN && !account.disabled;
-            if governs(&before) && !governs(&account) && !others_govern(&mut tx, admin).await? {
-                return Ok(Ending::RollBack(Changed::TooLate));
-            }
-            sqlx::query("UPDATE admins SET role = ?, disabled = ?, tokens_from_ms = ?, version = ? WHERE id = ?")
-                .bind(&account.role)
-                .bind(i64::from(account.disabled))
-                .bind(big(now_ms)?)
-                .bind(big(account.version)?)
-                .bind(admin.as_i64())
-                .execute(&mut *tx)
-                .await?;
-            if let Some(hash) = &patch.password_hash {
-                sqlx::query(
-                    "UPDATE admins SET password_hash = ?, failed_sign_ins = 0, locked_until_ms = 0, \
+        self.store
+            .write(Write::PatchAdmin, after_lost_commit, |tx| async {
+                let mut tx = tx;
+                // One row of all admins is locked first, so that two who disable each other can't both succeed.
+                lock_row(&mut tx, "UPDATE admins SET role = role WHERE id > ?", 0).await?;
+                let Some(before) = locked(&mut tx, admin).await? else { return Ok(Ending::RollBack(Changed::Unknown)) };
+                if before.version != version {
+                    return Ok(Ending::RollBack(Changed::VersionIs(before.version)));
+                }
+                let account = StaffAccount {
+                    role: patch.role.clone().unwrap_or_else(|| before.role.clone()),
+                    disabled: patch.disabled.unwrap_or(before.disabled),
+                    must_change_password: match patch.password_hash {
+                        Some(_) => patch.must_change_password,
+                        None => before.must_change_password,
+                    },
+                    tokens_from_ms: now_ms,
+                    version: version + 1,
+                    ..before.clone()
+                };
+                let governs = |account: &StaffAccount| account.role == ADMIN && !account.disabled;
+                if governs(&before) && !governs(&account) && !others_govern(&mut tx, admin).await? {
+                    return Ok(Ending::RollBack(Changed::TooLate));
+                }
+                sqlx::query("UPDATE admins SET role = ?, disabled = ?, tokens_from_ms = ?, version = ? WHERE id = ?")
+                    .bind(&account.role)
+                    .bind(i64::from(account.disabled))
+                    .bind(big(now_ms)?)
+                    .bind(big(account.version)?)
+                    .bind(admin.as_i64())
+                    .execute(&mut *tx)
+                    .await?;
+                if let Some(hash) = &patch.password_hash {
+                    sqlx::query(
+                        "UPDATE admins SET password_hash = ?, failed_sign_ins = 0, locked_until_ms = 0, \
                      must_change_password = ? WHERE id = ?",
-                )
-                .bind(hash)
-                .bind(i64::from(account.must_change_password))
-                .bind(admin.as_i64())
-                .execute(&mut *tx)
-                .await?;
-            }
-            let end = sqlx::query("DELETE FROM admin_sessions WHERE admin_id = ?").bind(admin.as_i64());
-            end.execute(&mut *tx).await?;
-            let mut after = shown(&account);
-            if patch.password_hash.is_some() {
-                after["password"] = json!("changed");
-            }
-            tx.note(Change::new("admin", admin.as_i64(), shown(&before), after));
-            Ok(Ending::Commit(tx, Changed::Done(account)))
-        })
-        .await
+                    )
+                    .bind(hash)
+                    .bind(i64::from(account.must_change_password))
+                    .bind(admin.as_i64())
+                    .execute(&mut *tx)
+                    .await?;
+                }
+                let end = sqlx::query("DELETE FROM admin_sessions WHERE admin_id = ?").bind(admin.as_i64());
+                end.execute(&mut *tx).await?;
+                let mut after = shown(&account);
+                if patch.password_hash.is_some() {
+                    after["password"] = json!("changed");
+                }
+                tx.note(Change::new("admin", admin.as_i64(), shown(&before), after));
+                Ok(Ending::Commit(tx, Changed::Done(account)))
+            })
+            .await
     }
 
     /// An account of staff.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn admin(&self, admin: UserId) -> Result<Option<StaffAccount>, StoreError> {
+    pub async fn admin(self, admin: UserId) -> Result<Option<StaffAccount>, StoreError> {
         let row = sqlx::query("SELECT * FROM admins WHERE id = ?").bind(admin.as_i64());
-        row.fetch_optional(self.readers()).await?.as_ref().map(account).transpose()
+        row.fetch_optional(self.store.readers()).await?.as_ref().map(account).transpose()
     }
 
     /// Accounts of staff, the newest first.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn admins(&self, page: Page) -> Result<Listed<StaffAccount>, StoreError> {
+    pub async fn admins(self, page: Page) -> Result<Listed<StaffAccount>, StoreError> {
         let query = sqlx::query("SELECT * FROM admins WHERE id < ? ORDER BY id DESC LIMIT ?");
-        let rows = query.bind(page.before).bind(page.rows()).fetch_all(self.readers()).await?;
+        let rows = query.bind(page.before).bind(page.rows()).fetch_all(self.store.readers()).await?;
         let items = rows.iter().map(account).collect::<Result<_, _>>()?;
         Ok(page.cut(items, |account: &StaffAccount| account.id.as_i64()))
     }
@@ -213,95 +216,93 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn admit_admin(&self, admin: UserId, proof: &str, now_ms: u64) -> Result<bool, StoreError> {
-        self.write(Write::AdmitAdmin, Repeat("it sets a value"), |tx| async {
-            let mut tx = tx;
-            let is_admitted = is_admitted(&mut tx, admin, proof, now_ms).await?;
-            Ok(if is_admitted { Ending::Commit(tx, true) } else { Ending::RollBack(false) })
-        })
-        .await
+    pub async fn admit_admin(self, admin: UserId, proof: &str, now_ms: u64) -> Result<bool, StoreError> {
+        self.store
+            .write(Write::AdmitAdmin, Repeat("it sets a value"), |tx| async {
+                let mut tx = tx;
+                let is_admitted = is_admitted(&mut tx, admin, proof, now_ms).await?;
+                Ok(if is_admitted { Ending::Commit(tx, true) } else { Ending::RollBack(false) })
+            })
+            .await
     }
 
-    /// Begins a session of the pages; the account's expired ones are removed. `false` where [`Store::admit_admin`] would
+    /// Begins a session of the pages; the account's expired ones are removed. `false` where [`Accounts::admit_admin`] would
     /// refuse the sign-in.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn add_admin_session(
-        &self,
+        self,
         admin: UserId,
         (token_hash, address): (&str, &str),
         (proof, expires_at_ms): (&str, u64),
         now_ms: u64,
     ) -> Result<bool, StoreError> {
-        let session = self.next_id()?;
+        let session = self.store.next_id()?;
         let (expires_at_ms, at_ms) = (big(expires_at_ms)?, big(now_ms)?);
         let lock = "UPDATE admin_sessions SET expires_at_ms = expires_at_ms WHERE id = ?";
-        self.write(Write::AddAdminSession, NewRow { lock, id: session }, |tx| async {
-            let mut tx = tx;
-            if !is_admitted(&mut tx, admin, proof, now_ms).await? {
-                return Ok(Ending::RollBack(false));
-            }
-            let expired = sqlx::query("DELETE FROM admin_sessions WHERE admin_id = ? AND expires_at_ms <= ?");
-            expired.bind(admin.as_i64()).bind(at_ms).execute(&mut *tx).await?;
-            sqlx::query(
-                "INSERT INTO admin_sessions (id, admin_id, token_hash, address, created_at_ms, expires_at_ms) \
+        self.store
+            .write(Write::AddAdminSession, NewRow { lock, id: session }, |tx| async {
+                let mut tx = tx;
+                if !is_admitted(&mut tx, admin, proof, now_ms).await? {
+                    return Ok(Ending::RollBack(false));
+                }
+                let expired = sqlx::query("DELETE FROM admin_sessions WHERE admin_id = ? AND expires_at_ms <= ?");
+                expired.bind(admin.as_i64()).bind(at_ms).execute(&mut *tx).await?;
+                sqlx::query(
+                    "INSERT INTO admin_sessions (id, admin_id, token_hash, address, created_at_ms, expires_at_ms) \
                  VALUES (?, ?, ?, ?, ?, ?)",
-            )
-            .bind(session)
-            .bind(admin.as_i64())
-            .bind(token_hash)
-            .bind(address)
-            .bind(at_ms)
-            .bind(expires_at_ms)
-            .execute(&mut *tx)
-            .await?;
-            Ok(Ending::Commit(tx, true))
-        })
-        .await
+                )
+                .bind(session)
+                .bind(admin.as_i64())
+                .bind(token_hash)
+                .bind(address)
+                .bind(at_ms)
+                .bind(expires_at_ms)
+                .execute(&mut *tx)
+                .await?;
+                Ok(Ending::Commit(tx, true))
+            })
+            .await
     }
 
     /// The session whose token has this hash, unless it has expired.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn admin_session(&self, token_hash: &str, now_ms: u64) -> Result<Option<StaffSession>, StoreError> {
+    pub async fn admin_session(self, token_hash: &str, now_ms: u64) -> Result<Option<StaffSession>, StoreError> {
         let row = sqlx::query("SELECT * FROM admin_sessions WHERE token_hash = ? AND expires_at_ms > ?")
             .bind(token_hash)
             .bind(big(now_ms)?);
-        row.fetch_optional(self.readers()).await?.as_ref().map(session).transpose()
+        row.fetch_optional(self.store.readers()).await?.as_ref().map(session).transpose()
     }
 
     /// Sessions of an account, the newest first, at most `limit`.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn admin_sessions(
-        &self,
-        admin: UserId,
-        limit: u32,
-        now_ms: u64,
-    ) -> Result<Vec<StaffSession>, StoreError> {
+    pub async fn admin_sessions(self, admin: UserId, limit: u32, now_ms: u64) -> Result<Vec<StaffSession>, StoreError> {
         let query = sqlx::query(
             "SELECT * FROM admin_sessions WHERE admin_id = ? AND expires_at_ms > ? ORDER BY id DESC LIMIT ?",
         );
         let query = query.bind(admin.as_i64()).bind(big(now_ms)?).bind(i64::from(limit));
-        query.fetch_all(self.readers()).await?.iter().map(session).collect()
+        query.fetch_all(self.store.readers()).await?.iter().map(session).collect()
     }
 
     /// Ends a session of an account.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn end_admin_session(&self, admin: UserId, session: i64) -> Result<(), StoreError> {
-        self.write(Write::EndAdminSession, Repeat("a session ends once"), |tx| async {
-            let mut tx = tx;
-            let query = sqlx::query("DELETE FROM admin_sessions WHERE id = ? AND admin_id = ?");
-            query.bind(session).bind(admin.as_i64()).execute(&mut *tx).await?;
-            tx.note(Change::new("admin", admin.as_i64(), json!({ "session": session.to_string() }), Value::Null));
-            Ok(Ending::Commit(tx, ()))
-        })
-        .await
+    pub async fn end_admin_session(self, admin: UserId, session: i64) -> Result<(), StoreError> {
+        self.store
+            .write(Write::EndAdminSession, Repeat("a session ends once"), |tx| async {
+                let mut tx = tx;
+                let query = sqlx::query("DELETE FROM admin_sessions WHERE id = ? AND admin_id = ?");
+                query.bind(session).bind(admin.as_i64()).execute(&mut *tx).await?;
+                tx.note(Change::new("admin", admin.as_i64(), json!({ "session": session.to_string() }), Value::Null));
+                Ok(Ending::Commit(tx, ()))
+            })
+            .await
     }
 }
 

@@ -11,8 +11,9 @@ use utoipa::ToSchema;
 use crate::{
     StoreError,
     accounts::audit_log::Change,
+    areas::Catalogue,
     catalogue::search::{category_renamed, document_changed},
-    db::{DbRow, Store, Tx, big, count, id, id_or_none, lock_row},
+    db::{DbRow, Tx, big, count, id, id_or_none, lock_row},
     page::{Changed, Listed, Page, find_change},
     tx::{Ending, NewRow, Repeat, Write, look_up},
 };
@@ -193,15 +194,15 @@ pub struct SkuPatch {
     pub price_cents: Option<Cents>,
 }
 
-impl Store {
+impl Catalogue<'_> {
     /// Makes a category; `None` where its parent does not exist.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn add_category(&self, new: NewCategory, now_ms: u64) -> Result<Option<Category>, StoreError> {
-        let id = self.next_id()?;
+    pub async fn add_category(self, new: NewCategory, now_ms: u64) -> Result<Option<Category>, StoreError> {
+        let id = self.store.next_id()?;
         let new = &new;
-        self.write(Write::AddCategory, NewRow { lock: LOCK_CATEGORY, id }, |tx| async {
+        self.store.write(Write::AddCategory, NewRow { lock: LOCK_CATEGORY, id }, |tx| async {
             let mut tx = tx;
             if let Some(parent) = new.parent
                 && !exists(&mut tx, "SELECT 1 FROM categories WHERE id = ?", parent.as_i64()).await?
@@ -231,20 +232,20 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn category(&self, category: CategoryId) -> Result<Option<Category>, StoreError> {
+    pub async fn category(self, category: CategoryId) -> Result<Option<Category>, StoreError> {
         let row = sqlx::query("SELECT * FROM categories WHERE id = ?").bind(category.as_i64());
-        row.fetch_optional(self.readers()).await?.as_ref().map(category_of).transpose()
+        row.fetch_optional(self.store.readers()).await?.as_ref().map(category_of).transpose()
     }
 
     /// Categories, the newest first.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn categories(&self, page: Page) -> Result<Listed<Category>, StoreError> {
+    pub async fn categories(self, page: Page) -> Result<Listed<Category>, StoreError> {
         let rows = sqlx::query("SELECT * FROM categories WHERE id < ? ORDER BY id DESC LIMIT ?")
             .bind(page.before)
             .bind(page.rows())
-            .fetch_all(self.readers())
+            .fetch_all(self.store.readers())
             .await?;
         let rows = rows.iter().map(category_of).collect::<Result<_, _>>()?;
         Ok(page.cut(rows, |category: &Category| category.category_id.as_i64()))
@@ -255,7 +256,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn patch_category(
-        &self,
+        self,
         category: CategoryId,
         version: u64,
         patch: CategoryPatch,
@@ -263,13 +264,13 @@ impl Store {
         self.move_category(category, version, (patch, None)).await
     }
 
-    /// [`Store::patch_category`], with another parent where one is given: a category, or none. A category is never below
+    /// [`Catalogue::patch_category`], with another parent where one is given: a category, or none. A category is never below
     /// itself.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn move_category(
-        &self,
+        self,
         category: CategoryId,
         version: u64,
         (patch, parent): (CategoryPatch, Option<Option<CategoryId>>),
@@ -279,7 +280,7 @@ impl Store {
             Ok(find_change(&changed, version, now, |row| row.version, Category::eq))
         });
         let patch = &patch;
-        self.write(Write::PatchCategory, after_lost_commit, |tx| async {
+        self.store.write(Write::PatchCategory, after_lost_commit, |tx| async {
             let mut tx = tx;
             if parent.is_some() {
                 // All rows, so that of two moves that would make a circle together one sees the other.
@@ -325,15 +326,16 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn add_product(&self, new: NewProduct, now_ms: u64) -> Result<Option<Product>, StoreError> {
-        let id = self.next_id()?;
+    pub async fn add_product(self, new: NewProduct, now_ms: u64) -> Result<Option<Product>, StoreError> {
+        let id = self.store.next_id()?;
         let new = &new;
-        self.write(Write::AddProduct, NewRow { lock: LOCK_PRODUCT, id }, |tx| async {
-            let mut tx = tx;
-            if !exists(&mut tx, "SELECT 1 FROM categories WHERE id = ?", new.category.as_i64()).await? {
-                return Ok(Ending::RollBack(None));
-            }
-            sqlx::query(
+        self.store
+            .write(Write::AddProduct, NewRow { lock: LOCK_PRODUCT, id }, |tx| async {
+                let mut tx = tx;
+                if !exists(&mut tx, "SELECT 1 FROM categories WHERE id = ?", new.category.as_i64()).await? {
+                    return Ok(Ending::RollBack(None));
+                }
+                sqlx::query(
                 "INSERT INTO products (id, category_id, title, subtitle, description, image_ids, on_shelf, version, \
                  created_at_ms) VALUES (?, ?, ?, ?, ?, ?, 0, 1, ?)",
             )
@@ -346,45 +348,45 @@ impl Store {
             .bind(big(now_ms)?)
             .execute(&mut *tx)
             .await?;
-            let NewProduct { category: category_id, title, subtitle, description, image_ids } = new.clone();
-            let product_id = ProductId::from_i64(id).ok_or_else(|| StoreError::Ids(id.to_string()))?;
-            let (on_shelf, version, created_at) = (false, 1, now_ms);
-            let row = Product {
-                product_id,
-                category_id,
-                title,
-                subtitle,
-                description,
-                image_ids,
-                image_alts: ImageAlts::new(),
-                on_shelf,
-                version,
-                created_at,
-            };
-            tx.note(Change::new("product", id, Value::Null, json!(row)));
-            Ok(Ending::Commit(tx, Some(row)))
-        })
-        .await
+                let NewProduct { category: category_id, title, subtitle, description, image_ids } = new.clone();
+                let product_id = ProductId::from_i64(id).ok_or_else(|| StoreError::Ids(id.to_string()))?;
+                let (on_shelf, version, created_at) = (false, 1, now_ms);
+                let row = Product {
+                    product_id,
+                    category_id,
+                    title,
+                    subtitle,
+                    description,
+                    image_ids,
+                    image_alts: ImageAlts::new(),
+                    on_shelf,
+                    version,
+                    created_at,
+                };
+                tx.note(Change::new("product", id, Value::Null, json!(row)));
+                Ok(Ending::Commit(tx, Some(row)))
+            })
+            .await
     }
 
     /// A product.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn product(&self, product: ProductId) -> Result<Option<Product>, StoreError> {
+    pub async fn product(self, product: ProductId) -> Result<Option<Product>, StoreError> {
         let row = sqlx::query("SELECT * FROM products WHERE id = ?").bind(product.as_i64());
-        row.fetch_optional(self.readers()).await?.as_ref().map(product_of).transpose()
+        row.fetch_optional(self.store.readers()).await?.as_ref().map(product_of).transpose()
     }
 
     /// Products, the newest first.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn products(&self, page: Page) -> Result<Listed<Product>, StoreError> {
+    pub async fn products(self, page: Page) -> Result<Listed<Product>, StoreError> {
         let rows = sqlx::query("SELECT * FROM products WHERE id < ? ORDER BY id DESC LIMIT ?")
             .bind(page.before)
             .bind(page.rows())
-            .fetch_all(self.readers())
+            .fetch_all(self.store.readers())
             .await?;
         let rows = rows.iter().map(product_of).collect::<Result<_, _>>()?;
         Ok(page.cut(rows, |product: &Product| product.product_id.as_i64()))
@@ -395,7 +397,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn patch_product(
-        &self,
+        self,
         product: ProductId,
         version: u64,
         patch: ProductPatch,
@@ -405,75 +407,78 @@ impl Store {
             Ok(find_change(&changed, version, now, |row| row.version, Product::eq))
         });
         let patch = &patch;
-        self.write(Write::PatchProduct, after_lost_commit, |tx| async {
-            let mut tx = tx;
-            let row = locked_product(&mut tx, product).await?;
-            let Some(mut row) = row else { return Ok(Ending::RollBack(Changed::Unknown)) };
-            if row.version != version {
-                return Ok(Ending::RollBack(Changed::VersionIs(row.version)));
-            }
-            let before = json!(row);
-            row.version += 1;
-            row.title = patch.title.clone().unwrap_or(row.title);
-            row.subtitle = patch.subtitle.clone().unwrap_or(row.subtitle);
-            row.description = patch.description.clone().unwrap_or(row.description);
-            row.category_id = patch.category_id.unwrap_or(row.category_id);
-            row.image_ids = patch.image_ids.clone().unwrap_or(row.image_ids);
-            row.image_alts = patch.image_alts.clone().unwrap_or(row.image_alts);
-            if patch.image_alts.is_none() {
-                row.image_alts.retain(|image, _| row.image_ids.contains(image));
-            } else if !row.image_alts.keys().all(|image| row.image_ids.contains(image)) {
-                return Ok(Ending::RollBack(Changed::Invalid("image_alts")));
-            }
-            if !exists(&mut tx, "SELECT 1 FROM categories WHERE id = ?", row.category_id.as_i64()).await? {
-                return Ok(Ending::RollBack(Changed::Invalid("category_id")));
-            }
-            sqlx::query(
-                "UPDATE products SET title = ?, subtitle = ?, description = ?, category_id = ?, image_ids = ?, \
+        self.store
+            .write(Write::PatchProduct, after_lost_commit, |tx| async {
+                let mut tx = tx;
+                let row = locked_product(&mut tx, product).await?;
+                let Some(mut row) = row else { return Ok(Ending::RollBack(Changed::Unknown)) };
+                if row.version != version {
+                    return Ok(Ending::RollBack(Changed::VersionIs(row.version)));
+                }
+                let before = json!(row);
+                row.version += 1;
+                row.title = patch.title.clone().unwrap_or(row.title);
+                row.subtitle = patch.subtitle.clone().unwrap_or(row.subtitle);
+                row.description = patch.description.clone().unwrap_or(row.description);
+                row.category_id = patch.category_id.unwrap_or(row.category_id);
+                row.image_ids = patch.image_ids.clone().unwrap_or(row.image_ids);
+                row.image_alts = patch.image_alts.clone().unwrap_or(row.image_alts);
+                if patch.image_alts.is_none() {
+                    row.image_alts.retain(|image, _| row.image_ids.contains(image));
+                } else if !row.image_alts.keys().all(|image| row.image_ids.contains(image)) {
+                    return Ok(Ending::RollBack(Changed::Invalid("image_alts")));
+                }
+                if !exists(&mut tx, "SELECT 1 FROM categories WHERE id = ?", row.category_id.as_i64()).await? {
+                    return Ok(Ending::RollBack(Changed::Invalid("category_id")));
+                }
+                sqlx::query(
+                    "UPDATE products SET title = ?, subtitle = ?, description = ?, category_id = ?, image_ids = ?, \
                  image_alts = ?, version = ? WHERE id = ? AND version = ?",
-            )
-            .bind(&row.title)
-            .bind(&row.subtitle)
-            .bind(&row.description)
-            .bind(row.category_id.as_i64())
-            .bind(to_json(&row.image_ids)?)
-            .bind(to_json(&row.image_alts)?)
-            .bind(big(row.version)?)
-            .bind(product.as_i64())
-            .bind(big(version)?)
-            .execute(&mut *tx)
-            .await?;
-            document_changed(&mut tx, product).await?;
-            tx.note(Change::new("product", product.as_i64(), before, json!(row)));
-            Ok(Ending::Commit(tx, Changed::Done(row)))
-        })
-        .await
+                )
+                .bind(&row.title)
+                .bind(&row.subtitle)
+                .bind(&row.description)
+                .bind(row.category_id.as_i64())
+                .bind(to_json(&row.image_ids)?)
+                .bind(to_json(&row.image_alts)?)
+                .bind(big(row.version)?)
+                .bind(product.as_i64())
+                .bind(big(version)?)
+                .execute(&mut *tx)
+                .await?;
+                document_changed(&mut tx, product).await?;
+                tx.note(Change::new("product", product.as_i64(), before, json!(row)));
+                Ok(Ending::Commit(tx, Changed::Done(row)))
+            })
+            .await
     }
 
     /// Puts a product on the shelf or takes it off; `None` if there is no such product.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn shelve(&self, product: ProductId, on_shelf: bool) -> Result<Option<Product>, StoreError> {
+    pub async fn shelve(self, product: ProductId, on_shelf: bool) -> Result<Option<Product>, StoreError> {
         let repeat = Repeat("a product that is on or off the shelf already keeps its version");
-        self.write(Write::Shelve, repeat, |tx| async {
-            let mut tx = tx;
-            let moved =
-                sqlx::query("UPDATE products SET on_shelf = ?, version = version + 1 WHERE id = ? AND on_shelf <> ?")
-                    .bind(i64::from(on_shelf))
-                    .bind(product.as_i64())
-                    .bind(i64::from(on_shelf))
-                    .execute(&mut *tx)
-                    .await?;
-            if moved.rows_affected() == 0 {
-                return Ok(Ending::RollBack(()));
-            }
-            document_changed(&mut tx, product).await?;
-            let state = |on_shelf: bool| json!({ "on_shelf": on_shelf });
-            tx.note(Change::new("product", product.as_i64(), state(!on_shelf), state(on_shelf)));
-            Ok(Ending::Commit(tx, ()))
-        })
-        .await?;
+        self.store
+            .write(Write::Shelve, repeat, |tx| async {
+                let mut tx = tx;
+                let moved = sqlx::query(
+                    "UPDATE products SET on_shelf = ?, version = version + 1 WHERE id = ? AND on_shelf <> ?",
+                )
+                .bind(i64::from(on_shelf))
+                .bind(product.as_i64())
+                .bind(i64::from(on_shelf))
+                .execute(&mut *tx)
+                .await?;
+                if moved.rows_affected() == 0 {
+                    return Ok(Ending::RollBack(()));
+                }
+                document_changed(&mut tx, product).await?;
+                let state = |on_shelf: bool| json!({ "on_shelf": on_shelf });
+                tx.note(Change::new("product", product.as_i64(), state(!on_shelf), state(on_shelf)));
+                Ok(Ending::Commit(tx, ()))
+            })
+            .await?;
         self.product(product).await
     }
 }

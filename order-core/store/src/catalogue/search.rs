@@ -9,8 +9,9 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
+    areas::Catalogue,
     catalogue::products::{Attributes, Category, from_json},
-    db::{Db, DbRow, INSERT_ROWS_MAX, Store, big, count, id, push_in},
+    db::{Db, DbRow, INSERT_ROWS_MAX, big, count, id, push_in},
     tx::Tx,
 };
 
@@ -35,18 +36,18 @@ pub struct SearchEntry {
     pub created_at_ms: u64,
 }
 
-impl Store {
+impl Catalogue<'_> {
     /// The entries of those of `products` that exist, at most [`SEARCH_ENTRIES_MAX`], all of one instant.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn search_entries(&self, products: &[ProductId]) -> Result<Vec<SearchEntry>, StoreError> {
+    pub async fn search_entries(self, products: &[ProductId]) -> Result<Vec<SearchEntry>, StoreError> {
         assert!(products.len() <= SEARCH_ENTRIES_MAX, "{} products at once", products.len());
         if products.is_empty() {
             return Ok(Vec::new());
         }
         let ids = || products.iter().map(|product| product.as_i64());
-        let mut tx = self.begin_read().await?;
+        let mut tx = self.store.begin_read().await?;
         let mut query = QueryBuilder::<Db>::new("SELECT * FROM products WHERE id");
         push_in(&mut query, ids());
         let rows = query.push(" ORDER BY id").build().fetch_all(&mut *tx).await?;
@@ -84,8 +85,8 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn product_count(&self) -> Result<u64, StoreError> {
-        let row = sqlx::query("SELECT COUNT(*) AS products FROM products").fetch_one(self.readers()).await?;
+    pub async fn product_count(self) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT COUNT(*) AS products FROM products").fetch_one(self.store.readers()).await?;
         count(&row, "products")
     }
 
@@ -93,7 +94,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn units_sold(&self, since_ms: u64) -> Result<BTreeMap<ProductId, u64>, StoreError> {
+    pub async fn units_sold(self, since_ms: u64) -> Result<BTreeMap<ProductId, u64>, StoreError> {
         let open = [OrderState::PendingPayment, OrderState::Closed, OrderState::Failed, OrderState::Refunded];
         let mut query = QueryBuilder::<Db>::new(
             "SELECT s.product_id AS product_id, CAST(SUM(l.quantity) AS SIGNED) AS units FROM orders o \
@@ -103,7 +104,7 @@ impl Store {
         for state in open {
             query.push(" AND o.status <> ").push_bind(state.as_str());
         }
-        let rows = query.push(" GROUP BY s.product_id").build().fetch_all(self.readers()).await?;
+        let rows = query.push(" GROUP BY s.product_id").build().fetch_all(self.store.readers()).await?;
         rows.iter().map(|row| Ok((id(row, "product_id", ProductId::from_i64)?, count(row, "units")?))).collect()
     }
 }

@@ -7,9 +7,10 @@ use utoipa::ToSchema;
 
 use crate::{
     StoreError,
+    areas::Catalogue,
     catalogue::products::{Category, Product, Sku, category_of, from_json, product_of},
     catalogue::skus::sku_of,
-    db::{Db, DbRow, Store, id, push_in},
+    db::{Db, DbRow, id, push_in},
 };
 
 /// Categories of one mall at most, as far as shoppers see.
@@ -66,21 +67,21 @@ pub struct ShelfPage {
     pub limit: u32,
 }
 
-impl Store {
+impl Catalogue<'_> {
     /// Every category.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn all_categories(&self) -> Result<Vec<Category>, StoreError> {
+    pub async fn all_categories(self) -> Result<Vec<Category>, StoreError> {
         let query = sqlx::query("SELECT * FROM categories ORDER BY sort_order, id LIMIT ?").bind(CATEGORIES_MAX);
-        query.fetch_all(self.readers()).await?.iter().map(category_of).collect()
+        query.fetch_all(self.store.readers()).await?.iter().map(category_of).collect()
     }
 
     /// Products on the shelf that have a SKU.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn shelf(&self, page: &ShelfPage) -> Result<Vec<Displayed>, StoreError> {
+    pub async fn shelf(self, page: &ShelfPage) -> Result<Vec<Displayed>, StoreError> {
         if page.categories.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Vec::new());
         }
@@ -114,7 +115,7 @@ impl Store {
             Sort::PriceDown => " ORDER BY price_cents DESC, id DESC LIMIT ",
         });
         query.push_bind(i64::from(page.limit));
-        let rows = query.build().fetch_all(self.readers()).await?;
+        let rows = query.build().fetch_all(self.store.readers()).await?;
         rows.iter().map(displayed_of).collect()
     }
 
@@ -122,7 +123,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn displayed(&self, products: &[ProductId]) -> Result<Vec<Displayed>, StoreError> {
+    pub async fn displayed(self, products: &[ProductId]) -> Result<Vec<Displayed>, StoreError> {
         assert!(products.len() <= crate::SEARCH_ENTRIES_MAX, "{} products at once", products.len());
         if products.is_empty() {
             return Ok(Vec::new());
@@ -134,15 +135,15 @@ impl Store {
         );
         push_in(&mut query, products.iter().map(|product| product.as_i64()));
         query.push(") shown WHERE price_cents IS NOT NULL");
-        query.build().fetch_all(self.readers()).await?.iter().map(displayed_of).collect()
+        query.build().fetch_all(self.store.readers()).await?.iter().map(displayed_of).collect()
     }
 
     /// A product with its SKUs; `None` where shoppers do not see it.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn detail(&self, product: ProductId) -> Result<Option<Detail>, StoreError> {
-        let mut tx = self.begin_read().await?;
+    pub async fn detail(self, product: ProductId) -> Result<Option<Detail>, StoreError> {
+        let mut tx = self.store.begin_read().await?;
         let row = sqlx::query("SELECT * FROM products WHERE id = ? AND on_shelf = 1").bind(product.as_i64());
         let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(None) };
         let skus = sqlx::query("SELECT * FROM skus WHERE product_id = ? ORDER BY id").bind(product.as_i64());
@@ -155,10 +156,10 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn product_ids(&self, after: Option<ProductId>, limit: u32) -> Result<Vec<ProductId>, StoreError> {
+    pub async fn product_ids(self, after: Option<ProductId>, limit: u32) -> Result<Vec<ProductId>, StoreError> {
         let query = sqlx::query("SELECT id FROM products WHERE id > ? ORDER BY id LIMIT ?");
         let query = query.bind(after.map_or(-1, ProductId::as_i64)).bind(i64::from(limit));
-        query.fetch_all(self.readers()).await?.iter().map(|row| id(row, "id", ProductId::from_i64)).collect()
+        query.fetch_all(self.store.readers()).await?.iter().map(|row| id(row, "id", ProductId::from_i64)).collect()
     }
 }
 

@@ -11,8 +11,9 @@ use sqlx::Row;
 use crate::{
     StoreError,
     accounts::audit_log::Change,
+    areas::Sales,
     catalogue::search::stock_moved,
-    db::{DbRow, Store, Tx, big, count, count_or_none, id, lock_row, quantity},
+    db::{DbRow, Tx, big, count, count_or_none, id, lock_row, quantity},
     page::{Changed, Listed, Page, find_change},
     tx::{Ending, NewRow, Write, look_up},
 };
@@ -103,81 +104,82 @@ pub struct SalePatch {
 pub(crate) const SELECT: &str = "SELECT a.*, CASE WHEN l.activity_id IS NULL THEN 0 ELSE 1 END AS ledger_open \
      FROM activities a LEFT JOIN ledgers l ON l.activity_id = a.id WHERE a.id = ?";
 
-impl Store {
+impl Sales<'_> {
     /// Writes a flash sale and carves its stock out of the SKU's, in one transaction.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn add_sale(&self, new: NewSale, now_ms: u64) -> Result<AddedSale, StoreError> {
-        let number = self.next_id()?;
+    pub async fn add_sale(self, new: NewSale, now_ms: u64) -> Result<AddedSale, StoreError> {
+        let number = self.store.next_id()?;
         let id = ActivityId::from_i64(number).ok_or_else(|| StoreError::Ids(number.to_string()))?;
         let new = &new;
-        self.write(Write::AddSale, NewRow { lock: LOCK, id: number }, |tx| async {
-            let mut tx = tx;
-            let left = move_stock(&mut tx, new.sku, new.stock, 0).await?;
-            let row = sqlx::query("SELECT price_cents, stock FROM skus WHERE id = ?").bind(new.sku.as_i64());
-            let Some(row) = row.fetch_optional(&mut *tx).await? else {
-                return Ok(Ending::RollBack(AddedSale::UnknownSku));
-            };
-            if !left {
-                return Ok(Ending::RollBack(AddedSale::InsufficientStock(count(&row, "stock")?)));
-            }
-            let shop_price = Cents::new(row.try_get("price_cents")?);
-            if new.price > shop_price {
-                return Ok(Ending::RollBack(AddedSale::AboveShopPrice(shop_price)));
-            }
-            let activity = Activity {
-                id,
-                version: 1,
-                title: new.title.clone(),
-                sku: new.sku,
-                price: new.price,
-                original_price: shop_price,
-                rules: new.rules,
-                admission: new.admission,
-            };
-            sqlx::query(
-                "INSERT INTO activities (id, version, title, sku_id, price_cents, original_price_cents, stock, \
+        self.store
+            .write(Write::AddSale, NewRow { lock: LOCK, id: number }, |tx| async {
+                let mut tx = tx;
+                let left = move_stock(&mut tx, new.sku, new.stock, 0).await?;
+                let row = sqlx::query("SELECT price_cents, stock FROM skus WHERE id = ?").bind(new.sku.as_i64());
+                let Some(row) = row.fetch_optional(&mut *tx).await? else {
+                    return Ok(Ending::RollBack(AddedSale::UnknownSku));
+                };
+                if !left {
+                    return Ok(Ending::RollBack(AddedSale::InsufficientStock(count(&row, "stock")?)));
+                }
+                let shop_price = Cents::new(row.try_get("price_cents")?);
+                if new.price > shop_price {
+                    return Ok(Ending::RollBack(AddedSale::AboveShopPrice(shop_price)));
+                }
+                let activity = Activity {
+                    id,
+                    version: 1,
+                    title: new.title.clone(),
+                    sku: new.sku,
+                    price: new.price,
+                    original_price: shop_price,
+                    rules: new.rules,
+                    admission: new.admission,
+                };
+                sqlx::query(
+                    "INSERT INTO activities (id, version, title, sku_id, price_cents, original_price_cents, stock, \
                  per_user_limit, starts_at_ms, ends_at_ms, created_at_ms, paused, invited_only, door, answer_after, \
                  changed_at_ms, pay_within_ms, registered_before_ms, draft) \
                  VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )
-            .bind(number)
-            .bind(&activity.title)
-            .bind(activity.sku.as_i64())
-            .bind(activity.price.get())
-            .bind(activity.original_price.get())
-            .bind(big(new.stock)?)
-            .bind(i64::from(new.rules.per_user_limit))
-            .bind(big(new.rules.starts_at_ms)?)
-            .bind(big(new.rules.ends_at_ms)?)
-            .bind(big(now_ms)?)
-            .bind(i64::from(new.admission.paused))
-            .bind(i64::from(new.admission.invited_only))
-            .bind(door_word(new.admission.door))
-            .bind(new.admission.answer_after.as_str())
-            .bind(big(SystemClock.now_ms())?)
-            .bind(new.pay_within_ms.map(big).transpose()?)
-            .bind(new.admission.registered_before_ms.map(big).transpose()?)
-            .bind(i64::from(new.is_draft))
-            .execute(&mut *tx)
-            .await?;
-            let (stock, pay_within_ms, is_draft) = (new.stock, new.pay_within_ms, new.is_draft);
-            let (opening, ledger_open, created_at_ms) = (false, false, now_ms);
-            let sale = Sale { activity, stock, created_at_ms, opening, ledger_open, pay_within_ms, is_draft };
-            announce(&mut tx, &sale);
-            tx.note(Change::new("activity", number, Value::Null, shown(&sale)));
-            Ok(Ending::Commit(tx, AddedSale::Added(sale)))
-        })
-        .await
+                )
+                .bind(number)
+                .bind(&activity.title)
+                .bind(activity.sku.as_i64())
+                .bind(activity.price.get())
+                .bind(activity.original_price.get())
+                .bind(big(new.stock)?)
+                .bind(i64::from(new.rules.per_user_limit))
+                .bind(big(new.rules.starts_at_ms)?)
+                .bind(big(new.rules.ends_at_ms)?)
+                .bind(big(now_ms)?)
+                .bind(i64::from(new.admission.paused))
+                .bind(i64::from(new.admission.invited_only))
+                .bind(door_word(new.admission.door))
+                .bind(new.admission.answer_after.as_str())
+                .bind(big(SystemClock.now_ms())?)
+                .bind(new.pay_within_ms.map(big).transpose()?)
+                .bind(new.admission.registered_before_ms.map(big).transpose()?)
+                .bind(i64::from(new.is_draft))
+                .execute(&mut *tx)
+                .await?;
+                let (stock, pay_within_ms, is_draft) = (new.stock, new.pay_within_ms, new.is_draft);
+                let (opening, ledger_open, created_at_ms) = (false, false, now_ms);
+                let sale = Sale { activity, stock, created_at_ms, opening, ledger_open, pay_within_ms, is_draft };
+                announce(&mut tx, &sale);
+                tx.note(Change::new("activity", number, Value::Null, shown(&sale)));
+                Ok(Ending::Commit(tx, AddedSale::Added(sale)))
+            })
+            .await
     }
 
     /// A flash sale.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn sale(&self, activity: ActivityId) -> Result<Option<Sale>, StoreError> {
-        let row = sqlx::query(SELECT).bind(activity.as_i64()).fetch_optional(self.readers()).await?;
+    pub async fn sale(self, activity: ActivityId) -> Result<Option<Sale>, StoreError> {
+        let row = sqlx::query(SELECT).bind(activity.as_i64()).fetch_optional(self.store.readers()).await?;
         row.as_ref().map(sale_of).transpose()
     }
 
@@ -185,14 +187,14 @@ impl Store {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn sales(&self, page: Page) -> Result<Listed<Sale>, StoreError> {
+    pub async fn all(self, page: Page) -> Result<Listed<Sale>, StoreError> {
         let rows = sqlx::query(
             "SELECT a.*, CASE WHEN l.activity_id IS NULL THEN 0 ELSE 1 END AS ledger_open \
              FROM activities a LEFT JOIN ledgers l ON l.activity_id = a.id WHERE a.id < ? ORDER BY a.id DESC LIMIT ?",
         )
         .bind(page.before)
         .bind(page.rows())
-        .fetch_all(self.readers())
+        .fetch_all(self.store.readers())
         .await?;
         let rows = rows.iter().map(sale_of).collect::<Result<_, _>>()?;
         Ok(page.cut(rows, |sale: &Sale| sale.activity.id.as_i64()))
@@ -204,7 +206,7 @@ impl Store {
     /// # Errors
     /// Where the database fails, or the patched sale would break the rules of [`NewSale`].
     pub async fn patch_sale(
-        &self,
+        self,
         activity: ActivityId,
         version: u64,
         patch: SalePatch,
@@ -217,34 +219,35 @@ impl Store {
             Ok(find_change(&changed, version, now, |row| row.activity.version, same))
         });
         let patch = &patch;
-        self.write(Write::PatchSale, after_lost_commit, |tx| async {
-            let mut tx = tx;
-            let sale = locked(&mut tx, activity).await?;
-            let Some(mut sale) = sale else { return Ok(Ending::RollBack(Changed::Unknown)) };
-            if sale.activity.version != version {
-                return Ok(Ending::RollBack(Changed::VersionIs(sale.activity.version)));
-            }
-            let is_too_late = !sale.is_draft && sale.activity.rules.starts_at_ms <= changeable_until_ms;
-            if sale.opening || is_too_late {
-                return Ok(Ending::RollBack(Changed::TooLate));
-            }
-            let stock = patch.stock.unwrap_or(sale.stock);
-            if !move_stock(&mut tx, sale.activity.sku, stock, sale.stock).await? {
-                let row = sqlx::query("SELECT stock FROM skus WHERE id = ?").bind(sale.activity.sku.as_i64());
-                return Ok(Ending::RollBack(Changed::InsufficientStock(count(
-                    &row.fetch_one(&mut *tx).await?,
-                    "stock",
-                )?)));
-            }
-            let before = shown(&sale);
-            if let Err(field) = apply(&mut sale, patch, stock) {
-                return Ok(Ending::RollBack(Changed::Invalid(field)));
-            }
-            rewrite_sale(&mut tx, &sale).await?;
-            tx.note(Change::new("activity", activity.as_i64(), before, shown(&sale)));
-            Ok(Ending::Commit(tx, Changed::Done(sale)))
-        })
-        .await
+        self.store
+            .write(Write::PatchSale, after_lost_commit, |tx| async {
+                let mut tx = tx;
+                let sale = locked(&mut tx, activity).await?;
+                let Some(mut sale) = sale else { return Ok(Ending::RollBack(Changed::Unknown)) };
+                if sale.activity.version != version {
+                    return Ok(Ending::RollBack(Changed::VersionIs(sale.activity.version)));
+                }
+                let is_too_late = !sale.is_draft && sale.activity.rules.starts_at_ms <= changeable_until_ms;
+                if sale.opening || is_too_late {
+                    return Ok(Ending::RollBack(Changed::TooLate));
+                }
+                let stock = patch.stock.unwrap_or(sale.stock);
+                if !move_stock(&mut tx, sale.activity.sku, stock, sale.stock).await? {
+                    let row = sqlx::query("SELECT stock FROM skus WHERE id = ?").bind(sale.activity.sku.as_i64());
+                    return Ok(Ending::RollBack(Changed::InsufficientStock(count(
+                        &row.fetch_one(&mut *tx).await?,
+                        "stock",
+                    )?)));
+                }
+                let before = shown(&sale);
+                if let Err(field) = apply(&mut sale, patch, stock) {
+                    return Ok(Ending::RollBack(Changed::Invalid(field)));
+                }
+                rewrite_sale(&mut tx, &sale).await?;
+                tx.note(Change::new("activity", activity.as_i64(), before, shown(&sale)));
+                Ok(Ending::Commit(tx, Changed::Done(sale)))
+            })
+            .await
     }
 }
 

@@ -12,7 +12,8 @@ use sqlx::Row;
 use crate::{
     Sale, StoreError,
     accounts::audit_log::Change,
-    db::{DbRow, Store, Tx, big, count, id},
+    areas::Sales,
+    db::{DbRow, Tx, big, count, id},
     page::{Listed, Page},
     sales::activities::{move_stock, rewrite_sale, shown},
     sales::take_in::RESTOCK,
@@ -51,32 +52,33 @@ pub enum Restocked {
     InsufficientStock(u64),
 }
 
-impl Store {
+impl Sales<'_> {
     /// Stops a sale from letting anybody in, or lets it go on.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn pause_sale(&self, activity: ActivityId, paused: bool, now_ms: u64) -> Result<Steered, StoreError> {
-        self.write(Write::PauseSale, Repeat("a sale that is paused or goes on already keeps its version"), |tx| async {
-            let mut tx = tx;
-            let Some(mut sale) = locked(&mut tx, activity).await? else {
-                return Ok(Ending::RollBack(Steered::Unknown));
-            };
-            let Activity { version, rules, admission, .. } = &mut sale.activity;
-            if rules.ends_at_ms <= now_ms {
-                return Ok(Ending::RollBack(Steered::Over));
-            }
-            if admission.paused == paused {
-                return Ok(Ending::RollBack(Steered::Done(sale)));
-            }
-            admission.paused = paused;
-            *version += 1;
-            rewrite_sale(&mut tx, &sale).await?;
-            let state = |paused: bool| json!({ "paused": paused });
-            tx.note(Change::new("activity", activity.as_i64(), state(!paused), state(paused)));
-            Ok(Ending::Commit(tx, Steered::Done(sale)))
-        })
-        .await
+    pub async fn pause_sale(self, activity: ActivityId, paused: bool, now_ms: u64) -> Result<Steered, StoreError> {
+        self.store
+            .write(Write::PauseSale, Repeat("a sale that is paused or goes on already keeps its version"), |tx| async {
+                let mut tx = tx;
+                let Some(mut sale) = locked(&mut tx, activity).await? else {
+                    return Ok(Ending::RollBack(Steered::Unknown));
+                };
+                let Activity { version, rules, admission, .. } = &mut sale.activity;
+                if rules.ends_at_ms <= now_ms {
+                    return Ok(Ending::RollBack(Steered::Over));
+                }
+                if admission.paused == paused {
+                    return Ok(Ending::RollBack(Steered::Done(sale)));
+                }
+                admission.paused = paused;
+                *version += 1;
+                rewrite_sale(&mut tx, &sale).await?;
+                let state = |paused: bool| json!({ "paused": paused });
+                tx.note(Change::new("activity", activity.as_i64(), state(!paused), state(paused)));
+                Ok(Ending::Commit(tx, Steered::Done(sale)))
+            })
+            .await
     }
 
     /// Ends a sale now. Its units go back to the SKU where its ledger was never to be opened; otherwise the
@@ -84,37 +86,38 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn end_sale(&self, activity: ActivityId, now_ms: u64) -> Result<Steered, StoreError> {
-        self.write(Write::EndSale, Repeat("a sale that has ended is left alone"), |tx| async {
-            let mut tx = tx;
-            let Some(mut sale) = locked(&mut tx, activity).await? else {
-                return Ok(Ending::RollBack(Steered::Unknown));
-            };
-            let before = shown(&sale);
-            let Activity { version, rules, .. } = &mut sale.activity;
-            if rules.ends_at_ms <= now_ms {
-                return Ok(Ending::RollBack(Steered::Done(sale)));
-            }
-            *version += 1;
-            *rules = rules.ended_at(now_ms);
-            if sale.opening {
-                tx.send([Outgoing::command(activity, Action::End { ends_at_ms: now_ms })]);
-            } else {
-                give_back_unopened(&mut tx, &mut sale).await?;
-            }
-            rewrite_sale(&mut tx, &sale).await?;
-            tx.note(Change::new("activity", activity.as_i64(), before, shown(&sale)));
-            Ok(Ending::Commit(tx, Steered::Done(sale)))
-        })
-        .await
+    pub async fn end_sale(self, activity: ActivityId, now_ms: u64) -> Result<Steered, StoreError> {
+        self.store
+            .write(Write::EndSale, Repeat("a sale that has ended is left alone"), |tx| async {
+                let mut tx = tx;
+                let Some(mut sale) = locked(&mut tx, activity).await? else {
+                    return Ok(Ending::RollBack(Steered::Unknown));
+                };
+                let before = shown(&sale);
+                let Activity { version, rules, .. } = &mut sale.activity;
+                if rules.ends_at_ms <= now_ms {
+                    return Ok(Ending::RollBack(Steered::Done(sale)));
+                }
+                *version += 1;
+                *rules = rules.ended_at(now_ms);
+                if sale.opening {
+                    tx.send([Outgoing::command(activity, Action::End { ends_at_ms: now_ms })]);
+                } else {
+                    give_back_unopened(&mut tx, &mut sale).await?;
+                }
+                rewrite_sale(&mut tx, &sale).await?;
+                tx.note(Change::new("activity", activity.as_i64(), before, shown(&sale)));
+                Ok(Ending::Commit(tx, Steered::Done(sale)))
+            })
+            .await
     }
 
     /// An operation that nobody has asked for.
     ///
     /// # Errors
     /// If no id can be made now.
-    pub fn new_operation(&self) -> Result<OperationId, StoreError> {
-        let id = self.next_id()?;
+    pub fn new_operation(self) -> Result<OperationId, StoreError> {
+        let id = self.store.next_id()?;
         OperationId::from_i64(id).ok_or_else(|| StoreError::Ids(id.to_string()))
     }
 
@@ -124,40 +127,43 @@ impl Store {
     /// # Errors
     /// If the database fails, or the units do not fit.
     pub async fn restock_sale(
-        &self,
+        self,
         activity: ActivityId,
         operation: OperationId,
         units: u64,
         now_ms: u64,
     ) -> Result<Restocked, StoreError> {
         let delta = big(units)?;
-        self.write(
-            Write::RestockSale,
-            Repeat("the operation's row in the inbox says that it was asked for"),
-            |tx| async {
-                let mut tx = tx;
-                let Some(sale) = locked(&mut tx, activity).await? else {
-                    return Ok(Ending::RollBack(Restocked::Unknown));
-                };
-                if self.is_in_inbox(&mut tx, RESTOCK_ASKED, activity, operation).await? {
-                    return Ok(Ending::RollBack(Restocked::Sent));
-                }
-                if sale.activity.rules.ends_at_ms <= now_ms {
-                    return Ok(Ending::RollBack(Restocked::Over));
-                }
-                if !move_stock(&mut tx, sale.activity.sku, units, 0).await? {
-                    let row = sqlx::query("SELECT stock FROM skus WHERE id = ?").bind(sale.activity.sku.as_i64());
-                    return Ok(Ending::RollBack(Restocked::InsufficientStock(count(
-                        &row.fetch_one(&mut *tx).await?,
-                        "stock",
-                    )?)));
-                }
-                sqlx::query("UPDATE activities SET stock = stock + ? WHERE id = ?")
-                    .bind(delta)
-                    .bind(activity.as_i64())
-                    .execute(&mut *tx)
-                    .await?;
-                sqlx::query("INSERT INTO inbox (source, subject_id, message_id, at_ms, delta) VALUES (?, ?, ?, ?, ?)")
+        self.store
+            .write(
+                Write::RestockSale,
+                Repeat("the operation's row in the inbox says that it was asked for"),
+                |tx| async {
+                    let mut tx = tx;
+                    let Some(sale) = locked(&mut tx, activity).await? else {
+                        return Ok(Ending::RollBack(Restocked::Unknown));
+                    };
+                    if self.is_in_inbox(&mut tx, RESTOCK_ASKED, activity, operation).await? {
+                        return Ok(Ending::RollBack(Restocked::Sent));
+                    }
+                    if sale.activity.rules.ends_at_ms <= now_ms {
+                        return Ok(Ending::RollBack(Restocked::Over));
+                    }
+                    if !move_stock(&mut tx, sale.activity.sku, units, 0).await? {
+                        let row = sqlx::query("SELECT stock FROM skus WHERE id = ?").bind(sale.activity.sku.as_i64());
+                        return Ok(Ending::RollBack(Restocked::InsufficientStock(count(
+                            &row.fetch_one(&mut *tx).await?,
+                            "stock",
+                        )?)));
+                    }
+                    sqlx::query("UPDATE activities SET stock = stock + ? WHERE id = ?")
+                        .bind(delta)
+                        .bind(activity.as_i64())
+                        .execute(&mut *tx)
+                        .await?;
+                    sqlx::query(
+                        "INSERT INTO inbox (source, subject_id, message_id, at_ms, delta) VALUES (?, ?, ?, ?, ?)",
+                    )
                     .bind(RESTOCK_ASKED)
                     .bind(activity.as_i64())
                     .bind(operation.as_i64())
@@ -165,27 +171,28 @@ impl Store {
                     .bind(delta)
                     .execute(&mut *tx)
                     .await?;
-                tx.send([Outgoing::command(activity, Action::Restock { operation, delta })]);
-                let state = |stock: u64| json!({ "stock": stock });
-                let change = Change::new("activity", activity.as_i64(), state(sale.stock), state(sale.stock + units));
-                tx.note(change);
-                Ok(Ending::Commit(tx, Restocked::Sent))
-            },
-        )
-        .await
+                    tx.send([Outgoing::command(activity, Action::Restock { operation, delta })]);
+                    let state = |stock: u64| json!({ "stock": stock });
+                    let change =
+                        Change::new("activity", activity.as_i64(), state(sale.stock), state(sale.stock + units));
+                    tx.note(change);
+                    Ok(Ending::Commit(tx, Restocked::Sent))
+                },
+            )
+            .await
     }
 
     /// Whether the journal has recorded a restock.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn is_restocked(&self, activity: ActivityId, operation: OperationId) -> Result<bool, StoreError> {
-        let mut tx = self.begin_read().await?;
+    pub async fn is_restocked(self, activity: ActivityId, operation: OperationId) -> Result<bool, StoreError> {
+        let mut tx = self.store.begin_read().await?;
         self.is_in_inbox(&mut tx, RESTOCK, activity, operation).await
     }
 
     async fn is_in_inbox(
-        &self,
+        self,
         tx: &mut Tx,
         source: &str,
         activity: ActivityId,
@@ -203,13 +210,13 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn sales_to_clear(&self, before_ms: u64) -> Result<Vec<ActivityId>, StoreError> {
+    pub async fn sales_to_clear(self, before_ms: u64) -> Result<Vec<ActivityId>, StoreError> {
         let rows = sqlx::query(
             "SELECT a.id FROM activities a JOIN ledgers l ON l.activity_id = a.id \
              WHERE a.ends_at_ms < ? AND l.stock_left > 0 ORDER BY a.id",
         )
         .bind(big(before_ms)?)
-        .fetch_all(self.readers())
+        .fetch_all(self.store.readers())
         .await?;
         rows.iter().map(|row| id(row, "id", ActivityId::from_i64)).collect()
     }
@@ -218,23 +225,24 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn say_entry(&self, activity: ActivityId, users: &[UserId], entry: Entry) -> Result<bool, StoreError> {
+    pub async fn say_entry(self, activity: ActivityId, users: &[UserId], entry: Entry) -> Result<bool, StoreError> {
         assert!(users.len() <= ENTRY_RULES_MAX, "{} users at once", users.len());
-        self.write(Write::SayEntry, Repeat("a rule that says so already keeps its version"), |tx| async {
-            let mut tx = tx;
-            if locked(&mut tx, activity).await?.is_none() {
-                return Ok(Ending::RollBack(false));
-            }
-            let said = json!({ "entry": entry_word(entry), "user_ids": users });
-            tx.note(Change::new("activity", activity.as_i64(), Value::Null, said));
-            for user in users {
-                if let Some(rule) = say_of_one(&mut tx, activity, *user, entry).await? {
-                    tx.send([Outgoing::entry_rule(&rule)]);
+        self.store
+            .write(Write::SayEntry, Repeat("a rule that says so already keeps its version"), |tx| async {
+                let mut tx = tx;
+                if locked(&mut tx, activity).await?.is_none() {
+                    return Ok(Ending::RollBack(false));
                 }
-            }
-            Ok(Ending::Commit(tx, true))
-        })
-        .await
+                let said = json!({ "entry": entry_word(entry), "user_ids": users });
+                tx.note(Change::new("activity", activity.as_i64(), Value::Null, said));
+                for user in users {
+                    if let Some(rule) = say_of_one(&mut tx, activity, *user, entry).await? {
+                        tx.send([Outgoing::entry_rule(&rule)]);
+                    }
+                }
+                Ok(Ending::Commit(tx, true))
+            })
+            .await
     }
 
     /// The users of whom `entry` was said, the newest ids first.
@@ -242,7 +250,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn entry_list(
-        &self,
+        self,
         activity: ActivityId,
         entry: Entry,
         page: Page,
@@ -255,7 +263,7 @@ impl Store {
         .bind(entry_word(entry))
         .bind(page.before)
         .bind(page.rows())
-        .fetch_all(self.readers())
+        .fetch_all(self.store.readers())
         .await?;
         let users = rows.iter().map(|row| id(row, "user_id", UserId::from_i64)).collect::<Result<_, _>>()?;
         Ok(page.cut(users, |user| user.as_i64()))

@@ -7,7 +7,8 @@ use sqlx::{QueryBuilder, Row};
 use crate::{
     StoreError,
     accounts::audit_log::Change,
-    db::{Db, DbRow, Store, Tx, big, count, lock_row, push_in},
+    areas::Sales,
+    db::{Db, DbRow, Tx, big, count, lock_row, push_in},
     tx::{Ending, Repeat, Write},
 };
 use domain::Outgoing;
@@ -33,89 +34,92 @@ pub struct DecidedLetter {
     pub decided_at_ms: u64,
 }
 
-impl Store {
+impl Sales<'_> {
     /// Sends the record of a dead letter to its topic once more, unless that was done before.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn replay_letter(&self, letter: i64, record: Outgoing, now_ms: u64) -> Result<(), StoreError> {
+    pub async fn replay_letter(self, letter: i64, record: Outgoing, now_ms: u64) -> Result<(), StoreError> {
         let record = &record;
-        self.write(Write::ReplayLetter, Repeat("a letter that was replayed is left alone"), |tx| async {
-            let mut tx = tx;
-            let before = locked_decision(&mut tx, letter).await?;
-            if before.as_ref().is_some_and(|before| before.decision == REPLAYED) {
-                return Ok(Ending::RollBack(()));
-            }
-            decide(&mut tx, letter, (REPLAYED, ""), (before, now_ms)).await?;
-            tx.send([record.clone()]);
-            Ok(Ending::Commit(tx, ()))
-        })
-        .await
+        self.store
+            .write(Write::ReplayLetter, Repeat("a letter that was replayed is left alone"), |tx| async {
+                let mut tx = tx;
+                let before = locked_decision(&mut tx, letter).await?;
+                if before.as_ref().is_some_and(|before| before.decision == REPLAYED) {
+                    return Ok(Ending::RollBack(()));
+                }
+                decide(&mut tx, letter, (REPLAYED, ""), (before, now_ms)).await?;
+                tx.send([record.clone()]);
+                Ok(Ending::Commit(tx, ()))
+            })
+            .await
     }
 
     /// Keeps that a dead letter is given up for `reason`.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn drop_letter(&self, letter: i64, reason: &str, now_ms: u64) -> Result<(), StoreError> {
-        self.write(Write::DropLetter, Repeat("it sets values"), |tx| async {
-            let mut tx = tx;
-            let before = locked_decision(&mut tx, letter).await?;
-            if before.as_ref().is_some_and(|before| before.decision == REPLAYED) {
-                return Ok(Ending::RollBack(()));
-            }
-            decide(&mut tx, letter, (DROPPED, reason), (before, now_ms)).await?;
-            Ok(Ending::Commit(tx, ()))
-        })
-        .await
+    pub async fn drop_letter(self, letter: i64, reason: &str, now_ms: u64) -> Result<(), StoreError> {
+        self.store
+            .write(Write::DropLetter, Repeat("it sets values"), |tx| async {
+                let mut tx = tx;
+                let before = locked_decision(&mut tx, letter).await?;
+                if before.as_ref().is_some_and(|before| before.decision == REPLAYED) {
+                    return Ok(Ending::RollBack(()));
+                }
+                decide(&mut tx, letter, (DROPPED, reason), (before, now_ms)).await?;
+                Ok(Ending::Commit(tx, ()))
+            })
+            .await
     }
 
     /// The decisions about those of `letters` that were decided.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn decided_letters(&self, letters: &[i64]) -> Result<Vec<DecidedLetter>, StoreError> {
+    pub async fn decided_letters(self, letters: &[i64]) -> Result<Vec<DecidedLetter>, StoreError> {
         if letters.is_empty() {
             return Ok(Vec::new());
         }
         let mut query = QueryBuilder::<Db>::new("SELECT * FROM decided_letters WHERE id");
         push_in(&mut query, letters.iter().copied());
-        query.build().fetch_all(self.readers()).await?.iter().map(decided).collect()
+        query.build().fetch_all(self.store.readers()).await?.iter().map(decided).collect()
     }
 
     /// Lets anybody watch the audit of a sale, or no longer; `false` where there is no such sale.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn publish_audit(&self, activity: ActivityId, is_public: bool) -> Result<bool, StoreError> {
+    pub async fn publish_audit(self, activity: ActivityId, is_public: bool) -> Result<bool, StoreError> {
         let number = activity.as_i64();
-        self.write(Write::PublishAudit, Repeat("it sets a value"), |tx| async {
-            let mut tx = tx;
-            if super::activities::locked(&mut tx, activity).await?.is_none() {
-                return Ok(Ending::RollBack(false));
-            }
-            let row = sqlx::query("SELECT 1 FROM public_audits WHERE activity_id = ?").bind(number);
-            let before = row.fetch_optional(&mut *tx).await?.is_some();
-            let sql = match (before, is_public) {
-                (false, true) => "INSERT INTO public_audits (activity_id) VALUES (?)",
-                (true, false) => "DELETE FROM public_audits WHERE activity_id = ?",
-                (true, true) | (false, false) => return Ok(Ending::RollBack(true)),
-            };
-            sqlx::query(sql).bind(number).execute(&mut *tx).await?;
-            let state = |is_public: bool| json!({ "public_audit": is_public });
-            tx.note(Change::new("activity", number, state(before), state(is_public)));
-            Ok(Ending::Commit(tx, true))
-        })
-        .await
+        self.store
+            .write(Write::PublishAudit, Repeat("it sets a value"), |tx| async {
+                let mut tx = tx;
+                if super::activities::locked(&mut tx, activity).await?.is_none() {
+                    return Ok(Ending::RollBack(false));
+                }
+                let row = sqlx::query("SELECT 1 FROM public_audits WHERE activity_id = ?").bind(number);
+                let before = row.fetch_optional(&mut *tx).await?.is_some();
+                let sql = match (before, is_public) {
+                    (false, true) => "INSERT INTO public_audits (activity_id) VALUES (?)",
+                    (true, false) => "DELETE FROM public_audits WHERE activity_id = ?",
+                    (true, true) | (false, false) => return Ok(Ending::RollBack(true)),
+                };
+                sqlx::query(sql).bind(number).execute(&mut *tx).await?;
+                let state = |is_public: bool| json!({ "public_audit": is_public });
+                tx.note(Change::new("activity", number, state(before), state(is_public)));
+                Ok(Ending::Commit(tx, true))
+            })
+            .await
     }
 
     /// Whether anybody may watch the audit of a sale.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn is_audit_public(&self, activity: ActivityId) -> Result<bool, StoreError> {
+    pub async fn is_audit_public(self, activity: ActivityId) -> Result<bool, StoreError> {
         let row = sqlx::query("SELECT 1 FROM public_audits WHERE activity_id = ?").bind(activity.as_i64());
-        Ok(row.fetch_optional(self.readers()).await?.is_some())
+        Ok(row.fetch_optional(self.store.readers()).await?.is_some())
     }
 }
 

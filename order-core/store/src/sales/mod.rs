@@ -3,6 +3,7 @@
 pub(crate) mod activities;
 pub(crate) mod admission;
 pub(crate) mod letters;
+pub(crate) mod lists;
 pub(crate) mod opening;
 pub(crate) mod parked;
 pub(crate) mod sale_store;

@@ -13,7 +13,8 @@ use sqlx::{QueryBuilder, Row as _, any::AnyArguments, query::Query};
 use crate::{
     StoreError,
     accounts::audit_log::Change,
-    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in},
+    areas::Sales,
+    db::{Db, DbRow, INSERT_ROWS_MAX, Tx, big, count, id, lock_row, push_in},
     page::{Listed, Page},
     sales::take_in::{known, write_plan},
     tx::{Ending, Repeat, Write},
@@ -82,9 +83,9 @@ pub(crate) async fn parked_among(tx: &mut Tx, lines: &[Line]) -> Result<BTreeSet
     rows.iter().map(|row| id(row, "activity_id", ActivityId::from_i64)).collect()
 }
 
-impl Store {
+impl Sales<'_> {
     /// Keeps lines of parked sales that the database does not have yet; how many those were.
-    pub(crate) async fn set_aside(&self, tx: &mut Tx, lines: &[Line]) -> Result<usize, StoreError> {
+    pub(crate) async fn set_aside(self, tx: &mut Tx, lines: &[Line]) -> Result<usize, StoreError> {
         let mut by_activity: BTreeMap<ActivityId, Vec<&Line>> = BTreeMap::new();
         for line in lines {
             by_activity.entry(line.entry.activity).or_default().push(line);
@@ -107,7 +108,7 @@ impl Store {
         Ok(kept)
     }
 
-    async fn insert_parked(&self, tx: &mut Tx, activity: ActivityId, lines: Vec<Waiting>) -> Result<(), StoreError> {
+    async fn insert_parked(self, tx: &mut Tx, activity: ActivityId, lines: Vec<Waiting>) -> Result<(), StoreError> {
         if lines.is_empty() {
             return Ok(());
         }
@@ -132,7 +133,7 @@ impl Store {
         let mut rows = Vec::with_capacity(lines.len());
         for line in lines {
             let place = starts.range(..=line.offset).next_back().copied().unwrap_or(0);
-            rows.push((self.next_id()?, place, line));
+            rows.push((self.store.next_id()?, place, line));
         }
         for rows in rows.chunks(INSERT_ROWS_MAX) {
             let mut insert = QueryBuilder::<Db>::new(
@@ -148,7 +149,7 @@ impl Store {
     }
 
     pub(crate) async fn park_entries(
-        &self,
+        self,
         mut tx: Tx,
         activity: ActivityId,
         reason: &str,
@@ -172,7 +173,7 @@ impl Store {
     }
 
     pub(crate) async fn retry_entries(
-        &self,
+        self,
         mut tx: Tx,
         activity: ActivityId,
         limit: usize,
@@ -197,7 +198,7 @@ impl Store {
             let known = known(&mut tx, &Line::entries(&lines)).await?;
             taken = next_in_line(activity, known.position(activity), &lines)?;
             let next = Line::entries(&lines[..taken]);
-            let plan = Plan::new(&known, &next, self.settings.pay_within_ms, now_ms)?;
+            let plan = Plan::new(&known, &next, self.store.settings.pay_within_ms, now_ms)?;
             write_plan(&mut tx, plan, now_ms).await?;
             let mut delete = QueryBuilder::<Db>::new("DELETE FROM parked_entries WHERE id");
             push_in(&mut delete, ids[..taken].iter().copied());
@@ -212,7 +213,7 @@ impl Store {
     }
 
     pub(crate) async fn note_try(
-        &self,
+        self,
         mut tx: Tx,
         activity: ActivityId,
         reason: &str,
@@ -231,22 +232,22 @@ impl Store {
         Ok(Ending::Commit(tx, ()))
     }
 
-    pub(crate) async fn list_parked(&self) -> Result<Vec<Parked>, StoreError> {
+    pub(crate) async fn list_parked(self) -> Result<Vec<Parked>, StoreError> {
         let mut query = QueryBuilder::<Db>::new(SELECT);
         query.push(" ORDER BY since_ms, activity_id LIMIT ");
         query.push_bind(i64::try_from(PARKED_LISTED_MAX).unwrap_or(i64::MAX));
-        query.build().fetch_all(self.readers()).await?.iter().map(parked).collect()
+        query.build().fetch_all(self.store.readers()).await?.iter().map(parked).collect()
     }
 
     /// Parked sales, the newest first.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn parked_page(&self, page: Page) -> Result<Listed<Parked>, StoreError> {
+    pub async fn parked_page(self, page: Page) -> Result<Listed<Parked>, StoreError> {
         let mut query = QueryBuilder::<Db>::new(SELECT);
         query.push(" WHERE activity_id < ").push_bind(page.before);
         query.push(" ORDER BY activity_id DESC LIMIT ").push_bind(page.rows());
-        let rows = query.build().fetch_all(self.readers()).await?;
+        let rows = query.build().fetch_all(self.store.readers()).await?;
         let items = rows.iter().map(parked).collect::<Result<_, _>>()?;
         Ok(page.cut(items, |parked: &Parked| parked.activity.as_i64()))
     }
@@ -255,11 +256,11 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn retry_soon(&self, activity: ActivityId, now_ms: u64) -> Result<Option<Parked>, StoreError> {
+    pub async fn retry_soon(self, activity: ActivityId, now_ms: u64) -> Result<Option<Parked>, StoreError> {
         let sql = "UPDATE parked_activities SET next_try_ms = ?, dropped_reason = NULL WHERE activity_id = ?";
         let now_ms = big(now_ms)?;
         let update = |tx| update_parked(tx, activity, sqlx::query(sql).bind(now_ms).bind(activity.as_i64()));
-        self.write(Write::RetrySoon, Repeat("it sets values"), update).await
+        self.store.write(Write::RetrySoon, Repeat("it sets values"), update).await
     }
 
     /// Gives a parked sale up for `reason`: it is neither tried nor warned of any more, until somebody has it tried
@@ -267,10 +268,10 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn drop_parked(&self, activity: ActivityId, reason: &str) -> Result<Option<Parked>, StoreError> {
+    pub async fn drop_parked(self, activity: ActivityId, reason: &str) -> Result<Option<Parked>, StoreError> {
         let sql = "UPDATE parked_activities SET dropped_reason = ? WHERE activity_id = ?";
         let update = |tx| update_parked(tx, activity, sqlx::query(sql).bind(reason).bind(activity.as_i64()));
-        self.write(Write::DropParked, Repeat("it sets values"), update).await
+        self.store.write(Write::DropParked, Repeat("it sets values"), update).await
     }
 }
 

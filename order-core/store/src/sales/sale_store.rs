@@ -10,6 +10,7 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::{
     StoreError,
+    areas::Sales,
     db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, id_or_none, push_in},
     money::queries::close_trades,
     orders::moves::{Moved, Step, find_step},
@@ -31,7 +32,7 @@ impl SaleStore for Store {
 
     async fn take_in(&self, lines: &[Line], now_ms: u64) -> Result<TakenIn, StoreError> {
         let after_lost_commit = look_up(|tx, (_, row)| find_written(tx, row));
-        let taken = self.write(Write::TakeIn, after_lost_commit, |tx| self.take_in_lines(tx, lines, now_ms));
+        let taken = self.write(Write::TakeIn, after_lost_commit, |tx| self.sales().take_in_lines(tx, lines, now_ms));
         taken.await.map(|(taken, _)| taken)
     }
 
@@ -43,21 +44,21 @@ impl SaleStore for Store {
         times_ms: (u64, u64),
     ) -> Result<(), StoreError> {
         let repeat = Repeat("a parked sale keeps its first reason, and an entry is kept once");
-        self.write(Write::Park, repeat, |tx| self.park_entries(tx, activity, reason, lines, times_ms)).await
+        self.write(Write::Park, repeat, |tx| self.sales().park_entries(tx, activity, reason, lines, times_ms)).await
     }
 
     async fn parked(&self) -> Result<Vec<Parked>, StoreError> {
-        self.list_parked().await
+        self.sales().list_parked().await
     }
 
     async fn retry_parked(&self, activity: ActivityId, limit: usize, now_ms: u64) -> Result<Retried, StoreError> {
         let repeat = Repeat("entries that were taken in are not parked any more");
-        self.write(Write::RetryParked, repeat, |tx| self.retry_entries(tx, activity, limit, now_ms)).await
+        self.write(Write::RetryParked, repeat, |tx| self.sales().retry_entries(tx, activity, limit, now_ms)).await
     }
 
     async fn note_failed_try(&self, activity: ActivityId, reason: &str, next_try_ms: u64) -> Result<(), StoreError> {
         let repeat = Repeat("a try is known by the time of the next one");
-        self.write(Write::NoteFailedTry, repeat, |tx| self.note_try(tx, activity, reason, next_try_ms)).await
+        self.write(Write::NoteFailedTry, repeat, |tx| self.sales().note_try(tx, activity, reason, next_try_ms)).await
     }
 
     async fn close_unpaid(&self, orders: &[OrderId], now_ms: u64) -> Result<usize, StoreError> {
@@ -227,13 +228,13 @@ impl SaleStore for Store {
     }
 }
 
-impl Store {
+impl Sales<'_> {
     /// The sales whose opening the journal has recorded.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn opened_sales(&self) -> Result<Vec<ActivityId>, StoreError> {
-        let rows = sqlx::query("SELECT activity_id FROM ledgers").fetch_all(self.readers()).await?;
+    pub async fn opened_sales(self) -> Result<Vec<ActivityId>, StoreError> {
+        let rows = sqlx::query("SELECT activity_id FROM ledgers").fetch_all(self.store.readers()).await?;
         rows.iter().map(|row| id(row, "activity_id", ActivityId::from_i64)).collect()
     }
 }

@@ -12,8 +12,9 @@ use sqlx::{QueryBuilder, Row};
 use crate::{
     StoreError,
     accounts::addresses::default_addresses,
+    areas::Sales,
     catalogue::search::stock_moved,
-    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, count_or_none, id, lock_row, push_in, quantity},
+    db::{Db, DbRow, INSERT_ROWS_MAX, Tx, big, count, count_or_none, id, lock_row, push_in, quantity},
     orders::moves,
     sales::parked::parked_among,
     sales::terms::{promises_of, terms_of, write_promises, write_terms},
@@ -27,9 +28,9 @@ use domain::{
 /// `inbox.source` of an admin's restocks.
 pub(crate) const RESTOCK: &str = "restock";
 
-impl Store {
+impl Sales<'_> {
     pub(crate) async fn take_in_lines(
-        &self,
+        self,
         mut tx: Tx,
         lines: &[Line],
         now_ms: u64,
@@ -43,7 +44,7 @@ impl Store {
             lines.iter().partition(|line| parked.contains(&line.entry.activity));
         let entries = Line::entries(&lines);
         let known = known(&mut tx, &entries).await?;
-        let plan = Plan::new(&known, &entries, self.settings.pay_within_ms, now_ms)?;
+        let plan = Plan::new(&known, &entries, self.store.settings.pay_within_ms, now_ms)?;
         let mut taken = plan.taken;
         let row = WrittenRow::of(&plan);
         if taken.applied > 0 {

@@ -12,7 +12,8 @@ use sqlx::{QueryBuilder, Row as _};
 
 use crate::{
     StoreError,
-    db::{Db, DbRow, INSERT_ROWS_MAX, Store, Tx, big, count, id, lock_row, push_in},
+    areas::Sales,
+    db::{Db, DbRow, INSERT_ROWS_MAX, Tx, big, count, id, lock_row, push_in},
     leases::guard_lease,
     sales::activities::sale_of,
     sales::admission::RESTOCK_ASKED,
@@ -152,16 +153,16 @@ async fn find_draw(mut tx: Tx, draw: i64) -> Result<Found, StoreError> {
     Ok(if last == draw { Found::Committed } else { Found::Repeatable })
 }
 
-impl Store {
+impl Sales<'_> {
     /// Draws a term that is higher than every term drawn before, and than `above`, in the name of the fence with the
     /// fencing number `lease`; `None` where no other process could be the fence.
     ///
     /// # Errors
     /// If the database fails, or the lease of the fence has passed on.
-    pub async fn next_term(&self, above: Term, lease: Option<u64>) -> Result<Term, StoreError> {
-        let (above, draw) = (big(above.0)?, self.next_id()?);
+    pub async fn next_term(self, above: Term, lease: Option<u64>) -> Result<Term, StoreError> {
+        let (above, draw) = (big(above.0)?, self.store.next_id()?);
         let after_lost_commit = look_up(|tx, _| find_draw(tx, draw));
-        let drawn = self.write(Write::DrawTerm, after_lost_commit, |tx| draw_term(tx, above, draw, lease));
+        let drawn = self.store.write(Write::DrawTerm, after_lost_commit, |tx| draw_term(tx, above, draw, lease));
         let passed_on =
             || StoreError::Unavailable("the lease of the fence has passed on to another process".to_owned());
         drawn.await?.map(Term).ok_or_else(passed_on)
@@ -171,8 +172,8 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn promises(&self, activity: ActivityId) -> Result<Vec<Promise>, StoreError> {
-        let mut tx = self.begin_read().await?;
+    pub async fn promises(self, activity: ActivityId) -> Result<Vec<Promise>, StoreError> {
+        let mut tx = self.store.begin_read().await?;
         promises_of(&mut tx, activity).await
     }
 
@@ -180,12 +181,12 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn ledgers_to_open(&self) -> Result<Vec<LedgerToOpen>, StoreError> {
+    pub async fn ledgers_to_open(self) -> Result<Vec<LedgerToOpen>, StoreError> {
         let rows = sqlx::query(
             "SELECT a.*, 0 AS ledger_open FROM activities a WHERE a.opening = 1 \
              AND NOT EXISTS (SELECT 1 FROM ledgers l WHERE l.activity_id = a.id) ORDER BY a.id",
         )
-        .fetch_all(self.readers())
+        .fetch_all(self.store.readers())
         .await?;
         let to_open = |row: &DbRow| {
             let sale = sale_of(row)?;
@@ -199,8 +200,8 @@ impl Store {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn decisions(&self, activity: ActivityId) -> Result<Vec<LedgerCommand>, StoreError> {
-        let mut tx = self.begin_read().await?;
+    pub async fn decisions(self, activity: ActivityId) -> Result<Vec<LedgerCommand>, StoreError> {
+        let mut tx = self.store.begin_read().await?;
         let rows = sqlx::query(
             "SELECT r.order_id AS order_id, o.status AS status, o.refund_from AS refund_from \
              FROM reservations r JOIN orders o ON o.id = r.order_id WHERE r.activity_id = ? AND r.state = ? \

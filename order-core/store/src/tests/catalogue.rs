@@ -26,7 +26,7 @@ async fn deltas(place: &Place) {
     let sku = SkuId::from_i64(7).unwrap();
     let change = async |operation, delta| {
         let operation = OperationId::from_i64(operation).unwrap();
-        store.change_stock(sku, operation, (delta, "counted"), 5).await.unwrap()
+        store.catalogue().change_stock(sku, operation, (delta, "counted"), 5).await.unwrap()
     };
     let left = |changed: &StockChanged| if let StockChanged::Done(sku) = changed { Some(sku.stock) } else { None };
     assert_eq!(left(&change(1, -30).await), Some(70));
@@ -34,7 +34,10 @@ async fn deltas(place: &Place) {
     assert_eq!(change(2, -71).await, StockChanged::OutOfBounds(70));
     assert_eq!(change(3, i64::MAX).await, StockChanged::OutOfBounds(70));
     assert_eq!(left(&change(4, 5).await), Some(75));
-    let unknown = store.change_stock(SkuId::from_i64(8).unwrap(), OperationId::from_i64(5).unwrap(), (1, "r"), 5).await;
+    let unknown = store
+        .catalogue()
+        .change_stock(SkuId::from_i64(8).unwrap(), OperationId::from_i64(5).unwrap(), (1, "r"), 5)
+        .await;
     assert_eq!(unknown.unwrap(), StockChanged::Unknown);
 }
 
@@ -42,13 +45,13 @@ async fn moves(place: &Place) {
     let store = place.fresh().await;
     let make = async |name: &str, parent: Option<CategoryId>| {
         let new = NewCategory { parent, name: name.to_owned(), sort_order: 0 };
-        store.add_category(new, 1).await.unwrap().unwrap().category_id
+        store.catalogue().add_category(new, 1).await.unwrap().unwrap().category_id
     };
     let root = make("root", None).await;
     let child = make("child", Some(root)).await;
     let grandchild = make("grandchild", Some(child)).await;
     let to = async |category, version, parent| {
-        store.move_category(category, version, (CategoryPatch::default(), Some(parent))).await.unwrap()
+        store.catalogue().move_category(category, version, (CategoryPatch::default(), Some(parent))).await.unwrap()
     };
     for below in [root, child, grandchild, CategoryId::from_i64(99).unwrap()] {
         assert_eq!(to(root, 1, Some(below)).await, Changed::Invalid("parent_id"), "{below}");

@@ -73,12 +73,12 @@ async fn writes_go_on_once_there_is_room() {
     let store = place.fresh().await;
     limit_pages(&store, 1).await;
     let mut written = 0;
-    while written < 10_000 && store.add_user(&format!("user-{written}"), "hash", None, 5).await.is_ok() {
+    while written < 10_000 && store.accounts().add_user(&format!("user-{written}"), "hash", None, 5).await.is_ok() {
         written += 1;
     }
     assert!(written < 10_000, "the database never filled up");
     limit_pages(&store, 1_000_000).await;
-    store.add_user("late", "hash", None, 5).await.unwrap().unwrap();
+    store.accounts().add_user("late", "hash", None, 5).await.unwrap().unwrap();
 }
 
 /// Gives the file room for `pages`, but at least for those that it has.
@@ -94,7 +94,7 @@ async fn a_full_disk_is_reported_until_there_is_room() {
     let store = place.fresh().await;
     assert_eq!(store.check_writable(1).await, Ok(()));
     limit_pages(&store, 1).await;
-    while store.add_user(&format!("user-{}", store.next_id().unwrap()), "hash", None, 5).await.is_ok() {}
+    while store.accounts().add_user(&format!("user-{}", store.next_id().unwrap()), "hash", None, 5).await.is_ok() {}
     let full = store.check_writable(2).await.unwrap_err();
     assert!(full.contains("full"), "{full}");
     // The connection that had no room is closed, and the next one has room again.
@@ -140,7 +140,7 @@ async fn until_writable(store: &Store) {
         assert!(began.elapsed() < Duration::from_secs(10), "{reason}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    store.add_user(&format!("user-{}", store.next_id().unwrap()), "hash", None, 5).await.unwrap().unwrap();
+    store.accounts().add_user(&format!("user-{}", store.next_id().unwrap()), "hash", None, 5).await.unwrap().unwrap();
 }
 
 /// A server that turned read-only after a failover keeps the connections it has. They must not be used any more:
@@ -151,23 +151,23 @@ async fn connections_to_a_server_that_turned_read_only_are_replaced() {
     let place = Place::MariaDb(server);
     let store = place.fresh().await;
     let Place::MariaDb(server) = place else { unreachable!("it was made above") };
-    let user = store.add_user("ada", "hash", None, 5).await.unwrap().unwrap();
+    let user = store.accounts().add_user("ada", "hash", None, 5).await.unwrap().unwrap();
     let before = connections(&store).await;
     assert!(before.len() >= 2, "a reader and a writer");
 
     server.sql("SET GLOBAL read_only = 1");
-    let refused = store.add_user("bob", "hash", None, 5).await.unwrap_err();
+    let refused = store.accounts().add_user("bob", "hash", None, 5).await.unwrap_err();
     assert!(refused.to_string().contains("read-only"), "{refused}");
     let after = replaced(&store, &before).await;
 
     // The same for a statement outside a transaction.
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    let refused = store.set_phone(user.id, Some("1")).await.unwrap_err();
+    let refused = store.accounts().set_phone(user.id, Some("1")).await.unwrap_err();
     assert!(refused.to_string().contains("read-only"), "{refused}");
     replaced(&store, &after).await;
 
     server.sql("SET GLOBAL read_only = 0");
-    store.add_user("bob", "hash", None, 5).await.unwrap().unwrap();
+    store.accounts().add_user("bob", "hash", None, 5).await.unwrap().unwrap();
 }
 
 /// Waits until none of `before` is there any more; those that are there then.

@@ -44,9 +44,9 @@ async fn comes(store: &Store, payment: &Payment, now_ms: u64) -> Arrived {
 
 async fn set_price(store: &Store, cents: i64) {
     let sku = SkuId::from_i64(7).unwrap();
-    let version = store.sku(sku).await.unwrap().unwrap().version;
+    let version = store.catalogue().sku(sku).await.unwrap().unwrap().version;
     let patch = SkuPatch { price_cents: Some(Cents::new(cents)), ..SkuPatch::default() };
-    assert!(matches!(store.patch_sku(sku, version, patch).await.unwrap(), Changed::Done(_)));
+    assert!(matches!(store.catalogue().patch_sku(sku, version, patch).await.unwrap(), Changed::Done(_)));
 }
 
 async fn closes(store: &Store, order: OrderId, now_ms: u64) {
@@ -79,8 +79,8 @@ async fn changes(place: &Place) {
             Between::Nothing | Between::Cancelled => {}
             Between::PriceUp => set_price(&store, 101).await,
             Between::PriceDown => set_price(&store, 99).await,
-            Between::Unshelved => drop(store.shelve(product, false).await.unwrap()),
-            Between::Blocked => drop(store.block_user(ada.0, true, now_ms).await.unwrap()),
+            Between::Unshelved => drop(store.catalogue().shelve(product, false).await.unwrap()),
+            Between::Blocked => drop(store.accounts().block_user(ada.0, true, now_ms).await.unwrap()),
         }
         let before = stock(&store).await;
         let arrived = comes(&store, &payment, now_ms + 1).await;
@@ -93,7 +93,7 @@ async fn changes(place: &Place) {
         }
         assert_eq!(store.order(ada.0, order.id).await.unwrap().unwrap().state, OrderState::Closed);
         set_price(&store, 100).await;
-        store.shelve(product, true).await.unwrap();
+        store.catalogue().shelve(product, true).await.unwrap();
     }
 }
 

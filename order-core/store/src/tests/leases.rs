@@ -49,13 +49,13 @@ async fn moves(place: &Place) {
 
 async fn draws(place: &Place) {
     let store = place.open().await;
-    assert_eq!(store.next_term(Term(0), None).await.unwrap(), Term(1));
+    assert_eq!(store.sales().next_term(Term(0), None).await.unwrap(), Term(1));
     assert!(store.move_lease(LeaseName::Fence, LeaseRow::default(), held_by(1, 1, 0)).await.unwrap());
-    assert_eq!(store.next_term(Term(0), Some(1)).await.unwrap(), Term(2));
+    assert_eq!(store.sales().next_term(Term(0), Some(1)).await.unwrap(), Term(2));
     assert!(store.move_lease(LeaseName::Fence, held_by(1, 1, 0), held_by(2, 2, 0)).await.unwrap());
-    let refused = store.next_term(Term(0), Some(1)).await.unwrap_err();
+    let refused = store.sales().next_term(Term(0), Some(1)).await.unwrap_err();
     assert!(refused.to_string().contains("has passed on"), "{refused}");
-    assert_eq!(store.next_term(Term(0), Some(2)).await.unwrap(), Term(3));
+    assert_eq!(store.sales().next_term(Term(0), Some(2)).await.unwrap(), Term(3));
 }
 
 async fn sale(store: &Store) -> Activity {
@@ -71,7 +71,7 @@ async fn sale(store: &Store) -> Activity {
         pay_within_ms: None,
         is_draft: false,
     };
-    let AddedSale::Added(sale) = store.add_sale(new, 1).await.unwrap() else { panic!("not added") };
+    let AddedSale::Added(sale) = store.sales().add_sale(new, 1).await.unwrap() else { panic!("not added") };
     sale.activity
 }
 
@@ -100,9 +100,9 @@ async fn repeats(place: &Place) {
     let before_ms = SystemClock.now_ms();
     let sale = sale(&store).await;
     let user = |id| UserId::from_i64(id).unwrap();
-    store.say_entry(sale.id, &[user(1), user(2)], Entry::Allowed).await.unwrap();
-    store.say_entry(sale.id, &[user(2)], Entry::Blocked).await.unwrap();
-    store.pause_sale(sale.id, true, 1).await.unwrap();
+    store.sales().say_entry(sale.id, &[user(1), user(2)], Entry::Allowed).await.unwrap();
+    store.sales().say_entry(sale.id, &[user(2)], Entry::Blocked).await.unwrap();
+    store.sales().pause_sale(sale.id, true, 1).await.unwrap();
     store.outbox_sent(&store.outbox(1000).await.unwrap().iter().map(|row| row.id).collect::<Vec<_>>()).await.unwrap();
 
     store.repeat_latest(SystemClock.now_ms() + 60_000).await.unwrap();

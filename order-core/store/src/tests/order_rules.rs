@@ -65,12 +65,12 @@ async fn sale_prices(place: &Place) {
         pay_within_ms: None,
         is_draft: false,
     };
-    let refused = store.add_sale(new(101), 1).await.unwrap();
+    let refused = store.sales().add_sale(new(101), 1).await.unwrap();
     assert!(!matches!(refused, AddedSale::Added(_)), "{refused:?}");
-    let added = store.add_sale(new(100), 1).await.unwrap();
+    let added = store.sales().add_sale(new(100), 1).await.unwrap();
     let AddedSale::Added(sale) = added else { panic!("{added:?}") };
     let patch = SalePatch { price: Some(Cents::new(101)), ..SalePatch::default() };
-    let changed = store.patch_sale(sale.activity.id, 1, patch, 1).await.unwrap();
+    let changed = store.sales().patch_sale(sale.activity.id, 1, patch, 1).await.unwrap();
     assert!(!matches!(changed, Changed::Done(_)), "{changed:?}");
 }
 
@@ -110,9 +110,11 @@ async fn own_time_to_pay(place: &Place) {
         let (sku, price, rules, admission) = (like.sku, like.price, like.rules, like.admission);
         let new =
             NewSale { title: "s".to_owned(), sku, price, stock: 10, rules, admission, pay_within_ms, is_draft: false };
-        let AddedSale::Added(sale) = store.add_sale(new, 1).await.unwrap() else { panic!("the sale is refused") };
+        let AddedSale::Added(sale) = store.sales().add_sale(new, 1).await.unwrap() else {
+            panic!("the sale is refused")
+        };
         let id = sale.activity.id;
-        assert_eq!(store.sale(id).await.unwrap().unwrap().pay_within_ms, pay_within_ms);
+        assert_eq!(store.sales().sale(id).await.unwrap().unwrap().pay_within_ms, pay_within_ms);
         let (mut ledger, opened) = contract::stock::Ledger::open(id, 10, rules, NOW_MS);
         let mut journal = vec![opened];
         let order = contract::OrderId::from_i64(order).unwrap();
@@ -150,7 +152,9 @@ async fn own_time_to_pay(place: &Place) {
         pay_within_ms: Some(5_000),
         is_draft: false,
     };
-    let AddedSale::Added(sale) = store.add_sale(new, 1).await.unwrap() else { panic!("the sale is refused") };
-    let Changed::Done(sale) = store.patch_sale(sale.activity.id, 1, patch, 0).await.unwrap() else { panic!("refused") };
+    let AddedSale::Added(sale) = store.sales().add_sale(new, 1).await.unwrap() else { panic!("the sale is refused") };
+    let Changed::Done(sale) = store.sales().patch_sale(sale.activity.id, 1, patch, 0).await.unwrap() else {
+        panic!("refused")
+    };
     assert_eq!((sale.pay_within_ms, sale.activity.version), (None, 2));
 }

@@ -28,7 +28,7 @@ fn sku() -> SkuId {
 }
 
 async fn version(store: &Store) -> i64 {
-    store.search_entries(&[product()]).await.unwrap()[0].version
+    store.catalogue().search_entries(&[product()]).await.unwrap()[0].version
 }
 
 /// The versions that records name, in the order in which they were sent.
@@ -48,15 +48,15 @@ async fn versions(place: &Place) {
     let store = place.fresh().await;
     assert_eq!((version(&store).await, sent_versions(&store).await), (1, vec![]));
     let price = SkuPatch { attributes: None, price_cents: Some(Cents::new(1)) };
-    store.patch_sku(sku(), 1, price).await.unwrap();
-    store.shelve(product(), false).await.unwrap();
-    store.shelve(product(), false).await.unwrap();
-    store.shelve(product(), true).await.unwrap();
+    store.catalogue().patch_sku(sku(), 1, price).await.unwrap();
+    store.catalogue().shelve(product(), false).await.unwrap();
+    store.catalogue().shelve(product(), false).await.unwrap();
+    store.catalogue().shelve(product(), true).await.unwrap();
     let title = ProductPatch { title: Some("另一个".to_owned()), ..ProductPatch::default() };
-    let at = store.product(product()).await.unwrap().unwrap().version;
-    store.patch_product(product(), at, title).await.unwrap();
+    let at = store.catalogue().product(product()).await.unwrap().unwrap().version;
+    store.catalogue().patch_product(product(), at, title).await.unwrap();
     let name = CategoryPatch { name: Some("另一类".to_owned()), ..CategoryPatch::default() };
-    store.patch_category(CategoryId::from_i64(1).unwrap(), 1, name).await.unwrap();
+    store.catalogue().patch_category(CategoryId::from_i64(1).unwrap(), 1, name).await.unwrap();
     assert_eq!((version(&store).await, sent_versions(&store).await), (6, vec![2, 3, 4, 5, 6]));
     // Only the last unit changes what is found.
     let ada = buyer(&store, "ada").await;
@@ -72,14 +72,14 @@ async fn at_once(place: &Place) {
     for at in 0..10 {
         let attributes = Attributes::from([("号".to_owned(), at.to_string())]);
         let new = NewSku { product: product(), attributes, price: Cents::new(1), stock: 1 };
-        skus.push(store.add_sku(new, 1).await.unwrap().unwrap().sku_id);
+        skus.push(store.catalogue().add_sku(new, 1).await.unwrap().unwrap().sku_id);
     }
     let mut running = JoinSet::new();
     for sku in skus {
         let store = store.clone();
         running.spawn(async move {
             let patch = SkuPatch { attributes: None, price_cents: Some(Cents::new(2)) };
-            assert!(matches!(store.patch_sku(sku, 1, patch).await.unwrap(), Changed::Done(_)));
+            assert!(matches!(store.catalogue().patch_sku(sku, 1, patch).await.unwrap(), Changed::Done(_)));
         });
     }
     running.join_all().await;

@@ -36,8 +36,9 @@ fn fields(detail: &str, is_default: bool) -> AddressFields {
 pub(super) type Buyer = (UserId, AddressId);
 
 pub(super) async fn buyer(store: &Store, name: &str) -> Buyer {
-    let user = store.add_user(name, "hash", None, 1).await.unwrap().unwrap().id;
-    let AddedAddress::Added(address) = store.add_address(user, &fields("一号", true), 1).await.unwrap() else {
+    let user = store.accounts().add_user(name, "hash", None, 1).await.unwrap().unwrap().id;
+    let AddedAddress::Added(address) = store.accounts().add_address(user, &fields("一号", true), 1).await.unwrap()
+    else {
         panic!("no address");
     };
     (user, address.address_id)
@@ -60,7 +61,7 @@ pub(super) async fn place_one(store: &Store, new: &NewOrder) -> Order {
 }
 
 pub(super) async fn stock(store: &Store) -> u64 {
-    store.sku(sku(SKU)).await.unwrap().unwrap().stock
+    store.catalogue().sku(sku(SKU)).await.unwrap().unwrap().stock
 }
 
 super::cases! {
@@ -132,9 +133,13 @@ async fn refusals(place: &Place) {
     assert_eq!(store.place_order(&unknown, 5).await.unwrap(), Placed::UnknownSkus(vec![sku(99)]));
     let too_many = asks(ada, 101, None);
     assert_eq!(store.place_order(&too_many, 5).await.unwrap(), Placed::InsufficientStock(vec![(sku(SKU), 100)]));
-    store.patch_sku(sku(SKU), 1, SkuPatch { attributes: None, price_cents: Some(Cents::new(i64::MAX)) }).await.unwrap();
+    store
+        .catalogue()
+        .patch_sku(sku(SKU), 1, SkuPatch { attributes: None, price_cents: Some(Cents::new(i64::MAX)) })
+        .await
+        .unwrap();
     assert_eq!(store.place_order(&asks(ada, 2, None), 5).await.unwrap(), Placed::TooDear);
-    store.shelve(contract::ProductId::from_i64(1).unwrap(), false).await.unwrap();
+    store.catalogue().shelve(contract::ProductId::from_i64(1).unwrap(), false).await.unwrap();
     assert_eq!(store.place_order(&asks(ada, 1, None), 5).await.unwrap(), Placed::UnknownSkus(vec![sku(SKU)]));
     assert_eq!(stock(&store).await, 100);
     let rows = store.outbox(10).await.unwrap();
@@ -211,7 +216,7 @@ async fn carts(place: &Place) {
     let product = contract::ProductId::from_i64(1).unwrap();
     for _ in 0..=CART_LINES_MAX {
         let new = NewSku { product, attributes: Attributes::new(), price: Cents::new(1), stock: 1 };
-        let new = store.add_sku(new, 5).await.unwrap().unwrap().sku_id;
+        let new = store.catalogue().add_sku(new, 5).await.unwrap().unwrap().sku_id;
         let change = store.add_to_cart(ada.0, CartLine { sku: new, ..line(SKU, 1) }, 5).await.unwrap();
         let is_full = store.cart(ada.0).await.unwrap().len() == CART_LINES_MAX;
         assert!(change == CartChange::Done || is_full && change == CartChange::TooManyLines, "{change:?}");
@@ -233,7 +238,7 @@ async fn changing_carts(place: &Place) {
         price: Cents::new(1),
         stock: 100,
     };
-    let other = store.add_sku(other, 5).await.unwrap().unwrap().sku_id;
+    let other = store.catalogue().add_sku(other, 5).await.unwrap().unwrap().sku_id;
     for round in 0..5 {
         store.add_to_cart(ada.0, line(SKU, 3), 5).await.unwrap();
         let mut running = JoinSet::new();
@@ -276,7 +281,7 @@ async fn crowded_carts(place: &Place) {
     let mut adds = Vec::new();
     for _ in 0..CART_LINES_MAX + 20 {
         let new = NewSku { product, attributes: Attributes::new(), price: Cents::new(1), stock: 1 };
-        let sku = store.add_sku(new, 5).await.unwrap().unwrap().sku_id;
+        let sku = store.catalogue().add_sku(new, 5).await.unwrap().unwrap().sku_id;
         adds.push(CartLine { sku, ..line(SKU, 1) });
     }
     let at_once = adds.split_off(CART_LINES_MAX - 1);
@@ -299,21 +304,21 @@ async fn defaults(place: &Place) {
     let store = place.fresh().await;
     let (ada, bob) = (buyer(&store, "ada").await, buyer(&store, "bob").await);
     for at in 1..ADDRESSES_MAX {
-        let added = store.add_address(ada.0, &fields(&format!("{at} 号 🏠"), at % 2 == 0), 5).await.unwrap();
+        let added = store.accounts().add_address(ada.0, &fields(&format!("{at} 号 🏠"), at % 2 == 0), 5).await.unwrap();
         assert!(matches!(added, AddedAddress::Added(_)), "{added:?}");
     }
-    assert_eq!(store.add_address(ada.0, &fields("more", true), 5).await.unwrap(), AddedAddress::TooMany);
+    assert_eq!(store.accounts().add_address(ada.0, &fields("more", true), 5).await.unwrap(), AddedAddress::TooMany);
     let nobody = UserId::from_i64(99_999).unwrap();
-    assert_eq!(store.add_address(nobody, &fields("x", true), 5).await.unwrap(), AddedAddress::UnknownUser);
-    let all = store.addresses(ada.0).await.unwrap();
+    assert_eq!(store.accounts().add_address(nobody, &fields("x", true), 5).await.unwrap(), AddedAddress::UnknownUser);
+    let all = store.accounts().addresses(ada.0).await.unwrap();
     assert_eq!((all.len(), all.iter().filter(|address| address.fields.is_default).count()), (ADDRESSES_MAX, 1));
     assert!(all[0].fields.is_default);
     let last = all.last().unwrap().address_id;
-    let put = store.put_address(ada.0, last, &fields("moved", true)).await.unwrap().unwrap();
-    assert_eq!(store.addresses(ada.0).await.unwrap()[0], put);
-    assert_eq!(store.put_address(bob.0, last, &fields("stolen", true)).await.unwrap(), None);
-    assert!(store.addresses(bob.0).await.unwrap()[0].fields.is_default, "what is refused changes nothing");
-    assert!(!store.delete_address(bob.0, last).await.unwrap());
-    assert!(store.delete_address(ada.0, last).await.unwrap());
-    assert_eq!(store.address(ada.0, last).await.unwrap(), None);
+    let put = store.accounts().put_address(ada.0, last, &fields("moved", true)).await.unwrap().unwrap();
+    assert_eq!(store.accounts().addresses(ada.0).await.unwrap()[0], put);
+    assert_eq!(store.accounts().put_address(bob.0, last, &fields("stolen", true)).await.unwrap(), None);
+    assert!(store.accounts().addresses(bob.0).await.unwrap()[0].fields.is_default, "what is refused changes nothing");
+    assert!(!store.accounts().delete_address(bob.0, last).await.unwrap());
+    assert!(store.accounts().delete_address(ada.0, last).await.unwrap());
+    assert_eq!(store.accounts().address(ada.0, last).await.unwrap(), None);
 }

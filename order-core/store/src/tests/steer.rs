@@ -39,7 +39,7 @@ async fn sale(store: &Store, open: bool) -> (ActivityId, Option<Ledger>) {
         pay_within_ms: None,
         is_draft: false,
     };
-    let AddedSale::Added(sale) = store.add_sale(new, NOW_MS).await.unwrap() else { panic!("not added") };
+    let AddedSale::Added(sale) = store.sales().add_sale(new, NOW_MS).await.unwrap() else { panic!("not added") };
     let id = sale.activity.id;
     if !open {
         return (id, None);
@@ -50,8 +50,8 @@ async fn sale(store: &Store, open: bool) -> (ActivityId, Option<Ledger>) {
 }
 
 async fn units(store: &Store, id: ActivityId) -> (u64, u64) {
-    let sku = store.sku(activity(1, 100).sku).await.unwrap().unwrap().stock;
-    (sku, store.sale(id).await.unwrap().unwrap().stock)
+    let sku = store.catalogue().sku(activity(1, 100).sku).await.unwrap().unwrap().stock;
+    (sku, store.sales().sale(id).await.unwrap().unwrap().stock)
 }
 
 /// The records of one topic that wait for the log.
@@ -64,15 +64,17 @@ async fn pauses(place: &Place) {
     let store = place.fresh().await;
     let (id, _) = sale(&store, true).await;
     for (paused, version) in [(true, 2), (true, 2), (false, 3)] {
-        let Steered::Done(sale) = store.pause_sale(id, paused, NOW_MS).await.unwrap() else { panic!("not done") };
+        let Steered::Done(sale) = store.sales().pause_sale(id, paused, NOW_MS).await.unwrap() else {
+            panic!("not done")
+        };
         assert_eq!((sale.activity.admission.paused, sale.activity.version), (paused, version));
     }
     let told = told::<contract::Activity>(&store, topic::ACTIVITIES).await;
     assert_eq!(told.iter().map(|it| it.admission.paused).collect::<Vec<_>>(), [false, true, false]);
     let end = activity(1, 100).rules.ends_at_ms;
-    assert_eq!(store.pause_sale(id, true, end).await.unwrap(), Steered::Over);
+    assert_eq!(store.sales().pause_sale(id, true, end).await.unwrap(), Steered::Over);
     let unknown = ActivityId::from_i64(77).unwrap();
-    assert_eq!(store.pause_sale(unknown, true, NOW_MS).await.unwrap(), Steered::Unknown);
+    assert_eq!(store.sales().pause_sale(unknown, true, NOW_MS).await.unwrap(), Steered::Unknown);
 }
 
 async fn ends(place: &Place) {
@@ -81,27 +83,29 @@ async fn ends(place: &Place) {
         let (id, _) = sale(&store, open).await;
         let before = units(&store, id).await;
         for _ in 0..2 {
-            let Steered::Done(sale) = store.end_sale(id, NOW_MS).await.unwrap() else { panic!("not done") };
+            let Steered::Done(sale) = store.sales().end_sale(id, NOW_MS).await.unwrap() else { panic!("not done") };
             assert_eq!((sale.activity.rules.ends_at_ms, sale.activity.version), (NOW_MS, 2));
         }
         let after = if open { before } else { (before.0 + 40, 0) };
         assert_eq!(units(&store, id).await, after, "open: {open}");
         let operation = OperationId::from_i64(9).unwrap();
-        assert_eq!(store.restock_sale(id, operation, 1, NOW_MS).await.unwrap(), Restocked::Over);
-        assert_eq!(store.sales_to_clear(NOW_MS + 1).await.unwrap(), if open { vec![id] } else { vec![] });
+        assert_eq!(store.sales().restock_sale(id, operation, 1, NOW_MS).await.unwrap(), Restocked::Over);
+        assert_eq!(store.sales().sales_to_clear(NOW_MS + 1).await.unwrap(), if open { vec![id] } else { vec![] });
     }
 }
 
 async fn ends_while_opening(place: &Place) {
     let store = place.fresh().await;
     let (id, _) = sale(&store, false).await;
-    let Opening::Open(decided) = store.decide_opening(id, NOW_MS).await.unwrap() else { panic!("it is not over") };
+    let Opening::Open(decided) = store.sales().decide_opening(id, NOW_MS).await.unwrap() else {
+        panic!("it is not over")
+    };
     assert!(decided.opening && !decided.ledger_open);
     let patch = SalePatch { stock: Some(10), ..SalePatch::default() };
-    assert_eq!(store.patch_sale(id, 1, patch, 0).await.unwrap(), Changed::TooLate);
-    assert_eq!(store.sales_to_open(NOW_MS, 0).await.unwrap(), [id], "until the journal has the opening");
+    assert_eq!(store.sales().patch_sale(id, 1, patch, 0).await.unwrap(), Changed::TooLate);
+    assert_eq!(store.sales().sales_to_open(NOW_MS, 0).await.unwrap(), [id], "until the journal has the opening");
 
-    let Steered::Done(ended) = store.end_sale(id, NOW_MS + 5).await.unwrap() else { panic!("not done") };
+    let Steered::Done(ended) = store.sales().end_sale(id, NOW_MS + 5).await.unwrap() else { panic!("not done") };
     assert_eq!((ended.stock, ended.activity.rules.ends_at_ms), (40, NOW_MS + 5));
     assert_eq!(units(&store, id).await, (60, 40), "the units are the ledger's");
     let end = LedgerCommand { activity: id, action: Action::End { ends_at_ms: NOW_MS + 5 } };
@@ -118,14 +122,15 @@ async fn ends_while_opening(place: &Place) {
     }
     assert_eq!(units(&store, id).await, (100, 0));
     assert_eq!(store.snapshots().await.unwrap(), [ledger.snapshot()], "the mirror has the earlier end");
-    let Opening::Opened(_) = store.decide_opening(id, NOW_MS).await.unwrap() else { panic!("it was opened") };
+    let Opening::Opened(_) = store.sales().decide_opening(id, NOW_MS).await.unwrap() else { panic!("it was opened") };
 }
 
 async fn races(place: &Place) {
     let store = place.fresh().await;
     for round in 0..40 {
         let (id, _) = sale(&store, false).await;
-        let (opening, ended) = tokio::join!(store.decide_opening(id, NOW_MS), store.end_sale(id, NOW_MS));
+        let (opening, ended) =
+            tokio::join!(store.sales().decide_opening(id, NOW_MS), store.sales().end_sale(id, NOW_MS));
         ended.unwrap();
         let after = match opening.unwrap() {
             Opening::Open(sale) => {
@@ -151,14 +156,14 @@ async fn never_opened(place: &Place) {
     let store = place.fresh().await;
     let (id, _) = sale(&store, false).await;
     let over_ms = activity(1, 100).rules.ends_at_ms;
-    assert_eq!(store.sales_to_open(over_ms, 0).await.unwrap(), [id]);
+    assert_eq!(store.sales().sales_to_open(over_ms, 0).await.unwrap(), [id]);
     for _ in 0..2 {
-        assert_eq!(store.decide_opening(id, over_ms).await.unwrap(), Opening::Over);
+        assert_eq!(store.sales().decide_opening(id, over_ms).await.unwrap(), Opening::Over);
         assert_eq!(units(&store, id).await, (100, 0), "given back once");
     }
-    assert_eq!(store.sales_to_open(over_ms, 0).await.unwrap(), []);
+    assert_eq!(store.sales().sales_to_open(over_ms, 0).await.unwrap(), []);
     let unknown = ActivityId::from_i64(77).unwrap();
-    assert_eq!(store.decide_opening(unknown, NOW_MS).await.unwrap(), Opening::Unknown);
+    assert_eq!(store.sales().decide_opening(unknown, NOW_MS).await.unwrap(), Opening::Unknown);
 }
 
 async fn restocks(place: &Place) {
@@ -166,10 +171,10 @@ async fn restocks(place: &Place) {
     let (id, Some(mut ledger)) = sale(&store, true).await else { panic!("it was to be open") };
     let operation = |id| OperationId::from_i64(id).unwrap();
     for _ in 0..2 {
-        assert_eq!(store.restock_sale(id, operation(1), 60, NOW_MS).await.unwrap(), Restocked::Sent);
+        assert_eq!(store.sales().restock_sale(id, operation(1), 60, NOW_MS).await.unwrap(), Restocked::Sent);
         assert_eq!(units(&store, id).await, (0, 100), "asked twice, moved once");
     }
-    assert_eq!(store.restock_sale(id, operation(2), 1, NOW_MS).await.unwrap(), Restocked::InsufficientStock(0));
+    assert_eq!(store.sales().restock_sale(id, operation(2), 1, NOW_MS).await.unwrap(), Restocked::InsufficientStock(0));
     let commands = told::<LedgerCommand>(&store, topic::COMMANDS).await;
     let command = LedgerCommand { activity: id, action: Action::Restock { operation: operation(1), delta: 60 } };
     assert_eq!(commands, [command]);
@@ -179,12 +184,12 @@ async fn restocks(place: &Place) {
         let command = Command::Restock { operation: operation(number), delta };
         assert_eq!(ledger.apply(command, NOW_MS, &mut journal), Outcome::Done);
     }
-    assert!(!store.is_restocked(id, operation(1)).await.unwrap());
+    assert!(!store.sales().is_restocked(id, operation(1)).await.unwrap());
     for _ in 0..2 {
         store.take_in(&domain::Line::in_order(&journal), NOW_MS).await.unwrap();
         assert_eq!(units(&store, id).await, (70, 30), "taken in twice, given back once");
     }
-    assert!(store.is_restocked(id, operation(1)).await.unwrap());
+    assert!(store.sales().is_restocked(id, operation(1)).await.unwrap());
     let counts = store.audit_counts(id).await.unwrap().unwrap();
     assert_eq!((counts.total, counts.stock_left), (30, 30));
 }
@@ -199,19 +204,19 @@ async fn lists(place: &Place) {
         (&users[1..2], Entry::Blocked),
         (&users[..1], Entry::Unlisted),
     ] {
-        assert!(store.say_entry(id, users, entry).await.unwrap());
+        assert!(store.sales().say_entry(id, users, entry).await.unwrap());
     }
     let page = Page { before: i64::MAX, limit: 10 };
     for (entry, expect) in
         [(Entry::Allowed, &users[2..]), (Entry::Blocked, &users[1..2]), (Entry::Unlisted, &users[..1])]
     {
-        assert_eq!(store.entry_list(id, entry, page).await.unwrap().items, expect);
+        assert_eq!(store.sales().entry_list(id, entry, page).await.unwrap().items, expect);
     }
     let told = told::<EntryRule>(&store, topic::ENTRY_RULES).await;
     let of_second = told.iter().filter(|rule| rule.user == users[1]).map(|rule| (rule.version, rule.entry));
     assert_eq!(of_second.collect::<Vec<_>>(), [(1, Entry::Allowed), (2, Entry::Blocked)]);
     assert_eq!(told.len(), 5);
-    assert!(!store.say_entry(ActivityId::from_i64(77).unwrap(), &users, Entry::Allowed).await.unwrap());
+    assert!(!store.sales().say_entry(ActivityId::from_i64(77).unwrap(), &users, Entry::Allowed).await.unwrap());
 }
 
 async fn drafts(place: &Place) {
@@ -228,26 +233,26 @@ async fn drafts(place: &Place) {
         pay_within_ms: None,
         is_draft: true,
     };
-    let AddedSale::Added(draft) = store.add_sale(new(40), NOW_MS).await.unwrap() else { panic!("not added") };
+    let AddedSale::Added(draft) = store.sales().add_sale(new(40), NOW_MS).await.unwrap() else { panic!("not added") };
     let id = draft.activity.id;
     let announced = async || {
         let told = told::<contract::Activity>(&store, topic::ACTIVITIES).await;
         told.iter().map(|activity| (activity.id, activity.version)).collect::<Vec<_>>()
     };
-    let patch = async |version, patch| store.patch_sale(id, version, patch, u64::MAX).await.unwrap();
+    let patch = async |version, patch| store.sales().patch_sale(id, version, patch, u64::MAX).await.unwrap();
     let running = async || {
         let page = Page { before: i64::MAX, limit: 10 };
-        let found = store.find_sales(Some(crate::SalePhase::Running), NOW_MS, page).await.unwrap();
+        let found = store.sales().find_sales(Some(crate::SalePhase::Running), NOW_MS, page).await.unwrap();
         found.items.iter().map(|sale| sale.activity.id).collect::<Vec<_>>()
     };
     assert_eq!(running().await, []);
     assert_eq!(units(&store, id).await, (60, 40));
-    assert_eq!(store.decide_opening(id, NOW_MS).await.unwrap(), Opening::Draft);
-    assert_eq!(store.sales_to_open(NOW_MS, 0).await.unwrap(), []);
-    assert_eq!(store.running_sales_of(contract::ProductId::from_i64(1).unwrap(), NOW_MS).await.unwrap(), []);
+    assert_eq!(store.sales().decide_opening(id, NOW_MS).await.unwrap(), Opening::Draft);
+    assert_eq!(store.sales().sales_to_open(NOW_MS, 0).await.unwrap(), []);
+    assert_eq!(store.sales().running_sales_of(contract::ProductId::from_i64(1).unwrap(), NOW_MS).await.unwrap(), []);
     let Changed::Done(_) = patch(1, SalePatch { stock: Some(30), ..SalePatch::default() }).await else { panic!() };
-    let Steered::Done(_) = store.pause_sale(id, true, NOW_MS).await.unwrap() else { panic!("not paused") };
-    let Steered::Done(_) = store.pause_sale(id, false, NOW_MS).await.unwrap() else { panic!("not resumed") };
+    let Steered::Done(_) = store.sales().pause_sale(id, true, NOW_MS).await.unwrap() else { panic!("not paused") };
+    let Steered::Done(_) = store.sales().pause_sale(id, false, NOW_MS).await.unwrap() else { panic!("not resumed") };
     domain::LeaseStore::repeat_latest(&store, 0).await.unwrap();
     assert_eq!(announced().await, []);
 
@@ -256,19 +261,21 @@ async fn drafts(place: &Place) {
     assert_eq!((sale.is_draft, sale.activity.version, sale.stock), (false, 5, 30));
     assert_eq!(announced().await, [(id, 5)]);
     assert_eq!(running().await, [id]);
-    assert_eq!(store.sales_to_open(NOW_MS, 0).await.unwrap(), [id]);
+    assert_eq!(store.sales().sales_to_open(NOW_MS, 0).await.unwrap(), [id]);
     let back = SalePatch { is_draft: Some(true), ..SalePatch::default() };
-    assert_eq!(store.patch_sale(id, 5, back, 0).await.unwrap(), Changed::Invalid("draft"));
+    assert_eq!(store.sales().patch_sale(id, 5, back, 0).await.unwrap(), Changed::Invalid("draft"));
 
     // A draft whose end passes gives its units back, and is published only with units.
-    let AddedSale::Added(late) = store.add_sale(new(20), NOW_MS).await.unwrap() else { panic!("not added") };
+    let AddedSale::Added(late) = store.sales().add_sale(new(20), NOW_MS).await.unwrap() else { panic!("not added") };
     let over_ms = rules.ends_at_ms;
-    assert!(store.sales_to_open(over_ms, 0).await.unwrap().contains(&late.activity.id));
-    assert_eq!(store.decide_opening(late.activity.id, over_ms).await.unwrap(), Opening::Over);
+    assert!(store.sales().sales_to_open(over_ms, 0).await.unwrap().contains(&late.activity.id));
+    assert_eq!(store.sales().decide_opening(late.activity.id, over_ms).await.unwrap(), Opening::Over);
     assert_eq!(units(&store, late.activity.id).await, (70, 0));
-    let published = store.patch_sale(late.activity.id, 1, publish(), 0).await.unwrap();
+    let published = store.sales().patch_sale(late.activity.id, 1, publish(), 0).await.unwrap();
     assert_eq!(published, Changed::Invalid("stock"));
     let again = SalePatch { stock: Some(5), ends_at_ms: Some(over_ms + 1000), ..publish() };
-    let Changed::Done(_) = store.patch_sale(late.activity.id, 1, again, 0).await.unwrap() else { panic!("refused") };
+    let Changed::Done(_) = store.sales().patch_sale(late.activity.id, 1, again, 0).await.unwrap() else {
+        panic!("refused")
+    };
     assert_eq!(units(&store, late.activity.id).await, (65, 5));
 }

@@ -78,16 +78,16 @@ async fn a_write_that_cannot_be_looked_up_reports_it() {
     ] {
         proxy.arm_and_hold(write, fault);
         let error = if write == Write::AddUser {
-            store.add_user(&format!("{fault:?}"), "hash", None, 1).await.map(drop).unwrap_err()
+            store.accounts().add_user(&format!("{fault:?}"), "hash", None, 1).await.map(drop).unwrap_err()
         } else {
-            store.set_admin_password("root", "hash", 1).await.map(drop).unwrap_err()
+            store.accounts().set_admin_password("root", "hash", 1).await.map(drop).unwrap_err()
         };
         assert!(matches!(error, StoreError::OutcomeUnknown(_)), "{write:?} {fault:?}: {error}");
         assert_eq!((error.outlook(), proxy.problems()), (Outlook::WillPass, Vec::new()));
         proxy.release();
     }
-    assert!(store.credentials(Realm::Shoppers, "CutAfterCommit").await.unwrap().is_some());
-    assert!(store.credentials(Realm::Shoppers, "CutBeforeCommit").await.unwrap().is_none());
+    assert!(store.accounts().credentials(Realm::Shoppers, "CutAfterCommit").await.unwrap().is_some());
+    assert!(store.accounts().credentials(Realm::Shoppers, "CutBeforeCommit").await.unwrap().is_none());
 }
 
 /// A later write has hidden what a look-up could find: the write is neither repeated nor reported as done.
@@ -100,12 +100,12 @@ async fn a_write_that_later_writes_hide_reports_it() {
     let others = Story::begin(&url).await;
     others.count_ids_from(1_000);
     let new = NewCategory { parent: None, name: "phones".to_owned(), sort_order: 0 };
-    let category = store.add_category(new, 1).await.unwrap().unwrap().category_id;
+    let category = store.catalogue().add_category(new, 1).await.unwrap().unwrap().category_id;
     let sort_at = |place| CategoryPatch { name: None, sort_order: Some(place) };
     proxy.arm_and_hold(Write::PatchCategory, Fault::CutAfterCommit);
     let patching = tokio::spawn({
         let store = store.clone();
-        async move { store.patch_category(category, 1, sort_at(2)).await }
+        async move { store.catalogue().patch_category(category, 1, sort_at(2)).await }
     });
     let held = async {
         while !proxy.is_held() {
@@ -114,7 +114,7 @@ async fn a_write_that_later_writes_hide_reports_it() {
     };
     tokio::time::timeout(COMMIT_MAX, held).await.unwrap();
     // This waits for the transaction that is being committed.
-    let later = others.store.patch_category(category, 2, sort_at(3)).await.unwrap();
+    let later = others.store.catalogue().patch_category(category, 2, sort_at(3)).await.unwrap();
     assert!(matches!(later, Changed::Done(_)), "{later:?}");
     proxy.release();
     let error = patching.await.unwrap().unwrap_err();

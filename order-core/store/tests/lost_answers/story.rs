@@ -194,63 +194,81 @@ impl Story {
         let (store, user) = (&self.store, self.user);
         match write {
             Write::AddUser => {
-                let added = store.add_user("Ada", "hash", Some("1"), NOW_MS).await.unwrap().unwrap();
+                let added = store.accounts().add_user("Ada", "hash", Some("1"), NOW_MS).await.unwrap().unwrap();
                 self.user = added.id;
                 format!("{added:?}")
             }
-            Write::SetPhone => debug(store.set_phone(user, Some("2")).await),
+            Write::SetPhone => debug(store.accounts().set_phone(user, Some("2")).await),
             Write::BlockUser => {
-                store.add_session(store.next_session().unwrap(), user, ("ends", "hash"), NOW_MS).await.unwrap();
-                debug(store.block_user(user, true, NOW_MS + 1).await)
+                store
+                    .accounts()
+                    .add_session(store.accounts().next_session().unwrap(), user, ("ends", "hash"), NOW_MS)
+                    .await
+                    .unwrap();
+                debug(store.accounts().block_user(user, true, NOW_MS + 1).await)
             }
-            Write::EnsureAdmin => debug(store.ensure_admin("root", ("hash", false), "owner", NOW_MS).await),
-            Write::SetAdminPassword => debug(store.set_admin_password("root", "other", NOW_MS).await),
+            Write::EnsureAdmin => debug(store.accounts().ensure_admin("root", ("hash", false), "owner", NOW_MS).await),
+            Write::SetAdminPassword => debug(store.accounts().set_admin_password("root", "other", NOW_MS).await),
             Write::RememberClient => {
                 let client = std::net::Ipv4Addr::LOCALHOST.into();
-                debug(store.remember_client(Realm::Shoppers, user, client, NOW_MS).await)
+                debug(store.accounts().remember_client(Realm::Shoppers, user, client, NOW_MS).await)
             }
             Write::AddSession => {
-                self.session = store.next_session().unwrap();
-                debug(store.add_session(self.session, user, ("first", "hash"), NOW_MS).await)
+                self.session = store.accounts().next_session().unwrap();
+                debug(store.accounts().add_session(self.session, user, ("first", "hash"), NOW_MS).await)
             }
             Write::RotateSession if way == Way::First => {
-                debug(store.rotate_session(self.session, ("first", "second"), NOW_MS).await)
+                debug(store.accounts().rotate_session(self.session, ("first", "second"), NOW_MS).await)
             }
             // A token that was replaced earlier ends the session.
-            Write::RotateSession => debug(store.rotate_session(self.session, ("zero", "third"), NOW_MS).await),
+            Write::RotateSession => {
+                debug(store.accounts().rotate_session(self.session, ("zero", "third"), NOW_MS).await)
+            }
             Write::EndSession => {
-                let session = store.next_session().unwrap();
-                store.add_session(session, user, ("one", "hash"), NOW_MS).await.unwrap();
-                debug(store.end_session(user, session, NOW_MS).await)
+                let session = store.accounts().next_session().unwrap();
+                store.accounts().add_session(session, user, ("one", "hash"), NOW_MS).await.unwrap();
+                debug(store.accounts().end_session(user, session, NOW_MS).await)
             }
             Write::EndSessions => {
-                store.add_session(store.next_session().unwrap(), user, ("other", "hash"), NOW_MS).await.unwrap();
-                debug(store.end_sessions(user, NOW_MS).await)
+                store
+                    .accounts()
+                    .add_session(store.accounts().next_session().unwrap(), user, ("other", "hash"), NOW_MS)
+                    .await
+                    .unwrap();
+                debug(store.accounts().end_sessions(user, NOW_MS).await)
             }
             Write::ChangePassword => {
-                let stays = store.next_session().unwrap();
-                store.add_session(stays, user, ("stays", "hash"), NOW_MS).await.unwrap();
-                store.add_session(store.next_session().unwrap(), user, ("goes", "hash"), NOW_MS).await.unwrap();
-                debug(store.change_password(user, ("hash", "changed"), Some(stays), NOW_MS).await)
+                let stays = store.accounts().next_session().unwrap();
+                store.accounts().add_session(stays, user, ("stays", "hash"), NOW_MS).await.unwrap();
+                store
+                    .accounts()
+                    .add_session(store.accounts().next_session().unwrap(), user, ("goes", "hash"), NOW_MS)
+                    .await
+                    .unwrap();
+                debug(store.accounts().change_password(user, ("hash", "changed"), Some(stays), NOW_MS).await)
             }
-            Write::AddResetLink => debug(store.add_reset_link(user, "link", NOW_MS).await),
-            Write::ResetPassword => debug(store.reset_password(user, ("link", "reset"), NOW_MS).await),
+            Write::AddResetLink => debug(store.accounts().add_reset_link(user, "link", NOW_MS).await),
+            Write::ResetPassword => debug(store.accounts().reset_password(user, ("link", "reset"), NOW_MS).await),
             Write::RemoveEnded if way == Way::First => {
-                store.add_session(store.next_session().unwrap(), user, ("ended", "reset"), NOW_MS).await.unwrap();
+                store
+                    .accounts()
+                    .add_session(store.accounts().next_session().unwrap(), user, ("ended", "reset"), NOW_MS)
+                    .await
+                    .unwrap();
                 debug(store.remove_ended(Ends::Sessions, NOW_MS + SESSION_MS).await)
             }
             Write::RemoveEnded => debug(store.remove_ended(Ends::KnownClients, NOW_MS + SESSION_MS).await),
             Write::AddAddress => {
-                let added = store.add_address(user, &fields("Ada", false), NOW_MS).await.unwrap();
+                let added = store.accounts().add_address(user, &fields("Ada", false), NOW_MS).await.unwrap();
                 let AddedAddress::Added(address) = &added else { panic!("{added:?}") };
                 self.address = address.address_id;
                 format!("{added:?}")
             }
-            Write::PutAddress => debug(store.put_address(user, self.address, &fields("Eva", true)).await),
+            Write::PutAddress => debug(store.accounts().put_address(user, self.address, &fields("Eva", true)).await),
             _ => {
-                let added = store.add_address(user, &fields("Bob", false), NOW_MS).await.unwrap();
+                let added = store.accounts().add_address(user, &fields("Bob", false), NOW_MS).await.unwrap();
                 let AddedAddress::Added(address) = added else { panic!("{added:?}") };
-                debug(store.delete_address(user, address.address_id).await)
+                debug(store.accounts().delete_address(user, address.address_id).await)
             }
         }
     }
@@ -259,35 +277,35 @@ impl Story {
         let (store, admin) = (&self.store, self.admin);
         match write {
             Write::AddAdmin => {
-                let added = store.add_admin("Eve", "hash", "operator", NOW_MS).await.unwrap().unwrap();
+                let added = store.accounts().add_admin("Eve", "hash", "operator", NOW_MS).await.unwrap().unwrap();
                 self.admin = added.id;
                 format!("{added:?}")
             }
             Write::AdmitAdmin => {
                 // Tokens of hours to come are refused.
                 let patch = StaffPatch::default();
-                store.patch_admin(admin, 1, patch, NOW_MS + 9_000_000).await.unwrap();
-                debug(store.admit_admin(admin, "hash", NOW_MS).await)
+                store.accounts().patch_admin(admin, 1, patch, NOW_MS + 9_000_000).await.unwrap();
+                debug(store.accounts().admit_admin(admin, "hash", NOW_MS).await)
             }
-            Write::AddAdminSession => {
-                debug(store.add_admin_session(admin, ("token", "::1"), ("hash", NOW_MS + 10_000), NOW_MS).await)
-            }
+            Write::AddAdminSession => debug(
+                store.accounts().add_admin_session(admin, ("token", "::1"), ("hash", NOW_MS + 10_000), NOW_MS).await,
+            ),
             Write::EndAdminSession => {
-                let sessions = store.admin_sessions(admin, 1, NOW_MS).await.unwrap();
-                debug(store.end_admin_session(admin, sessions[0].id).await)
+                let sessions = store.accounts().admin_sessions(admin, 1, NOW_MS).await.unwrap();
+                debug(store.accounts().end_admin_session(admin, sessions[0].id).await)
             }
             Write::PatchAdmin => {
                 let patch = StaffPatch { disabled: Some(true), ..StaffPatch::default() };
-                debug(store.patch_admin(admin, 2, patch, NOW_MS + 1).await)
+                debug(store.accounts().patch_admin(admin, 2, patch, NOW_MS + 1).await)
             }
             Write::NoteAction => {
                 let state = |units: u64| serde_json::json!({ "units": units });
-                debug(store.note_action(("activity", 1), state(2), state(1)).await)
+                debug(store.accounts().note_action(("activity", 1), state(2), state(1)).await)
             }
-            Write::DropLetter => debug(store.drop_letter(3, "broken", NOW_MS).await),
+            Write::DropLetter => debug(store.sales().drop_letter(3, "broken", NOW_MS).await),
             _ => {
                 let record = Outgoing { topic: "t".to_owned(), key: b"k".to_vec(), value: b"v".to_vec() };
-                debug(store.replay_letter(3, record, NOW_MS).await)
+                debug(store.sales().replay_letter(3, record, NOW_MS).await)
             }
         }
     }
@@ -297,40 +315,40 @@ impl Story {
         match write {
             Write::AddCategory => {
                 let new = NewCategory { parent: None, name: "c".to_owned(), sort_order: 0 };
-                let added = store.add_category(new, NOW_MS).await.unwrap().unwrap();
+                let added = store.catalogue().add_category(new, NOW_MS).await.unwrap().unwrap();
                 self.category = added.category_id;
                 format!("{added:?}")
             }
             Write::PatchCategory => {
                 let patch = CategoryPatch { name: Some("d".to_owned()), sort_order: Some(2) };
-                debug(store.patch_category(self.category, 1, patch).await)
+                debug(store.catalogue().patch_category(self.category, 1, patch).await)
             }
             Write::AddProduct => {
                 let [title, subtitle, description] = ["p", "s", "d"].map(str::to_owned);
                 let new = NewProduct { category: self.category, title, subtitle, description, image_ids: Vec::new() };
-                let added = store.add_product(new, NOW_MS).await.unwrap().unwrap();
+                let added = store.catalogue().add_product(new, NOW_MS).await.unwrap().unwrap();
                 self.product = added.product_id;
                 format!("{added:?}")
             }
             Write::PatchProduct => {
                 let patch = ProductPatch { title: Some("q".to_owned()), ..ProductPatch::default() };
-                debug(store.patch_product(self.product, 1, patch).await)
+                debug(store.catalogue().patch_product(self.product, 1, patch).await)
             }
-            Write::Shelve => debug(store.shelve(self.product, true).await),
+            Write::Shelve => debug(store.catalogue().shelve(self.product, true).await),
             Write::AddSku => {
                 let attributes = [("颜色".to_owned(), "黑".to_owned())].into();
                 let new = NewSku { product: self.product, attributes, price: Cents::new(500), stock: 100 };
-                let added = store.add_sku(new, NOW_MS).await.unwrap().unwrap();
+                let added = store.catalogue().add_sku(new, NOW_MS).await.unwrap().unwrap();
                 self.sku = added.sku_id;
                 format!("{added:?}")
             }
             Write::ChangeStock => {
                 let operation = id(OperationId::from_i64, 56);
-                debug(store.change_stock(self.sku, operation, (-3, "broken"), NOW_MS).await)
+                debug(store.catalogue().change_stock(self.sku, operation, (-3, "broken"), NOW_MS).await)
             }
             _ => {
                 let patch = SkuPatch { price_cents: Some(Cents::new(600)), ..SkuPatch::default() };
-                debug(store.patch_sku(self.sku, 1, patch).await)
+                debug(store.catalogue().patch_sku(self.sku, 1, patch).await)
             }
         }
     }
@@ -512,7 +530,7 @@ impl Story {
             pay_within_ms: None,
             is_draft: false,
         };
-        let added = self.store.add_sale(new, NOW_MS).await.unwrap();
+        let added = self.store.sales().add_sale(new, NOW_MS).await.unwrap();
         let AddedSale::Added(sale) = added else { panic!("{added:?}") };
         sale.activity.id
     }
@@ -527,22 +545,24 @@ impl Story {
             }
             Write::PatchSale => {
                 let patch = SalePatch { stock: Some(20), ..SalePatch::default() };
-                debug(store.patch_sale(activity, 1, patch, NOW_MS).await)
+                debug(store.sales().patch_sale(activity, 1, patch, NOW_MS).await)
             }
-            Write::PauseSale => debug(store.pause_sale(activity, true, NOW_MS).await),
-            Write::EndSale if way == Way::First => debug(store.end_sale(activity, RULES.starts_at_ms + 50).await),
+            Write::PauseSale => debug(store.sales().pause_sale(activity, true, NOW_MS).await),
+            Write::EndSale if way == Way::First => {
+                debug(store.sales().end_sale(activity, RULES.starts_at_ms + 50).await)
+            }
             // One whose ledger was never opened.
             Write::EndSale => {
                 let activity = self.added_sale("second").await;
-                debug(store.end_sale(activity, NOW_MS + 50).await)
+                debug(store.sales().end_sale(activity, NOW_MS + 50).await)
             }
             Write::RestockSale => {
                 let operation = id(OperationId::from_i64, 55);
-                debug(store.restock_sale(activity, operation, 5, RULES.starts_at_ms).await)
+                debug(store.sales().restock_sale(activity, operation, 5, RULES.starts_at_ms).await)
             }
-            Write::PublishAudit => debug(store.publish_audit(activity, true).await),
-            Write::SayEntry => debug(store.say_entry(activity, &[self.user], EntryWord::Blocked).await),
-            _ => debug(store.decide_opening(activity, NOW_MS).await),
+            Write::PublishAudit => debug(store.sales().publish_audit(activity, true).await),
+            Write::SayEntry => debug(store.sales().say_entry(activity, &[self.user], EntryWord::Blocked).await),
+            _ => debug(store.sales().decide_opening(activity, NOW_MS).await),
         }
     }
 
@@ -596,7 +616,7 @@ impl Story {
                 store.take_in(&waiting[1..], now_ms).await.unwrap();
                 String::new()
             }
-            (Write::DrawTerm, _) => debug(store.next_term(Term(7), Some(0)).await),
+            (Write::DrawTerm, _) => debug(store.sales().next_term(Term(7), Some(0)).await),
             (Write::MoveLease, _) => {
                 let to = LeaseRow { holder: 5, fencing_number: 1, ..LeaseRow::default() };
                 debug(store.move_lease(LeaseName::Refunder, LeaseRow::default(), to).await.map_err(StoreError::Sale))
@@ -610,8 +630,8 @@ impl Story {
             }
             (Write::Park, _) => debug(store.park(parked, "refused", &waiting[..1], (now_ms, now_ms + 5)).await),
             (Write::NoteFailedTry, _) => debug(store.note_failed_try(parked, "again", now_ms + 9).await),
-            (Write::RetrySoon, _) => debug(store.retry_soon(parked, now_ms).await),
-            (Write::DropParked, _) => debug(store.drop_parked(parked, "broken").await),
+            (Write::RetrySoon, _) => debug(store.sales().retry_soon(parked, now_ms).await),
+            (Write::DropParked, _) => debug(store.sales().drop_parked(parked, "broken").await),
             (Write::RetryParked, _) => {
                 store.retry_parked(parked, 10, now_ms).await.unwrap();
                 String::new()

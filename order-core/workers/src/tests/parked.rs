@@ -237,7 +237,7 @@ async fn units_that_a_sale_does_not_have_stop_that_sale_only() {
         sales.restart().await;
         sales.settle().await;
         assert_eq!((sales.parked(), sales.seq(&bad).await), (vec![], 2));
-        let sku = sales.store.sku(contract::SkuId::from_i64(7).unwrap()).await.unwrap().unwrap();
+        let sku = sales.store.catalogue().sku(contract::SkuId::from_i64(7).unwrap()).await.unwrap().unwrap();
         assert_eq!(sku.stock, 140);
     }
 }
@@ -298,19 +298,19 @@ async fn a_dropped_sale_is_left_alone() {
     sales.append(&sale.journal[..1]).await;
     sales.append(&sale.journal[2..]).await;
     sales.settle().await;
-    assert!(sales.store.drop_parked(sale.id(), "a test").await.unwrap().is_some());
+    assert!(sales.store.sales().drop_parked(sale.id(), "a test").await.unwrap().is_some());
     let before = sales.parked();
     sales.clock.advance(100 * RETRY_MIN_MS);
     sales.append(&sale.journal[1..2]).await;
     sales.settle().await;
     let [after] = &sales.store.parked().await.unwrap()[..] else { panic!("it stays parked") };
     assert_eq!((after.tries, after.entries, after.dropped.as_deref()), (before[0].tries, 2, Some("a test")));
-    assert!(sales.store.retry_soon(sale.id(), sales.clock.now_ms()).await.unwrap().is_some());
+    assert!(sales.store.sales().retry_soon(sale.id(), sales.clock.now_ms()).await.unwrap().is_some());
     sales.clock.advance(1_000);
     sales.settle().await;
     assert!(sales.parked().is_empty() && sales.has(2, 102).await);
-    assert_eq!(sales.store.retry_soon(sale.id(), 1).await.unwrap(), None);
-    assert_eq!(sales.store.drop_parked(sale.id(), "").await.unwrap(), None);
+    assert_eq!(sales.store.sales().retry_soon(sale.id(), 1).await.unwrap(), None);
+    assert_eq!(sales.store.sales().drop_parked(sale.id(), "").await.unwrap(), None);
 }
 
 /// What the error does not explain is tried a few times before it parks the sale.

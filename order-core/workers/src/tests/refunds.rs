@@ -53,7 +53,7 @@ impl Shop {
         let ids = Ids::new(move || Ok::<_, String>(last.fetch_add(1, std::sync::atomic::Ordering::Relaxed)));
         let store = Store::open(&directory.path().join("mall.db"), ids, Settings::new(PAY_WITHIN_MS)).await.unwrap();
         let new = store::NewCategory { parent: None, name: "c".to_owned(), sort_order: 0 };
-        let category = store.add_category(new, 1).await.unwrap().unwrap().category_id;
+        let category = store.catalogue().add_category(new, 1).await.unwrap().unwrap().category_id;
         let text = |text: &str| text.to_owned();
         let new = store::NewProduct {
             category,
@@ -62,12 +62,12 @@ impl Shop {
             description: text(""),
             image_ids: Vec::new(),
         };
-        let product = store.add_product(new, 1).await.unwrap().unwrap().product_id;
+        let product = store.catalogue().add_product(new, 1).await.unwrap().unwrap().product_id;
         let attributes = store::Attributes::default();
         let new = store::NewSku { product, attributes, price: Cents::new(100), stock: 1000 };
-        store.add_sku(new, 1).await.unwrap().unwrap();
-        store.shelve(product, true).await.unwrap();
-        let user = store.add_user("ada", "hash", None, 1).await.unwrap().unwrap().id;
+        store.catalogue().add_sku(new, 1).await.unwrap().unwrap();
+        store.catalogue().shelve(product, true).await.unwrap();
+        let user = store.accounts().add_user("ada", "hash", None, 1).await.unwrap().unwrap().id;
         let fields = AddressFields {
             recipient: text("王小明"),
             phone: text("13800138000"),
@@ -75,7 +75,7 @@ impl Shop {
             detail: text("一号"),
             is_default: true,
         };
-        let AddedAddress::Added(address) = store.add_address(user, &fields, 1).await.unwrap() else {
+        let AddedAddress::Added(address) = store.accounts().add_address(user, &fields, 1).await.unwrap() else {
             panic!("no address");
         };
         Self { _directory: directory, store, user, address: address.address_id }

@@ -7,8 +7,7 @@ use std::{
 
 use axum::http::HeaderMap;
 use contract::trace::TraceContext;
-
-use crate::{
+use foundation::{
     data_dir::random_hex,
     spans::{self, ActiveSpan},
 };

@@ -1,4 +1,5 @@
 //! HTTP for the services that run on axum: an accept loop with limits, problems, extractors, health, documents.
+#![forbid(unsafe_code)]
 
 mod client;
 mod clients;

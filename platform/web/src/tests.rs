@@ -10,6 +10,11 @@ use contract::{
     UserId,
     token::{Audience, TokenKey},
 };
+use foundation::{
+    config::{Config, ServerConfig},
+    health::Readiness,
+    metrics::Registry,
+};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::{
@@ -20,14 +25,9 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::*;
-use crate::{
-    config::{Config, ServerConfig},
-    health::Readiness,
-    metrics::Registry,
-};
 
 fn config() -> ServerConfig {
-    let Config { order_core, .. } = crate::config::load(None, std::iter::empty()).unwrap();
+    let Config { order_core, .. } = foundation::config::load(None, std::iter::empty()).unwrap();
     let trusted_proxies = "127.0.0.1".parse().unwrap();
     ServerConfig { request_timeout: Duration::from_millis(200), body_bytes_max: 64, trusted_proxies, ..order_core }
 }

@@ -4,14 +4,14 @@ use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use axum::{Router, http::header, routing::get};
 use contract::client_address::TrustedProxies;
+use foundation::{
+    config::ServerConfig,
+    metrics::{CONTENT_TYPE, Registry},
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::serve;
-use crate::{
-    config::ServerConfig,
-    metrics::{CONTENT_TYPE, Registry},
-};
 
 /// Scrapers that are connected at once.
 const CONNECTIONS_MAX: NonZeroUsize = NonZeroUsize::new(16).unwrap();

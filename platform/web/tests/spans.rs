@@ -1,5 +1,4 @@
 //! The spans of requests, which a process exports to one collector.
-#![cfg(all(feature = "web", feature = "trace"))]
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use axum::{Router, body::Body, http::Request, routing::get};
@@ -7,10 +6,10 @@ use foundation::{
     config,
     metrics::Registry,
     spans::{self, SpanKind},
-    web::{Problem, count_requests, harden},
 };
 use services::Jaeger;
 use tower::ServiceExt as _;
+use web::{Problem, count_requests, harden};
 
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const NOT_RECORDED: &str = "4bf92f3577b34da6a3ce929d0e0e4737";

@@ -1,5 +1,4 @@
 //! Connections of the accept loop: who is cut, who is refused, and who may go on.
-#![cfg(feature = "web")]
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use std::{num::NonZeroUsize, time::Duration};
@@ -21,8 +20,8 @@ use foundation::{
     config::{Config, ServerConfig},
     health::Readiness,
     metrics::Registry,
-    web::{Json, Problem, health_routes, serve},
 };
+use web::{Json, Problem, health_routes, serve};
 
 /// Ten times what a loaded machine needs for one answer.
 const LONG: Duration = Duration::from_secs(60);

@@ -10,6 +10,10 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+use foundation::{
+    config::ServerConfig,
+    health::{Part, Readiness},
+};
 use futures_util::FutureExt;
 use tokio::{
     net::TcpListener,
@@ -24,10 +28,6 @@ use super::{
     clients::Clients,
     connection::{Room, Terms, connection},
     openapi, trace,
-};
-use crate::{
-    config::ServerConfig,
-    health::{Part, Readiness},
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -11,10 +11,10 @@ use axum::{
     routing::get,
 };
 use contract::record::{ProcessReport, Refusals};
+use foundation::{health::Readiness, metrics::Registry, spans};
 use serde_json::json;
 
 use super::{Json, metrics::metrics_route, trace};
-use crate::{health::Readiness, metrics::Registry, spans};
 
 /// The four paths that every service has.
 pub fn health_routes<S: Clone + Send + Sync + 'static>(readiness: Readiness, metrics: Registry) -> Router<S> {
