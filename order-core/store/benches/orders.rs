@@ -47,7 +47,8 @@ impl Sale {
         let sku = sku(&store).await;
         let mut users = Vec::new();
         for number in 0..USERS {
-            let user = store.add_user(&format!("u{number}"), "hash", None, NOW_MS).await.unwrap().unwrap().id;
+            let user =
+                store.accounts().add_user(&format!("u{number}"), "hash", None, NOW_MS).await.unwrap().unwrap().id;
             let fields = AddressFields {
                 recipient: "王小明".to_owned(),
                 phone: "13800000000".to_owned(),
@@ -55,14 +56,14 @@ impl Sale {
                 detail: format!("文三路 {number} 号"),
                 is_default: true,
             };
-            let added = store.add_address(user, &fields, NOW_MS).await.unwrap();
+            let added = store.accounts().add_address(user, &fields, NOW_MS).await.unwrap();
             assert!(matches!(added, AddedAddress::Added(_)));
             users.push(user);
         }
         let rules = Rules { per_user_limit: 1_000_000, starts_at_ms: NOW_MS - 1, ends_at_ms: NOW_MS + 1_000_000_000 };
         let (title, price, admission) = ("秒杀".to_owned(), Cents::new(100), Admission::default());
         let new = NewSale { title, sku, price, stock: STOCK, rules, admission, pay_within_ms: None, is_draft: false };
-        let AddedSale::Added(sale) = store.add_sale(new, NOW_MS).await.unwrap() else { panic!("no sale") };
+        let AddedSale::Added(sale) = store.sales().add_sale(new, NOW_MS).await.unwrap() else { panic!("no sale") };
         let (ledger, opened) = Ledger::open(sale.activity.id, STOCK, rules, NOW_MS);
         store.take_in(&[Line { offset: 0, entry: opened }], NOW_MS).await.unwrap();
         Self { store, users, ledger, offset: 1, orders: 1_000_000_000 }
@@ -110,12 +111,12 @@ impl Sale {
 
 async fn sku(store: &Store) -> SkuId {
     let new = NewCategory { parent: None, name: "手机".to_owned(), sort_order: 0 };
-    let category = store.add_category(new, NOW_MS).await.unwrap().unwrap().category_id;
+    let category = store.catalogue().add_category(new, NOW_MS).await.unwrap().unwrap().category_id;
     let (title, subtitle, description) = ("旗舰".to_owned(), String::new(), String::new());
     let new = NewProduct { category, title, subtitle, description, image_ids: Vec::new() };
-    let product = store.add_product(new, NOW_MS).await.unwrap().unwrap().product_id;
+    let product = store.catalogue().add_product(new, NOW_MS).await.unwrap().unwrap().product_id;
     let new = NewSku { product, attributes: Attributes::default(), price: Cents::new(100), stock: STOCK };
-    store.add_sku(new, NOW_MS).await.unwrap().unwrap().sku_id
+    store.catalogue().add_sku(new, NOW_MS).await.unwrap().unwrap().sku_id
 }
 
 fn ids() -> Ids {

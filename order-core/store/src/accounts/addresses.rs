@@ -256,7 +256,7 @@ pub(crate) async fn default_addresses(
 /// # Errors
 /// If the database fails.
 #[cfg(feature = "testing")]
-pub async fn read_default_addresses(store: &Store, users: &[UserId]) -> Result<usize, StoreError> {
+pub async fn read_default_addresses(store: &crate::Store, users: &[UserId]) -> Result<usize, StoreError> {
     let mut tx = Tx::begin_read(store.pools()).await?;
     default_addresses(&mut tx, users.iter().copied()).await.map(|addresses| addresses.len())
 }
