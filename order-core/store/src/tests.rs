@@ -22,6 +22,7 @@ mod history;
 mod late_money;
 mod leases;
 mod money;
+mod order_query;
 mod order_rules;
 mod parts;
 mod refund_review;
@@ -169,6 +170,7 @@ async fn mariadb_conforms() {
     money::all(&place).await;
     late_money::all(&place).await;
     order_rules::all(&place).await;
+    order_query::all(&place).await;
     parts::all(&place).await;
     refund_review::all(&place).await;
     catalogue::all(&place).await;
