@@ -300,7 +300,7 @@ pub(super) async fn create<K: LedgerClient, C: Clock>(
     let asked: NewBody = json_from(&headers, &body)?;
     let make = async |staff| Ok(ActivityBody::from(actions::create(&api, &staff, asked.into()).await?));
     let read = async |store: Store, id| match ActivityId::from_i64(id) {
-        Some(id) => Ok(store.sale(id).await?.map(ActivityBody::from)),
+        Some(id) => Ok(store.sales().sale(id).await?.map(ActivityBody::from)),
         None => Ok(None),
     };
     make_once(&api, (&headers, &staff, "activities"), &body, make, read).await

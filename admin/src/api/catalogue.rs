@@ -106,7 +106,7 @@ pub(super) async fn add_category<K: LedgerClient, C: Clock>(
         Ok(actions::add_category(&api, &staff, new).await?)
     };
     let read = async |store: Store, id| match CategoryId::from_i64(id) {
-        Some(id) => store.category(id).await,
+        Some(id) => store.catalogue().category(id).await,
         None => Ok(None),
     };
     make_once(&api, (&headers, &staff, "categories"), &body, make, read).await
@@ -215,7 +215,7 @@ pub(super) async fn add_product<K: LedgerClient, C: Clock>(
         Ok(actions::add_product(&api, &staff, new).await?)
     };
     let read = async |store: Store, id| match ProductId::from_i64(id) {
-        Some(id) => store.product(id).await,
+        Some(id) => store.catalogue().product(id).await,
         None => Ok(None),
     };
     make_once(&api, (&headers, &staff, "products"), &body, make, read).await
@@ -343,7 +343,7 @@ pub(super) async fn add_sku<K: LedgerClient, C: Clock>(
         Ok(actions::add_sku(&api, &staff, new).await?)
     };
     let read = async |store: Store, id| match SkuId::from_i64(id) {
-        Some(id) => store.sku(id).await,
+        Some(id) => store.catalogue().sku(id).await,
         None => Ok(None),
     };
     make_once(&api, (&headers, &staff, &format!("products/{product}/skus")), &body, make, read).await

@@ -11,7 +11,7 @@ use foundation::Clock;
 use ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::{Decision, OrderQuery, RegisteredUser, StaffOrder};
+use store::{Decision, OrderQuery, PHONE_CHARS_MAX, RegisteredUser, StaffOrder};
 use utoipa::{IntoParams, ToSchema};
 use web::{Json, Path, Problem, Query};
 
@@ -38,6 +38,19 @@ pub(super) struct OrdersQuery {
     status: Option<String>,
     /// Only orders of this user.
     user_id: Option<UserId>,
+    /// Only orders of users with this telephone number, written as they have it. Not for viewers, who see numbers masked.
+    #[param(schema_with = openapi::name::<PHONE_CHARS_MAX>)]
+    phone: Option<String>,
+    /// Only orders of this flash sale for which units were held.
+    activity_id: Option<ActivityId>,
+    /// Only orders made at this time or later.
+    #[serde(default, with = "foundation::rfc3339::option")]
+    #[param(schema_with = openapi::time)]
+    since: Option<u64>,
+    /// Only orders made before this time.
+    #[serde(default, with = "foundation::rfc3339::option")]
+    #[param(schema_with = openapi::time)]
+    until: Option<u64>,
     /// Rows of the page; 20 by default.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
@@ -128,15 +141,19 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
     staff: Staff,
     Query(query): Query<OrdersQuery>,
 ) -> Result<Json<impl Serialize>, Refused> {
-    let OrdersQuery { status, user_id, limit, cursor } = query;
+    let OrdersQuery { status, user_id, phone, activity_id, since, until, limit, cursor } = query;
     if status.as_ref().is_some_and(|status| !OrderState::ALL.iter().any(|state| state.as_str() == status)) {
         let detail = "status is a state of an order, such as paid";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", detail).into());
     }
+    if phone.is_some() && staff.role < Role::Operator {
+        let detail = "a viewer sees telephone numbers masked and can't look for one";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).into());
+    }
     let page = PageQuery { limit, cursor }.page()?;
-    Ok(ListBody::of(api.store.orders().staff_orders(&OrderQuery { status, user: user_id }, page).await?, |order| {
-        OrderBody::of(order, staff.role)
-    }))
+    let (user, activity, since_ms, until_ms) = (user_id, activity_id, since, until);
+    let which = OrderQuery { status, user, phone, activity, since_ms, until_ms };
+    Ok(ListBody::of(api.store.orders().staff_orders(&which, page).await?, |order| OrderBody::of(order, staff.role)))
 }
 
 /// An order.

@@ -132,7 +132,7 @@ pub(super) async fn orders<K: LedgerClient, C: Clock>(
     }
     let more = ["status", "ordered_at", "recipient", "phone", "region", "detail", "goods", "total"];
     let header_line = csv::line(shipments::COLUMNS.iter().map(|column| column.name).chain(more));
-    let lines = pages((api, query.which(), visitor), |(api, which, visitor), page| {
+    let lines = pages((api, query.which(&visitor), visitor), |(api, which, visitor), page| {
         let (api, which, visitor) = (api.clone(), which.clone(), visitor.clone());
         async move { order_lines(&api, &which, &visitor, page).await }
     });

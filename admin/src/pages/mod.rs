@@ -78,6 +78,7 @@ pub(crate) fn router<K: LedgerClient, C: Clock>(api: Api<K, C>) -> Router {
         .route("/admin/products/{id}/pictures/describe", post(pictures::describe_picture::<K, C>))
         .route("/admin/products/{id}/pictures/move", post(pictures::move_picture::<K, C>))
         .route("/admin/skus/{id}", post(products::patch_sku::<K, C>))
+        .route("/admin/skus/{id}/stock", post(products::change_stock::<K, C>))
         .route("/admin/sales", get(sales::list::<K, C>).post(sale_form::create::<K, C>))
         .route("/admin/sales/new", get(sale_form::new::<K, C>))
         .route("/admin/sales/{id}", get(board::show::<K, C>))

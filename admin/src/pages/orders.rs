@@ -21,7 +21,7 @@ use super::{
     list::{self, Column, Filters},
     order,
     session::Visitor,
-    text::{Lang, time, yuan},
+    text::{Lang, ZONE, from_local, time, yuan},
 };
 use crate::{
     actions::{Api, Role, orders as actions},
@@ -33,15 +33,44 @@ use crate::{
 pub(super) struct ListQuery {
     status: String,
     user: String,
+    phone: String,
+    sale: String,
+    since: String,
+    until: String,
     order: String,
     cursor: String,
 }
 
 impl ListQuery {
-    /// The orders that these filters name.
-    pub(super) fn which(&self) -> OrderQuery {
+    /// The orders that these filters name. Who sees telephone numbers masked can't look for one.
+    pub(super) fn which(&self, visitor: &Visitor) -> OrderQuery {
         let is_state = |status: &String| OrderState::ALL.iter().any(|one| one.as_str() == status);
-        OrderQuery { status: Some(self.status.clone()).filter(is_state), user: self.user.trim().parse().ok() }
+        let phone = Some(self.phone.trim().to_owned()).filter(|phone| !phone.is_empty());
+        OrderQuery {
+            status: Some(self.status.clone()).filter(is_state),
+            user: self.user.trim().parse().ok(),
+            phone: phone.filter(|_| visitor.may(Role::Operator)),
+            activity: self.sale.trim().parse().ok(),
+            since_ms: from_local(&self.since),
+            until_ms: from_local(&self.until),
+        }
+    }
+
+    /// The filters that say nothing.
+    fn wrong(&self, lang: Lang, which: &OrderQuery) -> Errors {
+        let mut errors = Errors::default();
+        let mut check = |name, text: &str, is_read: bool, problem| {
+            if !is_read && !text.trim().is_empty() {
+                errors.add(name, problem);
+            }
+        };
+        let time = lang.t("请填写日期和时间。", "Enter a date and a time.");
+        check("order", &self.order, false, lang.t("订单号是一串数字。", "An order's id is a number."));
+        check("user", &self.user, which.user.is_some(), lang.t("用户编号是一串数字。", "A user's id is a number."));
+        check("sale", &self.sale, which.activity.is_some(), lang.t("活动编号是一串数字。", "A sale's id is a number."));
+        check("since", &self.since, which.since_ms.is_some(), time);
+        check("until", &self.until, which.until_ms.is_some(), time);
+        errors
     }
 }
 
@@ -77,14 +106,8 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
     if let Ok(id) = query.order.trim().parse::<OrderId>() {
         return Redirect::to(&format!("/admin/orders/{id}")).into_response();
     }
-    let which = query.which();
-    let mut errors = Errors::default();
-    if !query.order.is_empty() {
-        errors.add("order", lang.t("订单号是一串数字。", "An order's id is a number."));
-    }
-    if which.user.is_none() && !query.user.trim().is_empty() {
-        errors.add("user", lang.t("用户编号是一串数字。", "A user's id is a number."));
-    }
+    let which = query.which(&visitor);
+    let errors = query.wrong(lang, &which);
     let listed = match api.store.orders().staff_orders(&which, page_at(&query.cursor)).await {
         Ok(listed) => listed,
         Err(error) => return failed(lang, &error.into()),
@@ -95,9 +118,19 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
             states.push((state.as_str().to_owned(), state_name(lang, state.as_str()).to_owned()));
         }
     }
-    let pairs = [("status", query.status), ("user", query.user), ("order", query.order)];
+    let ListQuery { status, user, phone, sale, since, until, order, cursor: _ } = query;
+    let pairs = [
+        ("status", status),
+        ("user", user),
+        ("phone", phone),
+        ("sale", sale),
+        ("since", since),
+        ("until", until),
+        ("order", order),
+    ];
     let filters = Filters::new(&visitor, "/admin/orders", pairs).wrong(errors);
     let title = lang.t("订单", "Orders");
+    let zone = format!("{} {ZONE}", lang.t("时区", "Time zone"));
     let columns = [
         Column::Text(lang.t("订单号", "Order")),
         Column::Text(lang.t("状态", "State")),
@@ -122,6 +155,10 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
         (filters.form(|shown, lang| html! {
             (shown.input("order", lang.t("订单号", "Order id"), "search", ""))
             (shown.input("user", lang.t("用户编号", "User id"), "search", ""))
+            @if visitor.may(Role::Operator) { (shown.input("phone", lang.t("用户手机号", "User's telephone"), "search", "")) }
+            (shown.input("sale", lang.t("活动编号", "Sale id"), "search", ""))
+            (shown.input("since", lang.t("下单不早于", "Ordered from"), "datetime-local", &zone))
+            (shown.input("until", lang.t("下单早于", "Ordered before"), "datetime-local", &zone))
             (shown.select("status", lang.t("状态", "State"), &states, ""))
         }))
         (list::table(&columns, &listed, lang.t("没有符合条件的订单。", "No order matches."), row))

@@ -16,14 +16,14 @@ use web::Path;
 use super::{
     bulk,
     catalogue::{choices, page_at},
-    form::{Errors, Fields, Posted, Shown, button, hidden, submit, submit_then},
+    form::{Errors, Fields, Posted, Shown, button, hidden, key, submit, submit_then},
     frame::{failed, heading, missing, page},
     list::{self, Column, Filters},
     pictures,
     session::Visitor,
     text::{Lang, cents, grouped, plain_yuan, yuan},
 };
-use crate::actions::{Api, Refusal, Role, catalogue as actions, fields::parse_attributes};
+use crate::actions::{Api, Refusal, Role, catalogue as actions, fields::parse_attributes, sales};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -190,6 +190,7 @@ pub(super) enum Part {
     Product,
     NewSku,
     Sku(SkuId),
+    Stock(SkuId),
     Picture,
 }
 
@@ -251,7 +252,7 @@ async fn shown<K: LedgerClient, C: Clock>(
             div.stack {
                 section.panel { h2 { (lang.t("规格与库存", "SKUs and stock")) }
                     @if skus.is_empty() { p.muted { (lang.t("还没有规格，商品不能卖。", "There is no SKU yet; nothing can be sold.")) } }
-                    div.skus { @for sku in &skus { (sku_row(visitor, sku, of(Part::Sku(sku.sku_id)))) } }
+                    div.skus { @for sku in &skus { (sku_row(visitor, sku, of(Part::Sku(sku.sku_id)))) @if may { (stock_form(visitor, sku, of(Part::Stock(sku.sku_id)))) } } }
                 }
                 @if may { (new_sku_form(visitor, id, of_sku)) }
                 (pictures::panel(api, visitor, &product, of(Part::Picture).map(|refused| &refused.errors)))
@@ -290,6 +291,29 @@ fn sku_row(visitor: &Visitor, sku: &Sku, refused: Option<&Refused<'_>>) -> Marku
                     button type="submit" { (lang.t("改价", "Set price")) }
                 }
                 a.button href={ "/admin/sales/new?sku=" (sku.sku_id) } { (lang.t("做秒杀", "Start a sale")) }
+            }
+        }
+    }
+}
+
+/// Changes the stock of a SKU, with the reason for the audit log.
+fn stock_form(visitor: &Visitor, sku: &Sku, refused: Option<&Refused<'_>>) -> Markup {
+    let lang = visitor.lang;
+    let value = |name| refused.map_or_else(String::new, |refused| refused.fields.get(name).to_owned());
+    // A form that is sent once more after an error is the same operation.
+    let key = refused.map_or_else(key, |refused| refused.fields.get("key").to_owned());
+    let attributes = attributes_of(sku);
+    html! {
+        details.stock open[refused.is_some()] {
+            summary { (lang.t("改库存", "Change the stock")) span.muted { " " (attributes) } }
+            form.inline method="post" action={ "/admin/skus/" (sku.sku_id) "/stock" } {
+                (hidden(visitor)) input type="hidden" name="key" value=(key);
+                @if let Some(refused) = refused { (refused.errors.summary(lang)) }
+                input name="delta" value=(value("delta")) inputmode="numeric" size="9" required placeholder=(lang.t("+10 或 -3", "+10 or -3"))
+                    aria-label=(lang.t("增减数量", "Units to add or take away"));
+                input name="reason" value=(value("reason")) size="24" required maxlength=(actions::STOCK_REASON_CHARS_MAX)
+                    placeholder=(lang.t("原因，例如盘点", "Reason, such as a count")) aria-label=(lang.t("原因", "Reason"));
+                button type="submit" { (lang.t("改库存", "Change the stock")) }
             }
         }
     }
@@ -390,4 +414,26 @@ pub(super) async fn patch_sku<K: LedgerClient, C: Clock>(
         actions::patch_sku(&api, &visitor.staff, (id, version), patch).await
     };
     answer(&api, &visitor, sku.product_id, (Part::Sku(id), &fields), patching).await
+}
+
+pub(super) async fn change_stock<K: LedgerClient, C: Clock>(
+    State(api): State<Api<K, C>>,
+    Path(id): Path<SkuId>,
+    Posted { visitor, fields }: Posted,
+) -> Response {
+    let sku = match api.store.catalogue().sku(id).await {
+        Ok(Some(sku)) => sku,
+        Ok(None) => return missing(&visitor),
+        Err(error) => return failed(visitor.lang, &error.into()),
+    };
+    let changing = async {
+        let detail = visitor
+            .lang
+            .t("请填写不为 0 的整数，例如 10 或 -3。", "Enter a whole number that is not 0, such as 10 or -3.");
+        let delta = fields.get("delta").trim().parse().map_err(|_| Refusal::invalid("", detail))?;
+        let (row, key) = (("stock", id.as_i64(), delta), Some(fields.get("key")));
+        let operation = sales::operation_under(&api, &visitor.staff, row, key)?;
+        actions::change_stock(&api, &visitor.staff, (id, operation), (delta, fields.get("reason").trim())).await
+    };
+    answer(&api, &visitor, sku.product_id, (Part::Stock(id), &fields), changing).await
 }

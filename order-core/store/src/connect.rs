@@ -71,6 +71,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (202_611_280_340, "first password", include_str!("../migrations/20261128_0340_first_password.sql")),
     (202_611_280_341, "image alts", include_str!("../migrations/20261128_0341_image_alts.sql")),
     (202_611_280_700, "made under key", include_str!("../migrations/20261128_0700_made_under_key.sql")),
+    (202_611_280_740, "users by phone", include_str!("../migrations/20261128_0740_users_by_phone.sql")),
 ];
 
 /// The databases that the SQL is checked on.

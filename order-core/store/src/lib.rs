@@ -68,5 +68,11 @@ pub use sales::parked::PARKED_REASON_CHARS_MAX;
 pub use sales::terms::LedgerToOpen;
 pub use tx::Write;
 
+/// Parts of writes, which benches measure apart from the whole.
+#[cfg(feature = "testing")]
+pub mod parts {
+    pub use crate::accounts::addresses::read_default_addresses;
+}
+
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,7 @@ mod history;
 mod late_money;
 mod leases;
 mod money;
+mod order_query;
 mod order_rules;
 mod parts;
 mod refund_review;
@@ -169,6 +170,7 @@ async fn mariadb_conforms() {
     money::all(&place).await;
     late_money::all(&place).await;
     order_rules::all(&place).await;
+    order_query::all(&place).await;
     parts::all(&place).await;
     refund_review::all(&place).await;
     catalogue::all(&place).await;
@@ -304,7 +306,7 @@ async fn nothing_made(made: i64) -> Result<(u16, String), StoreError> {
 async fn makes_once(store: &Store) {
     let category = |name: &str| NewCategory { parent: None, name: name.to_owned(), sort_order: 0 };
     let add = async |claim, name| {
-        let added = store.making(claim).add_category(category(name), 1).await?;
+        let added = store.making(claim).catalogue().add_category(category(name), 1).await?;
         Ok::<_, StoreError>(added.unwrap().category_id)
     };
     let answer = |id: contract::CategoryId| (201, id.to_string());
@@ -336,7 +338,7 @@ async fn makes_once(store: &Store) {
     };
     let slow = store.once(("scope", "slow"), b"", conformance::NOW_MS, slow, read).await;
     assert!(matches!(slow, Err(StoreError::Unavailable(_))), "{slow:?}");
-    let made = store.categories(Page { before: i64::MAX, limit: 10 }).await.unwrap().items;
+    let made = store.catalogue().categories(Page { before: i64::MAX, limit: 10 }).await.unwrap().items;
     let names: Vec<&str> = made.iter().map(|category| &*category.name).collect();
     assert_eq!(names, ["quick", "ended"]);
 }

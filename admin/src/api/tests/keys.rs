@@ -1,8 +1,8 @@
 //! Idempotency keys of processes that end between making something and answering.
 
 use contract::{Cents, activity::Rules};
-use foundation::web::meaning;
 use store::{AddedSale, Attributes, NewCategory, NewProduct, NewSale, NewSku, RequestClaim, StoreError};
+use web::meaning;
 
 use super::*;
 
@@ -45,7 +45,7 @@ async fn what_was_made_and_not_answered_is_answered_and_not_made_again() {
     let body = json!({ "name": "手机" });
     let category = leave(&app, "/categories", &body, async |store| {
         let new = NewCategory { parent: None, name: "手机".to_owned(), sort_order: 0 };
-        store.add_category(new, now_ms).await.unwrap().unwrap().category_id.as_i64()
+        store.catalogue().add_category(new, now_ms).await.unwrap().unwrap().category_id.as_i64()
     });
     let category = category.await;
     let answer = next(&app, "/categories", &body).await;
@@ -57,7 +57,7 @@ async fn what_was_made_and_not_answered_is_answered_and_not_made_again() {
         let category = contract::CategoryId::from_i64(category).unwrap();
         let (title, subtitle, description) = ("旗舰".to_owned(), String::new(), String::new());
         let new = NewProduct { category, title, subtitle, description, image_ids: Vec::new() };
-        store.add_product(new, now_ms).await.unwrap().unwrap().product_id.as_i64()
+        store.catalogue().add_product(new, now_ms).await.unwrap().unwrap().product_id.as_i64()
     });
     let product = product.await;
     assert_eq!(next(&app, "/products", &body).await["product_id"], product.to_string());
@@ -67,7 +67,7 @@ async fn what_was_made_and_not_answered_is_answered_and_not_made_again() {
     let sku = leave(&app, &path, &body, async |store| {
         let product = contract::ProductId::from_i64(product).unwrap();
         let new = NewSku { product, attributes: Attributes::default(), price: Cents::new(500), stock: 100 };
-        store.add_sku(new, now_ms).await.unwrap().unwrap().sku_id.as_i64()
+        store.catalogue().add_sku(new, now_ms).await.unwrap().unwrap().sku_id.as_i64()
     });
     let sku = sku.await;
     assert_eq!(next(&app, &path, &body).await["sku_id"], sku.to_string());
@@ -80,7 +80,7 @@ async fn what_was_made_and_not_answered_is_answered_and_not_made_again() {
         let (title, sku) = ("一元秒杀".to_owned(), contract::SkuId::from_i64(sku).unwrap());
         let (admission, price) = (contract::activity::Admission::default(), Cents::new(100));
         let new = NewSale { title, sku, price, stock: 40, rules, admission, pay_within_ms: None, is_draft: false };
-        let AddedSale::Added(sale) = store.add_sale(new, now_ms).await.unwrap() else { panic!("no sale") };
+        let AddedSale::Added(sale) = store.sales().add_sale(new, now_ms).await.unwrap() else { panic!("no sale") };
         sale.activity.id.as_i64()
     });
     let sale = sale.await;

@@ -251,6 +251,16 @@ pub(crate) async fn default_addresses(
     Ok(addresses)
 }
 
+/// What the write of an order of each of `users` reads of their addresses; how many have one.
+///
+/// # Errors
+/// If the database fails.
+#[cfg(feature = "testing")]
+pub async fn read_default_addresses(store: &crate::Store, users: &[UserId]) -> Result<usize, StoreError> {
+    let mut tx = Tx::begin_read(store.pools()).await?;
+    default_addresses(&mut tx, users.iter().copied()).await.map(|addresses| addresses.len())
+}
+
 pub(crate) fn address_of(row: &DbRow) -> Result<Address, StoreError> {
     Ok(Address {
         address_id: id(row, "id", AddressId::from_i64)?,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::{ActivityId, Cents, OrderId, SkuId, UserId};
+use contract::{ActivityId, Cents, OrderId, SkuId, UserId, snowflake::first_at_ms};
 use sqlx::{QueryBuilder, Row};
 
 use crate::{
@@ -73,7 +73,21 @@ pub struct OrderQuery {
     pub status: Option<String>,
     /// Of this user only.
     pub user: Option<UserId>,
+    /// Of users with this telephone number only.
+    pub phone: Option<String>,
+    /// Of this flash sale only, and only where units were held for them.
+    pub activity: Option<ActivityId>,
+    /// Made at this time or later, epoch milliseconds.
+    pub since_ms: Option<u64>,
+    /// Made before this time, epoch milliseconds.
+    pub until_ms: Option<u64>,
 }
+
+/// An id may be made this long before the order with it, in milliseconds: the recovery of a ledger makes orders of what
+/// gateways remember. It narrows a search by time down to a part of the table.
+const ID_BEFORE_MS: u64 = 24 * 3600 * 1000;
+/// Clocks differ by less.
+const CLOCKS_DIFFER_MS: u64 = 60_000;
 
 impl Orders<'_> {
     /// Unpaid orders whose time is over at `now_ms`, the longest first, at most `max`. An order that waits as long as all
@@ -101,15 +115,39 @@ impl Orders<'_> {
     /// # Errors
     /// If the database fails.
     pub async fn staff_orders(self, which: &OrderQuery, page: Page) -> Result<Listed<StaffOrder>, StoreError> {
-        let mut query = QueryBuilder::<Db>::new("SELECT * FROM orders WHERE id < ");
+        // Each way has an index on what it is ordered by.
+        let (from, order) = match which.activity {
+            Some(_) => ("reservations INNER JOIN orders ON orders.id = reservations.order_id", "reservations.order_id"),
+            None => ("orders", "orders.id"),
+        };
+        let mut query = QueryBuilder::<Db>::new(format!("SELECT orders.* FROM {from} WHERE {order} < "));
         query.push_bind(page.before);
+        if let Some(activity) = which.activity {
+            query.push(" AND reservations.activity_id = ").push_bind(activity.as_i64());
+        }
         if let Some(user) = which.user {
-            query.push(" AND user_id = ").push_bind(user.as_i64());
+            query.push(" AND orders.user_id = ").push_bind(user.as_i64());
+        }
+        if let Some(phone) = &which.phone {
+            query
+                .push(" AND orders.user_id IN (SELECT id FROM users WHERE phone = ")
+                .push_bind(phone.clone())
+                .push(")");
         }
         if let Some(status) = &which.status {
-            query.push(" AND status = ").push_bind(status.clone());
+            query.push(" AND orders.status = ").push_bind(status.clone());
         }
-        query.push(" ORDER BY id DESC LIMIT ").push_bind(page.rows());
+        if let Some(since_ms) = which.since_ms {
+            let lowest = first_at_ms(since_ms.saturating_sub(ID_BEFORE_MS));
+            query.push(format!(" AND {order} >= ")).push_bind(lowest);
+            query.push(" AND orders.created_at_ms >= ").push_bind(big(since_ms)?);
+        }
+        if let Some(until_ms) = which.until_ms {
+            let above = first_at_ms(until_ms.saturating_add(CLOCKS_DIFFER_MS));
+            query.push(format!(" AND {order} < ")).push_bind(above);
+            query.push(" AND orders.created_at_ms < ").push_bind(big(until_ms)?);
+        }
+        query.push(format!(" ORDER BY {order} DESC LIMIT ")).push_bind(page.rows());
         let rows = query.build().fetch_all(self.store.readers()).await?;
         Ok(page.cut(self.as_staff_sees(&rows).await?, |order| order.order.id.as_i64()))
     }
