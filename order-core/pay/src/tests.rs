@@ -157,6 +157,7 @@ fn requests_are_signed_and_answers_checked() {
     let form = Form::parse(query.as_bytes()).unwrap();
     assert!(form.is_request_of(&own().verifier().unwrap()) && !form.is_request_of(&app.platform));
     assert!(form.get("biz_content").contains(r#""total_amount":"0.05""#), "{}", form.get("biz_content"));
+    assert!(form.get("biz_content").contains(r#""time_expire":"2026-11-24 10:30:00""#), "{}", form.get("biz_content"));
     let body = app
         .refund_body(&RefundRequest {
             refund: RefundId::from_i64(9).unwrap(),

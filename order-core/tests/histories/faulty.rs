@@ -40,6 +40,8 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) const SOME: Self = Self { lost: 30, doubled: 20, in_gbk: 30, silent: 15, silent_after: 15, unmoved: 60 };
+    /// It answers nothing.
+    pub(crate) const SILENT: Self = Self { silent: 100, ..Self::NONE };
     const NONE: Self = Self { lost: 0, doubled: 0, in_gbk: 30, silent: 0, silent_after: 0, unmoved: 0 };
 }
 
@@ -106,6 +108,8 @@ pub(crate) struct Faulty {
     refunds: BTreeMap<RefundId, (PaymentId, i64)>,
     /// Where each of them goes to, and its body.
     notices: VecDeque<(String, Vec<u8>)>,
+    /// The buyer pays just before the next request to close the trade.
+    pays_before_close: bool,
     pub(crate) seen: Seen,
 }
 
@@ -114,7 +118,7 @@ impl Faulty {
         let shop = app.signer.verifier().unwrap();
         let (random, faults, seen) = (Random::new(0), Faults::NONE, Seen::default());
         let (trades, refunds, notices) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
-        Self { app, shop, signer, random, faults, seed: 0, trades, refunds, notices, seen }
+        Self { app, shop, signer, random, faults, seed: 0, trades, refunds, notices, pays_before_close: false, seen }
     }
 
     pub(crate) fn begin(&mut self, seed: u64, faults: Faults) {
@@ -238,7 +242,14 @@ impl Faulty {
             "trade_status": trade.word(), "total_amount": yuan(trade.amount) })
     }
 
-    fn close(&mut self, biz: &Biz, _: u64) -> Value {
+    pub(crate) const fn pays_before_close(&mut self) {
+        self.pays_before_close = true;
+    }
+
+    fn close(&mut self, biz: &Biz, now_ms: u64) -> Value {
+        if std::mem::take(&mut self.pays_before_close) {
+            self.buyer_pays(now_ms);
+        }
         let Some(trade) = self.trades.get_mut(&biz.out_trade_no) else { return no_trade() };
         if trade.status != Status::Waiting {
             return json!({ "code": "40004", "msg": "Business Failed", "sub_code": "ACQ.TRADE_STATUS_ERROR" });

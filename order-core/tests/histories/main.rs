@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may end so, its helpers too")]
 
 mod faulty;
+mod found;
 
 use std::sync::{
     Arc, Mutex, PoisonError,

@@ -2,10 +2,12 @@
 
 use domain::RefundStore as _;
 use domain::order_state::OrderState;
+use foundation::rfc3339;
 use pay::{Form, Signer};
 use store::Moved;
 
 use super::{mall::Shopping, *};
+use crate::payments::{MOCK, Provider, Transport, timestamp};
 
 /// A notice of the mock platform about `payment`, as its default says it.
 fn notice(payment: &str, amount: &str) -> Form {
@@ -172,6 +174,54 @@ async fn an_order_that_costs_something_else_is_refused_with_the_new_total() {
         let (status, placed) = shop.ask("POST", "/orders", Some(order)).await;
         assert_eq!((status, &placed["total_cents"]), (StatusCode::CREATED, &json!(799_800)), "{placed}");
     }
+}
+
+/// The buyer is back from the platform before its notice, which may be lost.
+#[tokio::test]
+async fn a_buyer_who_returns_has_the_platform_asked() {
+    let app = pay::App {
+        app_id: "app".to_owned(),
+        seller_id: "seller".to_owned(),
+        gateway: "http://127.0.0.1:1/mock-pay".to_owned(),
+        signer: Signer::read(&KEYS[0]).unwrap(),
+        platform: Signer::read(&KEYS[1]).unwrap().verifier().unwrap(),
+    };
+    let transport = Transport::new(|_, body| {
+        let form = Form::parse(body.as_bytes()).unwrap();
+        let biz: Value = serde_json::from_str(form.get("biz_content")).unwrap();
+        let trade = json!({ "code": "10000", "msg": "Success", "out_trade_no": biz["out_trade_no"], "trade_no": "T1",
+            "trade_status": "TRADE_SUCCESS", "total_amount": "3999.00" });
+        let answer = pay::platform_answer(&Signer::read(&KEYS[1]).unwrap(), form.get("method"), &trade);
+        Box::pin(std::future::ready(answer.map_err(|error| error.to_string())))
+    });
+    let provider =
+        Provider { method: MOCK, app, notify_url: "http://shop/notify".into(), return_url: "http://shop/".into() };
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("mall.db"), ids(), Settings::new(60_000)).await.unwrap();
+    let parts = (store.clone(), Carts::Database(store), Providers::over(vec![provider], transport));
+    let shop = Shopping::at(TestApp::with(parts, directory).await).await;
+    let (order, _) = shop.to_be_paid().await;
+    assert_eq!(shop.status(&order).await, "pending_payment");
+    let path = format!("/orders/{order}/payments/check");
+    let stranger = TestApp::token(shop.user.as_i64() + 1);
+    assert_eq!(shop.app.send("POST", &format!("/api/v1{path}"), Some(&stranger), None).await.0, StatusCode::NOT_FOUND);
+    let (status, checked) = shop.ask("POST", &path, None).await;
+    assert_eq!((status, &checked["status"]), (StatusCode::OK, &json!("paid")), "{checked}");
+}
+
+/// The platform takes no money once the order is closed.
+#[tokio::test]
+async fn a_page_to_pay_on_ends_with_its_order() {
+    let shop = Shopping::new().await;
+    let address = shop.address().await;
+    let (_, order) = shop.ask("POST", "/orders", Some(shop.order(&address, 1))).await;
+    let expires_at_ms = rfc3339::parse(order["expires_at"].as_str().unwrap()).unwrap();
+    let path = format!("/orders/{}/payments", order["order_id"].as_str().unwrap());
+    let (_, payment) = shop.ask("POST", &path, Some(json!({ "method": "mock" }))).await;
+    let (_, query) = payment["pay_url"].as_str().unwrap().split_once('?').unwrap();
+    let form = Form::parse(query.as_bytes()).unwrap();
+    let biz: Value = serde_json::from_str(form.get("biz_content")).unwrap();
+    assert_eq!(biz["time_expire"], timestamp(expires_at_ms));
 }
 
 /// Anybody can send a notice, and what is wrong with it is logged.

@@ -3,7 +3,7 @@
 use contract::{Cents, OrderId, ProductId, SkuId};
 use domain::{
     SaleStore as _,
-    conformance::Fixture as _,
+    conformance::{Fixture as _, NOW_MS, activity},
     order_state::{Happening, OrderState},
 };
 
@@ -16,6 +16,7 @@ use crate::*;
 super::cases! {
     money_comes_too_late_for_what_has_changed => changes,
     money_comes_too_late_for_good => bound,
+    late_money_buys_no_units_of_a_sale => of_a_sale,
 }
 
 /// What happens between an order and its money.
@@ -108,4 +109,25 @@ async fn bound(place: &Place) {
         let arrived = comes(&store, &payment, closed_at_ms + late_ms).await;
         assert_eq!(matches!(arrived, Arrived::HeldAgain(_)), is_held, "{late_ms}: {arrived:?}");
     }
+}
+
+/// Units of a sale belong to the next buyer. Those in the stock of the SKU are the shop's, at its price.
+async fn of_a_sale(place: &Place) {
+    let store = place.fresh().await;
+    let ada = buyer(&store, "ada").await;
+    place.put_activity(&store, &activity(1, 100)).await;
+    let (id, rules) = (activity(1, 100).id, activity(1, 100).rules);
+    let (mut ledger, opened) = contract::stock::Ledger::open(id, 10, rules, NOW_MS);
+    let mut journal = vec![opened];
+    let order = OrderId::from_i64(901).unwrap();
+    let asked = contract::stock::Reservation { order, user: ada.0, request: None, quantity: 1 };
+    ledger.apply(contract::stock::Command::Reserve(asked), NOW_MS, &mut journal);
+    store.take_in(&domain::Line::in_order(&journal), NOW_MS).await.unwrap();
+    let begun = store.begin_payment((ada.0, order), "mock", NOW_MS).await.unwrap();
+    let Begun::Begun(payment) = begun else { panic!("{begun:?}") };
+    closes(&store, order, payment.expires_at_ms).await;
+    let before = stock(&store).await;
+    let arrived = comes(&store, &payment, payment.expires_at_ms + 1).await;
+    assert!(matches!(arrived, Arrived::GoesBack(_)), "{arrived:?}");
+    assert_eq!(stock(&store).await, before);
 }

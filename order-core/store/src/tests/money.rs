@@ -53,6 +53,7 @@ super::cases! {
     only_its_own_refund_moves_an_order => own_refunds,
     a_closed_order_is_replaced_once => replacements,
     refunds_never_exceed_their_payment => bounds,
+    money_that_only_the_bill_has_is_asked_about => billed,
     the_mock_refunds_a_trade_once => mock_refunds,
     rows_of_earlier_versions_are_filled => backfill,
     payment_and_deadline_decide_each_order_once => races,
@@ -423,4 +424,22 @@ async fn races(place: &Place) {
     racing.join_all().await;
     assert!(paid > 0 && held + back > 0, "{paid} paid, {held} held again, {back} sent back");
     assert_eq!(stock(&store).await, 100);
+}
+
+/// The platform called the trade closed, and its bill has the money all the same.
+async fn billed(place: &Place) {
+    let store = place.fresh().await;
+    let ada = buyer(&store, "ada").await;
+    let order = place_one(&store, &asks(ada, 1, None)).await;
+    let payment = begun(&store, ada, &order).await;
+    store.trade_closed(payment.id).await.unwrap();
+    assert_eq!(store.due_queries(1_000_000, 10).await.unwrap(), []);
+    let row = |amount| Billed { trade_no: "t1".to_owned(), payment: Some(payment.id), amount, refund: None };
+    let compare = async |amount| store.compare_bill("mock", &[row(amount)], (0, 100), 50).await.unwrap();
+    let compared = compare(payment.amount).await;
+    assert_eq!((compared.fitting, compared.waiting, compared.unmatched), (0, 1, 0));
+    let due = store.due_queries(50, 10).await.unwrap();
+    assert_eq!(due.iter().map(|open| open.payment).collect::<Vec<_>>(), [payment.id]);
+    assert_eq!(arrived(&store, &payment, "t1").await, Arrived::Paid);
+    assert_eq!(compare(payment.amount).await.fitting, 1);
 }

@@ -9,7 +9,7 @@ use domain::{
 
 use super::{
     Place,
-    shop::{asks, buyer, place_one},
+    shop::{asks, buyer, fields, place_one},
 };
 use crate::*;
 
@@ -18,6 +18,7 @@ super::cases! {
     an_order_of_zero_is_paid_at_once => free_orders,
     a_sale_is_never_dearer_than_the_shop => sale_prices,
     an_order_of_a_sale_goes_to_the_default_address => sale_addresses,
+    an_order_goes_where_its_buyer_says_until_it_is_sent => order_addresses,
     a_sale_may_have_a_time_to_pay_of_its_own => own_time_to_pay,
 }
 
@@ -99,6 +100,27 @@ async fn sale_addresses(place: &Place) {
         assert_eq!(paid, Moved::To(OrderState::Bought(Fulfilment::Paid)));
         assert_eq!(store.orders().ship(order, "{}", 7).await.unwrap(), expect, "nothing ships without an address");
     }
+}
+
+async fn order_addresses(place: &Place) {
+    let store = place.fresh().await;
+    let (ada, bob) = (buyer(&store, "ada").await, buyer(&store, "bob").await);
+    let added = store.add_address(ada.0, &fields("二号", false), 1).await.unwrap();
+    let AddedAddress::Added(second) = added else { panic!("{added:?}") };
+    let order = place_one(&store, &asks(ada, 1, None)).await;
+    let goes_to = async || store.order(ada.0, order.id).await.unwrap().unwrap().address.unwrap()["detail"].clone();
+    let set = async |user, address| store.set_order_address((user, order.id), address).await.unwrap();
+    assert_eq!(set(bob.0, bob.1).await, AddressSet::Unknown, "it is another buyer's order");
+    assert_eq!(set(ada.0, bob.1).await, AddressSet::UnknownAddress, "it is another buyer's address");
+    assert_eq!(goes_to().await, "一号");
+    assert_eq!(set(ada.0, second.address_id).await, AddressSet::Done);
+    assert_eq!(goes_to().await, "二号");
+    store.move_order(order.id, None, domain::order_state::Happening::Pay, 6).await.unwrap();
+    assert_eq!(set(ada.0, ada.1).await, AddressSet::Done, "it is paid and not sent");
+    let shipped = OrderState::Bought(Fulfilment::Shipped);
+    assert_eq!(store.ship(order.id, "{}", 7).await.unwrap(), Moved::To(shipped));
+    assert_eq!(set(ada.0, second.address_id).await, AddressSet::Refused(shipped));
+    assert_eq!(goes_to().await, "一号");
 }
 
 /// One order of each of two sales, which are alike but for their time to pay.

@@ -21,7 +21,7 @@ fn line(id: i64, quantity: u32) -> CartLine {
     CartLine { sku: sku(id), quantity, price: Cents::new(100) }
 }
 
-fn fields(detail: &str, is_default: bool) -> AddressFields {
+pub(super) fn fields(detail: &str, is_default: bool) -> AddressFields {
     let text = |text: &str| text.to_owned();
     AddressFields {
         recipient: text("王小明"),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, atomic::AtomicI64};
 
 use contract::{Cents, SkuId};
-use domain::DueRefund;
+use domain::{DueRefund, RefundStore as _};
 use store::{
     AddedAddress, AddressFields, Arrived, AskedRefund, Begun, Goods, Ids, NewOrder, Notice, Placed, Settings, Store,
 };
@@ -109,8 +109,45 @@ async fn refunds_that_cannot_be_sent_hold_up_no_other() {
     let (platform, clock) = (Platform::default(), HandClock::new());
     let mut refunder = Refunder::new(shop.store.clone(), platform.clone(), clock.clone());
     for _ in 0..2 {
-        drop(refunder.step().await);
+        // A step that finds nothing due waits for the clock, which stands still.
+        drop(tokio::time::timeout(std::time::Duration::from_secs(30), refunder.step()).await);
     }
     let sent: Vec<Cents> = platform.sent.lock().unwrap().iter().map(|due| due.amount).collect();
     assert_eq!(sent, [Cents::new(300)]);
+}
+
+/// A refund that fails is tried again at its time and not before, and is parked after its last try.
+#[tokio::test]
+async fn a_refund_that_always_fails_waits_longer_each_time_and_is_parked() {
+    const TRIES: usize = 20;
+    let shop = Shop::new().await;
+    shop.to_be_refunded(1).await;
+    let (platform, clock) = (Platform::default(), HandClock::new());
+    let counted = Arc::new(Mutex::new(Vec::new()));
+    let report = counted.clone();
+    let refunder = Refunder::new(shop.store.clone(), platform.clone(), clock.clone());
+    let mut refunder = refunder.reporting(move |parked| report.lock().unwrap().push(parked));
+    let tries = || platform.refused.lock().unwrap().len();
+    let mut pause_ms = 0;
+    for at in 1..=TRIES {
+        refunder.step().await.unwrap();
+        assert_eq!(tries(), at);
+        let due = shop.store.due_refunds(&["mock"], 10).await.unwrap();
+        let Some(due) = due.first() else { break };
+        let longer_ms = due.next_try_at_ms - clock.now_ms();
+        assert!(longer_ms > pause_ms || longer_ms == 3_600_000, "try {at}: {longer_ms} after {pause_ms}");
+        pause_ms = longer_ms;
+        // A step that sends another refund a millisecond too early does not try this one.
+        clock.advance(pause_ms - 1);
+        shop.to_be_refunded(3).await;
+        refunder.step().await.unwrap();
+        assert_eq!((tries(), platform.sent.lock().unwrap().len()), (at, at));
+        clock.advance(1);
+    }
+    assert_eq!(tries(), TRIES);
+    assert_eq!(shop.store.parked_refunds().await.unwrap(), 1);
+    clock.advance(3_600_000);
+    shop.to_be_refunded(3).await;
+    refunder.step().await.unwrap();
+    assert_eq!((tries(), counted.lock().unwrap().last().copied()), (TRIES, Some(1)), "an admin decides");
 }
