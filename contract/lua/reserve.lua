@@ -4,7 +4,8 @@
 -- KEYS  ledger, orders, requests, users, outbox, window
 -- ARGV  run id (empty: asked for), term (empty: any), now in epoch ms (empty: this server's clock; over: after the end,
 --       whatever the ledger's end is; promised: while the sale runs, whenever that is), attempts a user may make and
---       within how many ms (0: any), then for each reservation: order, user, request (empty: none), quantity
+--       within how many ms (0: any), then for each reservation: order, user, request (empty: none), quantity; last,
+--       if the batch belongs to a trace, the traceparent of its span, which the outbox keeps
 -- Answers "term epoch seq total available held sold outcome..." or one of the errors UNOPENED, FROZEN, TERM, BROKEN.
 --
 -- Ids are beyond 2^53 and stay strings. Calls are what costs, so everything is read in a few of them, decided
@@ -34,7 +35,9 @@ local attempts_max, within = tonumber(argv[4]), tonumber(argv[5])
 if argv[3] == 'over' then now, attempts_max = math.huge, 0 end
 if argv[3] == 'promised' then now, attempts_max = starts, 0 end
 
-local size, keyed = (#argv - 5) / 4, 0
+local size, keyed = math.floor((#argv - 5) / 4), 0
+local last = 4 * size + 5
+local trace = argv[last + 1]
 local order_ids, user_ids, request_ids = {}, {}, {}
 for i = 1, size do
     local at = 4 * i + 1
@@ -154,7 +157,7 @@ if available < 0 or available + held + sold ~= total then
 end
 if #attempts > 0 then call('ZADD', window, unpack(attempts)) end
 if holds > 0 then
-    local first_seq, events, from = seq + 1, argv, 6
+    local first_seq, events, from, to = seq + 1, argv, 6, last
     seq = seq + holds
     if holds < size then
         events, from = {}, 1
@@ -163,10 +166,18 @@ if holds > 0 then
                 for at = 4 * i + 2, 4 * i + 5 do events[#events + 1] = argv[at] end
             end
         end
+        to = #events
     end
     -- The first write: where there is no outbox, nothing has changed yet.
-    if not call('XADD', outbox, 'NOMKSTREAM', '*', 'm', term, 's', first_seq, 'e', epoch, 't', decided_at, 'h',
-        table.concat(events, ' ', from)) then
+    local held_events, added = table.concat(events, ' ', from, to)
+    if trace then
+        added = call('XADD', outbox, 'NOMKSTREAM', '*', 'm', term, 's', first_seq, 'e', epoch, 't', decided_at, 'c', trace,
+            'h', held_events)
+    else
+        added = call('XADD', outbox, 'NOMKSTREAM', '*', 'm', term, 's', first_seq, 'e', epoch, 't', decided_at, 'h',
+            held_events)
+    end
+    if not added then
         return redis.error_reply(LOST)
     end
     call('HSET', orders, unpack(order_fields))

@@ -6,6 +6,10 @@ use std::fmt::{self, Display};
 pub const TRACEPARENT_BYTES: usize = 55;
 /// The only flag that level 1 defines.
 const SAMPLED: u8 = 1;
+/// What a rate is out of.
+const MILLION: u128 = 1_000_000;
+/// Length of a context in a record: trace id, span id, flags.
+pub const CONTEXT_BYTES: usize = 16 + 8 + 1;
 
 /// What a `traceparent` header carries. Neither id is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,22 @@ impl TraceContext {
         Self::new(trace_id, span_id, flags & u128::from(SAMPLED) != 0)
     }
 
+    /// The context in a record: trace id, span id, flags.
+    pub fn to_bytes(self) -> [u8; CONTEXT_BYTES] {
+        let mut bytes = [0; CONTEXT_BYTES];
+        bytes[..16].copy_from_slice(&self.trace_id.to_be_bytes());
+        bytes[16..24].copy_from_slice(&self.span_id.to_be_bytes());
+        bytes[24] = u8::from(self.is_sampled);
+        bytes
+    }
+
+    /// Reads [`TraceContext::to_bytes`]. `None` if either id is zero; unknown flags are ignored.
+    pub fn from_bytes(bytes: [u8; CONTEXT_BYTES]) -> Option<Self> {
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |number: u128, byte| number << 8 | u128::from(*byte));
+        let span_id = u64::try_from(number(&bytes[16..24])).ok()?;
+        Self::new(number(&bytes[..16]), span_id, bytes[24] & SAMPLED != 0)
+    }
+
     /// The id that all spans of the trace have.
     pub const fn trace_id(self) -> u128 {
         self.trace_id
@@ -52,6 +72,11 @@ impl TraceContext {
     pub const fn is_sampled(self) -> bool {
         self.is_sampled
     }
+}
+
+/// Whether a trace whose sender has not decided is recorded. The id decides, so every service decides the same.
+pub const fn is_sampled_at(trace_id: u128, per_million: u32) -> bool {
+    trace_id % MILLION < per_million as u128
 }
 
 /// As a `traceparent` of version 00.
@@ -110,6 +135,12 @@ mod tests {
         check(&format!("00-{TRACE}-{SPAN}-é"), None);
     }
 
+    #[test]
+    fn a_rate_is_the_share_of_all_trace_ids() {
+        let sampled = |per_million| (0..2_000_000).filter(|id| is_sampled_at(*id, per_million)).count();
+        assert_eq!([sampled(0), sampled(10_000), sampled(1_000_000)], [0, 20_000, 2_000_000]);
+    }
+
     proptest! {
         #[test]
         fn what_is_formatted_is_parsed(trace_id in 1..=u128::MAX, span_id in 1..=u64::MAX, is_sampled: bool) {
@@ -117,6 +148,7 @@ mod tests {
             let text = context.map(|context| context.to_string()).unwrap_or_default();
             prop_assert_eq!(text.len(), TRACEPARENT_BYTES);
             prop_assert_eq!(TraceContext::parse(text.as_bytes()), context);
+            prop_assert_eq!(context.and_then(|context| TraceContext::from_bytes(context.to_bytes())), context);
         }
 
         /// Anything else either is refused or was the same context in other words.

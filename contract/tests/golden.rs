@@ -11,6 +11,7 @@ use contract::{
         WorkerClaim,
     },
     stock::{Entry, Event, FailedReason, RequestKey, Reservation, Term, TermCounts},
+    trace::TraceContext,
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -100,6 +101,28 @@ fn entries() {
         &format!("0205 {LEDGER} {PLACE} 0000000000000007 fffffffffffffffe"),
     );
     check_closed(&alone(Event::Ended { ends_at_ms: 9 }), &format!("0207 {LEDGER} {PLACE} 0000000000000009"));
+}
+
+/// Records of version 2 have had a place for a trace context from the start, so older readers skip it.
+#[test]
+fn entries_in_a_trace() {
+    let context = TraceContext::new(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, 0x00f0_67aa_0ba9_02b7, true);
+    let order = OrderId::from_i64(0x0a0b).unwrap();
+    let settled = entry(Event::Settled { order, quantity: 2 });
+    let traced = |entries: &[Entry]| grouped(entries).remove(0).traced(context);
+    let head = "0000000000000102 00000000 0000000000000006 01 4bf92f3577b34da6a3ce929d0e0e4736 00f067aa0ba902b7 01";
+    check_closed(&traced(&[settled]), &format!("0203 {head} {PLACE} 0000000000000a0b 00000002"));
+    let second = Entry { seq: 5, ..settled };
+    check_closed(
+        &traced(&[settled, second]),
+        &format!(
+            "0206 {head} 00000002 03 {PLACE} 0000000000000a0b 00000002 \
+             03 0000000000000003 0000000000000005 0000000000000005 0000000000000a0b 00000002"
+        ),
+    );
+    let head = head.replace("00f067aa0ba902b7 01", "0000000000000000 01");
+    let without_span = Entries::decode(&unhex(&format!("0203 {head} {PLACE} 0000000000000a0b 00000002")));
+    assert_eq!(without_span, Ok(alone(settled.event)), "an invalid context is none");
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub mod redis;
 mod serve;
 mod session;
 mod shard;
+mod spans;
 mod thread;
 #[cfg(feature = "tls")]
 mod tls;
@@ -238,6 +239,7 @@ fn core<L>(deps: &GatewayDeps<'_, L>, mut lease: Lease, cores: usize, started: I
     config.connections_per_client_max = per_client(limits.connections_per_client_max.get(), cores);
     config.timeouts.idle = limits.idle_timeout;
     config.waiting_max = limits.queue_max.get();
+    config.traced_per_million = foundation::spans::sampled_per_million();
     config.captchas_max = limits.captchas_max.get().div_ceil(cores);
     config.timeouts.reply = limits.reply_timeout;
     fit(&mut config, limits.runtime);

@@ -27,6 +27,6 @@ pub enum Ledgers {
 
 impl ReserveLink for LocalLedger {
     fn reserve(&self, batch: Batch, reply: Reply<BatchReply>) {
-        Self::reserve(self, batch.activity, batch.reservations, batch.repeats_only, reply);
+        Self::reserve(self, (batch.activity, batch.trace), batch.reservations, batch.repeats_only, reply);
     }
 }

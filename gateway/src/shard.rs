@@ -23,6 +23,7 @@ use crate::{
     figures::{BATCH_STAGE, Figures},
     link::{Ledgers, ReserveLink},
     mailbox::{LedgerReply, ReplySender},
+    spans,
 };
 
 #[cfg(feature = "redis")]
@@ -211,6 +212,9 @@ impl Shard {
         let mut core = self.core.borrow_mut();
         while let Some(id) = core.poll_metrics() {
             core.handle_metrics(id, self.metrics.render().as_bytes(), self.now());
+        }
+        while let Some(span) = core.poll_span() {
+            spans::export(span, self.started.elapsed());
         }
         while let Some(id) = core.poll_ready() {
             if let Some(Some((of, waker))) = parked.get(id.index())

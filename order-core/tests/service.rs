@@ -130,7 +130,7 @@ impl Mall {
         };
         let (sender, answer) = tokio::sync::oneshot::channel();
         let reply = Box::new(move |reply| drop(sender.send(reply)));
-        self.ledger.reserve(activity, orders.map(asked).collect(), false, reply);
+        self.ledger.reserve((activity, None), orders.map(asked).collect(), false, reply);
         let held = |outcome: &&Outcome| matches!(outcome, Outcome::Held { repeated: false, .. });
         answer.await.unwrap().unwrap().outcomes.iter().filter(held).count() as u64
     }

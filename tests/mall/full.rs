@@ -19,7 +19,7 @@ use std::{
 };
 
 use serde_json::Value;
-use services::{Elasticsearch, Kafka, MariaDb, Redis};
+use services::{Elasticsearch, Jaeger, Kafka, MariaDb, Redis};
 use tempfile::TempDir;
 
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     process::{Process, Shop, agent, call, command, get, token, until},
     sale_rules,
     search::{self, Changers},
-    steer, walk,
+    steer, traces, walk,
 };
 
 /// Units on sale in each test.
@@ -56,11 +56,17 @@ struct Full {
     data: TempDir,
     search: Elasticsearch,
     mariadb: MariaDb,
+    /// Settings of every part besides the servers.
+    more: Vec<(&'static str, String)>,
 }
 
 impl Full {
     /// Starts it all; `None`, said loudly, where a server is not to be had.
     fn start(gateways: usize) -> Option<Self> {
+        Self::start_with(gateways, Vec::new())
+    }
+
+    fn start_with(gateways: usize, more: Vec<(&'static str, String)>) -> Option<Self> {
         let (kafka, redis, mariadb) = (Kafka::start()?, Redis::start()?, MariaDb::start()?);
         let search = Elasticsearch::start()?;
         let place = String::new;
@@ -75,6 +81,7 @@ impl Full {
             data: tempfile::tempdir().unwrap(),
             search,
             mariadb,
+            more,
         };
         full.start_order_core();
         let (admin, [place]) = full.role("admin", &[("MALL_ADMIN__LISTEN", &free_address())]);
@@ -107,7 +114,9 @@ impl Full {
             ("MALL_SEARCH__URL", &search),
             ("MALL_REDIS__REPLY_TIMEOUT_MS", "300"),
         ];
-        command(self.data.path(), &servers)
+        let mut command = command(self.data.path(), &servers);
+        command.envs(self.more.iter().map(|(name, value)| (name, value)));
+        command
     }
 
     fn start_order_core(&mut self) {
@@ -283,6 +292,14 @@ fn a_shopper_walks_through_the_mall() {
     for place in [&full.shop.gateway, &full.shop.order_core, &full.shop.admin] {
         operations::assert_clean(place);
     }
+}
+
+#[test]
+fn an_order_is_one_trace() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(jaeger) = Jaeger::start() else { return };
+    let Some(full) = Full::start_with(1, traces::settings(&jaeger).into()) else { return };
+    traces::an_order_is_one_trace(&full.shop, &jaeger, &traces::FULL);
 }
 
 #[test]

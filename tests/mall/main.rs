@@ -18,6 +18,7 @@ mod redis;
 mod sale_rules;
 mod search;
 mod steer;
+mod traces;
 mod walk;
 
 use std::{

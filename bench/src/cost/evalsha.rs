@@ -75,8 +75,14 @@ async fn open(
     let stock = u64::from(options.requests) + u64::from(rounded_up) + 1;
     open_in_redis(ledgers, Term::FIRST, (activity, stock, RULES)).await?;
     let run = ledgers.run_id().await?;
-    let caller =
-        Caller { run: &run, term: Some(Term::FIRST), now_ms: None, window: Window::default(), holds: Holds::New };
+    let caller = Caller {
+        run: &run,
+        term: Some(Term::FIRST),
+        now_ms: None,
+        window: Window::default(),
+        holds: Holds::New,
+        trace: None,
+    };
     ledgers.reserve(caller, activity, &[asks(0)]).await?;
     Ok(run)
 }
@@ -107,8 +113,14 @@ fn rush(options: &EvalshaOptions, activity: ActivityId, run: &str) -> Result<Str
         for connection in &mut connections {
             out.clear();
             for _ in 0..options.pipeline {
-                let caller =
-                    Caller { run, term: Some(Term::FIRST), now_ms: None, window: Window::default(), holds: Holds::New };
+                let caller = Caller {
+                    run,
+                    term: Some(Term::FIRST),
+                    now_ms: None,
+                    window: Window::default(),
+                    holds: Holds::New,
+                    trace: None,
+                };
                 pack_reserve(&mut out, Script::Known, caller, activity, &[asks(next)]);
                 next += 1;
             }

@@ -5,47 +5,63 @@ use crate::{
     ActivityId, OperationId, OrderId, UserId,
     codec::{DecodeError, Reader, Writer},
     stock::{Entry, Event, FailedReason, RequestKey, Reservation, Term, TermCounts},
+    trace::TraceContext,
 };
 
 /// The version of the journal's records that this build writes. Those of version 1 have neither term nor bucket.
 pub const JOURNAL_VERSION: u8 = 2;
 /// The part of a sale's stock that a ledger has; there is one.
 const BUCKET: u32 = 0;
-/// Bytes of a trace context: trace id, span id, flags.
-const TRACE_BYTES: usize = 16 + 8 + 1;
 
 /// Entries of one term of one activity's journal that were made durable together, on [`crate::topic::ORDERS`]. One of
 /// them is a record of its own kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entries(Vec<Entry>);
+pub struct Entries {
+    entries: Vec<Entry>,
+    trace: Option<TraceContext>,
+}
 
 impl Entries {
     /// `entries` as records: neighbours of one term of one activity together, at most [`ENTRIES_MAX`] of them.
     pub fn group(entries: &[Entry]) -> impl Iterator<Item = Self> {
         let of_one_term = entries.chunk_by(|one, next| (one.activity, one.term) == (next.activity, next.term));
-        of_one_term.flat_map(|run| run.chunks(ENTRIES_MAX)).map(|run| Self(run.to_vec()))
+        of_one_term.flat_map(|run| run.chunks(ENTRIES_MAX)).map(|run| Self { entries: run.to_vec(), trace: None })
+    }
+
+    /// The record in the trace of what has appended it.
+    #[must_use]
+    pub fn traced(mut self, trace: Option<TraceContext>) -> Self {
+        self.trace = trace;
+        self
+    }
+
+    /// The span that has appended the record, if it belongs to a trace.
+    pub const fn trace(&self) -> Option<TraceContext> {
+        self.trace
     }
 
     /// Whose they are.
     pub fn activity(&self) -> ActivityId {
-        self.0[0].activity
+        self.entries[0].activity
     }
 
     /// One or more, of one activity, in the order of their `seq`.
     pub fn into_vec(self) -> Vec<Entry> {
-        self.0
+        self.entries
     }
 }
 
 impl Record for Entries {
     fn encode(&self, out: &mut Vec<u8>) {
-        let first = &self.0[0];
-        let kind = if self.0.len() == 1 { entry_kind(first) } else { kind::ENTRIES };
+        let first = &self.entries[0];
+        let kind = if self.entries.len() == 1 { entry_kind(first) } else { kind::ENTRIES };
         let mut writer = Writer(out);
         writer.u8(JOURNAL_VERSION).u8(kind).i64(first.activity.as_i64()).u32(BUCKET).u64(first.term.0);
-        // No trace context.
-        writer.u8(0);
-        match &self.0[..] {
+        writer.u8(self.trace.is_some().into());
+        if let Some(trace) = self.trace {
+            writer.bytes(&trace.to_bytes());
+        }
+        match &self.entries[..] {
             [one] => put_entry(&mut writer, one),
             many => {
                 writer.u32(u32::try_from(many.len()).unwrap_or(u32::MAX));
@@ -65,7 +81,7 @@ impl Record for Entries {
         }
         let kind = reader.u8()?;
         let activity = reader.id(ActivityId::from_i64)?;
-        let term = if version == VERSION { Term::FIRST } else { term(&mut reader)? };
+        let (term, trace) = if version == VERSION { (Term::FIRST, None) } else { term(&mut reader)? };
         let mut entries = Vec::new();
         if kind == kind::ENTRIES {
             for _ in 0..count_of_many(&mut reader)? {
@@ -76,20 +92,18 @@ impl Record for Entries {
             entries.push(entry(kind, activity, term, &mut reader)?);
         }
         reader.end()?;
-        Ok(Self(entries))
+        Ok(Self { entries, trace })
     }
 }
 
-/// The term, from between the bucket and the trace context, which is not used yet.
-fn term(reader: &mut Reader<'_>) -> Result<Term, DecodeError> {
+/// The term, from between the bucket and the trace context, and that. A context without ids is none.
+fn term(reader: &mut Reader<'_>) -> Result<(Term, Option<TraceContext>), DecodeError> {
     if reader.u32()? != BUCKET {
         return Err(DecodeError::OutOfRange);
     }
     let term = Term(reader.u64()?);
-    if reader.flag()? {
-        reader.array::<TRACE_BYTES>()?;
-    }
-    Ok(term)
+    let trace = if reader.flag()? { TraceContext::from_bytes(reader.array()?) } else { None };
+    Ok((term, trace))
 }
 
 const fn entry_kind(entry: &Entry) -> u8 {

@@ -1,7 +1,7 @@
 //! What `lua/reserve.lua` takes and returns, for every caller of it; and what Redis reports about itself.
 
 use super::{BatchReply, Counters, Outcome, RequestKey, Reservation, Term, Window};
-use crate::{ActivityId, OrderId};
+use crate::{ActivityId, OrderId, trace::TraceContext};
 
 /// The keys of the script, in its order.
 const KEYS: [&str; 6] = ["ledger", "orders", "requests", "users", "outbox", "window"];
@@ -31,6 +31,8 @@ pub struct Caller<'a> {
     pub window: Window,
     /// What may be held.
     pub holds: Holds,
+    /// The caller's span, which the outbox keeps with what the batch holds.
+    pub trace: Option<TraceContext>,
 }
 
 /// What a batch may hold.
@@ -56,8 +58,8 @@ pub fn key_prefix(activity: ActivityId) -> String {
 pub struct Unreadable;
 
 /// How many times [`reserve_arguments`] calls `put`.
-pub const fn reserve_argument_count(reservations: usize) -> usize {
-    FIXED_ARGUMENTS + ARGUMENTS_PER_RESERVATION * reservations
+pub const fn reserve_argument_count(reservations: usize, is_traced: bool) -> usize {
+    FIXED_ARGUMENTS + ARGUMENTS_PER_RESERVATION * reservations + is_traced as usize
 }
 
 /// The arguments that follow the script's digest or text, each given to `put`.
@@ -94,6 +96,9 @@ pub fn reserve_arguments(
             None => put(b""),
         }
         put(digits(asked.quantity.into(), &mut decimal));
+    }
+    if let Some(trace) = caller.trace {
+        put(trace.to_string().as_bytes());
     }
 }
 
@@ -196,17 +201,20 @@ mod tests {
         let asked = |request| Reservation { order, user, request, quantity: 3 };
         let reservations = [asked(None), asked(Some(RequestKey([0xab; 16])))];
         let window = Window { max: 2, within_ms: 1_000 };
-        let caller = Caller { run: "0a", term: Some(Term(4)), now_ms: Some(u64::MAX), window, holds: Holds::New };
+        let trace = TraceContext::new(1, 2, true);
+        let caller =
+            Caller { run: "0a", term: Some(Term(4)), now_ms: Some(u64::MAX), window, holds: Holds::New, trace };
         let mut arguments = Vec::new();
         let activity = ActivityId::from_i64(1).unwrap();
         reserve_arguments(caller, activity, &reservations, |argument| {
             arguments.push(String::from_utf8(argument.to_vec()).unwrap());
         });
-        assert_eq!(arguments.len(), reserve_argument_count(2));
+        assert_eq!(arguments.len(), reserve_argument_count(2, true));
         assert_eq!(arguments[..2], ["6", "mall:{1.0}:ledger"]);
         assert_eq!(arguments[6..12], ["mall:{1.0}:window", "0a", "4", "18446744073709551615", "2", "1000"]);
         let key = "ab".repeat(16);
-        assert_eq!(arguments[12..], ["7", "8", "", "3", "7", "8", key.as_str(), "3"]);
+        assert_eq!(arguments[12..20], ["7", "8", "", "3", "7", "8", key.as_str(), "3"]);
+        assert_eq!(arguments[20..], ["00-00000000000000000000000000000001-0000000000000002-01"]);
         assert_eq!(RequestKey::from_hex(&key), reservations[1].request);
     }
 }

@@ -41,6 +41,8 @@ pub struct Config {
     pub shop_url: String,
     /// Pages that may call from another origin.
     pub origins: Vec<Origin>,
+    /// Reservations of a million that have a span though no sender records one; `None`: no spans at all.
+    pub traced_per_million: Option<u32>,
 }
 
 /// An origin whose pages may call (the Fetch standard, section 3.3).
@@ -102,6 +104,7 @@ impl Config {
             captchas_max: 512,
             shop_url: String::new(),
             origins: Vec::new(),
+            traced_per_million: None,
         }
     }
 }

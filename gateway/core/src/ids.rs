@@ -28,7 +28,7 @@ impl ConnId {
 }
 
 /// One reservation in the queue, as its connection knows it. An outcome with another id is not for that connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct WaitId(u64);
 
 impl WaitId {

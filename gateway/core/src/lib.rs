@@ -29,7 +29,7 @@ use std::time::Duration;
 pub use answer::Answer;
 pub use board::BoardLimits;
 pub use config::{Config, GateLimits, Keys, Origin, Timeouts};
-pub use core::{ConnectionRefused, Control, Core, Next, PartReason, Readiness};
+pub use core::{ConnectionRefused, Control, Core, CoreSpan, Next, PartReason, Readiness, Spanned};
 pub use cuts::CUTS_MAX;
 pub use http::{
     BODY_BYTES_MAX, CHUNKED_WIRE_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Header, LINE_BYTES_MAX, Limits, Request,

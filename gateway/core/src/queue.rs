@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use contract::{
     ActivityId,
     stock::{BatchReply, Outcome, Reservation, Term},
+    trace::TraceContext,
 };
 
 use self::unread::UnreadHolds;
@@ -45,6 +46,8 @@ pub struct Batch {
     pub reservations: Vec<Reservation>,
     /// Only repeats of accepted requests are accepted: the core knows of an end that the ledger may not know yet.
     pub repeats_only: bool,
+    /// Its span, if one of its requests is sampled.
+    pub trace: Option<TraceContext>,
 }
 
 /// The ledger gave no reply.
@@ -204,9 +207,14 @@ impl ReservationQueue {
             lane.in_flight = Some(id.serial);
             let (term, repeats_only) = asked_in(activity);
             lane.repeats_only = repeats_only;
-            return Some(Batch { id, activity, term, reservations, repeats_only });
+            return Some(Batch { id, activity, term, reservations, repeats_only, trace: None });
         }
         None
+    }
+
+    /// Who waits for the batch that is in flight.
+    pub(crate) fn sent(&self, batch: BatchId) -> &[QueuedReservation] {
+        self.lanes.get(&batch.activity).map_or(&[], |lane| &lane.sent)
     }
 
     /// Takes the batch out of flight. `None` if it is not in flight. The memory of [`ConcludedBatch::sent`] comes back by

@@ -14,7 +14,7 @@ impl Shop {
         self.platform().recovers();
         let goods = Goods::Items([(self.sku, 1)].into());
         let new = NewOrder { user: self.user, address: self.address, goods, request: None, expected_total: None };
-        let placed = self.store.place_order(&new, self.clock.now_ms()).await.unwrap();
+        let placed = self.store.orders().place_order(&new, self.clock.now_ms()).await.unwrap();
         let Placed::Placed(order) = placed else { panic!("{placed:?}") };
         for _ in 0..VISITS {
             self.opens_page(order.id, MOCK).await;
@@ -38,7 +38,7 @@ impl Shop {
     }
 
     async fn state(&self, order: OrderId) -> OrderState {
-        self.store.order(self.user, order).await.unwrap().unwrap().state
+        self.store.orders().order(self.user, order).await.unwrap().unwrap().state
     }
 }
 
@@ -75,11 +75,11 @@ async fn money_is_found_long_before_the_deadline() {
 async fn nobody_can_pay_an_order_that_was_cancelled() {
     let (_directory, shop) = shop().await;
     let order = shop.order_with_trade().await;
-    shop.store.move_order(order.id, Some(shop.user), Happening::Close, shop.clock.now_ms()).await.unwrap();
+    shop.store.orders().move_order(order.id, Some(shop.user), Happening::Close, shop.clock.now_ms()).await.unwrap();
     assert!(shop.watch.look().await.unwrap(), "the trade is closed at once");
     shop.buyer_pays_unheard();
     assert_eq!(shop.platform().totals(), (0, 0));
-    assert_eq!(shop.store.open_payments(&[order.id], 10).await.unwrap(), []);
+    assert_eq!(shop.store.money().open_payments(&[order.id], 10).await.unwrap(), []);
 }
 
 /// The buyer pays after the question and before the trade is closed.
@@ -87,7 +87,7 @@ async fn nobody_can_pay_an_order_that_was_cancelled() {
 async fn money_that_comes_while_its_trade_is_being_closed_goes_back() {
     let (_directory, mut shop) = shop().await;
     let order = shop.order_with_trade().await;
-    shop.store.move_order(order.id, Some(shop.user), Happening::Close, shop.clock.now_ms()).await.unwrap();
+    shop.store.orders().move_order(order.id, Some(shop.user), Happening::Close, shop.clock.now_ms()).await.unwrap();
     shop.platform().pays_before_close();
     assert!(shop.watch.look().await.unwrap());
     assert_eq!(shop.platform().totals(), (order.total.get(), 0));
@@ -104,8 +104,8 @@ async fn a_trade_of_an_order_that_timed_out_is_closed_once_the_platform_answers(
     shop.platform().begin(1, Faults::SILENT);
     shop.deadline(order.id).await;
     assert_eq!(shop.state(order.id).await, OrderState::Closed, "a platform that is silent holds up nothing");
-    assert_eq!(shop.store.open_payments(&[order.id], 10).await.unwrap().len(), 1);
+    assert_eq!(shop.store.money().open_payments(&[order.id], 10).await.unwrap().len(), 1);
     shop.platform().recovers();
     assert!(shop.watch.look().await.unwrap(), "it is asked again at once");
-    assert_eq!(shop.store.open_payments(&[order.id], 10).await.unwrap(), []);
+    assert_eq!(shop.store.money().open_payments(&[order.id], 10).await.unwrap(), []);
 }

@@ -3,21 +3,30 @@
 pub(super) mod parking;
 mod rereading;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use commit_log::{Consumer, Log, LogError, Partition, Record, next_offsets};
 use contract::{
     ActivityId,
     record::{Entries, Record as _},
     topic,
+    trace::TraceContext,
 };
 use domain::{Line, Outlook, Parked, SaleError, SaleStore, TAKE_IN_MAX};
-use foundation::Clock;
+use foundation::{
+    Clock,
+    spans::{self, ActiveSpan, SpanKind},
+};
 
 use self::rereading::Rereading;
 use crate::{Worker, WorkerError, bury, commit, rewind};
 
 const GROUP: &str = "order-core";
+/// The service of its spans.
+static SERVICE: LazyLock<Arc<str>> = LazyLock::new(|| GROUP.into());
 /// Records that are read at a time; one may hold [`contract::record::ENTRIES_MAX`] entries.
 const READ_MAX: usize = 256;
 
@@ -148,9 +157,14 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
     }
 
     async fn take_new(&mut self, records: &[Record]) -> Result<(), WorkerError> {
-        let (lines, dead) = read(records);
+        let (lines, dead, traces) = read(records);
         let begun_ms = self.clock.now_ms();
-        self.take(&lines).await?;
+        let spans = begin_spans(&traces);
+        match spans.first() {
+            Some(first) => spans::within(first, self.take(&lines)).await?,
+            None => self.take(&lines).await?,
+        };
+        drop(spans);
         let (done_ms, next) = (self.clock.now_ms(), next_offsets(records));
         (self.measure)(&TakenIn { lines: &lines, begun_ms, done_ms, next: &next });
         bury(&self.log, GROUP, dead).await?;
@@ -234,17 +248,35 @@ enum Taken {
     Until(usize, SaleError),
 }
 
-/// The entries in `records`, and the records that hold none.
-fn read(records: &[Record]) -> (Vec<Line>, Vec<(Record, String)>) {
-    let (mut lines, mut dead) = (Vec::with_capacity(records.len()), Vec::new());
+/// A span for each of `traces`, the contexts of records that are read together. The transaction belongs to the first of
+/// them, and the others have a link to it.
+fn begin_spans(traces: &[TraceContext]) -> Vec<ActiveSpan> {
+    let mut first = None;
+    let begin = |trace: &TraceContext| {
+        let mut span = spans::continuing(&SERVICE, Some(*trace), "journal", SpanKind::Consumer);
+        match first {
+            Some(first) => span.link(first),
+            None => first = span.context(),
+        }
+        span
+    };
+    traces.iter().map(begin).collect()
+}
+
+/// The entries in `records`, the records that hold none, and the spans that the records come from.
+fn read(records: &[Record]) -> (Vec<Line>, Vec<(Record, String)>, Vec<TraceContext>) {
+    let (mut lines, mut dead, mut traces) = (Vec::with_capacity(records.len()), Vec::new(), Vec::new());
     for record in records {
         let offset = record.offset;
         match Entries::decode(&record.value) {
-            Ok(read) => lines.extend(read.into_vec().into_iter().map(|entry| Line { offset, entry })),
+            Ok(read) => {
+                traces.extend(read.trace());
+                lines.extend(read.into_vec().into_iter().map(|entry| Line { offset, entry }));
+            }
             Err(error) => dead.push((record.clone(), error.to_string())),
         }
     }
-    (lines, dead)
+    (lines, dead, traces)
 }
 
 impl<L: Log, S: SaleStore, C: Clock> Worker for Journal<L, S, C> {

@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,10 +18,13 @@ use contract::{
     activity::Rules,
     record::LedgerCommand,
     stock::{BatchReply, Command, Counters, Entry, Event, Ledger, Outcome, Reservation, Window},
+    trace::TraceContext,
 };
+use foundation::spans::SpanKind;
 
 use crate::{
-    LedgerUnavailable, journal,
+    LedgerUnavailable,
+    journal::{self, TracedEntries},
     restore::{RebuildError, SnapshotSource, restore},
 };
 
@@ -39,6 +43,8 @@ pub enum Request {
     Reserve {
         /// Whose ledger.
         activity: ActivityId,
+        /// The span of the batch.
+        trace: Option<TraceContext>,
         /// Answered in this order.
         reservations: Vec<Reservation>,
         /// Nothing new is held: see [`Command::Repeat`].
@@ -155,14 +161,14 @@ impl<L: Log, S: SnapshotSource> LedgerHouse<L, S> {
             tracing::error!(%error, "the ledgers can't be rebuilt");
             self.rebuild_at_ms = now_ms.saturating_add(REBUILD_EVERY_MS);
         }
-        let mut journal = Vec::new();
+        let mut journal = Journal::default();
         let answers: Vec<Answer> = match &mut self.ledgers {
             Some(ledgers) => {
                 requests.into_iter().map(|request| apply(ledgers, self.window, request, now_ms, &mut journal)).collect()
             }
             None => requests.into_iter().map(|request| refuse(request, "the ledgers are being rebuilt")).collect(),
         };
-        let durable = self.persist(&journal).await;
+        let durable = self.persist(journal).await;
         if durable.is_err() {
             self.ledgers = None;
         }
@@ -171,9 +177,17 @@ impl<L: Log, S: SnapshotSource> LedgerHouse<L, S> {
         }
     }
 
-    async fn persist(&self, entries: &[Entry]) -> Result<(), LedgerUnavailable> {
-        for entries in entries.chunks(APPEND_ENTRIES_MAX) {
-            let appended = self.log.append(journal::records(entries)).await;
+    async fn persist(&self, journal: Journal) -> Result<(), LedgerUnavailable> {
+        let Journal { entries, mut traced } = journal;
+        let mut at = 0;
+        while at < entries.len() {
+            let end = entries.len().min(at + APPEND_ENTRIES_MAX);
+            let mut here = take_up_to(&mut traced, at..end);
+            let entries = &entries[at..end];
+            at = end;
+            let spans = journal::begin_spans(&mut here, "log append", SpanKind::Producer);
+            let appended = self.log.append(journal::traced_records(entries, &here)).await;
+            drop(spans);
             appended.map_err(|error| LedgerUnavailable(error.to_string()))?;
             let holds = entries.iter().filter(|entry| matches!(entry.event, Event::Held(_))).count() as u64;
             self.stats.reservations.fetch_add(holds, Ordering::Relaxed);
@@ -183,23 +197,49 @@ impl<L: Log, S: SnapshotSource> LedgerHouse<L, S> {
     }
 }
 
+/// What the ledgers have decided.
+#[derive(Default)]
+struct Journal {
+    entries: Vec<Entry>,
+    traced: Vec<TracedEntries>,
+}
+
+/// Removes what begins in `part` from `traced`, as it is numbered there. What a part's end cuts has its rest in the next.
+fn take_up_to(traced: &mut Vec<TracedEntries>, part: Range<usize>) -> Vec<TracedEntries> {
+    let mut taken = Vec::new();
+    traced.retain_mut(|TracedEntries { range, context }| {
+        if range.start >= part.end {
+            return true;
+        }
+        let end = range.end.min(part.end);
+        taken.push(TracedEntries { range: range.start - part.start..end - part.start, context: *context });
+        range.start = end;
+        range.start < range.end
+    });
+    taken
+}
+
 fn apply(
     ledgers: &mut HashMap<ActivityId, Ledger>,
     window: Window,
     request: Request,
     now_ms: u64,
-    journal: &mut Vec<Entry>,
+    Journal { entries: journal, traced }: &mut Journal,
 ) -> Answer {
     match request {
-        Request::Reserve { activity, reservations, repeats_only, reply } => match ledgers.get_mut(&activity) {
+        Request::Reserve { activity, trace, reservations, repeats_only, reply } => match ledgers.get_mut(&activity) {
             None => refuse(
-                Request::Reserve { activity, reservations, repeats_only, reply },
+                Request::Reserve { activity, trace, reservations, repeats_only, reply },
                 "the activity's ledger is not open",
             ),
             Some(ledger) => {
                 let command = if repeats_only { Command::Repeat } else { Command::Reserve };
+                let first = journal.len();
                 let reserve = |asked| ledger.apply(command(asked), now_ms, journal);
                 let outcomes = reservations.into_iter().map(reserve).collect();
+                if let Some(context) = trace.filter(|_| journal.len() > first) {
+                    traced.push(TracedEntries { range: first..journal.len(), context });
+                }
                 answer(reply, BatchReply { outcomes, counters: ledger.counters() })
             }
         },

@@ -14,6 +14,7 @@ use contract::{
     activity::Rules,
     record::LedgerCommand,
     stock::{BatchReply, Counters, Outcome, Reservation, Window},
+    trace::TraceContext,
 };
 use foundation::Clock;
 use tokio::sync::oneshot;
@@ -84,16 +85,16 @@ impl LocalLedger {
         &self.stats
     }
 
-    /// Asks for a gateway's batch; `reply` is called on the ledger's thread and must not block.
+    /// Asks for a gateway's batch, whose span is `trace`; `reply` is called on the ledger's thread and must not block.
     pub fn reserve(
         &self,
-        activity: ActivityId,
+        (activity, trace): (ActivityId, Option<TraceContext>),
         reservations: Vec<Reservation>,
         repeats_only: bool,
         reply: Reply<BatchReply>,
     ) {
         if let Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) =
-            self.requests.try_send(Request::Reserve { activity, reservations, repeats_only, reply })
+            self.requests.try_send(Request::Reserve { activity, trace, reservations, repeats_only, reply })
             && let Request::Reserve { reply, .. } = request
         {
             reply(Err(LedgerUnavailable("the ledger's queue is full".to_owned())));

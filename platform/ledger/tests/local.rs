@@ -95,7 +95,7 @@ async fn ask(
     let (sender, answer) = tokio::sync::oneshot::channel();
     let sender = Mutex::new(Some(sender));
     let reply = move |result| drop(sender.lock().unwrap().take().unwrap().send(result));
-    ledger.reserve(activity, reservations, repeats_only, Box::new(reply));
+    ledger.reserve((activity, None), reservations, repeats_only, Box::new(reply));
     answer.await.unwrap()
 }
 

@@ -163,6 +163,7 @@ async fn same(ledgers: &RedisLedger, start: Start, steps: Vec<Step>) {
                     now_ms: Some(now_ms),
                     window,
                     holds: Holds::New,
+                    trace: None,
                 };
                 let reply = ledgers.reserve(caller, activity, &asked).await.unwrap();
                 assert_eq!((reply.outcomes, reply.counters), (expected, model.counters()), "{asked:?}");
@@ -277,8 +278,14 @@ async fn conforms() {
 }
 
 const RULES: Rules = Rules { per_user_limit: 1, starts_at_ms: 0, ends_at_ms: u64::MAX };
-const BY_THE_SERVER: Caller<'static> =
-    Caller { run: "", term: None, now_ms: None, window: Window { max: 0, within_ms: 0 }, holds: Holds::New };
+const BY_THE_SERVER: Caller<'static> = Caller {
+    run: "",
+    term: None,
+    now_ms: None,
+    window: Window { max: 0, within_ms: 0 },
+    holds: Holds::New,
+    trace: None,
+};
 
 #[tokio::test]
 async fn a_script_that_is_not_known_is_sent() {

@@ -210,8 +210,8 @@ impl Incarnation {
             letters.lock().unwrap_or_else(PoisonError::into_inner).push_back(letter);
             bell.notify_one();
         };
-        let Batch { activity, reservations, repeats_only, .. } = batch;
-        ledger.send(Request::Reserve { activity, reservations, repeats_only, reply: Box::new(reply) });
+        let Batch { activity, reservations, repeats_only, trace, .. } = batch;
+        ledger.send(Request::Reserve { activity, trace, reservations, repeats_only, reply: Box::new(reply) });
     }
 
     /// Gives the core a piece of what has arrived, and the client what the core has for it.

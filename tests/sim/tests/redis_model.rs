@@ -155,7 +155,7 @@ impl Home {
             Step::Reserve { asked, term, holds, at_ms } => {
                 let term = term.map(|behind| Term(self.term.saturating_sub(behind)));
                 let window = Window { max: 0, within_ms: 0 };
-                let caller = Caller { run: &self.run, term, now_ms: Some(*at_ms), window, holds: *holds };
+                let caller = Caller { run: &self.run, term, now_ms: Some(*at_ms), window, holds: *holds, trace: None };
                 vec![answer(ledgers.reserve(caller, activity, asked).await)]
             }
             Step::Act(actions) => {

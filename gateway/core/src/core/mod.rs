@@ -5,6 +5,7 @@ mod decision;
 mod handlers;
 mod random;
 mod service;
+mod tracer;
 mod turn;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -17,8 +18,11 @@ use contract::{
     stock::{BatchReply, Entry, Outcome},
 };
 
-pub use self::handlers::{PartReason, Readiness};
-use self::{connections::Connections, handlers::Handlers, service::Service};
+use self::{connections::Connections, handlers::Handlers, service::Service, tracer::Tracer};
+pub use self::{
+    handlers::{PartReason, Readiness},
+    tracer::{CoreSpan, Spanned},
+};
 use crate::{
     Limits, Now, Request,
     config::Config,
@@ -94,6 +98,7 @@ pub struct Core {
     connections: Connections,
     handlers: Handlers,
     queue: ReservationQueue,
+    tracer: Option<Box<Tracer>>,
     now: Now,
 }
 
@@ -101,7 +106,8 @@ impl Core {
     /// A core that knows nothing yet. `ids` makes order ids for a worker id that no other core has.
     pub fn new(config: Config, ids: Snowflake, now: Now) -> Self {
         let (connections, queue) = (Connections::new(&config), ReservationQueue::new(config.waiting_max));
-        Self { connections, handlers: Handlers::new(&config, ids, now), queue, now }
+        let tracer = config.traced_per_million.map(|rate| Box::new(Tracer::new(config.seed, rate)));
+        Self { connections, handlers: Handlers::new(&config, ids, now), queue, tracer, now }
     }
 
     /// The counters.
@@ -198,6 +204,9 @@ impl Core {
             let is_answer = self.handlers.is_open_in(batch.activity(), reply.counters.term);
             if is_answer { Ok(reply) } else { Err(Unavailable::Frozen) }
         });
+        if let Some(tracer) = &mut self.tracer {
+            tracer.end_batch(batch, reply.is_ok());
+        }
         match reply {
             Ok(reply) if queue::fits(&concluded.sent, &reply) => {
                 self.handlers.handle_reply(batch, &concluded, &reply, now);
@@ -246,6 +255,9 @@ impl Core {
     }
 
     fn conclude(&mut self, waiting: &QueuedReservation, outcome: Result<Outcome, Unavailable>, now: Now) {
+        if let Some(tracer) = &mut self.tracer {
+            tracer.end(waiting.wait, outcome);
+        }
         let (connections, service) = self.serve_at(now);
         connections.handle_outcome(waiting, outcome, service, now);
     }
@@ -298,15 +310,27 @@ impl Core {
         connections.handle_timeout(service, now);
         let Self { connections, queue, .. } = self;
         queue.drop_abandoned(|waiting| connections.waits_for(waiting.conn, waiting.wait));
+        if let Some(tracer) = &mut self.tracer {
+            tracer.handle_timeout(now.mono);
+        }
     }
 
     /// The next batch for a ledger.
     pub fn poll_batch(&mut self) -> Option<Batch> {
-        let Self { connections, handlers, queue, now } = self;
-        queue.poll_batch(
+        let Self { connections, handlers, queue, tracer, now } = self;
+        let mut batch = queue.poll_batch(
             |waiting| connections.waits_for(waiting.conn, waiting.wait),
             |activity| handlers.asked_in(activity, *now),
-        )
+        )?;
+        if let Some(tracer) = tracer {
+            batch.trace = tracer.begin_batch(batch.id, queue.sent(batch.id), now.mono);
+        }
+        Some(batch)
+    }
+
+    /// A span that has ended, for the exporter.
+    pub fn poll_span(&mut self) -> Option<CoreSpan> {
+        self.tracer.as_mut()?.poll()
     }
 
     /// A connection that asked for `/metrics`: the shell renders them and calls [`Core::handle_metrics`].
@@ -341,7 +365,7 @@ impl Core {
     fn serve_at(&mut self, now: Now) -> (&mut Connections, Service<'_>) {
         self.now = now;
         self.connections.set_time(now.wall_ms);
-        (&mut self.connections, Service::new(&mut self.handlers, &mut self.queue, now))
+        (&mut self.connections, Service::new(&mut self.handlers, &mut self.queue, self.tracer.as_deref_mut(), now))
     }
 
     /// Sends order statuses that changed to the streams that follow them.

@@ -34,7 +34,7 @@ impl TraceIds {
 }
 
 /// The `n`th number of a sequence that looks random (SplitMix64).
-fn mixed(seed: u64, n: u64) -> u64 {
+pub(super) fn mixed(seed: u64, n: u64) -> u64 {
     let mut z = seed.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

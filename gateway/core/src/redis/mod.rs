@@ -305,11 +305,11 @@ impl RedisPipe {
             Naming::Text => (&b"EVAL"[..], script.text),
         };
         let out = &mut self.out;
-        put_length(out, b'*', 2 + reserve_argument_count(batch.reservations.len()));
+        put_length(out, b'*', 2 + reserve_argument_count(batch.reservations.len(), batch.trace.is_some()));
         put_bulk(out, command);
         put_bulk(out, name.as_bytes());
         let holds = if batch.repeats_only { Holds::RepeatsOnly } else { Holds::New };
-        let caller = Caller { run, term: Some(batch.term), now_ms: None, window: *window, holds };
+        let caller = Caller { run, term: Some(batch.term), now_ms: None, window: *window, holds, trace: batch.trace };
         reserve_arguments(caller, batch.activity, &batch.reservations, |argument| put_bulk(out, argument));
         self.pending.push_back(Pending { slot: Slot::Batch(batch), since: now });
     }

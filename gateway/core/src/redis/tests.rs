@@ -38,7 +38,14 @@ fn batch(serial: u64) -> Batch {
     let id = i64::try_from(serial).unwrap();
     let (order, user) = (OrderId::from_i64(id).unwrap(), UserId::from_i64(id).unwrap());
     let reservations = vec![Reservation { order, user, request: None, quantity: 1 }];
-    Batch { id: BatchId::new(activity, serial), activity, term: Term(3), reservations, repeats_only: false }
+    Batch {
+        id: BatchId::new(activity, serial),
+        activity,
+        term: Term(3),
+        reservations,
+        repeats_only: false,
+        trace: None,
+    }
 }
 
 fn written(pipe: &mut RedisPipe) -> String {

@@ -21,5 +21,6 @@ mod sale;
 mod table;
 mod terms;
 mod time;
+mod traces;
 mod wire;
 mod world;

@@ -80,7 +80,7 @@ impl<L: Log, S: SaleStore, C: Clock> Journal<L, S, C> {
                 return Ok(());
             }
         };
-        let (lines, _) = read(&records);
+        let (lines, ..) = read(&records);
         let taken = match self.take(&lines).await {
             // What parked sales lacked may be there now.
             Ok(set_aside) if set_aside > 0 => {

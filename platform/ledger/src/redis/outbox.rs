@@ -5,6 +5,7 @@ use contract::{
     ActivityId,
     activity::Rules,
     stock::{Entry, Event, RequestKey, Reservation, Term},
+    trace::TraceContext,
 };
 
 use redis::{
@@ -13,7 +14,7 @@ use redis::{
 };
 
 use super::{RedisLedger, script, unavailable};
-use crate::LedgerUnavailable;
+use crate::{LedgerUnavailable, journal::TracedEntries};
 
 /// Elements of each outbox that are read at a time; a batch of reservations is one.
 const READ_MAX: usize = 256;
@@ -27,6 +28,8 @@ pub struct Outbox {
     pub activity: ActivityId,
     /// In the order of their `seq`.
     pub entries: Vec<Entry>,
+    /// Those of batches that belong to a trace.
+    pub(crate) traced: Vec<TracedEntries>,
     /// The term of the last of them.
     term: Term,
     /// What to keep once the entries are on the log: everything from this id on.
@@ -69,12 +72,16 @@ impl RedisLedger {
             let (Some(activity), Some(keep)) = (activity, keep) else {
                 return Err(LedgerUnavailable(format!("not an outbox: {}", stream.key)));
             };
-            let mut entries = Vec::new();
+            let (mut entries, mut traced) = (Vec::new(), Vec::new());
             for element in &stream.ids {
+                let first = entries.len();
                 entries.extend(decode(activity, element)?);
+                // What is no traceparent is ignored, as the standard has it.
+                let trace = element.get::<String>("c").and_then(|text| TraceContext::parse(text.as_bytes()));
+                traced.extend(trace.map(|context| TracedEntries { range: first..entries.len(), context }));
             }
             let term = entries.last().map_or(Term::FIRST, |entry: &Entry| entry.term);
-            outboxes.push(Outbox { activity, entries, term, keep });
+            outboxes.push(Outbox { activity, entries, traced, term, keep });
         }
         Ok(outboxes)
     }

@@ -12,8 +12,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use commit_log::{Log, LogError, NewRecord};
 use contract::{ActivityId, stock::Promise};
+use foundation::spans::{ActiveSpan, SpanKind};
 
-use super::{Closed, RedisLedger};
+use super::{Closed, Outbox, RedisLedger};
 use crate::{LedgerUnavailable, confirmed::RecentHolds, journal};
 
 /// A relay that is silent for this long loses its lease.
@@ -184,11 +185,17 @@ impl<L: Log> LedgerRelay<L> {
 
     /// Reads the beginning of every outbox, appends it to the log, and removes it once it is there. How many entries.
     async fn carry(&self, activities: &[ActivityId]) -> Result<u64, RelayError> {
-        let outboxes = self.ledgers.read_outboxes(activities).await?;
-        let records: Vec<NewRecord> = outboxes.iter().flat_map(|outbox| journal::records(&outbox.entries)).collect();
+        let mut outboxes = self.ledgers.read_outboxes(activities).await?;
+        let mut begin = |name, kind| -> Vec<ActiveSpan> {
+            outboxes.iter_mut().flat_map(|outbox| journal::begin_spans(&mut outbox.traced, name, kind)).collect()
+        };
+        let (_relay, append) = (begin("relay", SpanKind::Internal), begin("log append", SpanKind::Producer));
+        let record = |outbox: &Outbox| journal::traced_records(&outbox.entries, &outbox.traced);
+        let records: Vec<NewRecord> = outboxes.iter().flat_map(record).collect();
         if !records.is_empty() {
             self.log.append(records).await?;
         }
+        drop(append);
         for outbox in &outboxes {
             self.ledgers.trim_outbox(outbox).await?;
         }

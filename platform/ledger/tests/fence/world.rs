@@ -26,8 +26,14 @@ use ledger::{
 use services::Redis;
 
 pub(crate) const RULES: Rules = Rules { per_user_limit: 2, starts_at_ms: 0, ends_at_ms: u64::MAX >> 12 };
-pub(crate) const BY_THE_SERVER: Caller<'static> =
-    Caller { run: "", term: None, now_ms: None, window: Window { max: 0, within_ms: 0 }, holds: Holds::New };
+pub(crate) const BY_THE_SERVER: Caller<'static> = Caller {
+    run: "",
+    term: None,
+    now_ms: None,
+    window: Window { max: 0, within_ms: 0 },
+    holds: Holds::New,
+    trace: None,
+};
 pub(crate) const STOCK: u64 = 10;
 /// Between two looks.
 pub(crate) const LOOK_EVERY_MS: u64 = 100;

@@ -9,15 +9,12 @@ pub mod otlp;
 use std::{
     borrow::Cow,
     sync::{Arc, OnceLock, mpsc::SyncSender},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use contract::trace::TraceContext;
+use contract::trace::{TraceContext, is_sampled_at};
 
 use crate::metrics::Counter;
-
-/// What a rate is out of.
-const MILLION: u128 = 1_000_000;
 
 static SINK: OnceLock<Sink> = OnceLock::new();
 
@@ -50,6 +47,10 @@ pub enum SpanKind {
     Server = 2,
     /// Another server is asked.
     Client = 3,
+    /// A message is sent.
+    Producer = 4,
+    /// A message is processed.
+    Consumer = 5,
 }
 
 /// The value of an attribute.
@@ -62,6 +63,7 @@ pub enum AttributeValue {
 }
 
 /// A span that has ended.
+#[cfg_attr(not(feature = "trace"), allow(dead_code, reason = "only the exporter reads it"))]
 #[derive(Debug, Clone)]
 struct Span {
     service: Arc<str>,
@@ -74,7 +76,32 @@ struct Span {
     /// Epoch nanoseconds.
     ended_ns: u64,
     attributes: Vec<(&'static str, AttributeValue)>,
+    /// Spans of other traces that it worked for as well.
+    links: Vec<TraceContext>,
     is_error: bool,
+}
+
+/// A span that was measured elsewhere, such as by a core without clock and runtime.
+#[derive(Debug)]
+pub struct FinishedSpan {
+    /// Who did the work.
+    pub service: Arc<str>,
+    /// What it did.
+    pub name: &'static str,
+    /// Its role.
+    pub kind: SpanKind,
+    /// The span itself.
+    pub context: TraceContext,
+    /// The id of its parent.
+    pub parent: Option<u64>,
+    /// How long ago it began and ended.
+    pub ago: (Duration, Duration),
+    /// Names and values.
+    pub attributes: Vec<(&'static str, AttributeValue)>,
+    /// Spans of other requests that it worked for as well.
+    pub links: Vec<TraceContext>,
+    /// It failed.
+    pub is_error: bool,
 }
 
 /// A span that is exported when it is dropped, or nothing where the request is not sampled.
@@ -97,7 +124,7 @@ pub fn server(
     let Some(sink) = SINK.get() else { return ActiveSpan(None) };
     let recorded = incoming.filter(|context| context.is_sampled());
     let Some(trace_id) = incoming.map(TraceContext::trace_id).or_else(trace_id) else { return ActiveSpan(None) };
-    if recorded.is_none() && !is_sampled(trace_id, sink.sampled_per_million) {
+    if recorded.is_none() && !is_sampled_at(trace_id, sink.sampled_per_million) {
         return ActiveSpan(None);
     }
     // A sender that has not recorded its span is no parent that a collector could show.
@@ -114,15 +141,34 @@ pub fn child(name: &'static str, kind: SpanKind) -> ActiveSpan {
     ActiveSpan::start(sink, service, kind, (context.trace_id(), Some(context.span_id()))).named(name)
 }
 
+/// A span of `service` that continues a trace which a message has brought; nothing where spans are not exported, or its
+/// sender records none.
+pub fn continuing(service: &Arc<str>, message: Option<TraceContext>, name: &'static str, kind: SpanKind) -> ActiveSpan {
+    let Some((sink, message)) = SINK.get().zip(message.filter(|message| message.is_sampled())) else {
+        return ActiveSpan(None);
+    };
+    ActiveSpan::start(sink, service.clone(), kind, (message.trace_id(), Some(message.span_id()))).named(name)
+}
+
+/// Exports a span that has ended. Never waits; nothing happens where spans are not exported.
+pub fn export(span: FinishedSpan) {
+    let Some(sink) = SINK.get() else { return };
+    let FinishedSpan { service, name, kind, context, parent, ago: (began, ended), attributes, links, is_error } = span;
+    let now = epoch_ns();
+    let instant = |ago: Duration| now.saturating_sub(u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX));
+    let (began_ns, ended_ns, name) = (instant(began), instant(ended), Cow::Borrowed(name));
+    sink.export(Span { service, name, kind, context, parent, began_ns, ended_ns, attributes, links, is_error });
+}
+
+/// How many of a million traces are recorded that no sender has decided on; `None` where spans are not exported.
+pub fn sampled_per_million() -> Option<u32> {
+    SINK.get().map(|sink| sink.sampled_per_million)
+}
+
 /// Runs `work`, whose [`child`] spans are children of `span`.
 pub fn within<F: Future>(span: &ActiveSpan, work: F) -> impl Future<Output = F::Output> {
     let current = span.0.as_ref().map(|(_, span)| Current { service: span.service.clone(), context: span.context });
     CURRENT.scope(current, work)
-}
-
-/// Whether a trace that nobody has decided on is exported. The id decides, so every service decides the same.
-fn is_sampled(trace_id: u128, per_million: u32) -> bool {
-    trace_id % MILLION < u128::from(per_million)
 }
 
 impl Sink {
@@ -140,10 +186,22 @@ impl ActiveSpan {
         let context = getrandom::u64().ok().and_then(|span_id| TraceContext::new(trace_id, span_id, true));
         let Some(context) = context else { return Self(None) };
         let (name, began_ns) = (Cow::Borrowed(""), epoch_ns());
-        let attributes = Vec::new();
-        let span =
-            Span { service, name, kind, context, parent, began_ns, ended_ns: began_ns, attributes, is_error: false };
+        let (attributes, links) = (Vec::new(), Vec::new());
+        let (ended_ns, is_error) = (began_ns, false);
+        let span = Span { service, name, kind, context, parent, began_ns, ended_ns, attributes, links, is_error };
         Self(Some((sink, Box::new(span))))
+    }
+
+    /// The span's place in its trace, for what it causes; `None` where there is no span.
+    pub fn context(&self) -> Option<TraceContext> {
+        self.0.as_ref().map(|(_, span)| span.context)
+    }
+
+    /// Adds a span of another trace that this one works for as well.
+    pub fn link(&mut self, to: TraceContext) {
+        if let Some((_, span)) = &mut self.0 {
+            span.links.push(to);
+        }
     }
 
     /// The span with a name.
@@ -205,15 +263,4 @@ impl From<i64> for AttributeValue {
 fn epoch_ns() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_sampled;
-
-    #[test]
-    fn a_rate_is_the_share_of_all_trace_ids() {
-        let sampled = |per_million| (0..2_000_000).filter(|id| is_sampled(*id, per_million)).count();
-        assert_eq!([sampled(0), sampled(10_000), sampled(1_000_000)], [0, 20_000, 2_000_000]);
-    }
 }

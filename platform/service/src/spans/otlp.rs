@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use contract::trace::TraceContext;
 use serde_json::{Value, json};
 use ureq::Agent;
 
@@ -200,17 +201,28 @@ fn request(batch: &[Span]) -> Value {
 
 fn span_json(span: &Span) -> Value {
     let attributes: Vec<Value> = span.attributes.iter().map(|(name, value)| attribute(name, value)).collect();
+    let link = |link: &TraceContext| json!({ "traceId": hex_trace(*link), "spanId": hex_span(link.span_id()) });
+    let links: Vec<Value> = span.links.iter().map(link).collect();
     json!({
-        "traceId": format!("{:032x}", span.context.trace_id()),
-        "spanId": format!("{:016x}", span.context.span_id()),
-        "parentSpanId": span.parent.map_or_else(String::new, |parent| format!("{parent:016x}")),
+        "traceId": hex_trace(span.context),
+        "spanId": hex_span(span.context.span_id()),
+        "parentSpanId": span.parent.map_or_else(String::new, hex_span),
         "name": span.name,
         "kind": span.kind as u8,
         "startTimeUnixNano": span.began_ns.to_string(),
         "endTimeUnixNano": span.ended_ns.to_string(),
         "attributes": attributes,
+        "links": links,
         "status": if span.is_error { json!({ "code": 2 }) } else { json!({}) },
     })
+}
+
+fn hex_trace(context: TraceContext) -> String {
+    format!("{:032x}", context.trace_id())
+}
+
+fn hex_span(id: u64) -> String {
+    format!("{id:016x}")
 }
 
 fn attribute(name: &str, value: &AttributeValue) -> Value {

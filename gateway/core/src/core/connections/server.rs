@@ -105,16 +105,18 @@ impl Server {
         let mut turn = Turn { peer, head, body, exchange, writer: &mut self.writer, out };
         let phase = match service.answer(&mut turn) {
             Decision::Answered => Phase::Receiving,
-            Decision::Reserve(request) => match service.submit(id, &request) {
-                Some(wait) => {
-                    let (activity, quantity) = (request.activity, request.quantity);
-                    Phase::Reserving(Reserving { wait, exchange: turn.exchange, activity, quantity })
+            Decision::Reserve(request) => {
+                match service.submit(id, &request, (head.fields.traceparent, exchange.trace_id)) {
+                    Some(wait) => {
+                        let (activity, quantity) = (request.activity, request.quantity);
+                        Phase::Reserving(Reserving { wait, exchange: turn.exchange, activity, quantity })
+                    }
+                    None => {
+                        turn.refuse(Answer::Unavailable);
+                        Phase::Receiving
+                    }
                 }
-                None => {
-                    turn.refuse(Answer::Unavailable);
-                    Phase::Receiving
-                }
-            },
+            }
             Decision::Metrics => {
                 self.metrics_asked.push_back(id);
                 Phase::Metrics(turn.exchange)

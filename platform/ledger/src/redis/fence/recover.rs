@@ -215,8 +215,14 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
         reservation: Reservation,
         at_ms: u64,
     ) -> Result<(), FenceError> {
-        let caller =
-            Caller { run: "", term: Some(term), now_ms: None, window: Default::default(), holds: Holds::Promised };
+        let caller = Caller {
+            run: "",
+            term: Some(term),
+            now_ms: None,
+            window: Default::default(),
+            holds: Holds::Promised,
+            trace: None,
+        };
         let reply = self.ledgers.reserve(caller, activity, &[reservation]).await?;
         let outcome = reply.outcomes.first().copied();
         let Some(reason) = broken(reservation.order, outcome.ok_or_else(|| unanswered(activity))?) else {

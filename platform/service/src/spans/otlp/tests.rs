@@ -19,6 +19,7 @@ fn span() -> Span {
         began_ns: 1,
         ended_ns: 2,
         attributes: vec![("http.response.status_code", 500_i64.into())],
+        links: vec![TraceContext::new(1, 2, true).unwrap()],
         is_error: true,
     }
 }
@@ -41,6 +42,7 @@ fn a_span_as_json() {
         "startTimeUnixNano": "1",
         "endTimeUnixNano": "2",
         "attributes": [{ "key": "http.response.status_code", "value": { "intValue": "500" } }],
+        "links": [{ "traceId": "00000000000000000000000000000001", "spanId": "0000000000000002" }],
         "status": { "code": 2 },
     });
     assert_eq!(service["scopeSpans"][0]["spans"], json!([expect]));
