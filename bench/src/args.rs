@@ -22,7 +22,7 @@ use crate::{
 
 /// Proves speed and correctness of a sale from outside.
 ///
-/// Exit status: 0 all checks passed, 1 a check failed, 2 the command could not be run.
+/// Exit status: 0 all checks passed, 1 a check failed, 2 the command could not be run or not be finished, 130 a sale was ended by Ctrl-C.
 #[derive(Debug, PartialEq, Parser)]
 #[command(name = "bench", version)]
 pub(crate) struct Cli {

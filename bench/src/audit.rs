@@ -98,6 +98,10 @@ impl Checking {
             Some(check) => self.faults.push(format!("the mall says: {}", check.detail)),
             None => self.faults.push("the mall does not check it".to_owned()),
         }
+        self.close(id)
+    }
+
+    fn close(self, id: &str) -> Check {
         let ok = self.faults.is_empty();
         let told = if ok { self.facts } else { self.faults };
         Check { id: id.to_owned(), ok, detail: told.join(", ") }
@@ -116,6 +120,22 @@ pub(crate) fn judge(seen: &Seen<'_>, audit: &Audit) -> Vec<Check> {
         checks.push(Check { id: "audit".to_owned(), ok: false, detail: "the mall's audit is not ok".to_owned() });
     }
     checks
+}
+
+/// What the buyers' answers alone tell, where the mall's audit can't be had.
+pub(crate) fn judge_clients(seen: &Seen<'_>, may_close: bool) -> Vec<Check> {
+    let mut units = Checking::new();
+    if !may_close {
+        let (accepted, stock) = (seen.accepted, seen.stock);
+        units.hold(accepted <= stock, format!("{accepted} orders accepted of {stock} put on sale"));
+    }
+    let mut orders = Checking::new();
+    orders.none(seen.twins, "twins");
+    orders.hold(true, format!("{} repeats got their first answer", seen.repeats_same));
+    orders.none(seen.repeats_differ, "repeats that did not");
+    orders.none(seen.unreadable, &format!("of {} orders, unreadable by their owner", seen.sampled));
+    orders.none(seen.unexpected, "answers without a reason");
+    vec![units.close("I1, clients only"), orders.close("I2, clients only")]
 }
 
 /// I1: nothing is sold twice, in the ledger, the log, the database or the buyers' hands.
@@ -261,6 +281,21 @@ mod tests {
         check(&seen(), |audit| audit.checks[3].ok = false, &["I5"], "fine");
         check(&seen(), |audit| drop(audit.checks.remove(0)), &["I1"], "the mall does not check it");
         check(&seen(), |audit| audit.ok = false, &["audit"], "is not ok");
+    }
+
+    #[test]
+    fn clients_alone_find_what_they_can() {
+        let failing = |seen: &Seen<'_>, may_close| {
+            let checks = judge_clients(seen, may_close).into_iter().filter(|check| !check.ok);
+            checks.map(|check| check.id).collect::<Vec<_>>()
+        };
+        let faults = Faults { count: 7, examples: vec!["user 3".to_owned()] };
+        assert_eq!(failing(&seen(), false), Vec::<String>::new());
+        assert_eq!(failing(&Seen { accepted: 11, ..seen() }, false), ["I1, clients only"]);
+        // Units of orders that closed are sold again.
+        assert_eq!(failing(&Seen { accepted: 11, ..seen() }, true), Vec::<String>::new());
+        assert_eq!(failing(&Seen { twins: &faults, ..seen() }, false), ["I2, clients only"]);
+        assert_eq!(failing(&Seen { repeats_differ: &faults, ..seen() }, true), ["I2, clients only"]);
     }
 
     #[test]

@@ -85,7 +85,14 @@ fn read(list: &str) -> Result<Vec<Record>, String> {
     if paths.is_empty() || paths.len() > RECORDS_MAX {
         return Err(format!("{list}: {} records; expected 1 to {RECORDS_MAX}", paths.len()));
     }
-    paths.iter().map(|path| record::read(path)).collect()
+    let read = |path: &PathBuf| {
+        let record = record::read(path)?;
+        if record.interrupted {
+            return Err(format!("{}: the run was interrupted: its figures can't be compared", path.display()));
+        }
+        Ok(record)
+    };
+    paths.iter().map(read).collect()
 }
 
 /// Ratios of pairs.

@@ -12,6 +12,7 @@ use crate::{
     arrivals::Model,
     buyers::{BuyRequest, Buyers},
     history::Call,
+    interrupt::Interrupt,
     judge::format::Answer as Told,
     load::{Answer, Next, Script, Times},
     progress::Progress,
@@ -27,6 +28,8 @@ const RETRY_MAX_NS: u64 = 1_000_000_000;
 const RETRY_NS: u64 = 20_000_000;
 /// An arrival of the open model that could not be sent so long after the last one was due is dropped.
 const DROP_AFTER_NS: u64 = 30_000_000_000;
+/// After Ctrl-C, requests that are under way may take so long.
+const STOP_GRACE_NS: u64 = 1_000_000_000;
 /// An arrival sent later than this counts as late.
 const LATE_NS: u64 = 1_000_000;
 /// Latencies are kept from 1 us to 10 minutes, to three digits, in nanoseconds.
@@ -79,6 +82,9 @@ pub(crate) struct Crowd<'a> {
     pub series: Series,
     /// Every call, if they are to be written down.
     pub calls: Option<Vec<Call>>,
+    /// Ends the run early.
+    pub interrupt: Interrupt,
+    stopped_ns: Option<u64>,
 }
 
 impl<'a> Crowd<'a> {
@@ -119,6 +125,8 @@ impl<'a> Crowd<'a> {
             latency,
             series: Series::new(),
             calls: None,
+            interrupt: Interrupt::default(),
+            stopped_ns: None,
         })
     }
 
@@ -161,6 +169,14 @@ impl<'a> Crowd<'a> {
         }
     }
 
+    /// Writes a call down that nobody answered.
+    fn unanswered(&mut self, job: u32, sent_ns: u64) {
+        if let Some(calls) = &mut self.calls {
+            let user = user_of(job);
+            calls.push(Call { user, sent_ns, answered_ns: None, answer: Told::None, order: None, body: None });
+        }
+    }
+
     fn again(&mut self, job: u32, intended_ns: u64, due_ns: u64) {
         let tries = self.tries.entry(job).or_insert(1);
         *tries += 1;
@@ -177,6 +193,9 @@ impl Script for Crowd<'_> {
     fn next(&mut self, now_ns: u64) -> Next {
         if self.hopeless {
             return Next::Done;
+        }
+        if self.stopped_ns.is_some() {
+            return if self.outstanding > 0 { Next::Idle } else { Next::Done };
         }
         let retry_ns = self.retries.peek().map(|Reverse((due_ns, ..))| *due_ns);
         if retry_ns.is_some_and(|due_ns| due_ns <= now_ns)
@@ -249,16 +268,26 @@ impl Script for Crowd<'_> {
     fn lost(&mut self, job: u32, Times { intended_ns, sent_ns, answered_ns: now_ns }: Times) {
         self.outstanding -= 1;
         self.lost += 1;
-        if let Some(calls) = &mut self.calls {
-            let user = user_of(job);
-            calls.push(Call { user, sent_ns, answered_ns: None, answer: Told::None, order: None, body: None });
-        }
+        self.unanswered(job, sent_ns);
         // Whether it was carried out is unknown: the same request is repeated to find out, and the wait counts.
         self.again(job, intended_ns, now_ns + RETRY_NS);
     }
 
-    fn tick(&mut self, _now_ns: u64) {
+    fn abandoned(&mut self, job: u32, Times { sent_ns, .. }: Times) {
+        self.outstanding -= 1;
+        self.gave_up += 1;
+        self.unanswered(job, sent_ns);
+    }
+
+    fn tick(&mut self, now_ns: u64) {
         self.progress.show(self.answers, self.records.accepted());
+        if self.interrupt.came() {
+            self.stopped_ns.get_or_insert(now_ns);
+        }
+    }
+
+    fn is_over(&self, now_ns: u64) -> bool {
+        self.stopped_ns.is_some_and(|at_ns| self.outstanding == 0 || now_ns.saturating_sub(at_ns) > STOP_GRACE_NS)
     }
 }
 
@@ -328,6 +357,21 @@ mod tests {
             assert_eq!(crowd.all_taken.load(Ordering::Acquire), 1);
             assert!(matches!(crowd.next(0), Next::Done));
             assert_eq!((crowd.answers, crowd.lost, crowd.retried), (2, 1, 2));
+        });
+    }
+
+    #[test]
+    fn ctrl_c_ends_it_with_the_answers_that_come_soon() {
+        run(5, Repeats { every: 10, distance: 0 }, |crowd| {
+            assert_eq!((asked(crowd, 0), asked(crowd, 0)), (Some(0), Some(2)));
+            crowd.interrupt.set();
+            crowd.tick(1);
+            assert!(matches!(crowd.next(1), Next::Idle) && !crowd.is_over(1));
+            answer(crowd, 0, 202, YES);
+            assert!(!crowd.is_over(1_000_000_001) && crowd.is_over(1_000_000_002));
+            crowd.abandoned(2, Times { intended_ns: 0, sent_ns: 0, answered_ns: 2 });
+            assert!(crowd.is_over(2) && matches!(crowd.next(2), Next::Done));
+            assert_eq!((crowd.answers, crowd.gave_up, crowd.retried), (1, 1, 0));
         });
     }
 

@@ -15,6 +15,7 @@ mod cost;
 mod cpu;
 mod crowd;
 mod history;
+mod interrupt;
 mod judge;
 mod load;
 mod mall;
@@ -43,8 +44,8 @@ fn main() -> ExitCode {
         Err(text) => text.exit(),
     };
     let ran = match command {
-        Command::Sale(args) => run(&args.into()),
-        Command::Fight(args) => run(&args.into()),
+        Command::Sale(args) => return exit(run(&args.into())),
+        Command::Fight(args) => return exit(run(&args.into())),
         #[cfg(feature = "figures")]
         Command::Evalsha(options) => cost::evalsha::run(&options).and_then(|text| show(&text)).map(|()| true),
         #[cfg(feature = "figures")]
@@ -66,9 +67,12 @@ fn main() -> ExitCode {
             Ok(true)
         }
     };
-    match ran {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
+    exit(ran.map(|passed| u8::from(!passed)))
+}
+
+fn exit(status: Result<u8, String>) -> ExitCode {
+    match status {
+        Ok(status) => ExitCode::from(status),
         Err(fault) => {
             progress::note(&format!("bench: {fault}"));
             ExitCode::from(2)
@@ -76,12 +80,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether every check passed.
-fn run(options: &Options) -> Result<bool, String> {
-    let record = sale::run(options)?;
-    show(&report::text(&record))?;
-    report::write(&record, options.json.as_deref(), options.html.as_deref(), options.hgrm.as_deref())?;
-    Ok(record.ok)
+/// Runs a sale, and writes what was measured; the exit status.
+fn run(options: &Options) -> Result<u8, String> {
+    let sold = sale::run(options)?;
+    let record = &sold.record;
+    let shown = show(&report::text(record));
+    let written = report::write(record, options.json.as_deref(), options.html.as_deref(), options.hgrm.as_deref());
+    let faults: Vec<String> = [shown.err(), written.err(), sold.fault.clone()].into_iter().flatten().collect();
+    if faults.is_empty() { Ok(sold.status()) } else { Err(faults.join("; ")) }
 }
 
 fn show(text: &str) -> Result<(), String> {

@@ -16,7 +16,9 @@ use ureq::{
 
 use crate::audit::Audit;
 
-const CALL_TIMEOUT: Duration = Duration::from_secs(40);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(40);
+/// An answer that is longer is none of the mall's.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_EVERY: Duration = Duration::from_millis(50);
 /// A sale of the bench is open for so long.
@@ -62,6 +64,8 @@ pub(crate) struct OrderAnswer {
     /// Why this is not the order that was asked for.
     pub fault: Option<String>,
     pub status: String,
+    /// A server behind order-core is away: the same request may succeed later.
+    pub is_unavailable: bool,
 }
 
 /// What the gateway has counted since it started.
@@ -91,27 +95,32 @@ impl Mall {
         path: &str,
         token: Option<&str>,
         body: Option<(&str, &Value)>,
+        timeout: Duration,
     ) -> Result<Reply, String> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", service.base));
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
+        let timeout = Some(timeout);
         let sent = match body {
-            None => request.body(()).map_err(|error| error.to_string())?.with_agent(&self.agent).run(),
+            None => {
+                let request = request.body(()).map_err(|error| error.to_string())?.with_agent(&self.agent);
+                request.configure().timeout_global(timeout).build().run()
+            }
             Some((key, body)) => {
                 let request = request.header(header::CONTENT_TYPE, "application/json").header("Idempotency-Key", key);
                 let request = request.body(body.to_string()).map_err(|error| error.to_string())?;
-                request.with_agent(&self.agent).run()
+                request.with_agent(&self.agent).configure().timeout_global(timeout).build().run()
             }
         };
         let unreachable = |error: ureq::Error| format!("{} {}: can't reach it: {error}", service.name, service.base);
         let mut response = sent.map_err(unreachable)?;
-        let text = response.body_mut().read_to_string().map_err(unreachable)?;
+        let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string().map_err(unreachable)?;
         Ok(Reply { status: response.status().as_u16(), text })
     }
 
     fn get(&self, service: &Service, path: &str, token: Option<&str>) -> Result<Reply, String> {
-        self.call(service, Method::GET, path, token, None)
+        self.call(service, Method::GET, path, token, None, CALL_TIMEOUT)
     }
 
     /// Waits until every gateway says that the whole is ready.
@@ -138,7 +147,7 @@ impl Mall {
     pub(crate) fn sign_in(&mut self, password: &str, source: &str) -> Result<(), String> {
         let body = json!({ "username": "admin", "password": password });
         let path = "/admin/api/v1/sessions";
-        let reply = self.call(&self.admin, Method::POST, path, None, Some(("bench-session", &body)))?;
+        let reply = self.call(&self.admin, Method::POST, path, None, Some(("bench-session", &body)), CALL_TIMEOUT)?;
         let body = reply.json();
         match (reply.status, body["access_token"].as_str()) {
             (200 | 201, Some(token)) => {
@@ -161,7 +170,7 @@ impl Mall {
     fn post(&self, key: &str, path: &str, body: &Value) -> Result<Value, String> {
         let path = format!("/admin/api/v1{path}");
         let token = Some(self.admin_token.as_str());
-        let reply = self.call(&self.admin, Method::POST, &path, token, Some((key, body)))?;
+        let reply = self.call(&self.admin, Method::POST, &path, token, Some((key, body)), CALL_TIMEOUT)?;
         match reply.status {
             200..=299 => Ok(reply.json()),
             _ => Err(format!("admin {}: POST {path}: {}", self.admin.base, reply.told())),
@@ -223,37 +232,32 @@ impl Mall {
     }
 
     /// The mall's own audit, live.
-    pub(crate) fn audit(&self, activity: ActivityId) -> Result<Audit, String> {
+    pub(crate) fn audit(&self, activity: ActivityId, timeout: Duration) -> Result<Audit, String> {
         let path = format!("/admin/api/v1/activities/{activity}/audit");
         let fault = |what: &dyn Display| format!("admin {}: GET {path}: {what}", self.admin.base);
-        let began = Instant::now();
-        let mut reply = self.get(&self.admin, &path, Some(&self.admin_token))?;
-        // A server behind it that was away, and is back, is no reason to give a sale up.
-        while reply.status == 503 && began.elapsed() < READY_TIMEOUT {
-            std::thread::sleep(POLL_EVERY);
-            reply = self.get(&self.admin, &path, Some(&self.admin_token))?;
-        }
+        let reply = self.call(&self.admin, Method::GET, &path, Some(&self.admin_token), None, timeout)?;
         if reply.status != 200 {
             return Err(fault(&reply.told()));
         }
-        serde_json::from_str(&reply.text).map_err(|error| fault(&error))
+        serde_json::from_str(&reply.text).map_err(|error| fault(&format!("not an audit of the mall: {error}")))
     }
 
     /// What order-core answers to the owner of `token` about `order`.
-    pub(crate) fn order(&self, token: &str, order: OrderId) -> Result<OrderAnswer, String> {
-        let reply = self.get(&self.order_core, &format!("/api/v1/orders/{order}"), Some(token))?;
+    pub(crate) fn order(&self, token: &str, order: OrderId, timeout: Duration) -> Result<OrderAnswer, String> {
+        let (service, path) = (&self.order_core, format!("/api/v1/orders/{order}"));
+        let reply = self.call(service, Method::GET, &path, Some(token), None, timeout)?;
         let body = reply.json();
         let same = body["order_id"].as_str() == Some(&order.to_string());
         let fault = (reply.status != 200 || !same).then(|| format!("order {order}: {}", reply.told()));
         let status = body["status"].as_str().unwrap_or_default().to_owned();
-        Ok(OrderAnswer { fault, status })
+        Ok(OrderAnswer { fault, status, is_unavailable: reply.status == 503 })
     }
 
     /// The gateways' counters; `None` where they do not tell them.
-    pub(crate) fn ledger_counts(&self) -> Result<Option<LedgerCounts>, String> {
+    pub(crate) fn ledger_counts(&self, timeout: Duration) -> Result<Option<LedgerCounts>, String> {
         let mut sum = LedgerCounts::default();
         for gateway in &self.gateways {
-            let reply = self.get(gateway, "/metrics", None)?;
+            let reply = self.call(gateway, Method::GET, "/metrics", None, None, timeout)?;
             let Some(counts) = ledger_counts(&reply.text) else { return Ok(None) };
             sum.commits += counts.commits;
             sum.reservations += counts.reservations;

@@ -46,6 +46,13 @@ pub(crate) struct Record {
     pub checks: Vec<Check>,
     /// Why figures may be worse or better than the server.
     pub warnings: Vec<String>,
+    /// Ctrl-C ended the run: the figures are those of its beginning.
+    #[serde(default)]
+    pub interrupted: bool,
+    /// What could not be measured or checked, and why.
+    #[serde(default)]
+    pub missing: Vec<String>,
+    /// Every check passed and nothing is missing.
     pub ok: bool,
 }
 

@@ -71,9 +71,10 @@ impl Threshold {
     /// Whether the run kept the limit. A figure that was not measured does not.
     pub(crate) fn check(&self, record: &Record) -> Check {
         let (figures, client, latency) = (&record.figures, &record.client, &record.latency.corrected);
+        let answered = |ns: u64| (latency.count > 0).then_some(ns as f64);
         let (found, unit, per) = match self.figure {
-            Figure::Quantile(name) => (Some(latency.quantile_ns(name) as f64), " ms", 1e6),
-            Figure::Max => (Some(latency.max_ns as f64), " ms", 1e6),
+            Figure::Quantile(name) => (answered(latency.quantile_ns(name)), " ms", 1e6),
+            Figure::Max => (answered(latency.max_ns), " ms", 1e6),
             Figure::AnswersPerS => (Some(figures.answers_per_s), "/s", 1.0),
             Figure::ReservationsPerS => (Some(figures.reservations_per_s), "/s", 1.0),
             Figure::DurablePerS => (figures.durable_orders_per_s, "/s", 1.0),

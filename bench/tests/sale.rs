@@ -3,9 +3,14 @@
 
 mod fake;
 
-use std::{path::Path, process::Command};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
-use fake::{Mall, serve};
+use fake::{Bad, Mall, serve, serve_watched};
 use serde_json::{Value, json};
 
 /// Runs `bench` on a mall; its exit status, and all that it says.
@@ -142,8 +147,10 @@ fn a_run_leaves_a_record_a_page_and_a_history() {
     assert!(status == Some(0) && said.contains("| I1 | pass |"), "{said}");
     let other = std::fs::read_to_string(file("record.json")).unwrap().replacen("\"version\":1", "\"version\":2", 1);
     std::fs::write(file("other.json"), other).unwrap();
-    let (status, said) = run(&["report", &file("other.json")]);
-    assert!(status == Some(2) && said.contains("a record of version 2; this program reads version 1"), "{said}");
+    for args in [vec!["report", &file("other.json")], vec!["compare", &file("record.json"), &file("other.json")]] {
+        let (status, said) = run(&args);
+        assert!(status == Some(2) && said.contains("a record of version 2; this program reads version 1"), "{said}");
+    }
 }
 
 #[test]
@@ -201,4 +208,144 @@ fn runs_are_compared_in_pairs() {
     assert!(status == Some(1) && said.contains("answers/s            0.500  0.500 to 0.500     worse"), "{said}");
     let (status, said) = compare("other", |record| record["settings"]["users"] = "51".into());
     assert!(status == Some(2) && said.contains("the runs differ in users: 50 and 51"), "{said}");
+}
+
+fn read(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// The verdict of the judge on a history.
+fn judged(history: &Path) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_bench")).args(["judge", "--json"]).arg(history).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+}
+
+#[test]
+fn an_audit_that_fails_once_is_repeated() {
+    let told = ["I1 PASS", "I2 PASS", "I3 PASS"];
+    check(Mall::Audits(Bad::BreaksOnce), "sale --stock 20 --users 200 --connections 8", 0, &told);
+}
+
+#[test]
+fn a_sale_without_an_audit_leaves_what_was_measured() {
+    let check = |bad: Bad, fault: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let (json, history) = (dir.path().join("record.json"), dir.path().join("history"));
+        let files = format!("--json {} --history {}", json.display(), history.display());
+        let sale = format!("sale --stock 20 --users 200 --connections 8 --audit-retry 300ms {files}");
+        let told = ["durable orders/s           -  (not measured)", "missing           the mall's audit: ", fault];
+        check(Mall::Audits(bad), &sale, 2, &[&told[..], &["I1, clients only PASS", "I2, clients only PASS"]].concat());
+        let record = read(&json);
+        assert_eq!((&record["ok"], &record["figures"]["accepted"]), (&json!(false), &json!(20)));
+        assert_eq!((&record["audit"], &record["figures"]["durable_orders_per_s"]), (&Value::Null, &Value::Null));
+        let missing = record["missing"].as_array().unwrap();
+        assert!(missing.iter().any(|text| text.as_str().unwrap().contains(fault)), "{missing:?}");
+        let verdict = judged(&history);
+        assert_eq!((&verdict["ok"], &verdict["orders"]), (&json!(true), &json!(20)), "{verdict:#}");
+    };
+    check(Bad::Breaks, "can't reach it: ");
+    check(Bad::Html, "not an audit of the mall: expected value at line 1");
+    check(Bad::Truncated, "not an audit of the mall: EOF while parsing");
+    check(Bad::OtherApi, "not an audit of the mall: missing field `total`");
+    check(Bad::Slow, "can't reach it: timeout");
+}
+
+#[test]
+fn answers_of_another_program_are_no_orders() {
+    for bad in [Bad::Html, Bad::Truncated, Bad::OtherApi] {
+        let told = ["I2 FAIL", "answers without a reason 33 (user "];
+        check(Mall::Answers(bad), "sale --stock 20 --users 30 --settle 300ms", 1, &told);
+    }
+}
+
+#[test]
+fn a_full_disk_for_one_file_leaves_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (page, history) = (dir.path().join("page.html"), dir.path().join("history"));
+    let files = format!("--html {} --history {}", page.display(), history.display());
+    let told = ["I1 PASS", "bench: --json /dev/full: No space left on device"];
+    check(Mall::Honest, &format!("sale --stock 20 --users 50 --json /dev/full {files}"), 2, &told);
+    assert!(std::fs::read_to_string(&page).unwrap().contains(">PASS</span>"));
+    assert_eq!(judged(&history)["ok"], json!(true));
+    let json = dir.path().join("record.json");
+    let files = format!("--history /dev/full --json {}", json.display());
+    check(Mall::Honest, &format!("sale --stock 20 --users 50 {files}"), 2, &["bench: --history /dev/full: No space"]);
+    assert_eq!(read(&json)["ok"], json!(true));
+}
+
+#[test]
+fn a_server_that_falls_silent_leaves_a_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("record.json");
+    let sale = format!("sale --stock 20 --users 90 --connections 4 --settle 300ms --json {}", json.display());
+    let told = ["missing           the rest of the load: no request was answered for 30 s", "I2 FAIL", "no 4"];
+    check(Mall::FallsSilent(5), &sale, 1, &told);
+    let record = read(&json);
+    assert_eq!((&record["figures"]["accepted"], &record["client"]["gave_up"]), (&json!(5), &json!(4)));
+}
+
+/// Presses Ctrl-C once a mall's books are as they should be.
+fn interrupted(mall: Mall, sale: &str, due: impl Fn(usize, usize) -> bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let (json, history) = (dir.path().join("record.json"), dir.path().join("history"));
+    let (url, books) = serve_watched(mall);
+    let child = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(sale.split_whitespace())
+        .args(["--gateway", &url, "--order-core", &url, "--admin", &url])
+        .args(["--shopper-secret", "s", "--admin-password", "p"])
+        .arg("--json")
+        .arg(&json)
+        .arg("--history")
+        .arg(&history)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    loop {
+        let (orders, unanswered) = {
+            let books = books.lock().unwrap();
+            (books.orders.len(), books.unanswered)
+        };
+        if due(orders, unanswered) {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{orders} orders, {unanswered} unanswered");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(
+        said.contains("\nINTERRUPTED ") && said.contains("missing           the mall's audit: interrupted"),
+        "{said}"
+    );
+    let record = read(&json);
+    let (orders, unanswered) = {
+        let books = books.lock().unwrap();
+        (books.orders.len(), books.unanswered)
+    };
+    assert_eq!((&record["interrupted"], &record["ok"]), (&json!(true), &json!(false)));
+    // On a busy machine a request of the last second may have an order and no answer.
+    let count = |part: &str, name: &str| usize::try_from(record[part][name].as_u64().unwrap()).unwrap();
+    let (accepted, gave_up) = (count("figures", "accepted"), count("client", "gave_up"));
+    assert!(accepted <= orders && orders <= accepted + gave_up, "{accepted}, {gave_up}, {orders}");
+    assert!(gave_up >= unanswered, "{gave_up}, {unanswered}");
+    let verdict = judged(&history);
+    assert_eq!((&verdict["ok"], &verdict["orders"]), (&json!(true), &json!(accepted)), "{verdict:#}");
+    let output = Command::new(env!("CARGO_BIN_EXE_bench")).arg("compare").args([&json, &json]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("the run was interrupted"), "{said}");
+}
+
+#[test]
+fn ctrl_c_leaves_what_was_measured() {
+    let sale = "sale --stock 9000 --users 9000 --connections 4";
+    interrupted(Mall::Honest, &format!("{sale} --model open --rate 50"), |orders, _| orders >= 5);
+    interrupted(Mall::FallsSilent(5), sale, |_, unanswered| unanswered == 4);
+    // All is sold, and the bench waits for a database that never has the last order.
+    let sale = "sale --stock 20 --users 20 --repeat-every 0 --settle 10m";
+    interrupted(Mall::Loses, sale, |orders, _| orders == 20);
 }

@@ -1,6 +1,7 @@
 //! The same sale by JMeter and k6, the real ones, with the judge's verdict on what their clients saw.
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
+#[expect(dead_code, reason = "the tests of `sale` use all of it")]
 mod fake;
 
 use std::{fs, path::Path, process::Command};

@@ -70,8 +70,18 @@ pub(crate) trait Script {
     /// The connection of `job` broke, at `answered_ns` of the times: whether it was carried out is not known.
     fn lost(&mut self, job: u32, times: Times);
 
+    /// The run ended before `job` was answered, at `answered_ns` of the times.
+    fn abandoned(&mut self, job: u32, times: Times) {
+        self.lost(job, times);
+    }
+
     /// Called ten times a second.
     fn tick(&mut self, now_ns: u64);
+
+    /// Whether the run ends even though requests are unanswered; asked after each tick.
+    fn is_over(&self, _now_ns: u64) -> bool {
+        false
+    }
 }
 
 /// How to load.
@@ -115,10 +125,27 @@ pub(crate) struct Ran {
 }
 
 /// Opens every connection, then runs `script` to its end.
+#[cfg(any(test, feature = "figures", feature = "search", feature = "versus"))]
 pub(crate) fn run(settings: Settings, script: &mut impl Script) -> Result<Ran, String> {
+    match run_while_possible(settings, script)? {
+        (ran, None) => Ok(ran),
+        (_, Some(fault)) => Err(fault),
+    }
+}
+
+/// Opens every connection, then runs `script` to its end or to the fault that ends the run early, which comes with what was run.
+pub(crate) fn run_while_possible(
+    settings: Settings,
+    script: &mut impl Script,
+) -> Result<(Ran, Option<String>), String> {
     let mut client = Client::new(settings).map_err(|error| error.to_string())?;
     client.open_all()?;
-    client.run(script).map_err(|error| error.to_string())
+    client.start = Instant::now();
+    let busy_before = thread_cpu();
+    let fault = client.run(script).err().map(|error| error.to_string());
+    client.abandon(script);
+    let busy = busy_before.and_then(|before| thread_cpu()?.checked_sub(before));
+    Ok((Ran { began: Some(client.start), wall: client.start.elapsed(), busy, ..client.ran }, fault))
 }
 
 enum State {
@@ -251,7 +278,10 @@ impl Client {
                 let open = self.idle.len();
                 return Err(format!("only {open} of {} connections opened", self.connections.len()));
             }
-            self.poll.poll(&mut events, Some(left)).map_err(|error| error.to_string())?;
+            match self.poll.poll(&mut events, Some(left)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                polled => polled.map_err(|error| error.to_string())?,
+            }
             for event in &events {
                 let index = event.token().0;
                 let connection = &mut self.connections[index];
@@ -266,14 +296,12 @@ impl Client {
         Ok(())
     }
 
-    fn run(&mut self, script: &mut impl Script) -> io::Result<Ran> {
-        self.start = Instant::now();
-        let busy_before = thread_cpu();
+    fn run(&mut self, script: &mut impl Script) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         let mut next_tick = TICK;
         loop {
             let wait = match self.dispatch(script) {
-                Wake::End => break,
+                Wake::End => return Ok(()),
                 Wake::OnEvent => TICK,
                 Wake::At(wait) if wait > SPIN => (wait - SPIN).min(TICK),
                 Wake::At(_) => Duration::ZERO,
@@ -289,12 +317,23 @@ impl Client {
                 next_tick += TICK;
                 let now_ns = self.now_ns();
                 script.tick(now_ns);
+                if script.is_over(now_ns) {
+                    return Ok(());
+                }
                 self.reopen(now_ns);
                 self.check_stall(now_ns)?;
             }
         }
-        let busy = busy_before.and_then(|before| thread_cpu()?.checked_sub(before));
-        Ok(Ran { began: Some(self.start), wall: self.start.elapsed(), busy, ..self.ran })
+    }
+
+    /// Gives up what was not answered.
+    fn abandon(&mut self, script: &mut impl Script) {
+        let answered_ns = self.now_ns();
+        for connection in &self.connections {
+            if let State::Busy { job, intended_ns, sent_ns, .. } = connection.state {
+                script.abandoned(job, Times { intended_ns, sent_ns, answered_ns });
+            }
+        }
     }
 
     /// Gives the free connections something to do.

@@ -66,6 +66,12 @@ impl Page {
         if let Some(note) = record.settings.get("note") {
             self.put(&format!("<p class=\"soft\">{}</p>", escape(note)));
         }
+        if record.interrupted {
+            self.put("<p class=\"warning\">Interrupted by Ctrl-C: the figures are those of the part that was run.</p>");
+        }
+        for missing in &record.missing {
+            self.put(&format!("<p class=\"warning\">Missing: {}.</p>", escape(missing)));
+        }
         for warning in &record.warnings {
             self.put(&format!("<p class=\"warning\">Caution: {}.</p>", escape(warning)));
         }
@@ -91,7 +97,11 @@ impl Page {
                 None => (
                     "durable orders/s",
                     "&ndash;".to_owned(),
-                    "not measured: not all were in the database in time".to_owned(),
+                    if record.missing.is_empty() {
+                        "not measured: not all were in the database in time".to_owned()
+                    } else {
+                        "not measured".to_owned()
+                    },
                 ),
             },
             ("p50", time(latency.quantile_ns("p50") as f64), "half of the answers".to_owned()),

@@ -33,6 +33,12 @@ pub(crate) fn markdown(record: &Record) -> String {
         quantiles.join(" | "),
         time(latency.max_ns as f64)
     ));
+    if record.interrupted {
+        line("\nInterrupted by Ctrl-C: the figures are those of the part that was run.".to_owned());
+    }
+    for missing in &record.missing {
+        line(format!("\nMissing: {missing}."));
+    }
     for warning in &record.warnings {
         line(format!("\nWarning: {warning}."));
     }

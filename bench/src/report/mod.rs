@@ -45,26 +45,29 @@ pub(crate) fn run(options: &ReportOptions, show: impl Fn(&str) -> Result<(), Str
     Ok(record.ok)
 }
 
-/// Writes the files that were asked for.
+/// Writes the files that were asked for, also after one of them could not be written.
 pub(crate) fn write(
     record: &Record,
     json: Option<&Path>,
     html_to: Option<&Path>,
     hgrm_to: Option<&Path>,
 ) -> Result<(), String> {
-    let put = |option: &str, path: &Path, text: String| {
-        std::fs::write(path, text).map_err(|error| format!("{option} {}: {error}", path.display()))
+    let mut faults = Vec::new();
+    let mut put = |option: &str, path: &Path, text: String| {
+        if let Err(error) = std::fs::write(path, text) {
+            faults.push(format!("{option} {}: {error}", path.display()));
+        }
     };
     if let Some(path) = json {
-        put("--json", path, serde_json::to_string(record).map_err(|error| error.to_string())? + "\n")?;
+        put("--json", path, serde_json::to_string(record).map_err(|error| error.to_string())? + "\n");
     }
     if let Some(path) = html_to {
-        put("--html", path, html(record))?;
+        put("--html", path, html(record));
     }
     if let Some(path) = hgrm_to {
-        put("--hgrm", path, hgrm(&record.latency.corrected))?;
+        put("--hgrm", path, hgrm(&record.latency.corrected));
     }
-    Ok(())
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
 }
 
 /// A time with a unit that suits it.

@@ -24,6 +24,9 @@ pub(crate) fn text(record: &Record) -> String {
         setting("connections"),
         record.activity_id
     ));
+    if record.interrupted {
+        line("INTERRUPTED       by Ctrl-C: the figures are those of the part that was run".to_owned());
+    }
     let accepted = figures.accepted;
     line(format!("answers/s         {:>10.0}  ({} in {:.3} s)", figures.answers_per_s, figures.answers, record.wall_s));
     line(format!(
@@ -32,7 +35,10 @@ pub(crate) fn text(record: &Record) -> String {
     ));
     line(match figures.durable_after_s.zip(figures.durable_orders_per_s) {
         Some((after, rate)) => format!("durable orders/s  {rate:>10.0}  ({accepted} in {after:.3} s)"),
-        None => "durable orders/s           -  (the database did not have them all in time)".to_owned(),
+        None if record.missing.is_empty() => {
+            "durable orders/s           -  (the database did not have them all in time)".to_owned()
+        }
+        None => "durable orders/s           -  (not measured)".to_owned(),
     });
     line(match figures.ledger_reservations.zip(figures.ledger_commits.filter(|commits| *commits > 0.0)) {
         Some((reservations, commits)) => {
@@ -58,6 +64,9 @@ pub(crate) fn text(record: &Record) -> String {
     for warning in &record.warnings {
         line(format!("warning           {warning}"));
     }
+    for missing in &record.missing {
+        line(format!("missing           {missing}"));
+    }
     for check in &record.checks {
         let word = if check.ok { "PASS" } else { "FAIL" };
         line(format!("{} {word}  {}", check.id, check.detail));
@@ -73,6 +82,9 @@ fn times(record: &Record) -> Times {
 }
 
 fn latency(distribution: &Distribution) -> String {
+    if distribution.count == 0 {
+        return "-  (no answers)".to_owned();
+    }
     let millis = |ns: u64| format!("{:.3} ms", ns as f64 / 1e6);
     let quantiles = ["p50", "p99", "p99.9"].map(|name| format!("{name} {}", millis(distribution.quantile_ns(name))));
     format!("{}  max {}", quantiles.join("  "), millis(distribution.max_ns))

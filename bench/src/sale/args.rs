@@ -35,6 +35,8 @@ pub(crate) struct Options {
     pub access: Access,
     pub pay_within: Option<Duration>,
     pub settle: Duration,
+    /// How long a request for the audit is retried.
+    pub audit_retry: Duration,
     pub note: Option<String>,
     pub fail_if: Vec<Threshold>,
     pub json: Option<PathBuf>,
@@ -114,6 +116,9 @@ pub(crate) struct LoadArgs {
     /// How long after the last answer the mall may take to come to rest
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     settle: Duration,
+    /// How long a request to the mall's admin, order-core or metrics is retried where it fails; then the report says what is missing
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    audit_retry: Duration,
     /// Report the processor time that these processes took
     #[arg(long, value_name = "NAME=PID", value_delimiter = ',', value_parser = watched)]
     cpu: Vec<Watched>,
@@ -189,6 +194,7 @@ impl LoadArgs {
             access: self.access,
             pay_within: self.pay_within,
             settle: self.settle,
+            audit_retry: self.audit_retry,
             note: self.note,
             fail_if: self.fail_if,
             json: self.json,

@@ -38,15 +38,18 @@ impl Outcome<'_> {
             series: self.crowd.series.clone(),
             looks: self.looks,
             cpu_ns: by_process(self.cpu),
-            audit: Some(self.audit),
+            audit: self.audit,
             checks: self.checks,
             warnings: Vec::new(),
+            interrupted: self.interrupted,
+            missing: self.missing,
             ok: false,
         };
         record.warnings = warnings(&record);
         let kept: Vec<_> = options.fail_if.iter().map(|threshold| threshold.check(&record)).collect();
         record.checks.extend(kept);
-        record.ok = record.checks.iter().all(|check| check.ok);
+        let passed = record.checks.iter().all(|check| check.ok);
+        record.ok = passed && record.missing.is_empty() && !record.interrupted;
         record
     }
 

@@ -21,6 +21,7 @@ use crate::{
         format::{Header, Line, State},
     },
     load::{self, Settings},
+    mall::CALL_TIMEOUT,
     options::{duration, resolve},
 };
 
@@ -183,7 +184,7 @@ fn read_back(system: &System, buyers: &Buyers, crowd: &Crowd<'_>, began: Instant
     for (order, user) in crowd.records.orders() {
         let line = loop {
             let sent = began.elapsed();
-            let answer = mall.order(buyers.token(user), order)?;
+            let answer = mall.order(buyers.token(user), order, CALL_TIMEOUT)?;
             let found = answer.fault.is_none();
             if !found && Instant::now() < by {
                 std::thread::sleep(READ_AGAIN);

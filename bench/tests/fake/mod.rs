@@ -28,16 +28,40 @@ pub(crate) enum Mall {
     StandsStill,
     /// Refuses each request once with 503, then closes the connection.
     Stumbles,
+    /// After this many orders, buyers get no answer any more.
+    FallsSilent(usize),
+    /// From the first order on, audits are not what they should be.
+    Audits(Bad),
+    /// Buyers are answered with what they should not get.
+    Answers(Bad),
+}
+
+/// What a server does wrong.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Bad {
+    /// Closes the connection of one request without an answer.
+    BreaksOnce,
+    /// Closes every connection without an answer.
+    Breaks,
+    Html,
+    Truncated,
+    OtherApi,
+    Slow,
 }
 
 const STAND_STILL: Duration = Duration::from_secs(1);
+/// Longer than any test waits.
+const SLOW: Duration = Duration::from_secs(600);
 
 #[derive(Default)]
-struct Books {
+pub(crate) struct Books {
     stock: usize,
-    orders: BTreeMap<String, usize>,
+    pub orders: BTreeMap<String, usize>,
     stumbled: HashMap<String, bool>,
     stood_still: bool,
+    broke: bool,
+    /// Requests that got no answer.
+    pub unanswered: usize,
 }
 
 struct Request {
@@ -61,21 +85,46 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
 
 /// Serves a mall on a port of its own; its base URL.
 pub(crate) fn serve(mall: Mall) -> String {
+    serve_watched(mall).0
+}
+
+/// Serves a mall whose books can be looked at.
+pub(crate) fn serve_watched(mall: Mall) -> (String, Arc<Mutex<Books>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let books = Arc::new(Mutex::new(Books::default()));
+    let served = Arc::clone(&books);
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let books = Arc::clone(&books);
+            let books = Arc::clone(&served);
             thread::spawn(move || converse(mall, stream.unwrap(), &books));
         }
     });
-    url
+    (url, books)
 }
 
 fn converse(mall: Mall, mut stream: TcpStream, books: &Mutex<Books>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     while let Some(request) = read(&mut reader) {
+        // Not in the condition: the lock would be held in its block.
+        let bad = misdeed(mall, &request, &mut books.lock().unwrap());
+        if let Some(bad) = bad {
+            let text = match bad {
+                Bad::Breaks | Bad::BreaksOnce => return,
+                Bad::Slow => {
+                    thread::sleep(SLOW);
+                    return;
+                }
+                Bad::Html => "HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\n<html>Welcome!</html>\n",
+                Bad::Truncated => "HTTP/1.1 202 Accepted\r\nContent-Length: 10\r\n\r\n{\"order_id",
+                Bad::OtherApi => "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"hello\":\"world\"}",
+            };
+            let text = if is_audit(&request) { text.replace("202 Accepted", "200 OK") } else { text.to_owned() };
+            if stream.write_all(text.as_bytes()).is_err() {
+                return;
+            }
+            continue;
+        }
         let (status, body) = answer(mall, &request, &mut books.lock().unwrap());
         let body = if body.is_string() { body.as_str().unwrap().to_owned() } else { body.to_string() };
         let close = if status == 503 { "Connection: close\r\n" } else { "" };
@@ -84,6 +133,29 @@ fn converse(mall: Mall, mut stream: TcpStream, books: &Mutex<Books>) {
             return;
         }
     }
+}
+
+fn is_audit(request: &Request) -> bool {
+    request.line.contains("/audit ")
+}
+
+/// What is done wrong with a request.
+fn misdeed(mall: Mall, request: &Request, books: &mut Books) -> Option<Bad> {
+    let is_buy = request.line.starts_with("POST /api/v1/seckill/orders ");
+    let (is_audit, begun) = (is_audit(request), !books.orders.is_empty());
+    let bad = if let Mall::FallsSilent(orders) = mall {
+        (is_buy && books.orders.len() >= orders).then_some(Bad::Slow)
+    } else if let Mall::Audits(bad) = mall {
+        let again = bad != Bad::BreaksOnce || !books.broke;
+        (is_audit && begun && again).then_some(bad)
+    } else if let Mall::Answers(bad) = mall {
+        is_buy.then_some(bad)
+    } else {
+        None
+    }?;
+    books.broke = true;
+    books.unanswered += 1;
+    Some(bad)
 }
 
 fn answer(mall: Mall, request: &Request, books: &mut Books) -> (u16, Value) {
