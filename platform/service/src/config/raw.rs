@@ -205,6 +205,13 @@ pub(super) struct Ledger {
     pub answer_after: String,
 }
 
+impl Default for Ledger {
+    fn default() -> Self {
+        let answer_after = AnswerAfter::default().as_str().to_owned();
+        Self { unconfirmed_max: 200_000, unconfirmed_max_ms: 60_000, answer_after }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Kafka {
@@ -378,11 +385,7 @@ impl Default for Raw {
                 allow_eviction: false,
                 allow_no_aof: false,
             },
-            ledger: Ledger {
-                unconfirmed_max: 200_000,
-                unconfirmed_max_ms: 60_000,
-                answer_after: AnswerAfter::default().as_str().to_owned(),
-            },
+            ledger: Ledger::default(),
             search: Search {
                 url: None,
                 index: "mall-products".to_owned(),
