@@ -5,6 +5,7 @@ use std::future::Future;
 use anyhow::Context as _;
 use commit_log::Log;
 use contract::{
+    activity::AnswerAfter,
     token::{Audience, TokenKey},
     topic,
 };
@@ -61,6 +62,8 @@ pub struct Admin<L, K, C> {
     pub limits: LimitsConfig,
     /// Section `admin` of the configuration.
     pub server: ServerConfig,
+    /// When buyers of a new sale get their answer, unless the sale says otherwise.
+    pub answer_after: AnswerAfter,
     /// All settings, as the pages show them.
     pub settings: Vec<ShownSetting>,
     /// What `/readyz` says.
@@ -146,7 +149,11 @@ pub async fn run<L: Log, K: LedgerClient, C: Clock>(
     let signing = (parts.passwords.clone(), WrongTries::new(parts.windows.clone(), &parts.limits, "admins"));
     let shown = (store.clone(), ledgers, book, parts.images.clone());
     let api = Api::new(shown, signing, &parts.admin_secret, clock.clone());
-    let api = api.with_letters(letters).with_processes(processes).ending_with(stopped.clone());
+    let api = api
+        .with_letters(letters)
+        .with_processes(processes)
+        .ending_with(stopped.clone())
+        .answering_after(parts.answer_after);
     let api = api.showing(parts.metrics.clone(), parts.settings.clone());
     let tokens = TokenKey::new(&parts.admin_secret, Audience::Admin);
     let (windows, metrics) = (parts.windows.clone(), (&parts.metrics, "admin"));

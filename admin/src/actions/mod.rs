@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use contract::{
     UserId,
+    activity::AnswerAfter,
     token::{Audience, TokenKey},
 };
 use foundation::{Clock, config::ShownSetting, metrics::Registry};
@@ -48,6 +49,8 @@ pub struct Api<K, C> {
     /// The metrics of this process, for the boards.
     pub(crate) metrics: Option<Registry>,
     pub(crate) settings: Arc<[ShownSetting]>,
+    /// When buyers of a new sale get their answer, unless the sale says otherwise.
+    pub(crate) answer_after: AnswerAfter,
     /// Held while a file is carried out.
     pub(crate) imports: Arc<Semaphore>,
     /// Cancelled when the process stops: streams, which would last for minutes, end then.
@@ -82,6 +85,7 @@ impl<K, C: Clock> Api<K, C> {
             boards,
             metrics: None,
             settings: Arc::default(),
+            answer_after: AnswerAfter::default(),
             imports,
             stop,
             clock,
@@ -98,6 +102,12 @@ impl<K, C: Clock> Api<K, C> {
     #[must_use]
     pub fn ending_with(self, stop: CancellationToken) -> Self {
         Self { stop, ..self }
+    }
+
+    /// This API, whose new sales answer after `answer_after` unless they say otherwise.
+    #[must_use]
+    pub fn answering_after(self, answer_after: AnswerAfter) -> Self {
+        Self { answer_after, ..self }
     }
 
     /// This API with dead letters, which a [`TopicReader`](crate::reader::TopicReader) reads from the log.

@@ -46,7 +46,8 @@ pub(crate) struct SaleFields {
     pub(crate) requires_ticket: Option<bool>,
     pub(crate) captcha: Option<bool>,
     pub(crate) invited_only: bool,
-    pub(crate) answer_after: AnswerAfter,
+    /// Without it, as the configuration says.
+    pub(crate) answer_after: Option<AnswerAfter>,
     pub(crate) registered_before_ms: Option<u64>,
     pub(crate) is_draft: bool,
     pub(crate) pay_within_ms: Option<u64>,
@@ -106,7 +107,7 @@ fn door(before: Door, requires_ticket: Option<bool>, captcha: Option<bool>) -> R
     }
 }
 
-fn check(asked: SaleFields, now_ms: u64) -> Result<NewSale, Refusal> {
+fn check(asked: SaleFields, answer_after: AnswerAfter, now_ms: u64) -> Result<NewSale, Refusal> {
     named(&asked.title, TITLE_CHARS_MAX, "title")?;
     priced(asked.price)?;
     stocked(asked.stock)?;
@@ -119,7 +120,8 @@ fn check(asked: SaleFields, now_ms: u64) -> Result<NewSale, Refusal> {
         return Err(Refusal::invalid("ends_at", "ends_at must be after starts_at and in the future"));
     }
     let door = door(Door::Open, asked.requires_ticket, asked.captcha)?;
-    let SaleFields { invited_only, registered_before_ms, answer_after, .. } = asked;
+    let SaleFields { invited_only, registered_before_ms, .. } = asked;
+    let answer_after = asked.answer_after.unwrap_or(answer_after);
     let admission = Admission { paused: false, invited_only, door, registered_before_ms, answer_after };
     let SaleFields { title, sku, price, stock, per_user_limit, starts_at_ms, ends_at_ms, .. } = asked;
     let rules = Rules { per_user_limit, starts_at_ms, ends_at_ms };
@@ -134,7 +136,8 @@ pub(crate) async fn create<K: LedgerClient, C: Clock>(
     asked: SaleFields,
 ) -> Result<Sale, Refusal> {
     let now_ms = api.clock.now_ms();
-    let mut sale = match api.store_of(staff).sales().add_sale(check(asked, now_ms)?, now_ms).await? {
+    let new = check(asked, api.answer_after, now_ms)?;
+    let mut sale = match api.store_of(staff).sales().add_sale(new, now_ms).await? {
         AddedSale::Added(sale) => sale,
         AddedSale::UnknownSku => return Err(Refusal::invalid("sku_id", "sku_id does not exist")),
         AddedSale::InsufficientStock(left) => return Err(Refusal::sku_has(left)),

@@ -58,7 +58,7 @@ struct NewBody {
     captcha: Option<bool>,
     #[serde(default)]
     invited_only: bool,
-    /// `script` unless given.
+    /// Without it, `ledger.answer_after` of the configuration applies.
     answer_after: Option<AnswerAfterWord>,
     /// Only users who registered before this time may take part, and users on the list.
     #[serde(default, with = "foundation::rfc3339::option")]
@@ -236,7 +236,7 @@ impl From<NewBody> for SaleFields {
     fn from(body: NewBody) -> Self {
         let NewBody { title, sku_id, price_cents, stock, per_user_limit, starts_at, ends_at, .. } = body;
         let NewBody { requires_ticket, captcha, invited_only, registered_before, pay_within_ms, draft, .. } = body;
-        let answer_after = body.answer_after.map_or_else(AnswerAfter::default, AnswerAfter::from);
+        let answer_after = body.answer_after.map(AnswerAfter::from);
         Self {
             title,
             sku: sku_id,

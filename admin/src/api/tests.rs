@@ -32,6 +32,7 @@ use axum::{
 };
 use contract::{
     OrderId, UserId,
+    activity::AnswerAfter,
     record::Record as _,
     stock::Reservation,
     token::{Audience, TokenKey},
@@ -112,6 +113,15 @@ impl TestApp {
         let pages = harden(crate::pages::router(api.clone()), &config.admin);
         let router = harden(router(api.clone()), &config.admin);
         Self { router, pages, api, store, ledgers, log, book, letters, processes, clock, stop, directory }
+    }
+
+    /// This app with another value of the setting `ledger.answer_after`.
+    fn answering_after(self, answer_after: AnswerAfter) -> Self {
+        let server = config::load(None, std::iter::empty()).unwrap().admin;
+        let api = self.api.answering_after(answer_after);
+        let pages = harden(crate::pages::router(api.clone()), &server);
+        let router = harden(super::router(api.clone()), &server);
+        Self { api, pages, router, ..self }
     }
 
     async fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {

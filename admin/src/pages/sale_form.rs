@@ -73,7 +73,7 @@ pub(super) async fn new<K: LedgerClient, C: Clock>(
             ("starts_at", local(starts_at_ms)),
             ("ends_at", local(starts_at_ms + HOUR_MS)),
             ("door", "open".to_owned()),
-            ("answer_after", AnswerAfter::default().as_str().to_owned()),
+            ("answer_after", api.answer_after.as_str().to_owned()),
         ]),
     };
     show(&api, &visitor, Target::New, (&fields, &Errors::default()), StatusCode::OK).await
@@ -256,7 +256,7 @@ async fn read<K: LedgerClient, C: Clock>(
         registered_before_ms: optional.registered_before_ms,
         is_draft: optional.is_draft,
         pay_within_ms: optional.pay_within_ms,
-        answer_after: AnswerAfter::from_word(fields.get("answer_after")).unwrap_or_default(),
+        answer_after: AnswerAfter::from_word(fields.get("answer_after")),
     }))
 }
 
@@ -357,7 +357,7 @@ pub(super) async fn patch<K: LedgerClient, C: Clock>(
         registered_before_ms: Some(asked.registered_before_ms),
         is_draft: sale.is_draft.then_some(asked.is_draft),
         pay_within_ms: Some(asked.pay_within_ms),
-        answer_after: Some(asked.answer_after),
+        answer_after: asked.answer_after,
     };
     let version = fields.get("version").parse().unwrap_or(0);
     let patching = actions::patch(&api, &visitor.staff, (id, version), changes);

@@ -255,6 +255,7 @@ pub(crate) async fn spawn_admin(
         windows: ledger.windows()?,
         limits: ground.config.limits,
         server: ground.config.admin.clone(),
+        answer_after: ground.config.answer_after,
         settings: ground.config.shown.clone(),
         readiness: readiness.clone(),
         metrics: ground.metrics.clone(),

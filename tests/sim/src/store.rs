@@ -208,7 +208,7 @@ impl RecoverySource for SimStore {
     async fn next_term(&self, above: Term) -> Result<Term, String> {
         let drawn = self.read().await?.next_term(above);
         self.read().await?;
-        Ok(if self.planted == Planted::RepeatedTerms { Term(above.0 + 1) } else { drawn })
+        Ok(if self.planted == Planted::RepeatedTerms { above.max(Term(1)) } else { drawn })
     }
 
     async fn decisions(&self, activity: ActivityId) -> Result<Vec<LedgerCommand>, String> {

@@ -8,7 +8,7 @@ use sim::redis_run::{Planted, run};
 const SEEDS: u64 = 2_000;
 
 /// Each bug, and the seed with which the search for it begins: one that is known to show it, where that is far from 0.
-const PLANTED: [(Planted, u64); 11] = [
+const PLANTED: [(Planted, u64); 14] = [
     (Planted::ForgetfulGateway, 0),
     (Planted::AnswersTooSoon, 0),
     (Planted::HastyLog, 267),
@@ -20,6 +20,9 @@ const PLANTED: [(Planted, u64); 11] = [
     (Planted::LosesOutbox, 0),
     (Planted::RestocksAgain, 0),
     (Planted::SilentRelease, 0),
+    (Planted::RepeatedTerms, 0),
+    (Planted::SellsInAnyTerm, 48),
+    (Planted::DropsOutbox, 38),
 ];
 
 #[test]

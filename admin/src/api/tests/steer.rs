@@ -1,6 +1,6 @@
 use contract::stock::Outcome;
 
-use super::*;
+use super::{pages::Browser, *};
 
 #[tokio::test]
 async fn a_sale_is_steered_while_it_runs() {
@@ -184,4 +184,21 @@ async fn a_draft_is_published_by_a_change() {
             .any(|entry| entry["before"]["draft"] == true && entry["after"]["draft"] == false),
         "{logged}"
     );
+}
+
+#[tokio::test]
+async fn a_new_sale_answers_after_what_the_settings_say_unless_it_says_otherwise() {
+    let app = TestApp::new().await.answering_after(AnswerAfter::Log);
+    let sku = app.sku().await;
+    for (asked, expect) in [(None, "log"), (Some("script"), "script"), (Some("log"), "log")] {
+        let mut body = app.activity(&sku, 10, HOUR_MS);
+        body["answer_after"] = json!(asked);
+        assert_eq!(app.make("/activities", body).await["answer_after"], expect, "{asked:?}");
+    }
+    let mut browser = Browser::new(&app);
+    browser.sign_in("admin", PASSWORD).await;
+    let form = browser.ask("GET", "/admin/sales/new", &[]).await.body;
+    let select = form.split("name=\"answer_after\"").nth(1).unwrap().split("</select>").next().unwrap();
+    let selected = select.split("<option").find(|option| option.contains("selected")).unwrap();
+    assert!(selected.contains("value=\"log\""), "{select}");
 }

@@ -229,8 +229,11 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
             let next = self.next_ledgers(&openings);
             let states = self.ledgers.states(&next).await?;
             // A server that was replaced and is back has its run still, and the ledger in the term of that time.
-            let sells =
-                |activity: ActivityId, state: &State| state.sells_on(&run) && state.term >= self.tail.term(activity);
+            // One that is still to be opened is of a mall whose log and database are lost: no reader knows its entries.
+            let is_unknown = |activity: &ActivityId| openings.contains_key(activity) && !self.known.contains(activity);
+            let sells = |activity: ActivityId, state: &State| {
+                state.sells_on(&run) && state.term >= self.tail.term(activity) && !is_unknown(&activity)
+            };
             let (selling, lost): (Vec<_>, Vec<_>) = next
                 .iter()
                 .copied()

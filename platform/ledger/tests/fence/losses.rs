@@ -107,6 +107,35 @@ async fn when_all_is_lost_the_gateways_are_asked() {
     assert_eq!((sale.counters().await.held, sale.check().await), (2, 0));
 }
 
+/// Redis alone is left. Its ledger sells, but no reader of the new journal could place its entries.
+#[tokio::test]
+async fn a_ledger_that_redis_alone_knows_is_opened_again_with_its_orders() {
+    let Some(mut sale) = Sale::open().await else { return };
+    for id in 1..=4 {
+        sale.buy(id).await.unwrap();
+    }
+    sale.act(Action::Settle(order(2))).await.unwrap();
+    sale.act(Action::Release(order(3))).await.unwrap();
+    sale.relay().await;
+    let before = sale.counters().await;
+    sale.promised.lock().unwrap().retain(|promised| *promised != order(3));
+    sale.lose_log_and_database().await;
+    sale.buy(5).await.unwrap();
+    sale.until_it_sells().await;
+    let after = sale.counters().await;
+    assert!(after.term > before.term, "{after:?}");
+    assert_eq!((after.held, after.sold, after.available), (4, 0, STOCK - 4), "what was paid for is unknown now");
+    for id in [1, 2, 4, 5] {
+        assert_eq!(sale.buy(id).await.unwrap(), held(id, true));
+    }
+    assert_eq!(sale.buy(6).await.unwrap(), held(6, false));
+    assert_eq!(sale.check().await, 0);
+    for _ in 0..20 {
+        sale.look().await.unwrap();
+    }
+    assert_eq!(sale.counters().await.term, after.term, "it is opened once");
+}
+
 /// One that does not answer is not waited for without an end; what it says later is still heard.
 #[tokio::test]
 async fn a_gateway_that_is_late_is_heard() {

@@ -72,6 +72,17 @@ pub(crate) struct Database {
     last_term: Arc<AtomicI64>,
 }
 
+impl Database {
+    fn empty() -> Self {
+        Self {
+            model: ModelStore::new(60_000),
+            decisions: Arc::default(),
+            to_open: Arc::default(),
+            last_term: Arc::default(),
+        }
+    }
+}
+
 impl SnapshotSource for Database {
     async fn snapshots(&self) -> Result<Vec<Snapshot>, String> {
         self.model.snapshots().await.map_err(|error| error.to_string())
@@ -180,12 +191,7 @@ impl Sale {
         let log = LocalLog::open(&folder.path().join("log.db")).unwrap();
         log.create_topics(topic::fixed().to_vec()).await.unwrap();
         let log = Fragile { log, fates: Arc::default(), appends: Arc::default() };
-        let database = Database {
-            model: ModelStore::new(60_000),
-            decisions: Arc::default(),
-            to_open: Arc::default(),
-            last_term: Arc::default(),
-        };
+        let database = Database::empty();
         let fence = Fence::new(ledgers.clone(), log.clone(), database.clone(), 0);
         let promised = Mutex::default();
         let mut sale = Self { redis, ledgers, log, database, fence, now_ms: 1_000_000, promised, folder };
@@ -207,6 +213,16 @@ impl Sale {
             admission: Admission::default(),
         });
         self.database.to_open.lock().unwrap().push(Opening { activity: id, stock: STOCK, rules });
+    }
+
+    /// Log and database are lost, and an admin wants the same sale again.
+    pub(crate) async fn lose_log_and_database(&mut self) {
+        let log = LocalLog::open(&self.folder.path().join("another.db")).unwrap();
+        log.create_topics(topic::fixed().to_vec()).await.unwrap();
+        self.log.log = log;
+        self.database = Database::empty();
+        self.announce(activity(), RULES);
+        self.restart_fence();
     }
 
     /// A process that has seen nothing takes over.

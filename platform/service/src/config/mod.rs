@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use contract::client_address::TrustedProxies;
+use contract::{activity::AnswerAfter, client_address::TrustedProxies};
 use tracing_subscriber::filter::Targets;
 
 mod gateway;
@@ -114,6 +114,8 @@ pub struct Config {
     pub payments: PaymentsConfig,
     /// Section `redis`; `None` keeps the ledgers in the process.
     pub redis: Option<RedisConfig>,
+    /// When buyers of a new sale get their answer, unless the sale says otherwise. Key `ledger.answer_after`.
+    pub answer_after: AnswerAfter,
     /// Section `kafka`; `None` keeps the log in the data directory.
     pub kafka: Option<KafkaConfig>,
     /// Section `database`.
@@ -347,6 +349,7 @@ impl Check {
             payments: self.payments(raw.payments, raw.public_url, order_core.listen),
             order_core,
             redis: self.redis(raw.redis, &raw.ledger),
+            answer_after: self.answer_after(&raw.ledger.answer_after),
             kafka: self.kafka(raw.kafka),
             database: self.database(raw.database),
             images: self.images(raw.images),

@@ -5,6 +5,7 @@
 //!
 //! The comments are the text of `docs/settings.md`: see `reference.rs`.
 
+use contract::activity::AnswerAfter;
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -199,6 +200,16 @@ pub(super) struct Ledger {
     pub unconfirmed_max: u64,
     /// A gateway stops selling while such an order is older than this.
     pub unconfirmed_max_ms: u64,
+    /// When buyers of a new sale get their answer, unless the sale says otherwise: `script` (once the ledger has decided) or
+    /// `log` (once the order is on the log). `docs/failures.md` says what an order survives with each. Admin reads it.
+    pub answer_after: String,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        let answer_after = AnswerAfter::default().as_str().to_owned();
+        Self { unconfirmed_max: 200_000, unconfirmed_max_ms: 60_000, answer_after }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -374,7 +385,7 @@ impl Default for Raw {
                 allow_eviction: false,
                 allow_no_aof: false,
             },
-            ledger: Ledger { unconfirmed_max: 200_000, unconfirmed_max_ms: 60_000 },
+            ledger: Ledger::default(),
             search: Search {
                 url: None,
                 index: "mall-products".to_owned(),

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use contract::activity::AnswerAfter;
+
 use super::{Check, Secret, raw};
 
 /// The Redis that has the ledgers.
@@ -103,6 +105,13 @@ impl Check {
             unconfirmed_age_max,
             allow_eviction: raw.allow_eviction,
             allow_no_aof: raw.allow_no_aof,
+        })
+    }
+
+    pub(super) fn answer_after(&mut self, text: &str) -> AnswerAfter {
+        AnswerAfter::from_word(text).unwrap_or_else(|| {
+            self.fault("ledger.answer_after", &format!("expected script or log, found {text:?}"));
+            AnswerAfter::default()
         })
     }
 

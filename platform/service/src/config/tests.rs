@@ -27,11 +27,19 @@ fn defaults_are_good() {
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:8082");
     assert_eq!(config.orders.pay_within, Duration::from_secs(1800));
     assert_eq!(config.auth.bcrypt_cost, 12);
+    assert_eq!(config.answer_after, AnswerAfter::Script);
     assert_eq!(config.gateway.threads, None);
     assert_eq!(config.gateway.client_rate, None);
     assert_eq!(config.warnings, Vec::<String>::new());
     assert_eq!(loaded("# nothing\n", &[]).unwrap(), config);
     assert_eq!(loaded("gateway:\n  # listen: 1\n", &[]).unwrap(), config);
+}
+
+#[test]
+fn new_sales_answer_after_what_the_settings_say() {
+    let yaml = "ledger:\n  answer_after: script\n";
+    assert_eq!(loaded(yaml, &[("MALL_LEDGER__ANSWER_AFTER", "log")]).unwrap().answer_after, AnswerAfter::Log);
+    refused_for(&[("MALL_LEDGER__ANSWER_AFTER", "never")], "expected script or log, found \"never\"");
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub enum Planted {
     ForgetfulGateway,
     /// A sale that answers after the log answers after the script.
     AnswersTooSoon,
-    /// Terms are not drawn but counted on from what the fence has seen.
+    /// A term that was drawn before is drawn again, as from a database that was restored.
     RepeatedTerms,
     /// A recovery does not ask what the database has decided.
     NoDecisions,
@@ -24,7 +24,7 @@ pub enum Planted {
     SettleReleases,
     /// An outbox is trimmed whatever the state of its ledger.
     TrimsAnyTerm,
-    /// A batch is carried out in any term.
+    /// A batch is carried out in any term, and the reply names that of the batch.
     SellsInAnyTerm,
     /// A ledger sells on any run of the server.
     SellsOnAnyRun,
@@ -36,10 +36,39 @@ pub enum Planted {
     IgnoresLostParts,
     /// The outbox does not get what was held for the last of a batch.
     LosesOutbox,
-    /// A rebuild deletes the outbox before its entries are on the log.
+    /// Closing a ledger empties its outbox, before its entries are on the log.
     DropsOutbox,
     /// A restock is not recorded as applied.
     RestocksAgain,
     /// Units of a closed order are given back without a new entry of the journal.
     SilentRelease,
+}
+
+impl Planted {
+    /// Every bug.
+    pub const ALL: [Self; 18] = [
+        Self::HastyLog,
+        Self::ForgetfulGateway,
+        Self::AnswersTooSoon,
+        Self::RepeatedTerms,
+        Self::NoDecisions,
+        Self::NoPromises,
+        Self::ForgetsReleases,
+        Self::SettleReleases,
+        Self::TrimsAnyTerm,
+        Self::SellsInAnyTerm,
+        Self::SellsOnAnyRun,
+        Self::ClosesForAnyTerm,
+        Self::RebuildsAnyTerm,
+        Self::IgnoresLostParts,
+        Self::LosesOutbox,
+        Self::DropsOutbox,
+        Self::RestocksAgain,
+        Self::SilentRelease,
+    ];
+
+    /// The bug of this name, as it is written here.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|planted| format!("{planted:?}") == name)
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contract::{
     OrderId, UserId,
-    stock::{Counters, Event, Hold, HoldState, Placed, Replay, Snapshot},
+    stock::{Counters, Entry, Event, Hold, HoldState, Placed, Replay, Snapshot},
     topic,
 };
 use domain::{SaleStore as _, order_state::OrderState};
@@ -110,6 +110,7 @@ impl Run {
         let bought = states.values().filter(|state| matches!(state, OrderState::Bought(_))).count();
         assert_eq!(bought as u64, sold, "orders that are paid, and units that are sold; {why}");
         told_the_truth(&self.mall.history, &states, &found.holds, &why);
+        fails_with_a_reason(&self.mall.history, &states, &entries, &why);
         let failed = states.values().filter(|state| **state == OrderState::Failed).count();
         let History { accepted, answers, .. } = &self.mall.history;
         Report {
@@ -122,6 +123,20 @@ impl Run {
             ending: format!("{counters:?}"),
             faults: self.faults,
         }
+    }
+}
+
+/// What a client was given fails only where a recovery has judged it and written why. Such a run has no more than one failure
+/// at a time, so that every promise is before a recovery: in an outbox, on the journal, set aside, or with its gateway.
+fn fails_with_a_reason(history: &History, states: &BTreeMap<OrderId, OrderState>, entries: &[Entry], why: &str) {
+    let judged = |order: &OrderId| {
+        let fails =
+            |event: &Event| matches!(event, Event::PromiseFailed { reservation, .. } if reservation.order == *order);
+        entries.iter().any(|entry| fails(&entry.event))
+    };
+    for (order, _) in history.accepted.borrow().values().flatten() {
+        let has_failed = states.get(order) == Some(&OrderState::Failed);
+        assert!(!has_failed || judged(order), "order {order} was promised and failed without a reason; {why}");
     }
 }
 

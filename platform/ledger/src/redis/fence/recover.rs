@@ -121,6 +121,7 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
             (None, None) => self.opening_of(activity).await?,
             (_, opening) => opening,
         };
+        let is_new = ledger.is_none();
         let mut rebuilding = match (ledger, opening) {
             (Some(ledger), _) => Rebuilding { ledger, entries: Vec::new(), kept: 0, broken: 0 },
             (None, Some(Opening { stock, rules, .. })) => {
@@ -129,6 +130,9 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
             }
             (None, None) => return Err(FenceError::Unfounded(activity)),
         };
+        if is_new {
+            self.keep_unknown(activity, &mut rebuilding, now_ms).await?;
+        }
         let remembered = self.collect(activity, &mut rebuilding, stale, now_ms).await?;
         let Rebuilding { ledger, entries, kept, broken } = rebuilding;
         self.append(&entries).await?;
@@ -180,6 +184,21 @@ impl<L: Log, S: RecoverySource> Fence<L, S> {
             rebuilding.adopt(*reservation, *at_ms);
         }
         Ok(remembered)
+    }
+
+    /// Orders of a ledger in Redis that neither journal nor database knows, because both were lost. The payments are lost as
+    /// well, so that even what was paid for is held until the database decides.
+    async fn keep_unknown(
+        &self,
+        activity: ActivityId,
+        rebuilding: &mut Rebuilding,
+        now_ms: u64,
+    ) -> Result<(), FenceError> {
+        let found = self.ledgers.snapshot(activity).await?;
+        for hold in found.iter().flat_map(|found| &found.holds).filter(|hold| hold.state != HoldState::Released) {
+            rebuilding.adopt(hold.reservation, now_ms);
+        }
+        Ok(())
     }
 
     async fn append(&self, entries: &[Entry]) -> Result<(), LogError> {
