@@ -123,7 +123,7 @@ async fn of_a_sale(place: &Place) {
     let asked = contract::stock::Reservation { order, user: ada.0, request: None, quantity: 1 };
     ledger.apply(contract::stock::Command::Reserve(asked), NOW_MS, &mut journal);
     store.take_in(&domain::Line::in_order(&journal), NOW_MS).await.unwrap();
-    let begun = store.begin_payment((ada.0, order), "mock", NOW_MS).await.unwrap();
+    let begun = store.money().begin_payment((ada.0, order), "mock", NOW_MS).await.unwrap();
     let Begun::Begun(payment) = begun else { panic!("{begun:?}") };
     closes(&store, order, payment.expires_at_ms).await;
     let before = stock(&store).await;

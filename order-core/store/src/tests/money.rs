@@ -432,13 +432,13 @@ async fn billed(place: &Place) {
     let ada = buyer(&store, "ada").await;
     let order = place_one(&store, &asks(ada, 1, None)).await;
     let payment = begun(&store, ada, &order).await;
-    store.trade_closed(payment.id).await.unwrap();
-    assert_eq!(store.due_queries(1_000_000, 10).await.unwrap(), []);
+    store.money().trade_closed(payment.id).await.unwrap();
+    assert_eq!(store.money().due_queries(1_000_000, 10).await.unwrap(), []);
     let row = |amount| Billed { trade_no: "t1".to_owned(), payment: Some(payment.id), amount, refund: None };
-    let compare = async |amount| store.compare_bill("mock", &[row(amount)], (0, 100), 50).await.unwrap();
+    let compare = async |amount| store.money().compare_bill("mock", &[row(amount)], (0, 100), 50).await.unwrap();
     let compared = compare(payment.amount).await;
     assert_eq!((compared.fitting, compared.waiting, compared.unmatched), (0, 1, 0));
-    let due = store.due_queries(50, 10).await.unwrap();
+    let due = store.money().due_queries(50, 10).await.unwrap();
     assert_eq!(due.iter().map(|open| open.payment).collect::<Vec<_>>(), [payment.id]);
     assert_eq!(arrived(&store, &payment, "t1").await, Arrived::Paid);
     assert_eq!(compare(payment.amount).await.fitting, 1);

@@ -105,20 +105,20 @@ async fn sale_addresses(place: &Place) {
 async fn order_addresses(place: &Place) {
     let store = place.fresh().await;
     let (ada, bob) = (buyer(&store, "ada").await, buyer(&store, "bob").await);
-    let added = store.add_address(ada.0, &fields("二号", false), 1).await.unwrap();
+    let added = store.accounts().add_address(ada.0, &fields("二号", false), 1).await.unwrap();
     let AddedAddress::Added(second) = added else { panic!("{added:?}") };
     let order = place_one(&store, &asks(ada, 1, None)).await;
-    let goes_to = async || store.order(ada.0, order.id).await.unwrap().unwrap().address.unwrap()["detail"].clone();
-    let set = async |user, address| store.set_order_address((user, order.id), address).await.unwrap();
+    let goes_to = async || store.orders().order(ada.0, order.id).await.unwrap().unwrap().address.unwrap()["detail"].clone();
+    let set = async |user, address| store.orders().set_order_address((user, order.id), address).await.unwrap();
     assert_eq!(set(bob.0, bob.1).await, AddressSet::Unknown, "it is another buyer's order");
     assert_eq!(set(ada.0, bob.1).await, AddressSet::UnknownAddress, "it is another buyer's address");
     assert_eq!(goes_to().await, "一号");
     assert_eq!(set(ada.0, second.address_id).await, AddressSet::Done);
     assert_eq!(goes_to().await, "二号");
-    store.move_order(order.id, None, domain::order_state::Happening::Pay, 6).await.unwrap();
+    store.orders().move_order(order.id, None, domain::order_state::Happening::Pay, 6).await.unwrap();
     assert_eq!(set(ada.0, ada.1).await, AddressSet::Done, "it is paid and not sent");
     let shipped = OrderState::Bought(Fulfilment::Shipped);
-    assert_eq!(store.ship(order.id, "{}", 7).await.unwrap(), Moved::To(shipped));
+    assert_eq!(store.orders().ship(order.id, "{}", 7).await.unwrap(), Moved::To(shipped));
     assert_eq!(set(ada.0, second.address_id).await, AddressSet::Refused(shipped));
     assert_eq!(goes_to().await, "一号");
 }
