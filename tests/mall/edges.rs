@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::process::command;
+use crate::process::{Mall, command};
 
 /// Every file and directory below `path`, and its mode.
 fn modes(path: &Path, into: &mut Vec<(String, u32)>) {
@@ -112,4 +112,46 @@ fn a_sale_on_a_redis_with_tls_and_few_rights() {
     assert!(log.trim().is_empty(), "{log}");
     let (_, account) = crate::process::get(&format!("{}/readyz", mall.admin), None);
     assert_eq!(account["ready"], true, "{account}");
+}
+
+/// The status of an answer, and what `headers` it has.
+fn asked(method: &str, url: &str, headers: &[(&str, &str)]) -> (u16, String) {
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = crate::process::agent().run(request.body(()).unwrap()).unwrap();
+    (answer.status().as_u16(), format!("{:?}", answer.headers()))
+}
+
+/// What layers add around a service's paths is also around their answers to other methods.
+#[test]
+fn preflights_and_wrong_methods_pass_what_every_request_passes() {
+    let data = tempfile::tempdir().unwrap();
+    let settings = [("MALL_WEB__ORIGINS", "https://shop.test"), ("MALL_LIMITS__READ_MAX", "5")];
+    let mall = Mall::start(data.path(), &settings);
+    let preflight = [("Origin", "https://shop.test"), ("Access-Control-Request-Method", "POST")];
+    for url in [format!("{}/api/v1/orders", mall.order_core), format!("{}/api/v1/seckill/orders", mall.gateway)] {
+        let (status, headers) = asked("OPTIONS", &url, &preflight);
+        assert!(status == 204 && headers.contains("https://shop.test"), "{url}: {status} {headers}");
+    }
+    for service in [&mall.order_core, &mall.admin] {
+        let path = if service == &mall.admin { "admin/api/v1/products" } else { "api/v1/products" };
+        let statuses: Vec<u16> = (0..7).map(|_| asked("DELETE", &format!("{service}/{path}"), &[]).0).collect();
+        assert!(statuses.starts_with(&[405]) && statuses.ends_with(&[429]), "{service}: {statuses:?}");
+    }
+}
+
+/// The figures show what the API hides.
+#[test]
+fn clients_of_other_hosts_see_no_metrics() {
+    let data = tempfile::tempdir().unwrap();
+    let proxies = ["GATEWAY", "ORDER_CORE", "ADMIN"].map(|service| format!("MALL_{service}__TRUSTED_PROXIES"));
+    let settings = proxies.each_ref().map(|name| (name.as_str(), "127.0.0.1"));
+    let mall = Mall::start(data.path(), &settings);
+    for service in [&mall.gateway, &mall.order_core, &mall.admin] {
+        let url = format!("{service}/metrics");
+        assert_eq!(asked("GET", &url, &[]).0, 200, "{url}");
+        assert_eq!(asked("GET", &url, &[("X-Forwarded-For", "203.0.113.9")]).0, 404, "{url}");
+    }
 }

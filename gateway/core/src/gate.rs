@@ -86,6 +86,11 @@ impl Gate {
         Ok(Some(tightest))
     }
 
+    /// Whether the client is on this host.
+    pub(crate) fn is_local(&self, peer: IpAddr, forwarded_for: Option<&[u8]>) -> bool {
+        self.trusted_proxies.client(peer, forwarded_for.into_iter()).to_canonical().is_loopback()
+    }
+
     /// Takes one request of a user.
     pub(crate) fn take_user(&mut self, user: UserId, now: Now) -> Result<Option<RateState>, RateExceeded> {
         self.users.take(user, now.mono)

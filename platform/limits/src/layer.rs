@@ -97,9 +97,10 @@ impl Limits {
         }
     }
 
-    /// Limits `router`, which [`web::harden`] is around.
+    /// Limits `router`, which [`web::harden`] is around. Its paths get their answer to other methods here, because an answer that is added later is outside
+    /// of the layers.
     pub fn limit(self, router: Router) -> Router {
-        router.layer(middleware::from_fn(move |request: Request, next: Next| {
+        web::refuse_other_methods(router).layer(middleware::from_fn(move |request: Request, next: Next| {
             let limits = self.clone();
             async move { limits.pass(request, next).await }
         }))

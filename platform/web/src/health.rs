@@ -14,7 +14,7 @@ use contract::record::{ProcessReport, Refusals};
 use foundation::{health::Readiness, metrics::Registry, spans};
 use serde_json::json;
 
-use super::{Json, metrics::metrics_route, trace};
+use super::{Json, metrics::local_metrics_route, trace};
 
 /// The four paths that every service has.
 pub fn health_routes<S: Clone + Send + Sync + 'static>(readiness: Readiness, metrics: Registry) -> Router<S> {
@@ -35,7 +35,7 @@ pub fn health_routes<S: Clone + Send + Sync + 'static>(readiness: Readiness, met
         .route("/ping", get(|| std::future::ready("pong")))
         .route("/healthz", get(|| std::future::ready(Json(json!({ "status": "ok" })))))
         .route("/readyz", get(ready))
-        .merge(metrics_route(metrics))
+        .merge(local_metrics_route(metrics))
 }
 
 /// The methods that a label may name; a client can make up others.

@@ -23,4 +23,4 @@ pub use extract::{Json, Path, Query, Raw, bearer, ended_token, idempotency_key, 
 pub use health::{count_requests, health_routes, report_requests};
 pub use metrics::serve_metrics;
 pub use problem::Problem;
-pub use serve::{Workers, harden, serve, serve_beside};
+pub use serve::{Workers, harden, refuse_other_methods, serve, serve_beside};

@@ -2,7 +2,12 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
-use axum::{Router, http::header, routing::get};
+use axum::{
+    Extension, Router,
+    http::header,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
 use contract::client_address::TrustedProxies;
 use foundation::{
     config::ServerConfig,
@@ -11,7 +16,7 @@ use foundation::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::serve;
+use super::{Problem, client::ClientAddress, serve};
 
 /// Scrapers that are connected at once.
 const CONNECTIONS_MAX: NonZeroUsize = NonZeroUsize::new(16).unwrap();
@@ -20,9 +25,24 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const BODY_BYTES_MAX: usize = 1024;
 
-/// The path `/metrics`.
-pub(super) fn metrics_route<S: Clone + Send + Sync + 'static>(metrics: Registry) -> Router<S> {
+/// The path `/metrics` of the address for scrapers.
+fn metrics_route(metrics: Registry) -> Router {
     let text = move || std::future::ready(([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.render()));
+    Router::new().route("/metrics", get(text))
+}
+
+/// The path `/metrics` of a service, for clients of this host. To others the path does not exist: the figures show what the API hides, such as how much of a
+/// sale is left.
+pub(super) fn local_metrics_route<S: Clone + Send + Sync + 'static>(metrics: Registry) -> Router<S> {
+    let text = move |client: Option<Extension<ClientAddress>>| {
+        let is_local = client.is_none_or(|Extension(ClientAddress(address))| address.to_canonical().is_loopback());
+        let answer: Response = if is_local {
+            ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.render()).into_response()
+        } else {
+            Problem::not_found("there is nothing at this path").into_response()
+        };
+        std::future::ready(answer)
+    };
     Router::new().route("/metrics", get(text))
 }
 

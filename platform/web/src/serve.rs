@@ -138,18 +138,22 @@ async fn close_while_draining(State(readiness): State<Readiness>, request: Reque
     response
 }
 
+/// Gives the paths of `router` a problem for methods that they do not know. Layers that are added before see none of these requests.
+pub fn refuse_other_methods(router: Router) -> Router {
+    router.method_not_allowed_fallback(|| {
+        let detail = "this path does not know the method; Allow names those it does";
+        std::future::ready(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail))
+    })
+}
+
 /// Gives `router` the limits of `config` and problems for answers: 404 and 405 for what it has not, 413
 /// past the body limit, 500 for a handler that panics, 503 `timeout` for one that takes too long (its
 /// future is dropped).
 pub fn harden(router: Router, config: &ServerConfig) -> Router {
     let (timeout, docs) = (config.request_timeout, config.docs);
     let proxies = Arc::new(config.trusted_proxies.clone());
-    router
+    refuse_other_methods(router)
         .fallback(|| std::future::ready(Problem::not_found("there is nothing at this path")))
-        .method_not_allowed_fallback(|| {
-            let detail = "this path does not know the method; Allow names those it does";
-            std::future::ready(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail))
-        })
         .layer(DefaultBodyLimit::max(config.body_bytes_max))
         .layer(middleware::from_fn(move |mut request, next| {
             client::find(&mut request, &proxies);

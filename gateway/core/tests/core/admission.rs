@@ -200,3 +200,15 @@ fn metrics_are_the_shells() {
     let text = String::from_utf8(world.receive(id).0).unwrap();
     assert!(text.contains("\r\n\r\nup 1\nHTTP/1.1 200 OK\r\n"), "{text}");
 }
+
+/// They show how much of a sale is left, which its API does not.
+#[test]
+fn clients_of_other_hosts_see_no_metrics() {
+    let mut world = World::with(10, RULES, |config| config.gate.trusted_proxies = "127.0.0.1".parse().unwrap());
+    let answer = world.ask(get("/metrics", "X-Forwarded-For: 203.0.113.9\r\n"));
+    assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"));
+    let id = world.open();
+    world.send(id, get("/metrics", "X-Forwarded-For: 127.0.0.1\r\n"));
+    assert_eq!(world.receive(id).1, gateway_core::Next::Wait, "a client of this host");
+    assert_eq!(world.core.poll_metrics(), Some(id));
+}

@@ -108,7 +108,8 @@ async fn order_addresses(place: &Place) {
     let added = store.accounts().add_address(ada.0, &fields("二号", false), 1).await.unwrap();
     let AddedAddress::Added(second) = added else { panic!("{added:?}") };
     let order = place_one(&store, &asks(ada, 1, None)).await;
-    let goes_to = async || store.orders().order(ada.0, order.id).await.unwrap().unwrap().address.unwrap()["detail"].clone();
+    let goes_to =
+        async || store.orders().order(ada.0, order.id).await.unwrap().unwrap().address.unwrap()["detail"].clone();
     let set = async |user, address| store.orders().set_order_address((user, order.id), address).await.unwrap();
     assert_eq!(set(bob.0, bob.1).await, AddressSet::Unknown, "it is another buyer's order");
     assert_eq!(set(ada.0, bob.1).await, AddressSet::UnknownAddress, "it is another buyer's address");

@@ -297,7 +297,7 @@ pub(super) struct Log {
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Metrics {
-    /// Address and port of `/metrics`, besides the port of each service; `off` for none. Without it: `127.0.0.1:9464`, and
+    /// Address and port of `/metrics`, besides the port of each service, which shows them to clients of its own host; `off` for none. Without it: `127.0.0.1:9464`, and
     /// `:9465` and `:9466` for order-core and admin as processes of their own.
     pub listen: Option<String>,
 }

@@ -218,6 +218,10 @@ impl Handlers {
             Route::Ping => turn.say(Answer::Read, "text/plain", b"pong").into(),
             Route::Healthz => turn.say(Answer::Read, "application/json", br#"{"status":"ok"}"#).into(),
             Route::Readyz => self.readyz(turn).into(),
+            // To clients of other hosts the path does not exist: the figures show what the API hides.
+            Route::Metrics if !self.gate.is_local(turn.peer, turn.head.fields.forwarded_for) => {
+                turn.refuse(Answer::NotFound).into()
+            }
             Route::Metrics => Decision::Metrics,
         }
     }
