@@ -33,9 +33,9 @@ impl Asking {
         loop {
             let left = self.retry.saturating_sub(began.elapsed()).max(RETRY_EVERY);
             let (request, mall) = (request.clone(), Arc::clone(&self.mall));
-            let Some(asked) = self.interrupt.wait_for(move || request(&mall, left)) else {
-                return Err("interrupted".to_owned());
-            };
+            let asked = self.interrupt.wait_for(move || request(&mall, left));
+            // Also where the answer was faster than the notice: callers repeat their question until they like the answer.
+            let Some(asked) = asked.filter(|_| !self.interrupt.came()) else { return Err("interrupted".to_owned()) };
             match asked {
                 Ok(found) => return Ok(found),
                 Err(fault) if began.elapsed() + RETRY_EVERY >= self.retry => {
