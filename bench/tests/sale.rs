@@ -47,8 +47,8 @@ fn an_honest_mall_passes() {
 
 #[test]
 fn every_kind_of_dishonesty_is_found() {
-    let sale = "sale --stock 20 --users 200 --connections 8";
-    let sale = &format!("{sale} --settle 300ms");
+    // Every user repeats, so each user with a unit sends a second request.
+    let sale = "sale --stock 20 --users 200 --connections 8 --repeat-every 1 --settle 300ms";
     check(Mall::Oversells, sale, 1, &["I1 FAIL  21 orders accepted of 20 that may be"]);
     check(Mall::Twins, sale, 1, &["I2 FAIL", "twins "]);
 }
@@ -160,7 +160,12 @@ fn the_judge_sees_what_the_audit_sees() {
         [(Mall::Oversells, "oversell: 1"), (Mall::Twins, "twin_order: "), (Mall::Undersells, "undersell: 1")]
     {
         let history = dir.path().join("history").display().to_string();
-        check(mall, &format!("sale --stock 20 --users 200 --settle 300ms --history {history}"), 1, &[]);
+        check(
+            mall,
+            &format!("sale --stock 20 --users 200 --repeat-every 1 --settle 300ms --history {history}"),
+            1,
+            &[],
+        );
         let output = Command::new(env!("CARGO_BIN_EXE_bench")).args(["judge", &history]).output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.code() == Some(1) && said.contains(kind), "{said}");
