@@ -24,6 +24,7 @@ use super::{
 use crate::{
     actions::{
         Role, Staff,
+        fields::line,
         orders::{self as actions, SHIPMENT_CHARS_MAX},
     },
     mask,
@@ -149,6 +150,9 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
     if phone.is_some() && staff.role < Role::Operator {
         let detail = "a viewer sees telephone numbers masked and can't look for one";
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).into());
+    }
+    if let Some(phone) = &phone {
+        line(phone, PHONE_CHARS_MAX, "phone")?;
     }
     let page = PageQuery { limit, cursor }.page()?;
     let (user, activity, since_ms, until_ms) = (user_id, activity_id, since, until);

@@ -283,3 +283,60 @@ async fn a_draft_with_its_own_rules_is_made_changed_and_published() {
     assert!(!board.contains("/do/publish") && board.contains("/do/warm"), "{board}");
     assert!(!browser.ask("GET", &format!("{path}/edit"), &[]).await.body.contains("name=\"draft\""));
 }
+
+/// The form of a SKU's stock, sent twice as by an impatient hand, and with what can't be.
+#[tokio::test]
+async fn stock_is_changed_on_the_products_page_with_a_reason() {
+    let app = TestApp::new().await;
+    let sku = app.sku().await;
+    let product = app.get(&format!("/skus/{sku}")).await.1["product_id"].as_str().unwrap().to_owned();
+    let mut browser = Browser::new(&app);
+    browser.sign_in("admin", PASSWORD).await;
+    let (page, csrf) = (format!("/admin/products/{product}"), browser.csrf().await);
+    let shown = browser.ask("GET", &page, &[]).await.body;
+    let form = format!("action=\"/admin/skus/{sku}/stock\"");
+    let key = shown.split(&form).nth(1).unwrap().split("name=\"key\" value=\"").nth(1).unwrap();
+    let key = key.split('"').next().unwrap();
+    let path = format!("/admin/skus/{sku}/stock");
+    for (delta, reason, status, stock) in [
+        ("-3", "broken", StatusCode::SEE_OTHER, 97),
+        ("-3", "broken", StatusCode::SEE_OTHER, 97),
+        ("three", "broken", StatusCode::UNPROCESSABLE_ENTITY, 97),
+        ("+5", " ", StatusCode::UNPROCESSABLE_ENTITY, 97),
+        ("-98", "counted", StatusCode::CONFLICT, 97),
+        ("+5", "<b>found</b>", StatusCode::SEE_OTHER, 102),
+    ] {
+        let fields = [("csrf", &*csrf), ("key", key), ("delta", delta), ("reason", reason)];
+        let answer = browser.ask("POST", &path, &fields).await;
+        assert_eq!(answer.status, status, "{delta} {reason}: {}", answer.body);
+        assert_eq!(app.get(&format!("/skus/{sku}")).await.1["stock"], stock, "{delta} {reason}");
+        if status != StatusCode::SEE_OTHER {
+            assert!(answer.body.contains(&format!("value=\"{delta}\"")), "what was entered is kept: {}", answer.body);
+        }
+    }
+    let log = browser.ask("GET", "/admin/audit-log", &[]).await.body;
+    assert!(log.contains("&lt;b&gt;found") && !log.contains("<b>found"), "{log}");
+}
+
+#[tokio::test]
+async fn a_telephone_number_is_no_filter_for_a_viewer() {
+    let app = TestApp::new().await;
+    let asked = async |role: &str, query: &str| {
+        let bearer = format!("Bearer {}", token(role));
+        app.send("GET", &format!("/orders?{query}"), &[("authorization", &bearer)], "").await
+    };
+    assert_eq!(
+        asked("operator", "phone=13800138000").await,
+        (StatusCode::OK, json!({ "items": [], "next_cursor": null }))
+    );
+    assert_eq!(asked("viewer", "phone=13800138000").await.0, StatusCode::FORBIDDEN);
+    assert_eq!(asked("viewer", "activity_id=7&since=2026-01-01T00:00:00Z").await.0, StatusCode::OK);
+    for bad in ["phone=", "phone=1%C2%9B", "since=yesterday", "activity_id=x", "until=1"] {
+        assert_eq!(asked("admin", bad).await.0, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+    }
+    settled_account(&app, "eve", "a long password", "viewer").await;
+    let mut browser = Browser::new(&app);
+    browser.sign_in("eve", "a long password").await;
+    let page = browser.ask("GET", "/admin/orders?sale=7&since=2026-01-01T08:00&until=soon", &[]).await.body;
+    assert!(!page.contains("name=\"phone\"") && page.contains("Enter a date and a time."), "{page}");
+}
