@@ -1,2 +1,2 @@
--- Staff look for the orders of whoever calls.
+-- Staff look for the orders of a caller.
 CREATE INDEX users_by_phone ON users (phone);
