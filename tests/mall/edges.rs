@@ -128,7 +128,7 @@ fn asked(method: &str, url: &str, headers: &[(&str, &str)]) -> (u16, String) {
 #[test]
 fn preflights_and_wrong_methods_pass_what_every_request_passes() {
     let data = tempfile::tempdir().unwrap();
-    let settings = [("MALL_WEB__ORIGINS", "https://shop.test"), ("MALL_LIMITS__READ_MAX", "5")];
+    let settings = [("MALL_WEB__ORIGINS", "https://shop.test"), ("MALL_LIMITS__WRITE_MAX", "5")];
     let mall = Mall::start(data.path(), &settings);
     let preflight = [("Origin", "https://shop.test"), ("Access-Control-Request-Method", "POST")];
     for url in [format!("{}/api/v1/orders", mall.order_core), format!("{}/api/v1/seckill/orders", mall.gateway)] {
@@ -138,7 +138,7 @@ fn preflights_and_wrong_methods_pass_what_every_request_passes() {
     for service in [&mall.order_core, &mall.admin] {
         let path = if service == &mall.admin { "admin/api/v1/products" } else { "api/v1/products" };
         let statuses: Vec<u16> = (0..7).map(|_| asked("DELETE", &format!("{service}/{path}"), &[]).0).collect();
-        assert!(statuses.starts_with(&[405]) && statuses.ends_with(&[429]), "{service}: {statuses:?}");
+        assert_eq!(statuses, [405, 405, 405, 405, 405, 429, 429], "{service}");
     }
 }
 
@@ -146,9 +146,7 @@ fn preflights_and_wrong_methods_pass_what_every_request_passes() {
 #[test]
 fn clients_of_other_hosts_see_no_metrics() {
     let data = tempfile::tempdir().unwrap();
-    let proxies = ["GATEWAY", "ORDER_CORE", "ADMIN"].map(|service| format!("MALL_{service}__TRUSTED_PROXIES"));
-    let settings = proxies.each_ref().map(|name| (name.as_str(), "127.0.0.1"));
-    let mall = Mall::start(data.path(), &settings);
+    let mall = Mall::start(data.path(), &[("MALL_TRUSTED_PROXIES", "127.0.0.1")]);
     for service in [&mall.gateway, &mall.order_core, &mall.admin] {
         let url = format!("{service}/metrics");
         assert_eq!(asked("GET", &url, &[]).0, 200, "{url}");
