@@ -130,7 +130,7 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
     ];
     let filters = Filters::new(&visitor, "/admin/orders", pairs).wrong(errors);
     let title = lang.t("订单", "Orders");
-    let zone = format!("{} {ZONE}", lang.t("时区", "Time zone"));
+    let zoned = |label: &str| format!("{label} ({ZONE})");
     let columns = [
         Column::Text(lang.t("订单号", "Order")),
         Column::Text(lang.t("状态", "State")),
@@ -157,8 +157,8 @@ pub(super) async fn list<K: LedgerClient, C: Clock>(
             (shown.input("user", lang.t("用户编号", "User id"), "search", ""))
             @if visitor.may(Role::Operator) { (shown.input("phone", lang.t("用户手机号", "User's telephone"), "search", "")) }
             (shown.input("sale", lang.t("活动编号", "Sale id"), "search", ""))
-            (shown.input("since", lang.t("下单不早于", "Ordered from"), "datetime-local", &zone))
-            (shown.input("until", lang.t("下单早于", "Ordered before"), "datetime-local", &zone))
+            (shown.input("since", &zoned(lang.t("下单不早于", "Ordered from")), "datetime-local", ""))
+            (shown.input("until", &zoned(lang.t("下单早于", "Ordered before")), "datetime-local", ""))
             (shown.select("status", lang.t("状态", "State"), &states, ""))
         }))
         (list::table(&columns, &listed, lang.t("没有符合条件的订单。", "No order matches."), row))
