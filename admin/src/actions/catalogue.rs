@@ -25,15 +25,6 @@ pub(crate) async fn add_category<K: Sync, C: Clock>(
     added.ok_or_else(|| Refusal::invalid("parent_id", "parent_id does not exist"))
 }
 
-pub(crate) async fn patch_category<K: Sync, C: Clock>(
-    api: &Api<K, C>,
-    staff: &Staff,
-    (id, version): (CategoryId, u64),
-    patch: CategoryPatch,
-) -> Result<Category, Refusal> {
-    move_category(api, staff, (id, version), (patch, None)).await
-}
-
 /// Changes a category, and its parent where one is given.
 pub(crate) async fn move_category<K: Sync, C: Clock>(
     api: &Api<K, C>,

@@ -125,10 +125,40 @@ pub(super) async fn add_category<K: LedgerClient, C: Clock>(
 }
 
 fn fields_of(row: &Category) -> Fields {
-    Fields::of([("name", row.name.clone()), ("sort_order", row.sort_order.to_string())])
+    let parent = row.parent_id.map(|id| id.to_string()).unwrap_or_default();
+    Fields::of([("name", row.name.clone()), ("parent_id", parent), ("sort_order", row.sort_order.to_string())])
 }
 
-fn edit(visitor: &Visitor, category: &Category, (fields, errors): (&Fields, &Errors)) -> Markup {
+/// The page of a category with its form as it is, or as it was refused.
+async fn edit<K: LedgerClient, C: Clock>(
+    api: &Api<K, C>,
+    visitor: &Visitor,
+    id: CategoryId,
+    refused: Option<(&Fields, &Errors, StatusCode)>,
+) -> Response {
+    let lang = visitor.lang;
+    let read = async {
+        let row = api.store.catalogue().category(id).await?;
+        Ok::<_, Refusal>((row, choices(api, Some(lang.t("（顶级）", "(top level)"))).await?))
+    };
+    let (category, mut parents) = match read.await {
+        Ok((Some(category), parents)) => (category, parents),
+        Ok((None, _)) => return missing(visitor),
+        Err(refusal) => return failed(lang, &refusal),
+    };
+    let itself = id.to_string();
+    parents.retain(|(value, _)| *value != itself);
+    let (clean, now) = (Errors::default(), fields_of(&category));
+    let (fields, errors, status) = refused.unwrap_or((&now, &clean, StatusCode::OK));
+    page(visitor, status, &category.name, &form_of(visitor, &category, &parents, (fields, errors)))
+}
+
+fn form_of(
+    visitor: &Visitor,
+    category: &Category,
+    parents: &[(String, String)],
+    (fields, errors): (&Fields, &Errors),
+) -> Markup {
     let lang = visitor.lang;
     let errors = &errors.against(fields_of(category));
     let shown = Shown { fields, errors };
@@ -138,6 +168,7 @@ fn edit(visitor: &Visitor, category: &Category, (fields, errors): (&Fields, &Err
             (errors.summary(lang)) (hidden(visitor))
             input type="hidden" name="version" value=(category.version);
             (shown.input("name", lang.t("名称", "Name"), "text", ""))
+            (shown.select("parent_id", lang.t("上级分类", "Parent"), parents, lang.t("分类和下级分类一起移动。", "Categories below it move with it.")))
             (shown.input("sort_order", lang.t("排序", "Order"), "number", lang.t("小的在前。", "Smaller comes first.")))
             @if visitor.may(Role::Operator) { button.primary type="submit" { (lang.t("保存", "Save")) } }
         }
@@ -149,15 +180,7 @@ pub(super) async fn category<K: LedgerClient, C: Clock>(
     visitor: Visitor,
     Path(id): Path<CategoryId>,
 ) -> Response {
-    match api.store.catalogue().category(id).await {
-        Ok(Some(row)) => {
-            let fields = fields_of(&row);
-            let body = edit(&visitor, &row, (&fields, &Errors::default()));
-            page(&visitor, StatusCode::OK, &row.name, &body)
-        }
-        Ok(None) => missing(&visitor),
-        Err(error) => failed(visitor.lang, &error.into()),
-    }
+    edit(&api, &visitor, id, None).await
 }
 
 pub(super) async fn patch_category<K: LedgerClient, C: Clock>(
@@ -166,16 +189,15 @@ pub(super) async fn patch_category<K: LedgerClient, C: Clock>(
     Posted { visitor, fields }: Posted,
 ) -> Response {
     let mut errors = Errors::default();
-    let show_again = async |errors: Errors, status| match api.store.catalogue().category(id).await {
-        Ok(Some(row)) => page(&visitor, status, &row.name, &edit(&visitor, &row, (&fields, &errors))),
-        Ok(None) => missing(&visitor),
-        Err(error) => failed(visitor.lang, &error.into()),
-    };
+    let show_again = async |errors: Errors, status| edit(&api, &visitor, id, Some((&fields, &errors, status))).await;
     let Some(sort_order) = order_of(visitor.lang, &fields, &mut errors) else {
         return show_again(errors, StatusCode::UNPROCESSABLE_ENTITY).await;
     };
     let patch = CategoryPatch { name: Some(fields.get("name").trim().to_owned()), sort_order: Some(sort_order) };
     let version = fields.get("version").parse().unwrap_or(0);
-    let patching = actions::patch_category(&api, &visitor.staff, (id, version), patch);
+    // A form that names no parent leaves the category where it is.
+    let named = fields.all("parent_id").next();
+    let parent = named.map(|parent| parent.parse::<CategoryId>().ok());
+    let patching = actions::move_category(&api, &visitor.staff, (id, version), (patch, parent));
     submit(&visitor, patching, "/admin/categories", show_again).await
 }

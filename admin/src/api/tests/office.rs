@@ -340,3 +340,36 @@ async fn a_telephone_number_is_no_filter_for_a_viewer() {
     let page = browser.ask("GET", "/admin/orders?sale=7&since=2026-01-01T08:00&until=soon", &[]).await.body;
     assert!(!page.contains("name=\"phone\"") && page.contains("Enter a date and a time."), "{page}");
 }
+
+#[tokio::test]
+async fn a_category_is_moved_on_its_page() {
+    let app = TestApp::new().await;
+    let mut ids = Vec::new();
+    for name in ["root", "child", "other"] {
+        ids.push(app.make("/categories", json!({ "name": name })).await["category_id"].as_str().unwrap().to_owned());
+    }
+    let [root, child, other] = &ids[..] else { unreachable!("three were made") };
+    let mut browser = Browser::new(&app);
+    browser.sign_in("admin", PASSWORD).await;
+    let csrf = browser.csrf().await;
+    let page = browser.ask("GET", &format!("/admin/categories/{child}"), &[]).await.body;
+    assert!(page.contains(&format!("<option value=\"{root}\"")), "{page}");
+    assert!(!page.contains(&format!("<option value=\"{child}\"")), "no category is below itself: {page}");
+    let parent_of = async |id: &str| app.get(&format!("/categories/{id}")).await.1["parent_id"].clone();
+    for (id, version, parent, status) in [
+        (child, "1", Some(root), StatusCode::SEE_OTHER),
+        (root, "1", Some(child), StatusCode::UNPROCESSABLE_ENTITY),
+        (child, "1", Some(other), StatusCode::CONFLICT),
+        (child, "2", None, StatusCode::SEE_OTHER),
+        (child, "3", Some(other), StatusCode::SEE_OTHER),
+    ] {
+        let mut form = vec![("csrf", &*csrf), ("name", "n"), ("sort_order", "3"), ("version", version)];
+        form.extend(parent.map(|parent| ("parent_id", parent.as_str())));
+        let answer = browser.ask("POST", &format!("/admin/categories/{id}"), &form).await;
+        assert_eq!(answer.status, status, "{version} {parent:?}: {}", answer.body);
+    }
+    assert_eq!((parent_of(child).await, parent_of(root).await), (json!(other), Value::Null));
+    let top = [("csrf", &*csrf), ("name", "n"), ("sort_order", "3"), ("version", "4"), ("parent_id", "")];
+    assert_eq!(browser.ask("POST", &format!("/admin/categories/{child}"), &top).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(parent_of(child).await, Value::Null);
+}
