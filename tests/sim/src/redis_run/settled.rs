@@ -69,15 +69,17 @@ impl Run {
     /// I1, I2, I3 and I7 in ledger, journal and database, and that every answer to a client was true.
     pub(super) fn conclude(self, steps: u64) -> Report {
         let entries = self.journal();
-        let (mut replay, mut terms, mut opened_ms, mut late) = (Replay::default(), 0, None, BTreeSet::new());
+        let (mut replay, mut terms, mut read_ms, mut late) = (Replay::default(), 0, None, BTreeSet::new());
         for entry in &entries {
             match (replay.take(entry), &entry.event) {
                 (Ok(Placed::Mark), event) => {
                     let opens = matches!(event, Event::TermOpened(_));
-                    opened_ms = opens.then_some(entry.at_ms);
+                    read_ms = opens.then_some(entry.at_ms);
                     terms += usize::from(opens);
                 }
-                (Ok(Placed::Stale), Event::Held(reservation)) if opened_ms.is_some_and(|at_ms| entry.at_ms < at_ms) => {
+                // What the recovery appends comes after all that it has read.
+                (Ok(Placed::Next | Placed::Failed), _) => read_ms = read_ms.or(Some(entry.at_ms)),
+                (Ok(Placed::Stale), Event::Held(reservation)) if read_ms.is_some_and(|at_ms| entry.at_ms < at_ms) => {
                     late.insert(reservation.order);
                 }
                 (Ok(_), _) => {}
@@ -134,8 +136,8 @@ impl Run {
 
 /// What a client was given fails only where a recovery has judged it and written why. Such a run has no more than one failure
 /// at a time, so that every promise is before a recovery: in an outbox, on the journal, set aside, or with its gateway. Or it is
-/// `late`: it was held before a newer term opened, and a relay that was paused has appended it afterwards. The database fails such a
-/// hold at once.
+/// `late`: it was held before the recovery of a newer term had read the journal, and a relay that was paused has appended it
+/// afterwards. The database fails such a hold, at once or when the term opens.
 fn fails_with_a_reason(
     history: &History,
     states: &BTreeMap<OrderId, OrderState>,
