@@ -20,9 +20,13 @@ const tests = [...screens, ...walks, ...sales, ...states, ...admin, ...files, ..
 const mall = await Mall.start();
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: FLAGS });
 let [passed, failed] = [0, 0];
+// What a handler of the browser's requests throws reaches no test. It fails the one that runs and ends no other.
+const strays = [];
+process.on("uncaughtException", (error) => strays.push(error));
 try {
   for (const [name, test] of tests) {
     const opened = [];
+    strays.length = 0;
     const open = async (options) => {
       const shopper = await Shopper.open(browser, mall, options);
       opened.push(shopper);
@@ -32,6 +36,7 @@ try {
     const limit = new Promise((_, fail) => (timer = setTimeout(() => fail(new Error("it takes too long")), TEST_MAX_MS)));
     try {
       await Promise.race([test({ mall, open, browser }), limit]);
+      if (strays.length > 0) throw strays[0];
       const faults = opened.flatMap((shopper) => shopper.faults);
       if (faults.length > 0) throw new Error(`the page reports: ${faults.join("; ")}`);
       passed++;

@@ -17,7 +17,7 @@ async function look({ mall, open }, one) {
   const refuse = (pattern) => page.route(pattern, (route) => route.fulfill({ status: 503, contentType: "application/problem+json", body: '{"code":"unavailable"}' }));
   await page.route("**/api/v1/**", () => {});
   await shot("home-loading", "/");
-  await page.unrouteAll();
+  await page.unrouteAll({ behavior: "ignoreErrors" });
   await shot("home", "/");
   await page.locator(".card.product:not(.skeleton)").first().waitFor();
   await page.evaluate(() => document.querySelector("#categories").scrollIntoView());
@@ -32,7 +32,7 @@ async function look({ mall, open }, one) {
   await ada.go("/search?q=phone");
   await page.locator(".empty").waitFor();
   await shot("search-away");
-  await page.unrouteAll();
+  await page.unrouteAll({ behavior: "ignoreErrors" });
   await shot("product", `/product/${flagship.product_id}`);
   await shot("not-found", "/product/1");
   await shot("sign-in", "/sign-in?next=%2Fcart");
@@ -60,7 +60,7 @@ async function look({ mall, open }, one) {
     await route.fulfill({ response: answer, json: cart });
   });
   await shot("cart-changed", "/cart");
-  await page.unrouteAll();
+  await page.unrouteAll({ behavior: "ignoreErrors" });
   await ada.go("/checkout");
   await page.locator(".panel > .stack > .button").first().click();
   await shot("address");
@@ -75,7 +75,7 @@ async function look({ mall, open }, one) {
   const box = await refused.boundingBox();
   assert.ok(box.y > 0 && box.y + box.height < page.viewportSize().height, "a refusal is in sight");
   await shot("checkout-refused");
-  await page.unrouteAll();
+  await page.unrouteAll({ behavior: "ignoreErrors" });
   await page.locator(".summary .button.primary").click();
   await page.waitForURL(/\/pay\/\d+$/);
   await shot("pay");

@@ -33,7 +33,7 @@ async function look({ mall, open }, one) {
   });
   await page.route(`**/activities/${sale}`, () => {});
   await camera.shot("sale-loading", `/sale/${sale}`);
-  await page.unrouteAll();
+  await page.unrouteAll({ behavior: "ignoreErrors" });
   await camera.shot("sale-unknown", "/sale/1");
   await ada.go(`/sale/${await mall.sale({ ...titled("Soon"), stock: 2, startsIn: 26 * HOUR_MS, lasts: 30 * HOUR_MS })}`);
   await state("scheduled");
@@ -49,14 +49,14 @@ async function look({ mall, open }, one) {
     await buy();
     if (code === "sold_out") await agreesThatNothingIsLeft();
     await state(code);
-    await page.unrouteAll();
+    await page.unrouteAll({ behavior: "ignoreErrors" });
     await page.reload();
     await page.locator('.sale-panel[data-state="ready"]').waitFor();
   }
   await answers(503, "unavailable", { "retry-after": "8" });
   await buy();
   await state("busy");
-  await page.unrouteAll();
+  await page.unrouteAll({ behavior: "ignoreErrors" });
 
   // What another tab writes is shown here: the states of an order, without waiting for each.
   const entries = [["failed", { order_id: "1", status: "failed" }], ["closed", { order_id: "1", status: "closed" }], ["paid", { order_id: "1", status: "paid" }]];
@@ -87,7 +87,7 @@ async function look({ mall, open }, one) {
   await page.unroute(ORDERS);
   await page.reload();
   await state("queued");
-  await page.unrouteAll();
+  await page.unrouteAll({ behavior: "ignoreErrors" });
   await page.reload();
   await state("won");
 
