@@ -28,7 +28,7 @@ const RETRY_MAX_NS: u64 = 1_000_000_000;
 const RETRY_NS: u64 = 20_000_000;
 /// An arrival of the open model that could not be sent so long after the last one was due is dropped.
 const DROP_AFTER_NS: u64 = 30_000_000_000;
-/// After Ctrl-C, requests that are under way may take so long.
+/// How long requests under way may take after Ctrl-C.
 const STOP_GRACE_NS: u64 = 1_000_000_000;
 /// An arrival sent later than this counts as late.
 const LATE_NS: u64 = 1_000_000;

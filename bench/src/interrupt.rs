@@ -14,7 +14,7 @@ use signal_hook::{consts::SIGINT, flag};
 
 /// The exit status of a program that SIGINT has ended, as shells count it.
 pub(crate) const STATUS: u8 = 130;
-/// A wait notices Ctrl-C after so long.
+/// How often a wait looks for Ctrl-C.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
 
 /// Whether SIGINT has come. Clones share it.

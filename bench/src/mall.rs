@@ -17,7 +17,7 @@ use ureq::{
 use crate::audit::Audit;
 
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(40);
-/// An answer that is longer is none of the mall's.
+/// The longest answer that a mall gives.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_EVERY: Duration = Duration::from_millis(50);

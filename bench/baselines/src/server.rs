@@ -33,7 +33,7 @@ pub(crate) enum Outcome {
 pub(crate) trait Sells: Send + Sync + 'static {
     fn create(&self, activity: i64, stock: i64) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// One unit for `user`, whose order gets the id `order` if there is none yet.
+    /// One unit for `user`, whose order gets the id `order` if the user has no order yet.
     fn buy(&self, activity: i64, user: i64, order: i64) -> impl Future<Output = Result<Outcome, Fault>> + Send;
 
     /// The status of an order of this user.

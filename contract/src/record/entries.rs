@@ -96,7 +96,7 @@ impl Record for Entries {
     }
 }
 
-/// The term, from between the bucket and the trace context, and that. A context without ids is none.
+/// The term, which is between the bucket and the trace context, and the context; `None` if it has no ids.
 fn term(reader: &mut Reader<'_>) -> Result<(Term, Option<TraceContext>), DecodeError> {
     if reader.u32()? != BUCKET {
         return Err(DecodeError::OutOfRange);
